@@ -1,0 +1,1 @@
+"""Amodal data sets: records, readers, quality control, statistics and mixing."""

@@ -1,0 +1,1 @@
+"""One file per data set: from its original files to the common records."""

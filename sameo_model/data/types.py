@@ -1,0 +1,134 @@
+"""Records that every data set is read into: images with amodal instances, masks decoded lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+BoxXywh = tuple[float, float, float, float]
+
+
+class DatasetFormatError(ValueError):
+    """Files of a data set do not have the layout or the keys that its reader knows."""
+
+
+class Rle(TypedDict):
+    """Compressed COCO run-length encoding: `size` is [H, W], `counts` run down the columns."""
+
+    size: list[int]
+    counts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AmodalInstance:
+    """One object: its whole (amodal) extent and the part of it that is visible.
+
+    Attributes:
+        annotation_id: Number of the annotation, at least 1, unique within its data set.
+        category: Class name, "" where the data set has none.
+        amodal_rle: Whole extent in pixels of the image; None in modal data sets (LVIS, LV-VIS).
+        visible_rle: Visible part, equal to `amodal_rle` for an object that nothing covers; None
+            where it is not known.
+        amodal_box_xywh: Tight box of the amodal mask, x, y, width, height in pixels.
+        visible_box_xywh: Tight box of the visible mask in the same form.
+        occlusion_rate: Hidden area over amodal area, in [0, 1]; None if a mask is unknown.
+        category_id: Number of the class in the source, 0 where it has none.
+        source_id: Identity of the record in its source; empty if `annotation_id` is the same.
+    """
+
+    annotation_id: int
+    category: str
+    amodal_rle: Rle | None
+    visible_rle: Rle | None
+    amodal_box_xywh: BoxXywh | None
+    visible_box_xywh: BoxXywh | None
+    occlusion_rate: float | None
+    category_id: int = 0
+    source_id: str = ""
+
+    def amodal_mask(self) -> np.ndarray:
+        """Decode the whole extent.
+
+        Returns:
+            bool (H, W), True on the object, hidden parts included, in pixels of the image.
+
+        Raises:
+            ValueError: If the data set is modal.
+        """
+        return self._decode(self.amodal_rle, "amodal")
+
+    def visible_mask(self) -> np.ndarray:
+        """Decode the visible part.
+
+        Returns:
+            bool (H, W), True where the object can be seen, in pixels of the image.
+
+        Raises:
+            ValueError: If the visible part is not known.
+        """
+        return self._decode(self.visible_rle, "visible")
+
+    def _decode(self, rle: Rle | None, kind: str) -> np.ndarray:
+        if rle is None:
+            raise ValueError(
+                f"instance {self.annotation_id} has no {kind} mask; use a data set that "
+                f"annotates it or leave the instance out"
+            )
+        return coco_mask.decode(rle).view(bool)
+
+
+@dataclass(frozen=True, slots=True)
+class AmodalImage:
+    """One photograph or rendering and its annotated objects.
+
+    Attributes:
+        image_id: Number of the image, unique within its data set.
+        path: The image file.
+        image_hw: Height and width in pixels, as the annotations have it.
+        instances: Annotated objects, in the order of the source.
+        dataset: Name of the data set in the registry.
+        coco_image_id: Number of the photograph in COCO where the set shares COCO's images, so that
+            a held-out photograph can be left out of every set; None elsewhere.
+    """
+
+    image_id: int
+    path: Path
+    image_hw: tuple[int, int]
+    instances: Sequence[AmodalInstance]
+    dataset: str
+    coco_image_id: int | None = None
+
+    def load_rgb(self) -> np.ndarray:
+        """Read the image file.
+
+        Orientation tags are ignored, because annotations refer to the pixels as stored.
+
+        Returns:
+            uint8 (H, W, 3), RGB, 0 to 255.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not a readable image or has another size than the annotations.
+        """
+        if not self.path.is_file():
+            raise FileNotFoundError(
+                f"image {self.image_id} of {self.dataset} must lie at {self.path}, but there is no "
+                f"such file; check the image folder"
+            )
+        image_bgr = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image_bgr is None:
+            raise ValueError(
+                f"{self.path} must be a readable image, but decoding failed; replace the file"
+            )
+        if image_bgr.shape[:2] != tuple(self.image_hw):
+            raise ValueError(
+                f"{self.path} must have the annotated size {tuple(self.image_hw)} (H, W), got "
+                f"{image_bgr.shape[:2]}; use the images that belong to the annotations"
+            )
+        return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
