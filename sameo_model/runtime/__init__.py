@@ -1,0 +1,18 @@
+"""Amodal masks from an image and boxes, with NumPy and OpenCV but without PyTorch.
+
+predictor = load_predictor()
+prediction = predictor.decode(predictor.encode(image_rgb), boxes_xyxy)
+"""
+
+from sameo_model.runtime.backends.base import BackendUnavailableError
+from sameo_model.runtime.predictor import Predictor, load_predictor
+from sameo_model.runtime.types import Embedding, MaskCrop, Prediction
+
+__all__ = [
+    "BackendUnavailableError",
+    "Embedding",
+    "MaskCrop",
+    "Prediction",
+    "Predictor",
+    "load_predictor",
+]

@@ -1,0 +1,157 @@
+"""What every backend offers, and how a backend is found by name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, cast
+
+from sameo_model.runtime.bundle import Bundle
+from sameo_model.runtime.types import FloatArray, Uint8Array
+
+_LOGGER = logging.getLogger(__name__)
+
+BACKENDS = ("tensorrt", "openvino", "onnxruntime")
+"""Names of the backends in the order in which `auto` tries them."""
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend that was asked for cannot run here; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    """What a caller may ask of a backend.
+
+    Attributes:
+        precision: `f32`, or `bf16` / `f16` where the backend converts; None lets the graphs'
+            own precision stand, which is `f32` on the CPU.
+        threads: Number of CPU threads; None leaves it to the backend.
+        cache_dir: Folder for compiled models; None is the backend's default.
+    """
+
+    precision: str | None = None
+    threads: int | None = None
+    cache_dir: Path | None = None
+
+
+class DecoderOutput(NamedTuple):
+    """What a backend returns for N boxes.
+
+    Attributes:
+        amodal_logits: float32 (N, S/4, S/4), over the squashed image.
+        predicted_iou: float32 (N,), in [0, 1].
+        visible_logits: float32 (N, S/4, S/4); None if they were not asked for.
+    """
+
+    amodal_logits: FloatArray
+    predicted_iou: FloatArray
+    visible_logits: FloatArray | None
+
+
+class Backend(ABC):
+    """Runs the graphs of one bundle on one device.
+
+    One thread at a time may call a backend. A backend whose device is bound to a thread (CUDA)
+    belongs to the thread that built it, `close` included.
+
+    Attributes:
+        name: Name of the backend, one of `BACKENDS`.
+        device: The device and precision in words, for logs and diagnostics.
+        has_visible_decoder: Whether `decode` can answer `visible=True`.
+    """
+
+    name: str
+    device: str
+    has_visible_decoder: bool
+
+    @abstractmethod
+    def encode(self, image: Uint8Array) -> Any:
+        """Encode an image.
+
+        Args:
+            image: uint8 (S, S, 3), RGB, contiguous.
+
+        Returns:
+            A handle of the embedding, which stays on the device; it is good until it is dropped
+            or the backend is closed.
+        """
+
+    @abstractmethod
+    def decode(self, handle: Any, boxes: FloatArray, visible: bool) -> DecoderOutput:
+        """Decode boxes of an encoded image.
+
+        Args:
+            handle: What `encode` returned.
+            boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels, 1 <= N <= `MAX_BOXES`.
+            visible: Whether to run the visible decoder too.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most backends hold nothing that needs closing
+        """Free the device's memory; nothing may be called afterwards."""
+
+
+MAX_BOXES = 64
+"""Most boxes per call of `Backend.decode`; it bounds memory and fits the engines' profile."""
+
+
+class _BackendModule(Protocol):
+    def unavailable_reason(self) -> str | None:
+        """Say in words why the backend cannot run here, or return None if it can."""
+
+    def build_backend(self, bundle: Bundle, options: BackendOptions) -> Backend:
+        """Build the backend for a bundle."""
+
+
+def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = None) -> Backend:
+    """Build a backend by name.
+
+    Args:
+        name: One of `BACKENDS`, or `auto`, which takes the first that can run here and logs
+            which one it took and why. There is no other fall-back.
+        bundle: The model.
+        options: What to ask of the backend; None asks nothing.
+
+    Raises:
+        ValueError: If the name is unknown or the backend cannot honour an option.
+        BackendUnavailableError: If the backend, or with `auto` every backend, cannot run here.
+    """
+    options = options or BackendOptions()
+    if name == "auto":
+        name = _choose()
+    elif name not in BACKENDS:
+        known = ", ".join(("auto", *BACKENDS))
+        raise ValueError(f"backend must be one of {known}; got '{name}'")
+    elif reason := _unavailable_reason(name):
+        raise BackendUnavailableError(f"backend {name} cannot run here: {reason}")
+    return _module(name).build_backend(bundle, options)
+
+
+def _choose() -> str:
+    refused = []
+    for name in BACKENDS:
+        reason = _unavailable_reason(name)
+        if reason is None:
+            why = f"; passed over {', '.join(refused)}" if refused else ""
+            _LOGGER.info("backend auto: took %s%s", name, why)
+            return name
+        refused.append(f"{name} ({reason})")
+    raise BackendUnavailableError(f"no backend can run here: {', '.join(refused)}")
+
+
+def _unavailable_reason(name: str) -> str | None:
+    if importlib.util.find_spec(_module_name(name)) is None:
+        return f"this version of sameo_model has no {name} backend; use openvino or onnxruntime"
+    return _module(name).unavailable_reason()
+
+
+def _module(name: str) -> _BackendModule:
+    return cast(_BackendModule, importlib.import_module(_module_name(name)))
+
+
+def _module_name(name: str) -> str:
+    return f"sameo_model.runtime.backends.{name}"

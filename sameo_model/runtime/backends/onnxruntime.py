@@ -1,0 +1,76 @@
+"""ONNX Runtime on the CPU, in float32."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sameo_model.runtime.backends.base import Backend, BackendOptions, DecoderOutput
+from sameo_model.runtime.bundle import Bundle
+from sameo_model.runtime.types import FloatArray, Uint8Array
+
+
+def unavailable_reason() -> str | None:
+    """Say why ONNX Runtime cannot run here, or return None if it can."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return "the Python package onnxruntime is missing; run 'pip install onnxruntime'"
+    return None
+
+
+def build_backend(bundle: Bundle, options: BackendOptions) -> Backend:
+    """Build the backend; see `backends.base.build_backend`."""
+    return OnnxRuntimeBackend(bundle, options)
+
+
+class OnnxRuntimeBackend(Backend):
+    """Runs the graphs with ONNX Runtime's CPU provider; handles are NumPy arrays."""
+
+    name = "onnxruntime"
+
+    def __init__(self, bundle: Bundle, options: BackendOptions) -> None:
+        """Load the graphs.
+
+        Raises:
+            ValueError: If another precision than f32 or a cache is asked for.
+        """
+        if options.precision not in (None, "f32"):
+            raise ValueError(
+                f"backend onnxruntime runs in precision f32, not '{options.precision}'; "
+                "use backend openvino for bf16"
+            )
+        if options.cache_dir is not None:
+            raise ValueError("backend onnxruntime keeps no compiled models; leave cache_dir out")
+        self.device = "CPU, f32"
+        self.has_visible_decoder = bundle.visible_decoder is not None
+        self._encoder = _load_session(bundle.image_encoder, options.threads)
+        self._mask_decoder = _load_session(bundle.mask_decoder, options.threads)
+        self._visible_decoder = (
+            _load_session(bundle.visible_decoder, options.threads)
+            if bundle.visible_decoder
+            else None
+        )
+
+    def encode(self, image: Uint8Array) -> FloatArray:
+        """Return the embedding, float32 (1, 256, S/16, S/16)."""
+        (embedding,) = self._encoder.run(["embedding"], {"image": image[np.newaxis]})
+        return np.asarray(embedding)
+
+    def decode(self, handle: FloatArray, boxes: FloatArray, visible: bool) -> DecoderOutput:
+        """Run the decoders; see `Backend.decode`."""
+        inputs = {"embedding": handle, "boxes": boxes}
+        logits, iou = self._mask_decoder.run(["amodal_logits", "predicted_iou"], inputs)
+        visible_logits = None
+        if visible and self._visible_decoder is not None:
+            (visible_logits,) = self._visible_decoder.run(["visible_logits"], inputs)
+        return DecoderOutput(logits, iou, visible_logits)
+
+
+def _load_session(path: Path, threads: int | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,210 @@
+"""Model bundles: a folder with `model.json` and the ONNX graphs that it names and checks.
+
+`image_encoder.onnx` maps `image` uint8 (1, S, S, 3) RGB to `embedding` float32
+(1, 256, S/16, S/16); `mask_decoder.onnx` maps `embedding` and `boxes` float32 (N, 4) in model
+pixels to `amodal_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,); the optional
+`visible_decoder.onnx` maps the same inputs to `visible_logits`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from sameo_model.runtime.files import write_whole
+
+DEFAULT_MODEL = "sameo_lite"
+WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
+MODEL_JSON = "model.json"
+IMAGE_ENCODER = "image_encoder.onnx"
+MASK_DECODER = "mask_decoder.onnx"
+VISIBLE_DECODER = "visible_decoder.onnx"
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """The content of `model.json`; its keys are the names of the fields.
+
+    Attributes:
+        name: Name of the model.
+        preset: Architecture, such as `sameo_lite`.
+        image_size: Side S of the square input, pixels.
+        normalisation: What the encoder graph does to the pixels, for readers; it is in the graph.
+        opset: ONNX opset of the graphs.
+        mask_selection: How the decoder graph chooses one mask per box, for readers.
+        has_visible_decoder: Whether `visible_decoder.onnx` belongs to the bundle.
+        files: SHA-256 in hexadecimal of each file of the bundle, by file name.
+        licence: Terms of the weights.
+        training: How the weights were trained.
+        scores: How the model scored, and on what.
+    """
+
+    name: str
+    preset: str
+    image_size: int
+    normalisation: dict[str, Any]
+    opset: int
+    mask_selection: str
+    has_visible_decoder: bool
+    files: dict[str, str]
+    licence: str
+    training: dict[str, Any]
+    scores: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files were checked against `model.json`."""
+
+    folder: Path
+    info: BundleInfo
+
+    @property
+    def image_encoder(self) -> Path:
+        """Path of the encoder graph."""
+        return self.folder / IMAGE_ENCODER
+
+    @property
+    def mask_decoder(self) -> Path:
+        """Path of the amodal decoder graph."""
+        return self.folder / MASK_DECODER
+
+    @property
+    def visible_decoder(self) -> Path | None:
+        """Path of the visible decoder graph; None if the model has none."""
+        return self.folder / VISIBLE_DECODER if self.info.has_visible_decoder else None
+
+
+def load_bundle(model: str | Path | None = None) -> Bundle:
+    """Find a bundle and check it.
+
+    Args:
+        model: Name of a model that came with the package, or path of a bundle folder; None is
+            the bundled `sameo_lite`.
+
+    Raises:
+        FileNotFoundError: If there is no such model, or a file of its bundle is missing.
+        ValueError: If `model.json` breaks its format or a file differs from its checksum.
+    """
+    folder = find_bundle(model)
+    info = _read_info(folder / MODEL_JSON)
+    for name, expected in info.files.items():
+        _check_file(folder / name, expected)
+    return Bundle(folder, info)
+
+
+def find_bundle(model: str | Path | None = None) -> Path:
+    """Return the folder of a bundle by name or path.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+    """
+    name = str(DEFAULT_MODEL if model is None else model)
+    for folder in (WEIGHTS_FOLDER / name, Path(name)):
+        if (folder / MODEL_JSON).is_file():
+            return folder
+    known = ", ".join(bundled_models()) or "none"
+    raise FileNotFoundError(
+        f"model '{name}' is neither a bundled model (there are: {known}) nor a folder with "
+        f"{MODEL_JSON}; give one of these, or export one with 'python -m sameo_model.export'"
+    )
+
+
+def bundled_models() -> list[str]:
+    """Return the names of the models that came with the package, sorted."""
+    return sorted(path.parent.name for path in WEIGHTS_FOLDER.glob(f"*/{MODEL_JSON}"))
+
+
+def write_bundle_info(folder: str | Path, **info: Any) -> BundleInfo:
+    """Write `model.json` for the graphs in a folder; every other file there gets its checksum.
+
+    Args:
+        folder: The bundle's folder, with its graphs and their data files alone.
+        **info: The fields of `BundleInfo` but `files`.
+
+    Raises:
+        ValueError: If a graph is missing or a field is missing, unknown or of the wrong type.
+    """
+    folder = Path(folder)
+    paths = sorted(path for path in folder.iterdir() if path.name != MODEL_JSON and path.is_file())
+    content = {**info, "files": {path.name: sha256_of(path) for path in paths}}
+    checked = _parse_info(content, folder / MODEL_JSON)
+    write_whole(folder / MODEL_JSON, json.dumps(asdict(checked), indent=2) + "\n")
+    return checked
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_file(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"model file {path} is missing; fetch or export the bundle {path.parent.name} again"
+        )
+    actual = sha256_of(path)
+    if actual != expected:
+        raise ValueError(
+            f"model file {path} is corrupted: {MODEL_JSON} gives SHA-256 {expected[:12]}..., the "
+            f"file has {actual[:12]}...; fetch or export the bundle {path.parent.name} again"
+        )
+
+
+def _read_info(path: Path) -> BundleInfo:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}); fetch or export the bundle again"
+        ) from error
+    return _parse_info(content, path)
+
+
+def _parse_info(content: Any, path: Path) -> BundleInfo:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} must hold a JSON object; export the bundle again")
+    faults = [
+        f"'{field.name}' must be {_TYPES[field.name].__name__}"
+        for field in fields(BundleInfo)
+        if type(content.get(field.name)) is not _TYPES[field.name]
+    ]
+    faults += [f"'{key}' is unknown" for key in content if key not in _TYPES]
+    if not faults:
+        info = BundleInfo(**content)
+        needed = [IMAGE_ENCODER, MASK_DECODER]
+        needed += [VISIBLE_DECODER] if info.has_visible_decoder else []
+        faults += [f"'files' must name {name}" for name in needed if name not in info.files]
+        faults += [
+            f"'files' holds '{name}', which is no plain file name"
+            for name in info.files
+            if Path(name).name != name
+        ]
+        if info.image_size <= 0 or info.image_size % 16:
+            faults.append(f"'image_size' must be a multiple of 16, not {info.image_size}")
+    if faults:
+        raise ValueError(f"{path} breaks its format: {', '.join(faults)}; export the bundle again")
+    return info
+
+
+_TYPES: dict[str, type] = {
+    "name": str,
+    "preset": str,
+    "image_size": int,
+    "normalisation": dict,
+    "opset": int,
+    "mask_selection": str,
+    "has_visible_decoder": bool,
+    "files": dict,
+    "licence": str,
+    "training": dict,
+    "scores": dict,
+}

@@ -1,0 +1,121 @@
+"""From low-resolution logits to mask crops, at a cost that follows the objects' size.
+
+A bilinear value can be positive only next to a positive logit, so the extent of the positive
+logits bounds the mask; only that window is up-sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop
+
+
+def logits_to_crops(logits: FloatArray, image_hw: ImageHW) -> list[MaskCrop]:
+    """Up-sample logits to the image and keep what is above 0, window by window.
+
+    Equal to up-sampling each whole map with `upsample_window`, thresholding and cropping.
+
+    Args:
+        logits: float32 (N, h, w), logits over the whole squashed image.
+        image_hw: Height and width of the image, pixels.
+
+    Returns:
+        N tight crops in image pixels.
+    """
+    positive = logits > 0
+    has_rows, has_columns = positive.any(axis=2), positive.any(axis=1)
+    crops = []
+    for i, logit_map in enumerate(logits):
+        rows, columns = np.flatnonzero(has_rows[i]), np.flatnonzero(has_columns[i])
+        crops.append(_window_to_crop(logit_map, rows, columns, image_hw))
+    return crops
+
+
+def _window_to_crop(
+    logits: FloatArray,
+    rows: npt.NDArray[np.intp],
+    columns: npt.NDArray[np.intp],
+    image_hw: ImageHW,
+) -> MaskCrop:
+    if rows.size == 0:
+        return MaskCrop.empty()
+    y1, y2 = _reach(int(rows[0]), int(rows[-1]), logits.shape[0], image_hw[0])
+    x1, x2 = _reach(int(columns[0]), int(columns[-1]), logits.shape[1], image_hw[1])
+    window = upsample_window(logits, image_hw, (x1, y1, x2, y2))
+    return MaskCrop.from_mask(window > 0, x1, y1)
+
+
+def _reach(first: int, last: int, num_in: int, num_out: int) -> tuple[int, int]:
+    """Output range [start, stop) whose bilinear taps may touch inputs first to last."""
+    scale = num_out / num_in
+    start = int(np.floor((first - 0.5) * scale - 0.5))
+    stop = int(np.ceil((last + 1.5) * scale - 0.5)) + 1
+    return max(start, 0), min(stop, num_out)
+
+
+def upsample_window(
+    logits: FloatArray, image_hw: ImageHW, window_xyxy: tuple[int, int, int, int]
+) -> FloatArray:
+    """Compute a window of the bilinear up-sampling of a whole map to the image's size.
+
+    Pixel centres lie at half-integers and the border is repeated (PyTorch's
+    ``align_corners=False``). Each value depends on its position alone, so that a window equals
+    the same part of the whole, bit for bit.
+
+    Args:
+        logits: float32 (h, w).
+        image_hw: Height and width of the image, pixels.
+        window_xyxy: Edges x1, y1, x2, y2 of the wanted part, whole pixels, x2 and y2 exclusive.
+
+    Returns:
+        float32 (y2 - y1, x2 - x1).
+    """
+    x1, y1, x2, y2 = window_xyxy
+    low_x, high_x, weight_x = _taps(logits.shape[1], image_hw[1], x1, x2)
+    low_y, high_y, weight_y = _taps(logits.shape[0], image_hw[0], y1, y2)
+    # Columns first: the strided gather then runs over few rows, the big one copies whole rows.
+    first_row, last_row = int(low_y[0]), int(high_y[-1]) + 1
+    rows = logits[first_row:last_row]
+    left = rows.take(low_x, axis=1)
+    rows = left + (rows.take(high_x, axis=1) - left) * weight_x
+    step = rows[1:] - rows[:-1] if len(rows) > 1 else np.zeros_like(rows)
+    window = step.take(np.minimum(low_y - first_row, len(step) - 1), axis=0)
+    window *= weight_y[:, None]
+    window += rows.take(low_y - first_row, axis=0)
+    return window
+
+
+def _taps(
+    num_in: int, num_out: int, start: int, stop: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]:
+    """Lower and upper input index and the upper one's weight for outputs [start, stop)."""
+    position = (np.arange(start, stop) + 0.5) * (num_in / num_out) - 0.5
+    position = np.clip(position, 0, num_in - 1)
+    low = position.astype(np.intp)
+    high = np.minimum(low + 1, num_in - 1)
+    return low, high, (position - low).astype(np.float32)
+
+
+def occlusion_ratios(
+    amodal_masks: Sequence[MaskCrop], visible_masks: Sequence[MaskCrop] | None
+) -> FloatArray:
+    """Compute the hidden share of each object, |amodal minus visible| / |amodal|.
+
+    Args:
+        amodal_masks: N crops.
+        visible_masks: N crops of the same image, or None if they are unknown.
+
+    Returns:
+        float32 (N,), in [0, 1]; NaN without visible masks or for an empty amodal mask.
+    """
+    ratios = np.full(len(amodal_masks), np.nan, dtype=np.float32)
+    for i, visible in enumerate(visible_masks or ()):
+        amodal = amodal_masks[i]
+        area = amodal.area
+        if area:
+            ratios[i] = (area - amodal.intersection_area(visible)) / area
+    return ratios

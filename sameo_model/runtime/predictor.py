@@ -1,0 +1,174 @@
+"""The runtime's front door: encode an image once, decode any number of boxes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from sameo_model.runtime.backends.base import MAX_BOXES, Backend, BackendOptions, build_backend
+from sameo_model.runtime.bundle import load_bundle
+from sameo_model.runtime.geometry import check_boxes, scale_boxes
+from sameo_model.runtime.postprocess import logits_to_crops, occlusion_ratios
+from sameo_model.runtime.preprocess import resize_image
+from sameo_model.runtime.types import (
+    BoolArray,
+    Embedding,
+    FloatArray,
+    MaskCrop,
+    Prediction,
+    Uint8Array,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def load_predictor(
+    model: str | Path | None = None,
+    backend: str = "auto",
+    *,
+    precision: str | None = None,
+    threads: int | None = None,
+    cache_dir: str | Path | None = None,
+) -> Predictor:
+    """Load a model bundle into a backend.
+
+    Args:
+        model: Name of a bundled model or path of a bundle folder; None is `sameo_lite`.
+        backend: `openvino`, `onnxruntime`, `tensorrt`, or `auto`, which takes the first that can
+            run here (TensorRT before OpenVINO before ONNX Runtime) and logs its choice.
+        precision: `f32`, `bf16` or `f16` where the backend can choose; None is `f32` on the CPU.
+        threads: Number of CPU threads; None leaves it to the backend.
+        cache_dir: Folder where the backend keeps compiled models; None is the backend's default.
+
+    Raises:
+        FileNotFoundError: If the model or one of its files does not exist.
+        ValueError: If the bundle is damaged, or a backend name or option is unknown.
+        BackendUnavailableError: If the backend cannot run on this machine.
+    """
+    bundle = load_bundle(model)
+    options = BackendOptions(precision, threads, None if cache_dir is None else Path(cache_dir))
+    runner = build_backend(backend, bundle, options)
+    _LOGGER.info("model %s on backend %s (%s)", bundle.info.name, runner.name, runner.device)
+    return Predictor(runner, image_size=bundle.info.image_size, name=bundle.info.name)
+
+
+class Predictor:
+    """Predicts amodal and visible masks for boxes; holds one model on one backend.
+
+    Use it from one thread at a time; with a GPU backend from the thread that loaded it.
+
+    Attributes:
+        backend: The backend that runs the graphs.
+        image_size: Side S of the model's square input, pixels.
+        name: Name of the model.
+    """
+
+    def __init__(self, backend: Backend, *, image_size: int, name: str) -> None:
+        """Wrap a backend; `load_predictor` is the usual way here."""
+        self.backend = backend
+        self.image_size = image_size
+        self.name = name
+
+    @property
+    def has_visible_decoder(self) -> bool:
+        """Whether predictions can hold visible masks and occlusion ratios."""
+        return self.backend.has_visible_decoder
+
+    def encode(self, image_rgb: Uint8Array) -> Embedding:
+        """Encode an image.
+
+        Args:
+            image_rgb: uint8 (H, W, 3), RGB; any size and strides.
+
+        Returns:
+            The embedding, which stays on the backend's device until it is dropped.
+
+        Raises:
+            ValueError: If the image is not uint8 of shape (H, W, 3) with at least one pixel.
+        """
+        squashed = resize_image(image_rgb, self.image_size)
+        image_hw = (image_rgb.shape[0], image_rgb.shape[1])
+        return Embedding(image_hw, self.backend.encode(squashed), self.backend)
+
+    def decode(
+        self, embedding: Embedding, boxes_xyxy: npt.ArrayLike, *, visible: bool = True
+    ) -> Prediction:
+        """Predict the masks of the objects in boxes.
+
+        Args:
+            embedding: What `encode` of this predictor returned.
+            boxes_xyxy: float (N, 4), x1, y1, x2, y2 in pixels of the encoded image; any N, 0
+                included. Boxes are clipped to the image; a box that cannot be used (see
+                `geometry.check_boxes`) keeps its row with empty masks and a predicted IoU of 0.
+            visible: Whether to run the visible decoder, where the model has one.
+
+        Raises:
+            ValueError: If the boxes are not numbers of shape (N, 4), or the embedding is
+                another predictor's.
+        """
+        if embedding.owner is not self.backend:
+            raise ValueError(
+                "embedding must come from this predictor's encode; it was made by another one"
+            )
+        checked = check_boxes(boxes_xyxy, embedding.image_hw)
+        boxes = scale_boxes(checked.boxes_xyxy[checked.usable], embedding.image_hw, self.image_size)
+        return _fill_rows(
+            checked.usable,
+            self._decode_usable(embedding, boxes, visible and self.has_visible_decoder),
+        )
+
+    def _decode_usable(self, embedding: Embedding, boxes: FloatArray, visible: bool) -> Prediction:
+        amodal_masks: list[MaskCrop] = []
+        visible_masks: list[MaskCrop] = []
+        predicted_iou = np.zeros(len(boxes), dtype=np.float32)
+        for start in range(0, len(boxes), MAX_BOXES):
+            chunk = boxes[start : start + MAX_BOXES]
+            output = self.backend.decode(embedding.handle, chunk, visible)
+            amodal_masks += logits_to_crops(output.amodal_logits, embedding.image_hw)
+            predicted_iou[start : start + len(chunk)] = output.predicted_iou
+            if output.visible_logits is not None:
+                visible_masks += logits_to_crops(output.visible_logits, embedding.image_hw)
+        known = visible_masks if visible else None
+        ratios = occlusion_ratios(amodal_masks, known)
+        return Prediction(amodal_masks, known, predicted_iou, ratios)
+
+    def close(self) -> None:
+        """Free what the backend holds on its device; the predictor cannot be used afterwards."""
+        self.backend.close()
+
+    def __enter__(self) -> Predictor:
+        """Return the predictor itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the predictor."""
+        self.close()
+
+
+def _fill_rows(usable: BoolArray, found: Prediction) -> Prediction:
+    """Spread the results of the usable boxes over the rows of all boxes."""
+    if usable.all():
+        return found
+    rows = np.flatnonzero(usable)
+    predicted_iou = np.zeros(len(usable), dtype=np.float32)
+    occlusion_ratio = np.full(len(usable), np.nan, dtype=np.float32)
+    predicted_iou[rows] = found.predicted_iou
+    occlusion_ratio[rows] = found.occlusion_ratio
+
+    def spread(masks: list[MaskCrop]) -> list[MaskCrop]:
+        spread_masks = [MaskCrop.empty() for _ in usable]
+        for row, mask in zip(rows, masks, strict=True):
+            spread_masks[row] = mask
+        return spread_masks
+
+    visible_masks = None if found.visible_masks is None else spread(found.visible_masks)
+    return Prediction(spread(found.amodal_masks), visible_masks, predicted_iou, occlusion_ratio)

@@ -1,0 +1,134 @@
+"""A tiny model bundle whose answers can be derived by hand.
+
+The amodal mask of a box is the box itself, the visible mask its upper half, and the predicted
+IoU is the mean brightness of the image's red channel divided by 255.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from sameo_model.runtime import bundle as bundles
+
+OPSET = 18
+
+
+def make_tiny_bundle(folder: Path, image_size: int = 64, visible: bool = True) -> Path:
+    """Write the bundle into a folder, which is made if need be, and return the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(_encoder(image_size), folder / bundles.IMAGE_ENCODER)
+    _save(_decoder(image_size, visible=False), folder / bundles.MASK_DECODER)
+    if visible:
+        _save(_decoder(image_size, visible=True), folder / bundles.VISIBLE_DECODER)
+    bundles.write_bundle_info(
+        folder,
+        name="tiny",
+        preset="tiny",
+        image_size=image_size,
+        normalisation={"mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0]},
+        opset=OPSET,
+        mask_selection="token0",
+        has_visible_decoder=visible,
+        licence="Apache-2.0",
+        training={},
+        scores={},
+    )
+    return folder
+
+
+def _encoder(size: int) -> onnx.GraphProto:
+    """Average 16x16 patches of the image in [0, 1]; channel 0 is red, 1 green, 2 blue, rest 0."""
+    weight = np.zeros((256, 3, 1, 1), np.float32)
+    weight[[0, 1, 2], [0, 1, 2]] = 1.0
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["chw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Div", ["chw", "full_scale"], ["unit"]),
+        helper.make_node(
+            "AveragePool", ["unit"], ["patches"], kernel_shape=[16, 16], strides=[16, 16]
+        ),
+        helper.make_node("Conv", ["patches", "weight"], ["embedding"]),
+    ]
+    return helper.make_graph(
+        nodes,
+        "image_encoder",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, size, size, 3])],
+        [_float_value("embedding", [1, 256, size // 16, size // 16])],
+        [_constant("full_scale", np.float32(255)), _constant("weight", weight)],
+    )
+
+
+def _decoder(size: int, visible: bool) -> onnx.GraphProto:
+    """Logits: distance in logit pixels to the nearest edge of the box, positive inside it."""
+    side = size // 4
+    centres = (np.arange(side, dtype=np.float32) + 0.5) * 4
+    nodes = [
+        helper.make_node("Split", ["boxes"], ["x1", "y1", "x2", "y2"], axis=1, num_outputs=4),
+    ]
+    bottom = "y2"
+    if visible:
+        nodes.append(helper.make_node("Mean", ["y1", "y2"], ["half"]))
+        bottom = "half"
+    nodes += [
+        helper.make_node("Sub", ["centres", "x1"], ["left"]),
+        helper.make_node("Sub", ["x2", "centres"], ["right"]),
+        helper.make_node("Sub", ["centres", "y1"], ["above"]),
+        helper.make_node("Sub", [bottom, "centres"], ["below"]),
+        helper.make_node("Min", ["left", "right"], ["horizontal"]),
+        helper.make_node("Min", ["above", "below"], ["vertical"]),
+        helper.make_node("Unsqueeze", ["horizontal", "axis1"], ["horizontal3"]),
+        helper.make_node("Unsqueeze", ["vertical", "axis2"], ["vertical3"]),
+        helper.make_node("Min", ["horizontal3", "vertical3"], ["distance"]),
+        helper.make_node("Div", ["distance", "stride"], ["logits"]),
+        # The red channel's mean, one value per box.
+        helper.make_node("Slice", ["embedding", "zero", "one", "axis1"], ["red"]),
+        helper.make_node("ReduceMean", ["red"], ["brightness"], keepdims=0),
+        helper.make_node("Mul", ["x1", "nought"], ["per_box4"]),
+        helper.make_node("Squeeze", ["per_box4", "axis1"], ["per_box"]),
+        helper.make_node("Add", ["per_box", "brightness"], ["iou"]),
+    ]
+    logits_name = "visible_logits" if visible else "amodal_logits"
+    # The visible decoder depends on the embedding as a real one does, without changing masks.
+    nodes.append(helper.make_node("Mul", ["brightness", "nought"], ["no_change"]))
+    nodes.append(helper.make_node("Add", ["logits", "no_change"], [logits_name]))
+    outputs = [_float_value(logits_name, ["N", side, side])]
+    if not visible:
+        nodes.append(helper.make_node("Identity", ["iou"], ["predicted_iou"]))
+        outputs.append(_float_value("predicted_iou", ["N"]))
+    return helper.make_graph(
+        nodes,
+        "visible_decoder" if visible else "mask_decoder",
+        [
+            _float_value("embedding", [1, 256, size // 16, size // 16]),
+            _float_value("boxes", ["N", 4]),
+        ],
+        outputs,
+        [
+            _constant("centres", centres[None]),
+            _constant("stride", np.float32(4)),
+            _constant("nought", np.float32(0)),
+            _constant("zero", np.array([0])),
+            _constant("one", np.array([1])),
+            _constant("axis1", np.array([1])),
+            _constant("axis2", np.array([2])),
+        ],
+    )
+
+
+def _float_value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _constant(name: str, value: np.ndarray | np.generic) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(value), name)
+
+
+def _save(graph: onnx.GraphProto, path: Path) -> None:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
