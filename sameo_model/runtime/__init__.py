@@ -1,7 +1,6 @@
 """Amodal masks from an image and boxes, with NumPy and OpenCV but without PyTorch.
 
-predictor = load_predictor()
-prediction = predictor.decode(predictor.encode(image_rgb), boxes_xyxy)
+Start with `load_predictor`; `Predictor.encode` takes an image, `Predictor.decode` its boxes.
 """
 
 from sameo_model.runtime.backends.base import BackendUnavailableError

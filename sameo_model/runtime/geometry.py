@@ -50,7 +50,7 @@ class CheckedBoxes:
 
     @property
     def usable(self) -> BoolArray:
-        """bool (N,), True where the box can prompt the model."""
+        """One bool per box, shape (N,): True where the box can prompt the model."""
         return np.asarray(self.faults == BoxFault.NONE, dtype=np.bool_)
 
 
@@ -73,7 +73,7 @@ def check_boxes(boxes_xyxy: npt.ArrayLike, image_hw: ImageHW) -> CheckedBoxes:
     """
     boxes = as_boxes(boxes_xyxy)
     height, width = image_hw
-    finite = np.isfinite(boxes).all(axis=1)
+    finite: BoolArray = np.asarray(np.isfinite(boxes).all(axis=1))
     boxes = np.where(finite[:, None], boxes, np.float32(0))
     sides = boxes[:, 2:] - boxes[:, :2]
     limits = np.array([width, height, width, height], dtype=np.float32)
@@ -85,7 +85,8 @@ def check_boxes(boxes_xyxy: npt.ArrayLike, image_hw: ImageHW) -> CheckedBoxes:
     faults[(sides == 0).any(axis=1)] = BoxFault.NO_AREA
     faults[(sides < 0).any(axis=1)] = BoxFault.INVERTED
     faults[~finite] = BoxFault.NOT_FINITE
-    return CheckedBoxes(np.where((faults == 0)[:, None], clipped, np.float32(0)), faults)
+    clipped[faults != BoxFault.NONE] = 0
+    return CheckedBoxes(clipped, faults)
 
 
 def as_boxes(boxes_xyxy: npt.ArrayLike) -> FloatArray:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop
+from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, MaskCrop
 
 
 def logits_to_crops(logits: FloatArray, image_hw: ImageHW) -> list[MaskCrop]:
@@ -26,8 +26,9 @@ def logits_to_crops(logits: FloatArray, image_hw: ImageHW) -> list[MaskCrop]:
     Returns:
         N tight crops in image pixels.
     """
-    positive = logits > 0
-    has_rows, has_columns = positive.any(axis=2), positive.any(axis=1)
+    positive: BoolArray = np.greater(logits, 0)
+    has_rows: BoolArray = np.asarray(positive.any(axis=2))
+    has_columns: BoolArray = np.asarray(positive.any(axis=1))
     crops = []
     for i, logit_map in enumerate(logits):
         rows, columns = np.flatnonzero(has_rows[i]), np.flatnonzero(has_columns[i])

@@ -115,11 +115,10 @@ class Predictor:
                 "embedding must come from this predictor's encode; it was made by another one"
             )
         checked = check_boxes(boxes_xyxy, embedding.image_hw)
-        boxes = scale_boxes(checked.boxes_xyxy[checked.usable], embedding.image_hw, self.image_size)
-        return _fill_rows(
-            checked.usable,
-            self._decode_usable(embedding, boxes, visible and self.has_visible_decoder),
-        )
+        usable = checked.boxes_xyxy[checked.usable]
+        model_boxes = scale_boxes(usable, embedding.image_hw, self.image_size)
+        found = self._decode_usable(embedding, model_boxes, visible and self.has_visible_decoder)
+        return _fill_rows(checked.usable, found)
 
     def _decode_usable(self, embedding: Embedding, boxes: FloatArray, visible: bool) -> Prediction:
         amodal_masks: list[MaskCrop] = []

@@ -37,9 +37,8 @@ def resize_image(image_rgb: Uint8Array, image_size: int) -> Uint8Array:
 def check_image(image_rgb: npt.NDArray[np.generic]) -> None:
     """Raise ValueError unless the image is uint8 (H, W, 3) with at least one pixel."""
     is_array = isinstance(image_rgb, np.ndarray)
-    if is_array and image_rgb.dtype == np.uint8 and image_rgb.ndim == 3:
-        if image_rgb.shape[2] == 3 and image_rgb.size:
-            return
+    if is_array and image_rgb.dtype == np.uint8 and image_rgb.shape[2:] == (3,) and image_rgb.size:
+        return
     got = f"{image_rgb.dtype} {image_rgb.shape}" if is_array else type(image_rgb).__name__
     raise ValueError(f"image_rgb must be a uint8 array of shape (H, W, 3) in RGB order; got {got}")
 

@@ -126,4 +126,5 @@ class Prediction:
     occlusion_ratio: FloatArray
 
     def __len__(self) -> int:
+        """Return N, the number of boxes."""
         return len(self.amodal_masks)

@@ -132,7 +132,7 @@ def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = No
 
 
 def _choose() -> str:
-    refused = []
+    refused: list[str] = []
     for name in BACKENDS:
         reason = _unavailable_reason(name)
         if reason is None:
