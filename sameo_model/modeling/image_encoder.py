@@ -19,6 +19,7 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention over all patches of an image."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
+        """Build the layers with random weights."""
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
@@ -38,6 +39,7 @@ class FeedForward(nn.Module):
     """Two linear layers with GELU, four times as wide inside."""
 
     def __init__(self, embed_dim: int) -> None:
+        """Build the layers with random weights."""
         super().__init__()
         self.fc1 = nn.Linear(embed_dim, 4 * embed_dim)
         self.fc2 = nn.Linear(4 * embed_dim, embed_dim)
@@ -51,6 +53,7 @@ class VitBlock(nn.Module):
     """Pre-norm transformer block."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
+        """Build the layers with random weights."""
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
         self.attn = SelfAttention(embed_dim, num_heads)
@@ -67,6 +70,7 @@ class PatchEmbed(nn.Module):
     """Cut an image into square patches and project each to one token."""
 
     def __init__(self, patch_size: int, embed_dim: int) -> None:
+        """Build the layers with random weights."""
         super().__init__()
         self.proj = nn.Conv2d(3, embed_dim, kernel_size=patch_size, stride=patch_size)
 
@@ -76,15 +80,7 @@ class PatchEmbed(nn.Module):
 
 
 class VitImageEncoder(nn.Module):
-    """Plain vision transformer with a convolutional neck.
-
-    Args:
-        embed_dim: Width of the transformer.
-        num_heads: Attention heads of each block.
-        depth: Number of blocks.
-        patch_size: Side of a patch in pixels, which is also the stride of the embedding.
-        output_dim: Channels of the embedding.
-    """
+    """Plain vision transformer with a convolutional neck."""
 
     def __init__(
         self,
@@ -95,6 +91,15 @@ class VitImageEncoder(nn.Module):
         patch_size: int = 16,
         output_dim: int = 256,
     ) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            embed_dim: Width of the transformer.
+            num_heads: Attention heads of each block.
+            depth: Number of blocks.
+            patch_size: Side of a patch in pixels, which is also the stride of the embedding.
+            output_dim: Channels of the embedding.
+        """
         super().__init__()
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + PRETRAINED_GRID**2, embed_dim))

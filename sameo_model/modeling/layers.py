@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class LayerNorm2d(nn.Module):
-    """Layer normalisation over the channels of a feature map.
-
-    Args:
-        num_channels: C of the (B, C, H, W) input.
-        eps: Added to the variance.
-    """
+    """Layer normalisation over the channels of a feature map."""
 
     def __init__(self, num_channels: int, eps: float = 1e-6) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            num_channels: C of the (B, C, H, W) input.
+            eps: Added to the variance.
+        """
         super().__init__()
         self.weight = nn.Parameter(Tensor(num_channels).fill_(1.0))
         self.bias = nn.Parameter(Tensor(num_channels).zero_())
@@ -30,20 +33,21 @@ class LayerNorm2d(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Fully connected layers with GELU in between, named as in the EfficientSAM state dict.
-
-    Args:
-        input_dim: Size of the last axis of the input.
-        hidden_dims: Sizes of the hidden layers, in order.
-        output_dim: Size of the last axis of the output.
-    """
+    """Fully connected layers with GELU in between, named as in the EfficientSAM state dict."""
 
     def __init__(self, input_dim: int, hidden_dims: tuple[int, ...], output_dim: int) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            input_dim: Size of the last axis of the input.
+            hidden_dims: Sizes of the hidden layers, in order.
+            output_dim: Size of the last axis of the output.
+        """
         super().__init__()
         widths = (input_dim, *hidden_dims)
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(width_in, width_out), nn.GELU())
-            for width_in, width_out in zip(widths[:-1], widths[1:], strict=True)
+            for width_in, width_out in pairwise(widths)
         )
         self.fc = nn.Linear(widths[-1], output_dim)
 

@@ -25,16 +25,7 @@ TAPPED_CHANNELS = (24, 40, 112, 320)
 
 
 class ConvNorm(nn.Module):
-    """Convolution with TensorFlow's "same" padding, batch normalisation and optional ReLU6.
-
-    Args:
-        channels_in: Input channels.
-        channels_out: Output channels.
-        kernel: Odd side of the kernel.
-        stride: 1 or 2; the input's height and width must be divisible by it.
-        groups: As `torch.nn.Conv2d`.
-        is_activated: Whether ReLU6 follows.
-    """
+    """Convolution with TensorFlow's "same" padding, batch normalisation and optional ReLU6."""
 
     def __init__(
         self,
@@ -46,6 +37,16 @@ class ConvNorm(nn.Module):
         groups: int = 1,
         is_activated: bool = True,
     ) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            channels_in: Input channels.
+            channels_out: Output channels.
+            kernel: Odd side of the kernel.
+            stride: 1 or 2; the input's height and width must be divisible by it.
+            groups: As `torch.nn.Conv2d`.
+            is_activated: Whether ReLU6 follows.
+        """
         super().__init__()
         total = kernel - stride
         # With stride 2 and an even input, "same" pads one pixel more at the right and bottom.
@@ -76,6 +77,7 @@ class InvertedResidual(nn.Module):
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int
     ) -> None:
+        """Build the layers with random weights."""
         super().__init__()
         inner = channels_in * expansion
         self.expand = ConvNorm(channels_in, inner) if expansion > 1 else nn.Identity()
@@ -93,6 +95,7 @@ class EfficientNetLite0(nn.Module):
     """Feature extractor of EfficientNet-Lite0 without its classifier."""
 
     def __init__(self) -> None:
+        """Build the layers with random weights."""
         super().__init__()
         self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2)
         blocks = []
@@ -125,13 +128,14 @@ class EfficientNetLite0(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """Large-kernel depthwise convolution and a per-pixel feed-forward layer (as ConvNeXt).
-
-    Args:
-        channels: C of input and output.
-    """
+    """Large-kernel depthwise convolution and a per-pixel feed-forward layer (as ConvNeXt)."""
 
     def __init__(self, channels: int) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            channels: C of input and output.
+        """
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, kernel_size=7, padding=3, groups=channels)
         self.norm = LayerNorm2d(channels)
@@ -149,12 +153,14 @@ class LiteNeck(nn.Module):
 
     Fine features are folded into channels (space to depth), so that every backend and the
     runtime see a single tensor; `DetailSkips` of the decoder unfolds them.
-
-    Args:
-        output_dim: Channels of the embedding.
     """
 
     def __init__(self, output_dim: int) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            output_dim: Channels of the embedding.
+        """
         super().__init__()
         stride4, stride8, stride16, stride32 = TAPPED_CHANNELS
         detail4, detail8 = 8, 24
@@ -184,13 +190,14 @@ class LiteNeck(nn.Module):
 
 
 class LiteImageEncoder(nn.Module):
-    """EfficientNet-Lite0 and the neck to the embedding that the decoders expect.
-
-    Args:
-        output_dim: Channels of the embedding.
-    """
+    """EfficientNet-Lite0 and the neck to the embedding that the decoders expect."""
 
     def __init__(self, output_dim: int = 256) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            output_dim: Channels of the embedding.
+        """
         super().__init__()
         self.backbone = EfficientNetLite0()
         self.neck = LiteNeck(output_dim)

@@ -17,14 +17,16 @@ class DetailSkips(nn.Module):
 
     The encoder's neck folds the features of strides 4 and 8 into the channels of the stride-16
     embedding (space to depth); this is the way back, once per image and not per box.
-
-    Args:
-        embed_dim: Channels of the embedding.
-        channels_stride8: Channels of the skip at stride 8.
-        channels_stride4: Channels of the skip at stride 4.
     """
 
     def __init__(self, embed_dim: int, channels_stride8: int, channels_stride4: int) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            embed_dim: Channels of the embedding.
+            channels_stride8: Channels of the skip at stride 8.
+            channels_stride4: Channels of the skip at stride 4.
+        """
         super().__init__()
         self.stride8 = nn.Conv2d(embed_dim, channels_stride8 * 4, kernel_size=1)
         self.stride4 = nn.Conv2d(embed_dim, channels_stride4 * 16, kernel_size=1)
@@ -38,14 +40,7 @@ class DetailSkips(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Predict four candidate masks per prompt.
-
-    Args:
-        embed_dim: Channels of embedding and tokens.
-        mlp_dim: Hidden width of the transformer's feed-forward layers.
-        upscaling_dims: Channels after the first and the second doubling of the resolution.
-        has_detail_skips: Whether to add `DetailSkips` while upscaling.
-    """
+    """Predict four candidate masks per prompt."""
 
     def __init__(
         self,
@@ -55,6 +50,14 @@ class MaskDecoder(nn.Module):
         upscaling_dims: tuple[int, int] = (64, 32),
         has_detail_skips: bool = False,
     ) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            embed_dim: Channels of embedding and tokens.
+            mlp_dim: Hidden width of the transformer's feed-forward layers.
+            upscaling_dims: Channels after the first and the second doubling of the resolution.
+            has_detail_skips: Whether to add `DetailSkips` while upscaling.
+        """
         super().__init__()
         dim_stride8, dim_stride4 = upscaling_dims
         self.transformer = TwoWayTransformer(embed_dim=embed_dim, mlp_dim=mlp_dim)
@@ -126,9 +129,11 @@ class MaskDecoder(nn.Module):
         features = image.flatten(0, 1).transpose(1, 2).unflatten(2, grid_hw)
         skips = (None, None) if self.detail_skips is None else self.detail_skips(embeddings)
         for stage, skip in zip(self.final_output_upscaling_layers, skips, strict=True):
-            features = stage[0](features)
+            project, *following = stage.children()
+            features = project(features)
             if skip is not None:
                 per_box = features.unflatten(0, images_and_boxes) + skip.unsqueeze(1)
                 features = per_box.flatten(0, 1)
-            features = stage[1:](features)
+            for layer in following:
+                features = layer(features)
         return features.unflatten(0, images_and_boxes)

@@ -24,15 +24,16 @@ class PointLabel(IntEnum):
 
 
 class FourierEncoding(nn.Module):
-    """Random Fourier features of positions.
-
-    Args:
-        num_frequencies: Half the number of features.
-    """
+    """Random Fourier features of positions."""
 
     positional_encoding_gaussian_matrix: Tensor
 
     def __init__(self, num_frequencies: int) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            num_frequencies: Half the number of features.
+        """
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, num_frequencies))
 
@@ -64,13 +65,14 @@ class FourierEncoding(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Encode labelled points as tokens; a box is two points.
-
-    Args:
-        embed_dim: Channels of a token.
-    """
+    """Encode labelled points as tokens; a box is two points."""
 
     def __init__(self, embed_dim: int = 256) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            embed_dim: Channels of a token.
+        """
         super().__init__()
         self.pe_layer = FourierEncoding(embed_dim // 2)
         self.invalid_points = nn.Embedding(1, embed_dim)

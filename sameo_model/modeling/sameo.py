@@ -33,16 +33,6 @@ class Sameo(nn.Module):
 
     The four children ``image_encoder``, ``prompt_encoder``, ``mask_decoder`` and
     ``visible_decoder`` are the parts that training freezes or fine-tunes (paper section 3.1).
-
-    Args:
-        preset: Name of the preset, kept for checkpoints.
-        image_size: Side of the square input, pixels.
-        normalisation: Applied to images before the image encoder.
-        image_encoder: Normalised images (B, 3, S, S) to embeddings (B, 256, S/16, S/16).
-        prompt_encoder: Points to tokens.
-        mask_decoder: The amodal decoder.
-        visible_decoder: The decoder of visible masks, or None.
-        mask_selection: How one mask is read out of several candidates, as in training.
     """
 
     pixel_mean: Tensor
@@ -60,6 +50,18 @@ class Sameo(nn.Module):
         visible_decoder: MaskDecoder | None = None,
         mask_selection: MaskSelection = "min_loss",
     ) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            preset: Name of the preset, kept for checkpoints.
+            image_size: Side of the square input, pixels.
+            normalisation: Applied to images before the image encoder.
+            image_encoder: Normalised images (B, 3, S, S) to embeddings (B, 256, S/16, S/16).
+            prompt_encoder: Points to tokens.
+            mask_decoder: The amodal decoder.
+            visible_decoder: The decoder of visible masks, or None.
+            mask_selection: How one mask is read out of several candidates, as in training.
+        """
         super().__init__()
         self.preset = preset
         self.image_size = image_size

@@ -9,15 +9,16 @@ from sameo_model.modeling.layers import Mlp
 
 
 class Attention(nn.Module):
-    """Multi-head attention that may work in fewer channels than its inputs.
-
-    Args:
-        embed_dim: Channels of inputs and output.
-        num_heads: Attention heads.
-        downsample: Factor by which the inner width is smaller than ``embed_dim``.
-    """
+    """Multi-head attention that may work in fewer channels than its inputs."""
 
     def __init__(self, embed_dim: int, num_heads: int, downsample: int = 1) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            embed_dim: Channels of inputs and output.
+            num_heads: Attention heads.
+            downsample: Factor by which the inner width is smaller than ``embed_dim``.
+        """
         super().__init__()
         inner_dim = embed_dim // downsample
         self.num_heads = num_heads
@@ -54,20 +55,21 @@ class Attention(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Let tokens attend to themselves and the image, then the image to the tokens.
-
-    Args:
-        embed_dim: Channels.
-        num_heads: Attention heads.
-        mlp_dim: Hidden width of the tokens' feed-forward layer.
-        downsample: Reduction of the inner width of both cross-attentions.
-        is_first: Whether the tokens come without their position added, and all boxes of an
-            image still share one image embedding.
-    """
+    """Let tokens attend to themselves and the image, then the image to the tokens."""
 
     def __init__(
         self, embed_dim: int, num_heads: int, mlp_dim: int, downsample: int, is_first: bool
     ) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            embed_dim: Channels.
+            num_heads: Attention heads.
+            mlp_dim: Hidden width of the tokens' feed-forward layer.
+            downsample: Reduction of the inner width of both cross-attentions.
+            is_first: Whether the tokens come without their position added, and all boxes of an
+                image still share one image embedding.
+        """
         super().__init__()
         self.is_first = is_first
         self.self_attn = Attention(embed_dim, num_heads)
@@ -112,15 +114,7 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Decoder trunk of SAM.
-
-    Args:
-        embed_dim: Channels.
-        num_heads: Attention heads.
-        mlp_dim: Hidden width of the tokens' feed-forward layers.
-        depth: Number of blocks.
-        downsample: Reduction of the inner width of attention between tokens and image.
-    """
+    """Decoder trunk of SAM."""
 
     def __init__(
         self,
@@ -131,6 +125,15 @@ class TwoWayTransformer(nn.Module):
         depth: int = 2,
         downsample: int = 2,
     ) -> None:
+        """Build the layers with random weights.
+
+        Args:
+            embed_dim: Channels.
+            num_heads: Attention heads.
+            mlp_dim: Hidden width of the tokens' feed-forward layers.
+            depth: Number of blocks.
+            downsample: Reduction of the inner width of attention between tokens and image.
+        """
         super().__init__()
         self.layers = nn.ModuleList(
             TwoWayBlock(embed_dim, num_heads, mlp_dim, downsample, is_first=index == 0)
