@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -52,8 +51,7 @@ class VirtualEnvironment:
     @property
     def site_packages(self) -> Path:
         """The folder of the installed Python packages."""
-        version = self.run_python("import sys; print('%d.%d' % sys.version_info[:2])").strip()
-        return self.root / "lib" / f"python{version}" / "site-packages"
+        return Path(self.run_python("import sysconfig; print(sysconfig.get_path('purelib'))"))
 
     @property
     def python_include(self) -> Path:
@@ -62,7 +60,8 @@ class VirtualEnvironment:
         Raises:
             SetupError: When the header is not installed.
         """
-        folder = Path(sysconfig.get_path("include"))
+        code = "import sysconfig; print(sysconfig.get_config_var('INCLUDEPY'))"
+        folder = Path(self.run_python(code))
         if not (folder / "Python.h").exists():
             raise SetupError(
                 f"Python's C headers are missing in {folder}; on Debian and Ubuntu install "
@@ -70,9 +69,14 @@ class VirtualEnvironment:
             )
         return folder
 
+    @property
+    def numpy_include(self) -> Path:
+        """The folder with numpy's C headers."""
+        return Path(self.run_python("import numpy; print(numpy.get_include())"))
+
     def run_python(self, code: str) -> str:
-        """Run a few lines of Python in the environment and return what they print."""
-        return self.run([str(self.python), "-c", code], f"{self.python} -c {code!r}")
+        """Run a few lines of Python in the environment and return what they print, stripped."""
+        return self.run([str(self.python), "-c", code], f"{self.python} -c {code!r}").strip()
 
     def run(self, command: list[str], what: str, cwd: Path | None = None) -> str:
         """Run a command in the environment.

@@ -1,0 +1,47 @@
+# Everything runs in a virtual environment in the project's root; see `make help`.
+
+# The environment is made with the first of these that is installed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv/bin/python
+SETUP := $(PYTHON) environment/setup
+
+# A sourced ROS distribution would leak its packages and libraries into the environment.
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME PYTHONPATH
+unexport ROS_DISTRO ROS_VERSION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint bench bench-compare clean
+
+help: ## show this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: ## make .venv with everything; quick when nothing changed
+	@$(SETUP) full
+	@echo "The environment is ready: $(VENV)"
+
+demo: ## run the node on real camera frames [IMAGES=folder BOXES=file]; results in demo/
+	@python=$$($(SETUP) demo --print-python) && \
+	$$python -m sameo_ros.demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(BOXES),--boxes "$(BOXES)") --output demo
+
+lint: setup ## check format, lint rules and types
+	$(VENV) -m ruff format --check .
+	$(VENV) -m ruff check .
+	$(VENV) -m mypy
+
+test: lint ## make setup, make lint and the test suite
+	$(VENV) -m pytest -q $(PYTEST_ARGUMENTS)
+
+test-all: test ## make test, and again with the second ROS distribution
+	@$(SETUP) full --distribution jazzy
+	.venv-jazzy/bin/python -m pytest -q $(PYTEST_ARGUMENTS)
+
+bench: setup ## speed table as Markdown and JSON
+	$(VENV) benchmarks/speed.py
+
+bench-compare: setup ## compare two speed tables: OLD=file NEW=file
+	$(VENV) benchmarks/compare.py "$(OLD)" "$(NEW)"
+
+clean: ## remove build results and caches; environments and results stay
+	rm -rf build install log dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,0 +1,70 @@
+"""Python packages: installing pinned requirements with pip."""
+
+import shutil
+from pathlib import Path
+
+from errors import SetupError
+from virtualenv import VirtualEnvironment
+
+# What pip says when it cannot reach a package index.
+_OFFLINE_SIGNS = (
+    "Connection refused",
+    "Failed to establish a new connection",
+    "Max retries exceeded",
+    "Name or service not known",
+    "NewConnectionError",
+    "Network is unreachable",
+    "Temporary failure in name resolution",
+    "timed out",
+)
+
+
+def install_requirements(environment: VirtualEnvironment, files: list[Path]) -> None:
+    """Install pinned packages; those that are installed already cost almost nothing.
+
+    PyTorch comes first and alone: when another package pulls it in, pip takes the newest build,
+    which brings several gigabytes of CUDA libraries.
+
+    Args:
+        environment: The environment to install into.
+        files: Requirement files.
+
+    Raises:
+        SetupError: When pip fails.
+    """
+    torch = [line for line in _requirement_lines(files) if line.startswith("torch==")]
+    for requirement in torch:
+        _install_torch(environment, requirement)
+    arguments = [part for path in files for part in ("-r", str(path))]
+    _pip_install(environment, arguments)
+
+
+def _install_torch(environment: VirtualEnvironment, requirement: str) -> None:
+    if shutil.which("nvidia-smi") is None:
+        try:
+            _pip_install(environment, [f"{requirement}+cpu"])
+        except SetupError as error:
+            # Package indexes need not carry the CPU build; the default build works as well.
+            if "No matching distribution" not in str(error):
+                raise
+        else:
+            return
+    _pip_install(environment, [requirement])
+
+
+def _requirement_lines(files: list[Path]) -> list[str]:
+    lines = [line.strip() for path in files for line in path.read_text().splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _pip_install(environment: VirtualEnvironment, arguments: list[str]) -> None:
+    command = [str(environment.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    try:
+        environment.run([*command, "--progress-bar", "off", *arguments], "pip install")
+    except SetupError as error:
+        if any(sign in str(error) for sign in _OFFLINE_SIGNS):
+            raise SetupError(
+                "No package index could be reached; connect to the network, or point pip at a "
+                f"local one (PIP_INDEX_URL or PIP_FIND_LINKS), and start again.\n\n{error}"
+            ) from error
+        raise
