@@ -1,0 +1,1 @@
+"""Scoring of predicted masks: mean IoU with true boxes, AP and AR of detectors, reports."""

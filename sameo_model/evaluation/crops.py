@@ -1,0 +1,83 @@
+"""Areas and shapes of mask crops: what scoring needs, without masks of the image's size."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from sameo_model.data.types import Rle
+from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop
+
+
+def rle_to_crop(rle: Rle) -> MaskCrop:
+    """Decode a run-length encoding to its tight crop."""
+    x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))
+    mask = coco_mask.decode(rle)
+    return MaskCrop(x, y, np.ascontiguousarray(mask[y : y + height, x : x + width]).view(bool))
+
+
+def crop_to_rle(crop: MaskCrop, image_hw: ImageHW) -> Rle:
+    """Encode a crop as a mask of the whole image; `counts` are bytes."""
+    return coco_mask.encode(np.asfortranarray(crop.to_image(image_hw).view(np.uint8)))
+
+
+def intersect(first: MaskCrop, second: MaskCrop) -> MaskCrop:
+    """Return the pixels that both masks set; the crop need not be tight."""
+    x1, y1, x2, y2 = first.box_xyxy
+    u1, v1, u2, v2 = second.box_xyxy
+    left, top = max(x1, u1), max(y1, v1)
+    right, bottom = max(min(x2, u2), left), max(min(y2, v2), top)
+    mine = first.mask[top - y1 : bottom - y1, left - x1 : right - x1]
+    theirs = second.mask[top - v1 : bottom - v1, left - u1 : right - u1]
+    if 0 in (*mine.shape, *theirs.shape):
+        return MaskCrop.empty()
+    return MaskCrop(left, top, mine & theirs)
+
+
+def subtract(first: MaskCrop, second: MaskCrop) -> MaskCrop:
+    """Return the pixels of the first mask that the second does not set; need not be tight."""
+    shared = intersect(first, second)
+    mask = first.mask.copy()
+    height, width = shared.mask.shape
+    if shared.mask.size:
+        top, left = shared.y - first.y, shared.x - first.x
+        mask[top : top + height, left : left + width] &= ~shared.mask
+    return MaskCrop(first.x, first.y, mask)
+
+
+def mask_iou(first: MaskCrop, second: MaskCrop) -> float:
+    """Return intersection over union, in [0, 1]; NaN where both masks are empty."""
+    intersection = first.intersection_area(second)
+    union = first.area + second.area - intersection
+    return intersection / union if union else math.nan
+
+
+def box_to_crop(box_xyxy: FloatArray, image_hw: ImageHW) -> MaskCrop:
+    """Fill a box: every pixel whose centre lies in it.
+
+    Args:
+        box_xyxy: float (4,), x1, y1, x2, y2 in pixels of the image.
+        image_hw: Height and width that the box is clipped to.
+    """
+    height, width = image_hw
+    limits = np.array([width, height, width, height])
+    x1, y1, x2, y2 = np.clip(np.ceil(np.asarray(box_xyxy) - 0.5), 0, limits).astype(int).tolist()
+    if x2 <= x1 or y2 <= y1:
+        return MaskCrop.empty()
+    return MaskCrop(x1, y1, np.ones((y2 - y1, x2 - x1), dtype=bool))
+
+
+def convex_hull(crop: MaskCrop) -> MaskCrop:
+    """Fill the convex hull of a mask's pixels; the mask itself is part of it."""
+    if not crop.area:
+        return MaskCrop.empty()
+    rows = np.flatnonzero(crop.mask.any(axis=1))
+    first = crop.mask.argmax(axis=1)[rows]
+    last = crop.mask.shape[1] - 1 - crop.mask[:, ::-1].argmax(axis=1)[rows]
+    points_xy = np.concatenate([np.stack([first, rows], 1), np.stack([last, rows], 1)])
+    filled = np.zeros(crop.mask.shape, dtype=np.uint8)
+    cv2.fillConvexPoly(filled, cv2.convexHull(points_xy.astype(np.int32)), 1)
+    return MaskCrop(crop.x, crop.y, filled.astype(bool) | crop.mask)

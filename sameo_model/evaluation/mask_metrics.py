@@ -1,0 +1,213 @@
+"""Mean IoU of a promptable model with true boxes as prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from sameo_model.data.prompts import PromptKind, instance_box_xyxy, jitter_boxes_xyxy
+from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.evaluation.image_loading import iterate_with_pixels
+from sameo_model.evaluation.instance_scores import (
+    InstanceScore,
+    PredictedObject,
+    score_instance,
+)
+from sameo_model.runtime.types import FloatArray, MaskCrop, Prediction
+
+BIN_EDGES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)
+BASELINES = ("visible", "box", "hull")
+
+
+class Predictor(Protocol):
+    """What a model must offer to be scored: `sameo_model.runtime`'s predictor does."""
+
+    def encode(self, image_rgb: Any) -> Any:
+        """Encode uint8 (H, W, 3) RGB once."""
+
+    def decode(self, embedding: Any, boxes_xyxy: FloatArray) -> Prediction:
+        """Predict masks for boxes in pixels of the encoded image."""
+
+
+def evaluate_masks(
+    predictor: Predictor,
+    images: Sequence[AmodalImage],
+    *,
+    prompts: PromptKind = "visible",
+    box_noise: float = 0.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Score a model on true boxes and average; the in-process form of `evaluate masks`.
+
+    Args:
+        predictor: Model to score.
+        images: Images with both true masks of each object.
+        prompts: Which true mask's tight box is the prompt.
+        box_noise: Largest move of each side as a share of the box's size, in [0, 0.5).
+        seed: Seed of the noise.
+        progress: Show a progress bar on standard error.
+
+    Returns:
+        What `summarise` returns.
+
+    Raises:
+        ValueError: If no object has both masks, or an argument is out of range.
+    """
+    rows = score_masks(
+        predictor, images, prompts=prompts, box_noise=box_noise, seed=seed, progress=progress
+    )
+    return summarise([score for scores in rows for score in scores])
+
+
+def score_masks(
+    predictor: Predictor,
+    images: Sequence[AmodalImage],
+    *,
+    prompts: PromptKind = "visible",
+    box_noise: float = 0.0,
+    seed: int = 0,
+    progress: bool = False,
+) -> Iterator[list[InstanceScore]]:
+    """Yield the scores of each image with at least one object that can be scored.
+
+    The arguments are those of `evaluate_masks`.
+    """
+    usable = [image for image in images if scorable_instances(image, prompts)]
+    for image, pixels in iterate_with_pixels(usable, progress=progress):
+        instances = scorable_instances(image, prompts)
+        boxes_xyxy = prompt_boxes(image, instances, prompts, box_noise, seed)
+        prediction = predictor.decode(predictor.encode(pixels), boxes_xyxy)
+        yield [
+            score_instance(image, instance, predicted, box_xyxy)
+            for instance, predicted, box_xyxy in zip(
+                instances, predicted_objects(prediction), boxes_xyxy, strict=True
+            )
+        ]
+
+
+def scorable_instances(image: AmodalImage, prompts: PromptKind) -> list[AmodalInstance]:
+    """Return the objects with both true masks, a non-empty amodal one and a prompt box."""
+    return [
+        instance
+        for instance in image.instances
+        if instance.amodal_rle is not None
+        and instance.visible_rle is not None
+        and _has_area(instance.amodal_box_xywh)
+        and (prompts == "amodal" or _has_area(instance.visible_box_xywh))
+    ]
+
+
+def _has_area(box_xywh: tuple[float, ...] | None) -> bool:
+    return box_xywh is not None and box_xywh[2] > 0 and box_xywh[3] > 0
+
+
+def prompt_boxes(
+    image: AmodalImage,
+    instances: Sequence[AmodalInstance],
+    prompts: PromptKind,
+    box_noise: float,
+    seed: int,
+) -> FloatArray:
+    """Return the prompts of an image's objects; the noise depends on seed and image id alone.
+
+    Returns:
+        float32 (N, 4), x1, y1, x2, y2 in pixels.
+    """
+    boxes_xyxy = np.stack([instance_box_xyxy(instance, prompts) for instance in instances])
+    if not box_noise:
+        return boxes_xyxy
+    generator = np.random.default_rng([seed, abs(image.image_id)])
+    return jitter_boxes_xyxy(boxes_xyxy, box_noise, generator, image.image_hw)
+
+
+def predicted_objects(prediction: Prediction) -> list[PredictedObject]:
+    """Split a prediction into its objects, in the order of the boxes."""
+    unknown: list[MaskCrop | None] = [None] * len(prediction)
+    visible_masks = unknown if prediction.visible_masks is None else prediction.visible_masks
+    return [
+        PredictedObject(amodal, visible, float(predicted_iou))
+        for amodal, visible, predicted_iou in zip(
+            prediction.amodal_masks, visible_masks, prediction.predicted_iou, strict=True
+        )
+    ]
+
+
+def summarise(scores: Sequence[InstanceScore]) -> dict[str, Any]:
+    """Average over objects; every value is a fraction, None where nothing counts towards it.
+
+    An object is occluded if its occlusion rate is above 0.05. `miou_hidden` averages over
+    occluded objects only, in `bins` too; nothing is counted as 0 or 1 for the others.
+
+    Args:
+        scores: One score per object.
+
+    Returns:
+        The keys of `evaluate masks` without `settings` and `per_instance`.
+
+    Raises:
+        ValueError: If there is no score.
+    """
+    if not scores:
+        raise ValueError(
+            "no object with both a true amodal and a true visible mask was found; evaluate on a "
+            "data set that annotates both"
+        )
+    occluded = [score for score in scores if score.is_occluded]
+    summary: dict[str, Any] = {
+        "num_instances": len(scores),
+        "num_occluded": len(occluded),
+        "miou_full": _mean(scores, "iou_full"),
+        "miou_full_occluded": _mean(occluded, "iou_full"),
+        "miou_full_unoccluded": _mean([s for s in scores if not s.is_occluded], "iou_full"),
+        "miou_hidden": _mean(occluded, "iou_hidden"),
+        "miou_visible": _mean(scores, "iou_visible"),
+        "boundary_f": _mean(scores, "boundary_f"),
+        "iou_spearman": _spearman(scores),
+    }
+    for name in BASELINES:
+        summary[f"baseline_{name}_miou_full"] = _mean(scores, f"baseline_{name}")
+        summary[f"baseline_{name}_miou_full_occluded"] = _mean(occluded, f"baseline_{name}")
+    summary["bins"] = _bins(scores)
+    return summary
+
+
+def _bins(scores: Sequence[InstanceScore]) -> list[dict[str, Any]]:
+    rows = []
+    for number, (low, high) in enumerate(pairwise(BIN_EDGES)):
+        chosen = [score for score in scores if bin_index(score.occlusion_rate) == number]
+        rows.append(
+            {
+                "lo": low,
+                "hi": high,
+                "num": len(chosen),
+                "miou_full": _mean(chosen, "iou_full"),
+                "miou_hidden": _mean(chosen, "iou_hidden"),
+            }
+        )
+    return rows
+
+
+def bin_index(occlusion_rate: float) -> int:
+    """Return the number of the occlusion bin, 0 to 4; 1.0 belongs to the last one."""
+    return min(int(np.searchsorted(BIN_EDGES, occlusion_rate, side="right")) - 1, 4)
+
+
+def _mean(scores: Iterable[InstanceScore], name: str) -> float | None:
+    values = np.array([getattr(score, name) for score in scores], dtype=float)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else None
+
+
+def _spearman(scores: Sequence[InstanceScore]) -> float | None:
+    predicted = [score.predicted_iou for score in scores]
+    true = [score.iou_full for score in scores]
+    if len(set(predicted)) < 2 or len(set(true)) < 2:
+        return None
+    value = float(spearmanr(predicted, true).statistic)
+    return None if math.isnan(value) else value
