@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,8 +20,8 @@ class LayerNorm2d(nn.Module):
             eps: Added to the variance.
         """
         super().__init__()
-        self.weight = nn.Parameter(Tensor(num_channels).fill_(1.0))
-        self.bias = nn.Parameter(Tensor(num_channels).zero_())
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
         self.eps = eps
 
     def forward(self, features: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ class Sameo(nn.Module):
         mask_decoder: MaskDecoder,
         visible_decoder: MaskDecoder | None = None,
         mask_selection: MaskSelection = "min_loss",
+        visible_mask_selection: MaskSelection = "min_loss",
     ) -> None:
         """Build the layers with random weights.
 
@@ -60,13 +61,16 @@ class Sameo(nn.Module):
             prompt_encoder: Points to tokens.
             mask_decoder: The amodal decoder.
             visible_decoder: The decoder of visible masks, or None.
-            mask_selection: How one mask is read out of several candidates, as in training.
+            mask_selection: How one mask is read out of the amodal decoder's candidates: as it
+                was trained.
+            visible_mask_selection: The same for the visible decoder.
         """
         super().__init__()
         self.preset = preset
         self.image_size = image_size
         self.normalisation = normalisation
         self.mask_selection: MaskSelection = mask_selection
+        self.visible_mask_selection: MaskSelection = visible_mask_selection
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
@@ -139,6 +143,49 @@ class Sameo(nn.Module):
         token_ids = MULTI_MASK_TOKENS if multimask else SINGLE_MASK_TOKENS
         return self._decoder(decoder)(embeddings, image_pe, tokens, token_ids)
 
+    def decode_boxes(
+        self,
+        embeddings: Tensor,
+        boxes_xyxy: Tensor,
+        input_hw: tuple[int, int],
+        decoder: DecoderName = "amodal",
+    ) -> tuple[Tensor, Tensor]:
+        """Predict one mask per box; exported graphs and evaluation do the same.
+
+        Candidates of ``min_loss`` and ``best_predicted`` training are read out by the highest
+        predicted IoU of tokens 1 to 3; ``all`` reads token 1 and ``token0`` token 0.
+
+        Args:
+            embeddings: float (B, 256, S/16, S/16) from `encode`, one per image.
+            boxes_xyxy: float32 (B, N, 4), left, top, right, bottom in pixels of the input image.
+            input_hw: Height and width of the image that the boxes refer to, pixels.
+            decoder: Which decoder draws the masks.
+
+        Returns:
+            Logits (B, N, S/4, S/4), positive inside, and predicted IoU (B, N) in [0, 1].
+
+        Raises:
+            ValueError: Shapes do not fit, or the network has no such decoder.
+        """
+        if boxes_xyxy.ndim != 3 or boxes_xyxy.shape[2] != 4:
+            raise ValueError(
+                f"boxes_xyxy must have shape (B, N, 4), got {tuple(boxes_xyxy.shape)}; "
+                "pass one row per box and a batch axis"
+            )
+        corners = boxes_xyxy.unflatten(2, (2, 2))
+        labels = corners.new_tensor((PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT))
+        selection = self.mask_selection if decoder == "amodal" else self.visible_mask_selection
+        logits, iou = self.decode(
+            embeddings,
+            corners,
+            labels.expand(corners.shape[:3]),
+            input_hw,
+            multimask=selection != "token0",
+            decoder=decoder,
+        )
+        logits, iou = _read_out(logits, iou, selection)
+        return logits, iou.clamp(0.0, 1.0)
+
     def _decoder(self, name: DecoderName) -> MaskDecoder:
         if name == "amodal":
             return self.mask_decoder
@@ -170,3 +217,12 @@ class Sameo(nn.Module):
             F.pad(scaled, (0, 0, 0, padding), value=-1.0),
             F.pad(point_labels, (0, padding), value=float(PointLabel.PADDING)),
         )
+
+
+def _read_out(logits: Tensor, iou: Tensor, selection: MaskSelection) -> tuple[Tensor, Tensor]:
+    """Choose one of the candidates (B, N, M, h, w) and (B, N, M), to (B, N, h, w) and (B, N)."""
+    if selection in ("all", "token0"):
+        return logits[:, :, 0], iou[:, :, 0]
+    best = iou.argmax(dim=2, keepdim=True)
+    index = best[..., None, None].expand(-1, -1, 1, *logits.shape[3:])
+    return logits.gather(2, index).squeeze(2), iou.gather(2, best).squeeze(2)

@@ -1,0 +1,228 @@
+"""Network weights on disk: our safetensors files, model bundles and official EfficientSAM files.
+
+Our format is one safetensors file with the names of `Sameo.state_dict` and, under the header
+key ``sameo``, JSON with what is needed to rebuild the network. A bundle holds the same file
+with its large tensors in half precision; its ONNX graphs point into it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from sameo_model.modeling.presets import PRESETS, build_sameo
+from sameo_model.modeling.sameo import Sameo
+from sameo_model.runtime.bundle import find_bundle, load_bundle
+from sameo_model.runtime.files import write_whole
+
+HEADER_KEY = "sameo"
+BUNDLE_WEIGHTS = "weights.safetensors"
+DOWNLOAD_FOLDER = Path("checkpoints")
+# Smaller tensors (biases, norms, the Fourier matrix) stay float32: they are sensitive and light.
+MIN_HALF_ELEMENTS = 1024
+MAX_LISTED = 12
+VISIBLE_PREFIX = "visible_decoder."
+AMODAL_PREFIX = "mask_decoder."
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint's tensors are not those of the network; the message lists what differs."""
+
+
+def save_checkpoint(model: Sameo, path: str | Path, *, half: bool = False) -> None:
+    """Write a network as one safetensors file, whole or not at all.
+
+    Args:
+        model: The network; its preset, image size and mask selections are stored too.
+        path: File to write; its folder must exist.
+        half: Whether to round large tensors to float16.
+    """
+    tensors = {
+        name: (value.half() if half and is_stored_as_half(value) else value).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    header = {HEADER_KEY: json.dumps(describe(model))}
+    write_whole(path, safetensors.torch.save(tensors, header))
+
+
+def describe(model: Sameo) -> dict[str, Any]:
+    """Return what `load_checkpoint` needs beside the tensors, as JSON values.
+
+    A PyTorch file may hold it beside ``model``, under the key ``sameo``.
+    """
+    return {
+        "preset": model.preset,
+        "image_size": model.image_size,
+        "has_visible_decoder": model.has_visible_decoder,
+        "mask_selection": model.mask_selection,
+        "visible_mask_selection": model.visible_mask_selection,
+    }
+
+
+def is_stored_as_half(value: Tensor) -> bool:
+    """Return whether a tensor is large enough to be worth rounding to float16."""
+    return value.is_floating_point() and value.ndim > 1 and value.numel() >= MIN_HALF_ELEMENTS
+
+
+def load_checkpoint(
+    path_or_name: str | Path,
+    *,
+    image_size: int | None = None,
+    visible_decoder: bool | None = None,
+) -> Sameo:
+    """Load a network.
+
+    Args:
+        path_or_name: One of: a ``.safetensors`` file of ours; a bundle's folder, or the name of
+            a bundle that came with the package; a PyTorch file with a state dict, bare or under
+            ``model`` (official EfficientSAM weights, training checkpoints); the name of an
+            official file that was fetched, such as ``efficient_sam_vitt``.
+        image_size: Side of the square input, pixels; None takes the file's own, or the
+            preset's where the file has none.
+        visible_decoder: Whether the network gets a visible decoder. None keeps what the file
+            has. True gives official EfficientSAM weights one: a copy of their decoder, which
+            draws visible masks until it is fine-tuned.
+
+    Returns:
+        The network in float32, in eval mode.
+
+    Raises:
+        FileNotFoundError: There is no such file or model.
+        ValueError: The file cannot be read, or it holds no visible decoder though one is asked.
+        CheckpointMismatchError: Names or shapes are not those of the network.
+    """
+    path = _find_weights(path_or_name)
+    if path.suffix == ".safetensors":
+        description, state = _read_safetensors(path)
+    else:
+        description, state = _read_pickle(path)
+    return _build(path, description, state, image_size, visible_decoder)
+
+
+def _find_weights(path_or_name: str | Path) -> Path:
+    """Return the weights file that a path or a name stands for."""
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    downloaded = DOWNLOAD_FOLDER / f"{path_or_name}.pt"
+    if downloaded.is_file():
+        return downloaded
+    if str(path_or_name).startswith("efficient_sam_") and not path.exists():
+        raise FileNotFoundError(
+            f"{downloaded} does not exist; "
+            f"run: python -m sameo_model.checkpoints fetch {path_or_name}"
+        )
+    if path.suffix and not path.exists():
+        raise FileNotFoundError(f"checkpoint {path} does not exist; check the path")
+    weights = load_bundle(find_bundle(path_or_name)).folder / BUNDLE_WEIGHTS
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"bundle {weights.parent} has no {BUNDLE_WEIGHTS}, so that it can run but not be "
+            "loaded as a network; export it again from its checkpoint"
+        )
+    return weights
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
+    description = json.loads(header.get(HEADER_KEY, "{}"))
+    restored = {
+        name: value.float() if value.is_floating_point() else value for name, value in state.items()
+    }
+    return description, restored
+
+
+def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a PyTorch file of plain tensors; files that hold other objects are "
+            "not read, because reading these can run code"
+        ) from error
+    state = content.get("model", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path} must hold a state dict, bare or under the key 'model'")
+    return content.get(HEADER_KEY, {}) if state is not content else {}, dict(state)
+
+
+def _build(
+    path: Path,
+    description: dict[str, Any],
+    state: dict[str, Tensor],
+    image_size: int | None,
+    visible_decoder: bool | None,
+) -> Sameo:
+    preset = description.get("preset") or _most_similar_preset(state)
+    has_visible = any(name.startswith(VISIBLE_PREFIX) for name in state)
+    wants_visible = has_visible if visible_decoder is None else visible_decoder
+    if wants_visible and not has_visible:
+        if description or not preset.startswith("efficient_sam"):
+            raise ValueError(
+                f"{path} holds no visible decoder, and its decoder is not an official one that "
+                "could serve as such; load it without visible_decoder=True"
+            )
+        state = {**state, **_as_visible_decoder(state)}
+    if not wants_visible:
+        state = {n: value for n, value in state.items() if not n.startswith(VISIBLE_PREFIX)}
+    model = build_sameo(preset, image_size or description.get("image_size"), wants_visible)
+    differences = _differences(model.state_dict(), state)
+    if differences:
+        raise CheckpointMismatchError(_mismatch_message(path, preset, differences))
+    model.load_state_dict(state)
+    model.mask_selection = description.get("mask_selection", "best_predicted")
+    model.visible_mask_selection = description.get("visible_mask_selection", "best_predicted")
+    return model
+
+
+def _as_visible_decoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        VISIBLE_PREFIX + name.removeprefix(AMODAL_PREFIX): value.clone()
+        for name, value in state.items()
+        if name.startswith(AMODAL_PREFIX)
+    }
+
+
+def _most_similar_preset(state: Mapping[str, Tensor]) -> str:
+    """Return the preset whose tensors differ least from a state dict without description."""
+    num_differences = {}
+    for preset in PRESETS:
+        with torch.device("meta"):
+            model = build_sameo(preset)
+        num_differences[preset] = len(_differences(model.state_dict(), state))
+    return min(num_differences, key=num_differences.__getitem__)
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Say in words how two state dicts differ in names and shapes."""
+    differences = [f"{name} is missing" for name in expected if name not in found]
+    differences += [f"{name} is not part of the network" for name in found if name not in expected]
+    differences += [
+        f"{name} must have shape {tuple(value.shape)}, has {tuple(found[name].shape)}"
+        for name, value in expected.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    return differences
+
+
+def _mismatch_message(path: Path, preset: str, differences: list[str]) -> str:
+    listed = "; ".join(differences[:MAX_LISTED])
+    more = len(differences) - MAX_LISTED
+    rest = f"; and {more} more" if more > 0 else ""
+    return (
+        f"{path} must hold the tensors of {preset}, but {len(differences)} differ: {listed}{rest}; "
+        "give a checkpoint of this network"
+    )
