@@ -91,8 +91,8 @@ class AmodalCocoWriter:
             "height": height,
             "width": width,
         }
-        if image.coco_image_id is not None:
-            record["coco_image_id"] = image.coco_image_id
+        if image.coco_image_ids:
+            record["coco_image_ids"] = list(image.coco_image_ids)
         return record
 
     def _annotation(self, image: AmodalImage, instance: AmodalInstance) -> dict[str, Any]:

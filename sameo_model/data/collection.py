@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sameo_model.data.readers.amodal_coco import open_amodal_coco
-from sameo_model.data.types import AmodalImage
-
-
-def _open_amodal_coco(root: Path, split: str | None) -> Sequence[AmodalImage]:
-    folder = root / split if split else root
-    return open_amodal_coco(folder / "annotations.json")
-
-
-_OPENERS: dict[str, Callable[[Path, str | None], Sequence[AmodalImage]]] = {
-    "amodal_coco": _open_amodal_coco,
-}
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.index_cache import open_index
+from sameo_model.data.readers import READERS
 
 
 def dataset_names() -> tuple[str, ...]:
     """Return the names that `open_dataset` knows, sorted."""
-    return tuple(sorted(_OPENERS))
+    return tuple(sorted(READERS))
 
 
-def open_dataset(name: str, root: Path | str, split: str | None = None) -> Sequence[AmodalImage]:
+def open_dataset(
+    name: str,
+    root: Path | str,
+    split: str | None = None,
+    *,
+    workers: int = 1,
+    progress: bool = False,
+) -> IndexedDataset:
     """Open a data set from its original files.
 
     Args:
         name: Name in the registry, one of `dataset_names()`.
         root: Folder of the data set.
-        split: Part of it, such as "train" or "val"; None takes the set's default.
+        split: Part of it, such as "train" or "val"; None takes all labelled parts.
+        workers: Number of processes that read a large set the first time; later an index is used.
+        progress: Show a progress bar meanwhile.
 
     Returns:
-        Images with their instances; masks are decoded when asked for.
+        Images with their instances, nothing filtered out; masks are decoded when asked for.
 
     Raises:
-        ValueError: If the name is not known.
+        ValueError: If the name or the split is not known.
         FileNotFoundError: If files are missing.
+        DatasetFormatError: If the files do not have the form that the reader knows.
     """
-    if name not in _OPENERS:
+    if name not in READERS:
         raise ValueError(f"data set must be one of {', '.join(dataset_names())}, got {name!r}")
-    return _OPENERS[name](Path(root), split)
+    return open_index(READERS[name](Path(root), split), workers=workers, progress=progress)

@@ -93,8 +93,8 @@ class AmodalImage:
         image_hw: Height and width in pixels, as the annotations have it.
         instances: Annotated objects, in the order of the source.
         dataset: Name of the data set in the registry.
-        coco_image_id: Number of the photograph in COCO where the set shares COCO's images, so that
-            a held-out photograph can be left out of every set; None elsewhere.
+        coco_image_ids: Numbers of the COCO photographs that the picture shows, so that a held-out
+            photograph can be left out of every set; two for a composite, none for other sources.
     """
 
     image_id: int
@@ -102,7 +102,7 @@ class AmodalImage:
     image_hw: tuple[int, int]
     instances: Sequence[AmodalInstance]
     dataset: str
-    coco_image_id: int | None = None
+    coco_image_ids: tuple[int, ...] = ()
 
     def load_rgb(self) -> np.ndarray:
         """Read the image file.

@@ -1,0 +1,152 @@
+"""A data set as a sequence of images over memory-mapped tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from sameo_model.data.index_format import NO_COCO_ID, InstanceFlag
+from sameo_model.data.index_tables import IndexTables
+from sameo_model.data.rle import occlusion_rate
+from sameo_model.data.types import AmodalImage, AmodalInstance, Rle
+
+
+class IndexedDataset(Sequence[AmodalImage]):
+    """Images of a built index; records are made when asked for, nothing is held in memory.
+
+    Attributes:
+        name: Name of the data set.
+        defects: What the reader repaired and skipped, see `DefectLog.to_json`.
+        instance_table: INSTANCE_ROW (R,), read only; all instances, those left out by `select`
+            included.
+        image_table: IMAGE_ROW (I,), read only; all images.
+        keep: bool (R,), the instances that this view shows.
+        image_rows: int64 (L,), the rows of `image_table` that this view shows, ascending.
+    """
+
+    def __init__(
+        self,
+        tables: IndexTables,
+        *,
+        keep: np.ndarray | None = None,
+        image_rows: np.ndarray | None = None,
+    ) -> None:
+        """Show tables of `load_tables`; the default view shows everything."""
+        self._tables = tables
+        self.name: str = tables.meta["dataset"]
+        self.defects: Mapping[str, Mapping[str, Any]] = tables.meta["defects"]
+        self.categories = [(number, str(name)) for number, name in tables.meta["categories"]]
+        self.image_table = tables.images
+        self.instance_table = tables.instances
+        self.keep = np.ones(len(tables.instances), dtype=bool) if keep is None else keep
+        self.image_rows = np.arange(len(tables.images)) if image_rows is None else image_rows
+
+    def select(
+        self, keep: np.ndarray, image_keep: np.ndarray | None = None, *, drop_empty: bool = False
+    ) -> IndexedDataset:
+        """Return a view that shows some of the instances and images.
+
+        Args:
+            keep: bool (R,), instances of `instance_table` to show, as far as they were shown.
+            image_keep: bool (I,), images of `image_table` to show; None shows all.
+            drop_empty: Leave out images that show no instance.
+        """
+        image_rows = self.image_rows
+        if image_keep is not None:
+            image_rows = image_rows[image_keep[image_rows]]
+        view = IndexedDataset(self._tables, keep=self.keep & keep, image_rows=image_rows)
+        if drop_empty:
+            view.image_rows = view.image_rows[view.num_instances_per_image() > 0]
+        return view
+
+    def num_instances_per_image(self) -> np.ndarray:
+        """Return int64 (L,), how many instances each shown image shows."""
+        totals = np.concatenate([[0], np.cumsum(self.keep, dtype=np.int64)])
+        first = self.image_table["first_instance"][self.image_rows]
+        return totals[first + self.image_table["num_instances"][self.image_rows]] - totals[first]
+
+    def shown_instances(self) -> np.ndarray:
+        """Return bool (R,), instances that this view keeps and whose image it shows."""
+        image_shown = np.zeros(len(self.image_table), dtype=bool)
+        image_shown[self.image_rows] = True
+        return self.keep & image_shown[self.instance_table["image_row"]]
+
+    def category_names(self) -> list[str]:
+        """Return the class name for each value of the instance table's `category`."""
+        return [name for _, name in self.categories]
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.image_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> AmodalImage: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[AmodalImage]: ...
+
+    def __getitem__(self, index: int | slice) -> AmodalImage | Sequence[AmodalImage]:
+        """Return one image, or a list of them for a slice.
+
+        Raises:
+            IndexError: If the index is out of range.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = self.image_table[self.image_rows[index]]
+        first, count = int(row["first_instance"]), int(row["num_instances"])
+        height, width = row["image_hw"].tolist()
+        shown = first + np.flatnonzero(self.keep[first : first + count])
+        offset = int(row["path_offset"])
+        path = self._tables.paths[offset : offset + int(row["path_length"])].tobytes().decode()
+        return AmodalImage(
+            image_id=int(row["image_id"]),
+            path=Path(path),
+            image_hw=(height, width),
+            instances=tuple(self._instance(i, (height, width)) for i in shown.tolist()),
+            dataset=self.name,
+            coco_image_ids=tuple(i for i in row["coco_image_ids"].tolist() if i != NO_COCO_ID),
+        )
+
+    def _instance(self, row_number: int, image_hw: tuple[int, int]) -> AmodalInstance:
+        row = self.instance_table[row_number]
+        flags = int(row["flags"])
+        offset = int(row["offset"])
+        amodal_end = offset + int(row["amodal_length"])
+        visible_end = amodal_end + int(row["visible_length"])
+        source_end = visible_end + int(row["source_length"])
+        blob = self._tables.masks[offset:source_end].tobytes()
+        amodal = visible = None
+        if flags & InstanceFlag.HAS_AMODAL:
+            amodal = _rle(image_hw, blob[: amodal_end - offset])
+        if flags & InstanceFlag.VISIBLE_IS_AMODAL:
+            visible = amodal
+        elif flags & InstanceFlag.HAS_VISIBLE:
+            visible = _rle(image_hw, blob[amodal_end - offset : visible_end - offset])
+        category_id, category = self.categories[row["category"]]
+        rate = None
+        if amodal is not None and visible is not None:
+            rate = occlusion_rate(int(row["amodal_area"]), int(row["visible_area"]))
+        return AmodalInstance(
+            annotation_id=int(row["annotation_id"]),
+            category=category,
+            amodal_rle=amodal,
+            visible_rle=visible,
+            amodal_box_xywh=_box(row["amodal_box_xywh"]) if amodal else None,
+            visible_box_xywh=_box(row["visible_box_xywh"]) if visible else None,
+            occlusion_rate=rate,
+            category_id=category_id,
+            source_id=blob[visible_end - offset :].decode(),
+        )
+
+
+def _rle(image_hw: tuple[int, int], counts: bytes) -> Rle:
+    return {"size": list(image_hw), "counts": counts}
+
+
+def _box(values: np.ndarray) -> tuple[float, float, float, float]:
+    x, y, width, height = values.tolist()
+    return float(x), float(y), float(width), float(height)

@@ -1,0 +1,185 @@
+"""Build the index of a data set from its sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from tqdm import tqdm
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.index_format import (
+    FORMAT_VERSION,
+    IMAGE_ROW,
+    IMAGES_FILE,
+    INSTANCE_ROW,
+    INSTANCES_FILE,
+    MASKS_FILE,
+    MAX_COCO_IDS,
+    META_FILE,
+    NO_COCO_ID,
+    PATHS_FILE,
+)
+from sameo_model.data.index_pack import PackedChunk, pack_chunk
+from sameo_model.data.parallel import chunked, ordered_map
+from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.types import DatasetFormatError
+
+CHUNK_JOBS = 64
+
+
+def build_index(
+    sources: Sequence[Source], folder: Path, *, workers: int = 1, progress: bool = False
+) -> None:
+    """Read sources and write their common index.
+
+    Args:
+        sources: Splits of one data set, at least one; ids that clash between them are numbered
+            anew.
+        folder: Existing, empty folder for the index files.
+        workers: Number of processes that parse records.
+        progress: Show a progress bar on standard error.
+
+    Raises:
+        DatasetFormatError: If the files do not have the form that the readers know.
+    """
+    with (folder / MASKS_FILE).open("wb") as masks_file:
+        builder = _Builder(sources[0].dataset, masks_file)
+        bar = tqdm(desc=f"reading {sources[0].dataset}", unit=" records", disable=not progress)
+        with bar:
+            for source in sources:
+                builder.add_source(source, workers, bar)
+    builder.write(folder)
+
+
+class _Builder:
+    """Tables that grow while sources are read."""
+
+    def __init__(self, dataset: str, masks_file: BinaryIO) -> None:
+        self.dataset = dataset
+        self.defects = DefectLog()
+        self._masks_file = masks_file
+        self._masks_size = 0
+        self._image_tables: list[np.ndarray] = []
+        self._num_images = 0
+        self._paths: list[str] = []
+        self._instance_tables: list[np.ndarray] = []
+        self._categories: dict[tuple[int, str], int] = {}
+
+    def add_source(self, source: Source, workers: int, bar: tqdm) -> None:
+        """Read one source to its end."""
+        entries = list(source.images())
+        table = _image_table(entries, source)
+        by_key = {entry.key: (row, entry) for row, entry in enumerate(entries)}
+        if len(by_key) != len(entries):
+            raise DatasetFormatError(
+                f"images of {source.dataset} {source.split} must have unique ids, got "
+                f"{len(entries) - len(by_key)} repeated; the file is damaged"
+            )
+        packed_chunks: list[tuple[np.ndarray, list[tuple[int, str | None]]]] = []
+        chunks = chunked(source.jobs(by_key, self.defects), CHUNK_JOBS)
+        work: Iterator[tuple[Source, list[Any]]] = ((source, jobs) for jobs in chunks)
+        for packed in ordered_map(pack_chunk, work, workers):
+            self._take(packed, table)
+            packed_chunks.append((packed.rows, packed.categories))
+            bar.update(packed.num_jobs)
+        names = source.categories()
+        for rows, pairs in packed_chunks:
+            categories = np.array([self._category(pair, names) for pair in pairs], dtype=np.int32)
+            rows["category"] = categories[rows["category"]]
+        rows = np.concatenate([np.zeros(0, INSTANCE_ROW), *(rows for rows, _ in packed_chunks)])
+        self._drop_repeated_ids(rows)
+        self._instance_tables.append(rows)
+        self._image_tables.append(table)
+        self._paths.extend(str(entry.path) for entry in entries)
+        self._num_images += len(entries)
+
+    def _take(self, packed: PackedChunk, table: np.ndarray) -> None:
+        for row, image_hw in packed.image_hw.items():
+            table["image_hw"][row] = image_hw
+        packed.rows["offset"] += self._masks_size
+        packed.rows["image_row"] += self._num_images
+        self._masks_file.write(packed.masks)
+        self._masks_size += len(packed.masks)
+        self.defects.merge(packed.defects)
+
+    def _category(self, pair: tuple[int, str | None], names: Mapping[int, str]) -> int:
+        number, name = pair
+        key = (number, names.get(number, "") if name is None else name)
+        return self._categories.setdefault(key, len(self._categories))
+
+    def write(self, folder: Path) -> None:
+        """Write everything but the masks, which are there already."""
+        images = np.concatenate(self._image_tables)
+        instances = np.concatenate(self._instance_tables)
+        images["image_id"] = _join_ids([table["image_id"] for table in self._image_tables])
+        ids = _join_ids([rows["annotation_id"] for rows in self._instance_tables])
+        ids[ids == 0] = ids.max(initial=0) + 1 + np.arange((ids == 0).sum())
+        instances["annotation_id"] = ids
+        instances = instances[np.argsort(instances["image_row"], kind="stable")]
+        counts = np.bincount(instances["image_row"], minlength=len(images))
+        images["num_instances"] = counts
+        images["first_instance"] = np.cumsum(counts) - counts
+        np.save(folder / INSTANCES_FILE, instances)
+        self._write_images(folder, images)
+        meta = {
+            "format_version": FORMAT_VERSION,
+            "dataset": self.dataset,
+            "num_images": len(images),
+            "num_instances": len(instances),
+            "categories": [list(pair) for pair in self._categories],
+            "defects": self.defects.to_json(),
+        }
+        (folder / META_FILE).write_text(json.dumps(meta, indent=1))
+
+    def _drop_repeated_ids(self, rows: np.ndarray) -> None:
+        ids = rows["annotation_id"]
+        repeated = np.ones(len(ids), dtype=bool)
+        repeated[np.unique(ids, return_index=True)[1]] = False
+        for annotation_id in ids[repeated & (ids != 0)].tolist():
+            self.defects.add(Defect.UNUSABLE_ID, annotation_id)
+        ids[repeated] = 0
+
+    def _write_images(self, folder: Path, images: np.ndarray) -> None:
+        with (folder / PATHS_FILE).open("wb") as file:
+            offset = 0
+            for row, path in enumerate(self._paths):
+                encoded = path.encode()
+                file.write(encoded)
+                images["path_offset"][row] = offset
+                images["path_length"][row] = len(encoded)
+                offset += len(encoded)
+        np.save(folder / IMAGES_FILE, images)
+
+
+def _image_table(entries: list[ImageEntry], source: Source) -> np.ndarray:
+    table = np.zeros(len(entries), dtype=IMAGE_ROW)
+    table["coco_image_ids"] = NO_COCO_ID
+    for row, entry in enumerate(entries):
+        table["image_id"][row] = row + 1 if entry.image_id is None else entry.image_id
+        if entry.image_hw is not None:
+            table["image_hw"][row] = entry.image_hw
+        ids = entry.coco_image_ids[:MAX_COCO_IDS]
+        table["coco_image_ids"][row, : len(ids)] = ids
+    if len(np.unique(table["image_id"])) != len(table):
+        raise DatasetFormatError(
+            f"images of {source.dataset} {source.split} must have unique ids, got repeated ones; "
+            f"the file is damaged"
+        )
+    return table
+
+
+def _join_ids(tables: list[np.ndarray]) -> np.ndarray:
+    """Join the ids of several sources, shifting those of a source that clash with earlier ones.
+
+    Id 0 stands for "not numbered yet" and stays.
+    """
+    joined = tables[0].copy()
+    for ids in tables[1:]:
+        if np.isin(ids[ids != 0], joined).any():
+            ids = np.where(ids == 0, 0, ids + joined.max(initial=0))
+        joined = np.concatenate([joined, ids])
+    return joined

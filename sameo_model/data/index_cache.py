@@ -1,0 +1,84 @@
+"""Find the index of a data set in the cache, or build it there."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.index_build import build_index
+from sameo_model.data.index_format import FORMAT_VERSION, META_FILE
+from sameo_model.data.index_tables import load_tables
+from sameo_model.data.source import Source
+
+# Sources of at most this size are read each time, which takes some seconds at most.
+UNCACHED_BYTES = 16 << 20
+
+
+def cache_folder() -> Path:
+    """Return where indices are kept: `$SAMEO_CACHE`, or `sameo` in the user's cache folder."""
+    if configured := os.environ.get("SAMEO_CACHE"):
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sameo"
+
+
+def open_index(
+    sources: Sequence[Source], *, workers: int = 1, progress: bool = False, rebuild: bool = False
+) -> IndexedDataset:
+    """Open the index of some sources, building it first if it is not there or out of date.
+
+    Small sources are indexed in memory and leave nothing behind. Several processes may ask for the
+    same index at once: one builds, the others wait.
+
+    Args:
+        sources: Splits of one data set, at least one.
+        workers: Number of processes that parse records while building.
+        progress: Show a progress bar while building.
+        rebuild: Build anew even if there is an index.
+
+    Raises:
+        DatasetFormatError: If the files do not have the form that the readers know.
+    """
+    if _total_size(sources) <= UNCACHED_BYTES:
+        with tempfile.TemporaryDirectory(prefix="sameo_index.") as temporary:
+            build_index(sources, Path(temporary), workers=1, progress=progress)
+            return IndexedDataset(load_tables(Path(temporary), in_memory=True))
+    folder = cache_folder() / "index" / f"{sources[0].dataset}-{_fingerprint(sources)}"
+    if rebuild or not (folder / META_FILE).is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if rebuild or not (folder / META_FILE).is_file():
+                _build(sources, folder, workers=workers, progress=progress)
+    return IndexedDataset(load_tables(folder))
+
+
+def _build(sources: Sequence[Source], folder: Path, *, workers: int, progress: bool) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        build_index(sources, temporary, workers=workers, progress=progress)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _total_size(sources: Sequence[Source]) -> float:
+    """Return the bytes of all source files; a folder of files counts as large."""
+    paths = [path for source in sources for path in source.files()]
+    return sum(float("inf") if path.is_dir() else path.stat().st_size for path in paths)
+
+
+def _fingerprint(sources: Sequence[Source]) -> str:
+    digest = hashlib.sha256(f"format {FORMAT_VERSION}".encode())
+    for source in sources:
+        digest.update(f"\n{type(source).__name__} {source.dataset} {source.split}".encode())
+        for path in source.files():
+            status = path.stat()
+            digest.update(f"\n{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()[:20]

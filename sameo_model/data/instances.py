@@ -1,0 +1,181 @@
+"""From the fields of one original record to a checked instance; the defect rules apply here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.rle import intersect_rles, rle_area, rle_box_xywh
+from sameo_model.data.segmentation import parse_segmentation
+from sameo_model.data.source import ParsedInstance
+from sameo_model.data.types import Rle
+
+BOX_TOLERANCE_PX = 2.0
+
+
+class AbsentVisible(Enum):
+    """What it means that a record has no visible mask."""
+
+    SKIP = "the set always has one, so the record is defective"
+    UNOCCLUDED = "the object is not covered: visible equals amodal"
+    UNKNOWN = "the visible part is not annotated"
+
+
+@dataclass(frozen=True, slots=True)
+class RawInstance:
+    """Fields of an original record, masks still in the form of the file.
+
+    Attributes:
+        annotation_id: Number of the record, or whatever else stands there.
+        category_id: Number of the class.
+        amodal: Whole extent as polygons or run lengths; None in modal sets.
+        visible: Visible part; None if the record has none.
+        category: Class name where the record holds it.
+        amodal_box_xywh: Annotated box, used for checking only.
+        visible_box_xywh: The same of the visible part.
+        is_modal: The record knows the visible part alone.
+        is_stuff: Marked as stuff.
+        source_id: Identity in the source.
+    """
+
+    annotation_id: Any
+    category_id: int
+    amodal: Any
+    visible: Any
+    category: str | None = None
+    amodal_box_xywh: Any = None
+    visible_box_xywh: Any = None
+    is_modal: bool = False
+    is_stuff: bool = False
+    source_id: str = ""
+
+
+def check_instance(
+    raw: RawInstance,
+    image_hw: tuple[int, int],
+    absent_visible: AbsentVisible,
+    defects: DefectLog,
+) -> ParsedInstance | None:
+    """Apply the defect rules to one record.
+
+    Args:
+        raw: Fields of the record.
+        image_hw: Height and width of its image in pixels.
+        absent_visible: What a missing visible mask means in this data set.
+        defects: Log that receives what was repaired or skipped.
+
+    Returns:
+        The instance, or None if it was skipped.
+    """
+    example = raw.source_id or raw.annotation_id
+    if raw.is_modal:
+        amodal_rle = None
+        visible_rle = _visible_part(raw.visible, image_hw, defects, example)
+        if visible_rle is None:
+            return None
+    else:
+        amodal_rle = _amodal_part(raw.amodal, image_hw, defects, example)
+        if amodal_rle is None:
+            return None
+        if raw.visible is None:
+            if absent_visible is AbsentVisible.SKIP:
+                defects.add(Defect.ABSENT_VISIBLE, example)
+                return None
+            visible_rle = amodal_rle if absent_visible is AbsentVisible.UNOCCLUDED else None
+        else:
+            visible_rle = _visible_part(raw.visible, image_hw, defects, example)
+            if visible_rle is None:
+                return None
+            visible_rle = _clip(visible_rle, amodal_rle, defects, example)
+            if visible_rle is None:
+                return None
+    _check_box(raw.amodal_box_xywh, amodal_rle, defects, example)
+    _check_box(raw.visible_box_xywh, visible_rle, defects, example)
+    return ParsedInstance(
+        annotation_id=_annotation_id(raw.annotation_id, defects),
+        category_id=raw.category_id,
+        category=raw.category,
+        image_hw=image_hw,
+        amodal_rle=amodal_rle,
+        visible_rle=visible_rle,
+        is_stuff=raw.is_stuff,
+        source_id=raw.source_id,
+    )
+
+
+def _amodal_part(
+    segmentation: Any, image_hw: tuple[int, int], defects: DefectLog, example: object
+) -> Rle | None:
+    before = _num_skipped_masks(defects)
+    rle = parse_segmentation(segmentation, image_hw, defects, example)
+    if rle is None:
+        if _num_skipped_masks(defects) == before:
+            defects.add(Defect.EMPTY_SEGMENTATION, example)
+        return None
+    if not rle_area(rle):
+        defects.add(Defect.EMPTY_AMODAL, example)
+        return None
+    return rle
+
+
+def _visible_part(
+    segmentation: Any, image_hw: tuple[int, int], defects: DefectLog, example: object
+) -> Rle | None:
+    before = _num_skipped_masks(defects)
+    rle = parse_segmentation(segmentation, image_hw, defects, example)
+    if rle is not None and rle_area(rle):
+        return rle
+    if _num_skipped_masks(defects) == before:
+        defects.add(Defect.EMPTY_VISIBLE, example)
+    return None
+
+
+def _num_skipped_masks(defects: DefectLog) -> int:
+    counts = defects.counts
+    return counts[Defect.BAD_RUN_LENGTHS.name] + counts[Defect.OBJECT_CUT.name]
+
+
+def _clip(visible_rle: Rle, amodal_rle: Rle, defects: DefectLog, example: object) -> Rle | None:
+    if visible_rle["counts"] == amodal_rle["counts"]:
+        return amodal_rle
+    clipped = intersect_rles(visible_rle, amodal_rle)
+    area = rle_area(clipped)
+    if area != rle_area(visible_rle):
+        defects.add(Defect.VISIBLE_OUTSIDE_AMODAL, example)
+    if not area:
+        defects.add(Defect.EMPTY_VISIBLE, example)
+        return None
+    return amodal_rle if area == rle_area(amodal_rle) else clipped
+
+
+def _check_box(box_xywh: Any, rle: Rle | None, defects: DefectLog, example: object) -> None:
+    if box_xywh is None or rle is None:
+        return
+    if not isinstance(box_xywh, Sequence) or len(box_xywh) != 4:
+        defects.add(Defect.BOX_UNLIKE_MASK, example)
+        return
+    x, y, width, height = box_xywh
+    if width <= 0 or height <= 0:
+        defects.add(Defect.ZERO_SIZE_BOX, example)
+        return
+    true_x, true_y, true_width, true_height = rle_box_xywh(rle)
+    distances = (
+        abs(x - true_x),
+        abs(y - true_y),
+        abs(x + width - true_x - true_width),
+        abs(y + height - true_y - true_height),
+    )
+    if max(distances) > BOX_TOLERANCE_PX:
+        defects.add(Defect.BOX_UNLIKE_MASK, example)
+
+
+def _annotation_id(value: Any, defects: DefectLog) -> int:
+    # bool is an int in Python, but no identity.
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if value is not None:
+        defects.add(Defect.UNUSABLE_ID, value)
+    return 0

@@ -1,0 +1,58 @@
+"""Work on all cores with results in order and a bounded number of jobs in flight."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def chunked(items: Iterable[Job], size: int) -> Iterator[list[Job]]:
+    """Yield consecutive lists of `size` items, the last one possibly shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def ordered_map(
+    function: Callable[[Job], Result], jobs: Iterable[Job], workers: int
+) -> Iterator[Result]:
+    """Yield `function(job)` for each job, in the order of the jobs.
+
+    Jobs are drawn only as far ahead as keeps the workers busy, so that neither jobs nor results
+    pile up in memory.
+
+    Args:
+        function: Importable function; it and the jobs must be picklable if `workers` > 1.
+        jobs: Consumed lazily.
+        workers: Number of processes; 1 works in this process.
+    """
+    if workers <= 1:
+        yield from map(function, jobs)
+        return
+    # Fresh processes: a fork would copy the threads' locks of OpenCV and of inference engines.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for job in jobs:
+                pending.append(pool.submit(function, job))
+                if len(pending) >= 4 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,116 @@
+"""COCOA (Zhu et al., CVPR 2017): one annotation per image and annotator, with nested regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.json_stream import iter_json
+from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
+from sameo_model.data.readers.layout import choose_splits
+from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.types import DatasetFormatError
+
+KEYS = FlatKeys(amodal=("regions",), visible=())
+SPLITS = {
+    name: [f"annotations/COCO_amodal_{name}2014.json", f"COCO_amodal_{name}2014.json"]
+    for name in ("train", "val", "test")
+}
+BSDS_SPLITS = {
+    f"bsds_{name}": [f"annotations/BSDS_amodal_{name}.json", f"BSDS_amodal_{name}.json"]
+    for name in ("train", "val", "test")
+}
+
+
+def sources(root: Path, split: str | None) -> list[Source]:
+    """Find the annotation files; without a split, those of the COCO photographs.
+
+    The sets of BSDS photographs, which the paper does not use, are the splits `bsds_train`,
+    `bsds_val` and `bsds_test`. `root` may be one annotation file with its images beside it.
+    """
+    if root.is_file():
+        return [CocoaSource("cocoa", split or "", root, root.parent)]
+    known = SPLITS if split is None else {**SPLITS, **BSDS_SPLITS}
+    files = choose_splits(root, split, known, "cocoa")
+    return [
+        CocoaSource("cocoa", name, path, _images_dir(root, name)) for name, path in files.items()
+    ]
+
+
+def _images_dir(root: Path, split: str) -> Path:
+    if split.startswith("bsds_"):
+        return root / "BSDS" / split.removeprefix("bsds_")
+    return root / f"{split}2014"
+
+
+@dataclass
+class CocoaSource(FlatCocoSource):
+    """One COCOA file: the image list is COCO's, the annotations hold a list of regions."""
+
+    keys: FlatKeys = KEYS
+    absent_visible: AbsentVisible = AbsentVisible.UNOCCLUDED
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the annotations, the first annotator's for each image."""
+        seen: set[int] = set()
+        for key, record in iter_json(self.annotations_path):
+            if key != "annotations":
+                continue
+            self._require_regions(record)
+            row_and_entry = images.get(record.get("image_id", ""))
+            if row_and_entry is None:
+                defects.add(Defect.UNKNOWN_IMAGE, record.get("id"), len(record["regions"]))
+                continue
+            row, entry = row_and_entry
+            if row in seen:
+                defects.add(Defect.SECOND_ANNOTATOR, record.get("id"), len(record["regions"]))
+                continue
+            seen.add(row)
+            yield row, (record, entry.image_hw)
+
+    def _require_regions(self, record: Any) -> None:
+        if not isinstance(record, dict) or not isinstance(record.get("regions"), list):
+            found = ", ".join(sorted(record)) if isinstance(record, dict) else type(record).__name__
+            raise DatasetFormatError(
+                f"annotations of cocoa in {self.annotations_path} must have a list `regions`, got "
+                f"{found}; for the flat form use cocoa_cls"
+            )
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Check the regions of one image."""
+        record, image_hw = job
+        for number, region in enumerate(record["regions"], start=1):
+            source_id = f"{record.get('id', record['image_id'])}/{number}"
+            raw = region_to_raw(region, source_id)
+            if isinstance(region.get("segmentation"), list):
+                # A flat list is this data set's own form, not a defect.
+                raw = _wrap_polygon(raw)
+            instance = check_instance(raw, image_hw, self.absent_visible, defects)
+            if instance is not None:
+                yield instance
+
+
+def region_to_raw(region: dict[str, Any], source_id: str) -> RawInstance:
+    """Take the fields out of a region of COCOA or MP3D-Amodal."""
+    category = region.get("category_id", region.get("name", ""))
+    return RawInstance(
+        annotation_id=None,
+        category_id=category if isinstance(category, int) else 0,
+        category=str(category).strip().lower(),
+        amodal=region.get("segmentation"),
+        visible=region.get("visible_mask"),
+        is_stuff=bool(region.get("isStuff", 0)),
+        source_id=source_id,
+    )
+
+
+def _wrap_polygon(raw: RawInstance) -> RawInstance:
+    if raw.amodal and isinstance(raw.amodal[0], (int, float)):
+        return replace(raw, amodal=[raw.amodal])
+    return raw

@@ -1,0 +1,117 @@
+"""DYCE (Ehsani et al., CVPR 2018): rendered rooms, a text list with one object per line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.readers.layout import choose_splits
+from sameo_model.data.readers.mask_files import load_mask_file
+from sameo_model.data.rle import encode_mask
+from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+
+SPLITS = {name: [f"annotations/{name}.txt"] for name in ("train", "val", "test")}
+
+
+def sources(root: Path, split: str | None) -> list[Source]:
+    """Find the lists; `root` is the folder that holds `annotations/` and the picture folders."""
+    files = choose_splits(root, split, SPLITS, "dyce")
+    return [DyceSource("dyce", name, path, root) for name, path in files.items()]
+
+
+class DyceLine(NamedTuple):
+    """One object of a list: three files and a tag."""
+
+    image: str
+    visible: str
+    amodal: str
+    tag: str
+
+
+def parse_line(line: str) -> DyceLine | None:
+    """Split a line: image, visible mask, amodal mask, 4 box numbers, tag, full-object picture.
+
+    The tag may hold spaces, so it is what remains between the numbers and the last token. The box
+    is ignored: which mask it encloses is not documented.
+
+    Returns:
+        The fields, or None if the line has too few tokens or no numbers where the box stands.
+    """
+    tokens = line.split()
+    if len(tokens) < 9:
+        return None
+    try:
+        [float(token) for token in tokens[3:7]]
+    except ValueError:
+        return None
+    return DyceLine(tokens[0], tokens[1], tokens[2], " ".join(tokens[7:-1]))
+
+
+@dataclass
+class DyceSource(Source):
+    """One list of objects."""
+
+    dataset: str
+    split: str
+    list_path: Path
+    root: Path
+
+    def files(self) -> list[Path]:
+        """Return the list and the mask folders."""
+        folders = [self.root / name for name in ("modal", "amodal")]
+        return [self.list_path, *(folder for folder in folders if folder.is_dir())]
+
+    def images(self) -> Iterator[ImageEntry]:
+        """Yield each image once, in the order of the list."""
+        seen: set[str] = set()
+        for _, line in self._lines():
+            if line is not None and line.image not in seen:
+                seen.add(line.image)
+                yield ImageEntry(line.image, None, self.root / line.image, None)
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the lines that name an object."""
+        for number, line in self._lines():
+            source_id = f"{self.list_path.name}:{number}"
+            if line is None:
+                defects.add(Defect.MALFORMED_RECORD, source_id)
+            elif line.tag == "objects":
+                defects.add(Defect.IGNORED_TAG, source_id)
+            else:
+                yield images[line.image][0], (line, source_id)
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Read the two masks of one object."""
+        line, source_id = job
+        paths = [self.root / line.amodal, self.root / line.visible]
+        if not all(path.is_file() for path in paths):
+            defects.add(Defect.INCOMPLETE_SAMPLE, source_id)
+            return
+        amodal, visible = (load_mask_file(path) for path in paths)
+        if amodal is None or visible is None:
+            defects.add(Defect.UNREADABLE_FILE, source_id)
+            return
+        raw = RawInstance(
+            annotation_id=None,
+            category_id=0,
+            category=line.tag,
+            amodal=encode_mask(amodal),
+            visible=encode_mask(visible),
+            source_id=source_id,
+        )
+        image_hw = (amodal.shape[0], amodal.shape[1])
+        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+        if instance is not None:
+            yield instance
+
+    def _lines(self) -> Iterator[tuple[int, DyceLine | None]]:
+        with self.list_path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, start=1):
+                if text.strip():
+                    yield number, parse_line(text)

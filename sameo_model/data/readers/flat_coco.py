@@ -1,0 +1,202 @@
+"""What the data sets in flat COCO form share: `images` and `annotations`, one record per object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.json_stream import iter_json
+from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.types import DatasetFormatError
+
+_COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
+
+
+@dataclass(frozen=True)
+class FlatKeys:
+    """Names that a data set gives to the fields; the first key that a record has counts.
+
+    Attributes:
+        amodal: Keys of the whole extent; empty for a modal set.
+        visible: Keys of the visible part.
+        amodal_box: Keys of the box x, y, width, height around the whole extent.
+        visible_box: The same around the visible part.
+    """
+
+    amodal: tuple[str, ...]
+    visible: tuple[str, ...]
+    amodal_box: tuple[str, ...] = ("bbox",)
+    visible_box: tuple[str, ...] = ("visible_bbox",)
+
+
+@dataclass
+class FlatCocoSource(Source):
+    """A file in flat COCO form.
+
+    Attributes:
+        dataset: Name of the data set.
+        split: Name of the part.
+        annotations_path: The JSON file.
+        images_dir: Folder that `file_name` is relative to.
+        keys: Names of the fields.
+        absent_visible: What a record without visible mask means.
+        has_coco_ids: The set's `image_id` is COCO's.
+    """
+
+    dataset: str
+    split: str
+    annotations_path: Path
+    images_dir: Path
+    keys: FlatKeys
+    absent_visible: AbsentVisible = AbsentVisible.SKIP
+    has_coco_ids: bool = False
+    _names: dict[int, str] = field(default_factory=dict, repr=False)
+
+    def files(self) -> list[Path]:
+        """Return the annotation file."""
+        return [self.annotations_path]
+
+    def images(self) -> Iterator[ImageEntry]:
+        """Yield the entries of the list `images`."""
+        found = False
+        for key, entry in iter_json(self.annotations_path):
+            if key == "images":
+                found = True
+                yield self._image_entry(entry)
+            elif found:
+                return
+        if not found:
+            raise DatasetFormatError(
+                f"{self.annotations_path} must have a list `images` with at least one entry, got "
+                f"none; it is not a {self.dataset} annotation file"
+            )
+
+    def _image_entry(self, entry: dict[str, Any]) -> ImageEntry:
+        try:
+            key = entry["id"]
+            image_hw = self.image_hw(entry)
+            path = self.images_dir / self.file_name(entry)
+        except (KeyError, TypeError) as error:
+            raise DatasetFormatError(
+                f"images in {self.annotations_path} must have id, height, width and a file name, "
+                f"got {_keys(entry)}"
+            ) from error
+        return ImageEntry(
+            key=key,
+            image_id=key if isinstance(key, int) else None,
+            path=path,
+            image_hw=image_hw,
+            coco_image_ids=self.coco_image_ids(entry),
+        )
+
+    def image_hw(self, entry: dict[str, Any]) -> tuple[int, int] | None:
+        """Return the size of an image; None takes it from the annotations."""
+        return int(entry["height"]), int(entry["width"])
+
+    def file_name(self, entry: dict[str, Any]) -> str:
+        """Return the image file relative to the image folder."""
+        return entry["file_name"]
+
+    def coco_image_ids(self, entry: dict[str, Any]) -> tuple[int, ...]:
+        """Return the COCO photographs that an image shows."""
+        if "coco_image_ids" in entry:
+            return tuple(entry["coco_image_ids"])
+        if match := _COCO_2014_NAME.search(str(entry.get("file_name", ""))):
+            return (int(match[1]),)
+        return (entry["id"],) if self.has_coco_ids else ()
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the records of the list `annotations`."""
+        self._names = {}
+        probed = False
+        for key, record in iter_json(self.annotations_path):
+            if key == "categories":
+                self._names[record["id"]] = str(record.get("name", record["id"]))
+            elif key == "annotations":
+                if not probed:
+                    self._probe(record)
+                    probed = True
+                if not isinstance(record, dict):
+                    defects.add(Defect.MALFORMED_RECORD, record)
+                    continue
+                row_and_entry = images.get(record.get("image_id", ""))
+                if row_and_entry is None:
+                    defects.add(Defect.UNKNOWN_IMAGE, record.get("id"))
+                    continue
+                row, entry = row_and_entry
+                yield row, (record, entry.image_hw)
+
+    def categories(self) -> Mapping[int, str]:
+        """Return the list `categories`."""
+        return self._names
+
+    def _probe(self, record: dict[str, Any]) -> None:
+        """Check the first record's keys, so that a wrong file fails with a sentence."""
+        needed = [self.keys.amodal] if self.keys.amodal else [self.keys.visible]
+        if self.keys.amodal and self.absent_visible is AbsentVisible.SKIP:
+            needed.append(self.keys.visible)
+        for names in needed:
+            if not isinstance(record, dict) or not any(name in record for name in names):
+                raise DatasetFormatError(
+                    f"annotations of {self.dataset} in {self.annotations_path} must have one of "
+                    f"{', '.join(names)}; the first one has {_keys(record)}"
+                )
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Check one record."""
+        record, image_hw = job
+        if image_hw is None:
+            image_hw = _size_hw(record)
+        if image_hw is None:
+            defects.add(Defect.MALFORMED_RECORD, record.get("id"))
+            return
+        if record.get("iscrowd"):
+            defects.add(Defect.CROWD, record.get("id"))
+            return
+        instance = check_instance(self.raw(record), image_hw, self.absent_visible, defects)
+        if instance is not None:
+            yield instance
+
+    def raw(self, record: dict[str, Any]) -> RawInstance:
+        """Take the fields out of a record."""
+        keys = self.keys
+        category = record.get("category_id", 0)
+        return RawInstance(
+            annotation_id=record.get("id"),
+            category_id=category if isinstance(category, int) else 0,
+            category=None if isinstance(category, int) else str(category),
+            amodal=_first(record, keys.amodal),
+            visible=_first(record, keys.visible),
+            amodal_box_xywh=_first(record, keys.amodal_box),
+            visible_box_xywh=_first(record, keys.visible_box),
+            is_modal=not keys.amodal,
+            is_stuff=bool(record.get("isStuff", False)),
+            source_id=str(record.get("source_id", "")),
+        )
+
+
+def _first(record: dict[str, Any], names: Iterable[str]) -> Any:
+    for name in names:
+        if name in record:
+            return record[name]
+    return None
+
+
+def _size_hw(record: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = record.get("height"), record.get("width")
+    if isinstance(height, int) and isinstance(width, int):
+        return height, width
+    return None
+
+
+def _keys(record: Any) -> str:
+    if isinstance(record, dict):
+        return "the keys " + ", ".join(sorted(map(str, record)))
+    return f"a {type(record).__name__}"

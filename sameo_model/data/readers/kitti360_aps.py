@@ -1,0 +1,155 @@
+"""KITTI-360-APS (Mohan and Valada, CVPR 2022) in either of its candidate forms, told by content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
+from sameo_model.data.readers.layout import choose_splits, find_optional, only_split
+from sameo_model.data.rle import encode_mask
+from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+
+KEYS = FlatKeys(amodal=("segmentation",), visible=("i_segm",), amodal_box=(), visible_box=())
+SPLITS = {name: [f"annotations/{name}.json", f"{name}.json"] for name in ("train", "val")}
+
+PANOPTIC_FOLDER = "amodal_panoptic_seg"
+_PANOPTIC_ENDING = "_ampano"
+_IMAGE_FOLDERS = ("images", "image", "Image", "rgb")
+
+CLASS_NAMES = (
+    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign"),
+    *("vegetation", "terrain", "sky"),
+    *("pedestrian", "cyclist", "car", "truck", "other vehicle", "van", "two-wheeler"),
+)
+FIRST_THING = 11
+CITYSCAPES_NAMES = {
+    24: "person",
+    25: "rider",
+    26: "car",
+    27: "truck",
+    28: "bus",
+    29: "caravan",
+    30: "trailer",
+    31: "train",
+    32: "motorcycle",
+    33: "bicycle",
+}
+
+
+def sources(root: Path, split: str | None) -> list[Source]:
+    """Find polygon files (`annotations/<split>.json`) or panoptic pictures.
+
+    The panoptic form is `amodal_panoptic_seg/<split>/.../*_ampano.{png,json}`.
+    """
+    folder = next((path for path in [root, *root.glob("*")] if path.name == PANOPTIC_FOLDER), None)
+    if folder is None:
+        files = choose_splits(root, split, SPLITS, "kitti360_aps")
+        return [PolygonSource(root, name, path) for name, path in files.items()]
+    known = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    names = only_split(split, known, "kitti360_aps")
+    return [PanopticSource("kitti360_aps", name, folder) for name in names]
+
+
+class PolygonSource(FlatCocoSource):
+    """A flat COCO file with polygons and Cityscapes-like label numbers."""
+
+    def __init__(self, root: Path, split: str, annotations_path: Path) -> None:
+        """Describe the file of one split."""
+        images_dir = find_optional(root, [f"Image/{split}", f"images/{split}", "Image", "images"])
+        super().__init__(
+            "kitti360_aps", split, annotations_path, images_dir or root / "Image" / split, KEYS
+        )
+
+    def image_hw(self, entry: dict[str, Any]) -> tuple[int, int] | None:
+        """Return the size of an image, which some copies have with the annotations only."""
+        if "height" in entry and "width" in entry:
+            return int(entry["height"]), int(entry["width"])
+        return None
+
+    def raw(self, record: dict[str, Any]) -> RawInstance:
+        """Mark road, buildings and the like as stuff."""
+        raw = super().raw(record)
+        is_known = 0 <= raw.category_id < len(CLASS_NAMES)
+        return replace(
+            raw,
+            category=CLASS_NAMES[raw.category_id] if is_known else str(raw.category_id),
+            is_stuff=raw.category_id < FIRST_THING,
+        )
+
+
+@dataclass
+class PanopticSource(Source):
+    """Pairs of a picture with class * 1000 + instance and a JSON with the amodal masks."""
+
+    dataset: str
+    split: str
+    folder: Path
+
+    def files(self) -> list[Path]:
+        """Return the folders of the split."""
+        top = self.folder / self.split
+        return [top, *sorted(path for path in top.rglob("*") if path.is_dir())]
+
+    def images(self) -> Iterator[ImageEntry]:
+        """Yield the photograph of each pair."""
+        for path in sorted((self.folder / self.split).rglob(f"*{_PANOPTIC_ENDING}.json")):
+            yield ImageEntry(str(path), None, self._image_path(path), None)
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the JSON file of each pair."""
+        for key, (row, _) in images.items():
+            yield row, key
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Read one pair."""
+        path = Path(job)
+        identity = path.relative_to(self.folder / self.split).as_posix()
+        picture_path = path.with_suffix(".png")
+        picture = cv2.imread(str(picture_path), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.ndim != 2:
+            known = Defect.UNREADABLE_FILE if picture_path.exists() else Defect.INCOMPLETE_SAMPLE
+            defects.add(known, identity)
+            return
+        try:
+            records = json.loads(path.read_text())
+            numbered = [(int(number), record) for number, record in records.items()]
+        except (ValueError, AttributeError):
+            defects.add(Defect.UNREADABLE_FILE, identity)
+            return
+        for number, record in numbered:
+            category_id = number // 1000
+            if category_id == 0:
+                continue
+            raw = RawInstance(
+                annotation_id=None,
+                category_id=category_id,
+                category=CITYSCAPES_NAMES.get(category_id, str(category_id)),
+                amodal=record.get("amodal_mask"),
+                visible=encode_mask(picture == number),
+                source_id=f"{identity}:{number}",
+            )
+            image_hw = (picture.shape[0], picture.shape[1])
+            instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+            if instance is not None:
+                yield instance
+
+    def _image_path(self, json_path: Path) -> Path:
+        relative = json_path.relative_to(self.folder)
+        stem = relative.stem.removesuffix(_PANOPTIC_ENDING)
+        candidates = [
+            self.folder.parent / folder / relative.parent / f"{stem}{ending}{suffix}"
+            for folder in _IMAGE_FOLDERS
+            for ending in ("", "_rgb")
+            for suffix in (".png", ".jpg")
+        ]
+        return next((path for path in candidates if path.is_file()), candidates[0])

@@ -1,0 +1,104 @@
+"""Find files of a data set among the places where copies of it have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sameo_model.data.types import DatasetFormatError
+
+
+def find_file(root: Path, candidates: Sequence[str], dataset: str) -> Path:
+    """Return the first file that exists.
+
+    Args:
+        root: Folder of the data set.
+        candidates: Paths relative to `root`; patterns with `*` are allowed.
+        dataset: Name for the error.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    found = find_optional(root, candidates)
+    if found is None or not found.is_file():
+        raise FileNotFoundError(
+            f"{dataset} must have one of {', '.join(candidates)} in {root}, but none is there; "
+            f"see `python -m sameo_model.datasets list` for its layout"
+        )
+    return found
+
+
+def find_folder(root: Path, candidates: Sequence[str], dataset: str) -> Path:
+    """Return the first folder that exists, `"."` standing for `root`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    found = find_optional(root, candidates)
+    if found is None or not found.is_dir():
+        raise FileNotFoundError(
+            f"{dataset} must have one of the folders {', '.join(candidates)} in {root}, but none "
+            f"is there; see `python -m sameo_model.datasets list` for its layout"
+        )
+    return found
+
+
+def find_optional(root: Path, candidates: Sequence[str]) -> Path | None:
+    """Return the first file or folder that exists, or None."""
+    for candidate in candidates:
+        matches = sorted(root.glob(candidate)) if "*" in candidate else [root / candidate]
+        for match in matches:
+            if match.exists():
+                return match
+    return None
+
+
+def choose_splits(
+    root: Path, split: str | None, files: Mapping[str, Sequence[str]], dataset: str
+) -> dict[str, Path]:
+    """Find the annotation files of the wanted splits.
+
+    Args:
+        root: Folder of the data set.
+        split: One split, or None for all that are there.
+        files: Candidate paths of each split.
+        dataset: Name for errors.
+
+    Returns:
+        Annotation file by split, at least one.
+
+    Raises:
+        ValueError: If the data set has no such split.
+        FileNotFoundError: If no file is there.
+    """
+    if split is not None and split not in files:
+        raise ValueError(f"split of {dataset} must be one of {', '.join(files)}, got {split!r}")
+    wanted = {split: files[split]} if split is not None else dict(files)
+    found = {}
+    for name, candidates in wanted.items():
+        path = find_optional(root, candidates)
+        if path is not None:
+            found[name] = path
+    if not found:
+        candidates = [candidate for names in wanted.values() for candidate in names]
+        raise FileNotFoundError(
+            f"{dataset} must have one of {', '.join(candidates)} in {root}, but none is there; see "
+            f"`python -m sameo_model.datasets list` for its layout"
+        )
+    return found
+
+
+def only_split(split: str | None, known: Sequence[str], dataset: str) -> list[str]:
+    """Return the wanted splits of a data set whose splits are folders.
+
+    Raises:
+        DatasetFormatError: If there are none.
+        ValueError: If the data set has no such split.
+    """
+    if not known:
+        raise DatasetFormatError(f"{dataset} must have at least one split folder, got none")
+    if split is None:
+        return list(known)
+    if split not in known:
+        raise ValueError(f"split of {dataset} must be one of {', '.join(known)}, got {split!r}")
+    return [split]

@@ -1,0 +1,111 @@
+"""LV-VIS (Wang et al., ICCV 2023): modal masks in videos, one record per object and video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.json_stream import iter_json
+from sameo_model.data.readers.layout import choose_splits, find_folder
+from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.types import DatasetFormatError
+
+SPLITS = {
+    name: [f"{name}_instances.json", f"annotations/{name}_instances.json"]
+    for name in ("train", "val")
+}
+
+
+def sources(root: Path, split: str | None) -> list[Source]:
+    """Find the annotation files; frames lie in `JPEGImages/<split>/<video>/<frame>.jpg`."""
+    files = choose_splits(root, split, SPLITS, "lvvis")
+    return [
+        LvvisSource(
+            "lvvis",
+            name,
+            path,
+            find_folder(root, [f"JPEGImages/{name}", f"{name}/JPEGImages", "JPEGImages"], "lvvis"),
+        )
+        for name, path in files.items()
+    ]
+
+
+@dataclass
+class LvvisSource(Source):
+    """One annotation file in YouTube-VIS form; each frame of a video counts as an image."""
+
+    dataset: str
+    split: str
+    annotations_path: Path
+    images_dir: Path
+    _names: dict[int, str] = field(default_factory=dict, repr=False)
+
+    def files(self) -> list[Path]:
+        """Return the annotation file."""
+        return [self.annotations_path]
+
+    def images(self) -> Iterator[ImageEntry]:
+        """Yield the frames of the list `videos`."""
+        found = False
+        for key, video in iter_json(self.annotations_path):
+            if key == "videos":
+                found = True
+                image_hw = (int(video["height"]), int(video["width"]))
+                for frame, name in enumerate(video["file_names"]):
+                    # Names were written on Windows; only folder and file name are reliable.
+                    parts = str(name).replace("\\", "/").split("/")[-2:]
+                    path = self.images_dir.joinpath(*parts)
+                    yield ImageEntry(f"{video['id']}/{frame}", None, path, image_hw)
+            elif found:
+                return
+        if not found:
+            raise DatasetFormatError(
+                f"{self.annotations_path} must have a list `videos` with at least one entry, got "
+                f"none; it is not an lvvis annotation file"
+            )
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the mask of each object in each frame where it is seen."""
+        for key, record in iter_json(self.annotations_path):
+            if key == "categories":
+                self._names[record["id"]] = str(record["name"])
+            if key != "annotations":
+                continue
+            if record.get("iscrowd"):
+                defects.add(Defect.CROWD, record.get("id"))
+                continue
+            for frame, segmentation in enumerate(record["segmentations"]):
+                if segmentation is None:
+                    continue
+                row_and_entry = images.get(f"{record['video_id']}/{frame}")
+                if row_and_entry is None:
+                    defects.add(Defect.UNKNOWN_IMAGE, f"{record.get('id')}/{frame}")
+                    continue
+                row, entry = row_and_entry
+                source_id = f"{record['id']}/{frame}"
+                yield row, (segmentation, record["category_id"], source_id, entry.image_hw)
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Check one mask."""
+        segmentation, category_id, source_id, image_hw = job
+        raw = RawInstance(
+            annotation_id=None,
+            category_id=category_id,
+            amodal=None,
+            visible=segmentation,
+            is_modal=True,
+            source_id=source_id,
+        )
+        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+        if instance is not None:
+            yield instance
+
+    def categories(self) -> Mapping[int, str]:
+        """Return the list `categories`."""
+        return self._names

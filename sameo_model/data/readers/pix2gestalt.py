@@ -1,0 +1,107 @@
+"""pix2gestalt's training set (Ozguroglu et al., CVPR 2024): one object per sample in 4 folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.readers.layout import find_folder
+from sameo_model.data.readers.mask_files import load_mask_file
+from sameo_model.data.rle import encode_mask
+from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+
+# Folder and the endings that its file names carry after the sample's id.
+IMAGE = ("occlusion", ("_occlusion",))
+AMODAL = ("whole_mask", ("_whole_mask",))
+VISIBLE = ("visible_object_mask", ("_visible_object_mask", "_visible_mask"))
+_PARTS = (IMAGE, AMODAL, VISIBLE)
+_SPLITS = ("train", "val")
+
+
+def sources(root: Path, split: str | None) -> list[Source]:
+    """Find the folders; the authors' validation split is the last hundredth of the sorted ids."""
+    if split not in (None, *_SPLITS):
+        raise ValueError(f"split of pix2gestalt must be one of {', '.join(_SPLITS)}, got {split!r}")
+    for folder, _ in _PARTS:
+        find_folder(root, [folder], "pix2gestalt")
+    return [Pix2GestaltSource("pix2gestalt", split or "", root)]
+
+
+@dataclass
+class Pix2GestaltSource(Source):
+    """The samples whose image and both masks exist."""
+
+    dataset: str
+    split: str
+    root: Path
+
+    def files(self) -> list[Path]:
+        """Return the folders."""
+        return [self.root / folder for folder, _ in _PARTS]
+
+    def images(self) -> Iterator[ImageEntry]:
+        """Yield the pictures of the split, sorted by id, those without masks included."""
+        names = _names_by_id(self.root, IMAGE)
+        for sample_id in self._in_split(sorted(names)):
+            path = self.root / IMAGE[0] / names[sample_id]
+            yield ImageEntry(sample_id, None, path, None)
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the mask files of each sample, paired by id."""
+        amodal_names = _names_by_id(self.root, AMODAL)
+        visible_names = _names_by_id(self.root, VISIBLE)
+        for sample_id, (row, _) in images.items():
+            if sample_id in amodal_names and sample_id in visible_names:
+                yield row, (sample_id, amodal_names[sample_id], visible_names[sample_id])
+            else:
+                defects.add(Defect.INCOMPLETE_SAMPLE, sample_id)
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Read the two masks of one sample."""
+        sample_id, amodal_name, visible_name = job
+        amodal = load_mask_file(self.root / AMODAL[0] / amodal_name)
+        visible = load_mask_file(self.root / VISIBLE[0] / visible_name)
+        if amodal is None or visible is None:
+            defects.add(Defect.UNREADABLE_FILE, sample_id)
+            return
+        raw = RawInstance(
+            annotation_id=None,
+            category_id=0,
+            category="",
+            amodal=encode_mask(amodal),
+            visible=encode_mask(visible),
+            source_id=sample_id,
+        )
+        image_hw = (amodal.shape[0], amodal.shape[1])
+        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+        if instance is not None:
+            yield instance
+
+    def _in_split(self, sample_ids: list[str]) -> list[str]:
+        num_val = len(sample_ids) // 100
+        if self.split == "val":
+            return sample_ids[len(sample_ids) - num_val :]
+        if self.split == "train":
+            return sample_ids[: len(sample_ids) - num_val]
+        return sample_ids
+
+
+def _names_by_id(root: Path, part: tuple[str, tuple[str, ...]]) -> dict[str, str]:
+    folder, endings = part
+    names = {}
+    with os.scandir(root / folder) as entries:
+        for entry in entries:
+            stem, _ = os.path.splitext(entry.name)
+            for ending in endings:
+                if stem.endswith(ending):
+                    stem = stem[: -len(ending)]
+                    break
+            names[stem] = entry.name
+    return names

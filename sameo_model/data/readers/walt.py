@@ -1,0 +1,283 @@
+"""WALT (Reddy et al., CVPR 2022): composites with exact masks, and the raw detections."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.json_stream import iter_json
+from sameo_model.data.readers.amodal_coco import amodal_coco_source
+from sameo_model.data.readers.layout import only_split
+from sameo_model.data.rle import encode_mask
+from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.types import DatasetFormatError
+
+_COMPOSITE_FOLDERS = {"train": "cwalt_train", "test": "cwalt_test"}
+
+
+def sources(root: Path, split: str | None) -> list[Source]:
+    """Find composites: ours (`annotations.json`), or WALT's own (`Segmentation/*.npz`)."""
+    folder = root / split if split and (root / split).is_dir() else root
+    if (folder / "annotations.json").is_file():
+        return [amodal_coco_source(folder / "annotations.json", dataset="walt", split=split or "")]
+    found = {
+        name: path
+        for name, folder_name in _COMPOSITE_FOLDERS.items()
+        for path in (root / folder_name, root / "data" / folder_name)
+        if (path / "Segmentation").is_dir()
+    }
+    if not found and (root / "Segmentation").is_dir():
+        found = {"all": root}
+    if not found:
+        raise FileNotFoundError(
+            f"walt must have annotations.json, or cwalt_train/Segmentation with npz files, in "
+            f"{root}, but neither is there; compose the raw data with `synthesize walt`"
+        )
+    names = only_split(split, list(found), "walt")
+    return [CompositeSource("walt", name, found[name]) for name in names]
+
+
+def raw_sources(root: Path, split: str | None) -> list[Source]:
+    """Find the raw detections `<camera>/<camera>.json`; a split is one camera."""
+    cameras = find_cameras(root)
+    names = only_split(split, list(cameras), "walt_raw")
+    return [RawSource("walt_raw", name, cameras[name]) for name in names]
+
+
+def find_cameras(root: Path) -> dict[str, Path]:
+    """Return the folder of each camera by name.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    candidates = sorted([*root.glob("*/*.json"), *root.glob("data/*/*.json"), *root.glob("*.json")])
+    cameras = {path.stem: path.parent for path in candidates if path.stem == path.parent.name}
+    if not cameras:
+        raise FileNotFoundError(
+            f"walt_raw must have <camera>/<camera>.json in {root}, but no such file is there"
+        )
+    return cameras
+
+
+@dataclass
+class CompositeSource(Source):
+    """WALT's composites: `mask` (N, H, W[, 3]) with 1 visible and 2 hidden."""
+
+    dataset: str
+    split: str
+    folder: Path
+
+    def files(self) -> list[Path]:
+        """Return the folder of the masks."""
+        return [self.folder / "Segmentation"]
+
+    def images(self) -> Iterator[ImageEntry]:
+        """Yield the composite that belongs to each mask file."""
+        for path in sorted((self.folder / "Segmentation").glob("*.npz")):
+            image_path = self.folder / "images" / f"{path.stem}.jpg"
+            yield ImageEntry(str(path), None, image_path, None)
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the mask files."""
+        for key, (row, _) in images.items():
+            yield row, key
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Read one mask file."""
+        path = Path(job)
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                labels = content["mask"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            defects.add(Defect.UNREADABLE_FILE, path.name)
+            return
+        if labels.ndim == 4:
+            labels = labels[..., 0]
+        if labels.ndim != 3:
+            defects.add(Defect.MALFORMED_RECORD, path.name)
+            return
+        for number, label in enumerate(labels, start=1):
+            raw = RawInstance(
+                annotation_id=None,
+                category_id=1,
+                category="object",
+                amodal=encode_mask(label > 0),
+                visible=encode_mask(label == 1),
+                source_id=f"{path.stem}/{number}",
+            )
+            image_hw = (label.shape[0], label.shape[1])
+            instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+            if instance is not None:
+                yield instance
+
+
+class Detection(NamedTuple):
+    """One raw detection.
+
+    Attributes:
+        number: Place in the file, from 1.
+        frame: Stem of the frame's file name.
+        box_xyxy: float64 (4,), pixels of the frame before `scale`.
+        polygon_xy: float64 (P, 2), outline in the same pixels.
+        confidence: Detector's score in [0, 1].
+        label_id: 1 or 2 for vehicles.
+    """
+
+    number: int
+    frame: str
+    box_xyxy: np.ndarray
+    polygon_xy: np.ndarray
+    confidence: float
+    label_id: int
+
+
+def iter_detections(camera_dir: Path, defects: DefectLog) -> Iterator[Detection]:
+    """Yield the detections of a camera in the order of its file.
+
+    Numbers are stored as text: `bbox` "{left,top,width,height,confidence[,id]}" and `segmentation`
+    "{x,y,x,y,...}".
+
+    Raises:
+        DatasetFormatError: If the file is not a list of detections.
+    """
+    path = camera_dir / f"{camera_dir.name}.json"
+    for number, (key, record) in enumerate(iter_json(path), start=1):
+        if (
+            key
+            or not isinstance(record, dict)
+            or not {"bbox", "segmentation", "time"} <= set(record)
+        ):
+            found = sorted(record) if isinstance(record, dict) else key or type(record).__name__
+            raise DatasetFormatError(
+                f"{path} must be a list of detections with bbox, segmentation and time, got {found}"
+            )
+        try:
+            left, top, width, height, confidence = _numbers(record["bbox"])[:5]
+            polygon = np.array(_numbers(record["segmentation"]), dtype=np.float64)
+            label_id = int(record.get("label_id", 0))
+            if len(polygon) < 6 or len(polygon) % 2:
+                raise ValueError("polygon")
+        except ValueError:
+            defects.add(Defect.MALFORMED_RECORD, number)
+            continue
+        yield Detection(
+            number=number,
+            frame=frame_stem(str(record["time"])),
+            box_xyxy=np.array([left, top, left + width, top + height]),
+            polygon_xy=polygon.reshape(-1, 2),
+            confidence=confidence,
+            label_id=label_id,
+        )
+
+
+def _numbers(text: str) -> list[float]:
+    """Parse "{1,2.5,...}"."""
+    return [float(number) for number in text.strip().strip("{}[]").split(",")]
+
+
+def frame_stem(time: str) -> str:
+    """Turn a time stamp into the form of the frames' names: 2021-05-01T12-30-05.250000.
+
+    A zone at the end is dropped and colons become hyphens.
+    """
+    time = time.strip().replace(" ", "T")
+    time = re.sub(r"(Z|[+]\d\d(:?\d\d)?)$", "", time)
+    return time.replace(":", "-")
+
+
+def find_frames(camera_dir: Path) -> dict[str, Path]:
+    """Return the frames of a camera by their stem, over all its weeks."""
+    return {path.stem: path for path in sorted(camera_dir.glob("week*/*.jpg"))}
+
+
+def coordinate_scale(detections_extent_xy: tuple[float, float], frame_hw: tuple[int, int]) -> float:
+    """Return what detections must be multiplied with to lie in the frames: 1 or 1/2.
+
+    Args:
+        detections_extent_xy: Largest x and y of all boxes.
+        frame_hw: Height and width of the frames in pixels.
+    """
+    too_wide = detections_extent_xy[0] > 1.1 * frame_hw[1]
+    too_high = detections_extent_xy[1] > 1.1 * frame_hw[0]
+    return 0.5 if too_wide or too_high else 1.0
+
+
+@dataclass
+class RawSource(Source):
+    """Detections of one camera: visible masks alone, from a detector, not from people."""
+
+    dataset: str
+    split: str
+    camera_dir: Path
+
+    def files(self) -> list[Path]:
+        """Return the detections and the folders of frames."""
+        weeks = sorted(self.camera_dir.glob("week*"))
+        return [self.camera_dir / f"{self.camera_dir.name}.json", *weeks]
+
+    def images(self) -> Iterator[ImageEntry]:
+        """Yield the frames; all of a camera have one size."""
+        frames = find_frames(self.camera_dir)
+        image_hw = first_frame_hw(frames)
+        for stem, path in frames.items():
+            yield ImageEntry(stem, None, path, image_hw)
+
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the detections whose frame exists."""
+        detections = list(iter_detections(self.camera_dir, defects))
+        if not detections or not images:
+            return
+        image_hw = next(iter(images.values()))[1].image_hw
+        assert image_hw is not None
+        extent = np.max([detection.box_xyxy[2:] for detection in detections], axis=0)
+        scale = coordinate_scale((float(extent[0]), float(extent[1])), image_hw)
+        for detection in detections:
+            if detection.frame not in images:
+                defects.add(Defect.FRAME_NOT_FOUND, detection.number)
+                continue
+            if scale != 1:
+                defects.add(Defect.SCALED_COORDINATES, detection.number)
+            yield images[detection.frame][0], (detection, scale, image_hw)
+
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Rasterise one outline."""
+        detection, scale, image_hw = job
+        raw = RawInstance(
+            annotation_id=detection.number,
+            category_id=detection.label_id,
+            category=f"label {detection.label_id}",
+            amodal=None,
+            visible=[(detection.polygon_xy * scale).ravel().tolist()],
+            is_modal=True,
+        )
+        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+        if instance is not None:
+            yield instance
+
+
+def first_frame_hw(frames: Mapping[str, Path]) -> tuple[int, int]:
+    """Return height and width of a camera's frames from the first that can be read.
+
+    Raises:
+        DatasetFormatError: If there are no frames, or none can be read.
+    """
+    for path in frames.values():
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+        if picture is not None:
+            return picture.shape[0], picture.shape[1]
+    raise DatasetFormatError(
+        "walt_raw must have frames <camera>/week*/<time>.jpg that can be read, got none"
+    )

@@ -1,0 +1,94 @@
+"""What a reader of original files provides: images, jobs, and how to turn a job into instances."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.defects import DefectLog
+from sameo_model.data.types import Rle
+
+
+@dataclass(frozen=True, slots=True)
+class ImageEntry:
+    """An image as its data set lists it.
+
+    Attributes:
+        key: What annotations refer to it by, unique within the source.
+        image_id: Number for the record; None numbers it by its place in the list.
+        path: The image file.
+        image_hw: Height and width in pixels; None where only the masks tell.
+        coco_image_ids: COCO photographs that it shows.
+    """
+
+    key: int | str
+    image_id: int | None
+    path: Path
+    image_hw: tuple[int, int] | None
+    coco_image_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedInstance:
+    """A checked instance on its way into the index.
+
+    Attributes:
+        annotation_id: Number of the annotation; 0 numbers it anew.
+        category_id: Number of the class in the source.
+        category: Class name; None takes it from the source's categories.
+        image_hw: Size of the masks.
+        amodal_rle: Whole extent, None in modal sets.
+        visible_rle: Visible part, the same object as `amodal_rle` if nothing is hidden, None if
+            unknown.
+        is_stuff: Marked as a region without a shape of its own (sky, grass).
+        source_id: Identity in the source, may be empty.
+    """
+
+    annotation_id: int
+    category_id: int
+    category: str | None
+    image_hw: tuple[int, int]
+    amodal_rle: Rle | None
+    visible_rle: Rle | None
+    is_stuff: bool
+    source_id: str
+
+
+class Source(ABC):
+    """One split of one data set in its original files.
+
+    A source is pickled to worker processes, so it holds paths and settings, not data.
+    """
+
+    dataset: str
+    split: str
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Return the files or folders whose change makes an index out of date."""
+
+    @abstractmethod
+    def images(self) -> Iterable[ImageEntry]:
+        """Yield the images in order."""
+
+    @abstractmethod
+    def jobs(
+        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield (row of the image, work for `parse`) pairs.
+
+        Args:
+            images: Row and entry of each image by its key.
+            defects: Log for records without a usable image.
+        """
+
+    @abstractmethod
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+        """Turn one job into instances; runs in worker processes."""
+
+    def categories(self) -> Mapping[int, str]:
+        """Return the names of the classes by number, known once all jobs are drawn."""
+        return {}
