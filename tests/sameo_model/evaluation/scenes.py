@@ -21,7 +21,11 @@ def filled(image_hw: tuple[int, int], *boxes_xyxy: tuple[int, int, int, int]) ->
 
 
 def make_instance(
-    annotation_id: int, amodal: np.ndarray, visible: np.ndarray, category: str = "thing"
+    annotation_id: int,
+    amodal: np.ndarray,
+    visible: np.ndarray,
+    category: str = "thing",
+    category_id: int = 1,
 ) -> AmodalInstance:
     """Return the record of an object with these masks."""
     return AmodalInstance(
@@ -32,7 +36,7 @@ def make_instance(
         amodal_box_xywh=_box_xywh(amodal),
         visible_box_xywh=_box_xywh(visible),
         occlusion_rate=1 - visible.sum() / amodal.sum(),
-        category_id=1,
+        category_id=category_id,
     )
 
 

@@ -1,0 +1,145 @@
+"""AP and AR as COCO defines them, from matches; images may be weighted, as a bootstrap does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sameo_model.evaluation.matching import IOU_THRESHOLDS, ImageMatches
+
+RECALLS = np.linspace(0.0, 1.0, 101)
+
+
+@dataclass(frozen=True)
+class ApScores:
+    """AP and AR, fractions; NaN where there is no truth.
+
+    Attributes:
+        ap: Mean over IoU thresholds .50 to .95 in steps of .05 and over classes.
+        ap50: AP at IoU .50.
+        ap75: AP at IoU .75.
+        ar: Recall with at most `max_detections` per image, mean over thresholds and classes.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    ar: float
+
+
+@dataclass(frozen=True)
+class _ClassTable:
+    """Detections of a class over all images, best first."""
+
+    image: np.ndarray  # int (D,), position of the image
+    hit: np.ndarray  # float (T, D), 1 for a true positive
+    miss: np.ndarray  # float (T, D), 1 for a false positive
+    num_truths: np.ndarray  # float (I,), by image
+
+
+class MatchTable:
+    """The matches of a whole data set in one bucket, ready to be averaged many times."""
+
+    def __init__(
+        self, matches: Sequence[ImageMatches], image_ids: Sequence[int], bucket: int = 0
+    ) -> None:
+        """Sort the matches.
+
+        Args:
+            matches: Of all images, classes and buckets.
+            image_ids: Images of the data set; their order is that of the weights.
+            bucket: Which bucket to average.
+        """
+        self.num_images = len(image_ids)
+        position = {image_id: i for i, image_id in enumerate(image_ids)}
+        chosen = [match for match in matches if match.bucket == bucket]
+        chosen.sort(key=lambda match: (match.category_id, match.image_id))
+        categories = sorted({match.category_id for match in chosen})
+        self._classes = [
+            _build_class([m for m in chosen if m.category_id == number], position)
+            for number in categories
+        ]
+
+    def scores(self, image_weights: np.ndarray | None = None) -> ApScores:
+        """Average.
+
+        Args:
+            image_weights: float (I,), how often each image counts; None counts each once.
+        """
+        weights = np.ones(self.num_images) if image_weights is None else image_weights
+        rows = [_score_class(table, weights) for table in self._classes]
+        rows = [row for row in rows if row is not None]
+        if not rows:
+            return ApScores(np.nan, np.nan, np.nan, np.nan)
+        precision = np.mean([row[0] for row in rows], axis=0)
+        recall = np.mean([row[1] for row in rows], axis=0)
+        return ApScores(
+            float(precision.mean()),
+            float(precision[_threshold_index(0.5)]),
+            float(precision[_threshold_index(0.75)]),
+            float(recall.mean()),
+        )
+
+    def precision_curve(self, iou_threshold: float) -> np.ndarray:
+        """Return the precision at `RECALLS`, float (101,), mean over classes with truths."""
+        row = _threshold_index(iou_threshold)
+        weights = np.ones(self.num_images)
+        curves = []
+        for table in self._classes:
+            num_truths = table.num_truths.sum()
+            if num_truths:
+                recall, envelope = _recall_precision(table, weights, num_truths)
+                position = np.searchsorted(recall[row], RECALLS, side="left")
+                curves.append(np.append(envelope[row], 0.0)[position])
+        return np.mean(curves, axis=0) if curves else np.full(len(RECALLS), np.nan)
+
+
+def _threshold_index(iou_threshold: float) -> int:
+    return int(np.abs(IOU_THRESHOLDS - iou_threshold).argmin())
+
+
+def _build_class(matches: Sequence[ImageMatches], position: dict[int, int]) -> _ClassTable:
+    num_truths = np.zeros(len(position))
+    for match in matches:
+        num_truths[position[match.image_id]] += match.num_truths
+    scores = np.concatenate([match.scores for match in matches])
+    image = np.concatenate([np.full(len(m.scores), position[m.image_id]) for m in matches])
+    matched = np.concatenate([match.matched for match in matches], axis=1)
+    ignored = np.concatenate([match.ignored for match in matches], axis=1)
+    # The same stable sort as pycocotools, so that equal scores keep the images' order.
+    order = np.argsort(-scores, kind="mergesort")
+    return _ClassTable(
+        image[order].astype(int),
+        (matched & ~ignored)[:, order].astype(float),
+        (~matched & ~ignored)[:, order].astype(float),
+        num_truths,
+    )
+
+
+def _recall_precision(
+    table: _ClassTable, weights: np.ndarray, num_truths: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return recall and the precision's upper envelope, both float (T, D)."""
+    weight = weights[table.image]
+    hits = (table.hit * weight).cumsum(axis=1)
+    misses = (table.miss * weight).cumsum(axis=1)
+    precision = hits / (hits + misses + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return hits / num_truths, envelope
+
+
+def _score_class(table: _ClassTable, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return AP and final recall by threshold, each float (T,); None without truths."""
+    num_truths = float(table.num_truths @ weights)
+    if num_truths == 0:
+        return None
+    if not table.image.size:
+        nothing = np.zeros(len(IOU_THRESHOLDS))
+        return nothing, nothing
+    recall, envelope = _recall_precision(table, weights, num_truths)
+    # A detection's precision counts for the recall levels that it is the first to reach.
+    reached = np.searchsorted(RECALLS, recall, side="right")
+    newly = np.diff(reached, axis=1, prepend=0)
+    return (newly * envelope).sum(axis=1) / len(RECALLS), recall[:, -1]

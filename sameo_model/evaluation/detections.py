@@ -1,0 +1,83 @@
+"""Detections of a front end, in one form whatever file they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sameo_model.data.types import Rle
+from sameo_model.runtime.types import FloatArray
+
+BoxXyxy = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One box of a front end, with its mask where it has one.
+
+    Attributes:
+        image_id: Number of the image in the annotations.
+        category_id: Number of the class in the annotations; 0 if it is not known.
+        score: Confidence, finite; the order within the data set is what AP looks at.
+        box_xyxy: x1, y1, x2, y2 in pixels of the image; the tight box of the mask where the
+            front end gave none.
+        mask_rle: The mask that is scored, or None for a front end with boxes alone.
+        visible_rle: What the front end says is visible of it, or None.
+    """
+
+    image_id: int
+    category_id: int
+    score: float
+    box_xyxy: BoxXyxy
+    mask_rle: Rle | None = None
+    visible_rle: Rle | None = None
+
+
+def group_by_image(detections: Iterable[Detection]) -> dict[int, list[Detection]]:
+    """Return the detections of each image, in their order."""
+    groups: dict[int, list[Detection]] = {}
+    for detection in detections:
+        groups.setdefault(detection.image_id, []).append(detection)
+    return groups
+
+
+def boxes_of(detections: Sequence[Detection]) -> FloatArray:
+    """Return the boxes, float32 (N, 4), x1, y1, x2, y2 in pixels."""
+    boxes = [detection.box_xyxy for detection in detections]
+    return np.array(boxes, dtype=np.float32).reshape(-1, 4)
+
+
+def box_ious(first_xyxy: FloatArray, second_xyxy: FloatArray) -> np.ndarray:
+    """Return the IoU of each pair of boxes, float64 (N, M), 0 for boxes without area.
+
+    Args:
+        first_xyxy: float (N, 4), x1, y1, x2, y2 in pixels.
+        second_xyxy: float (M, 4).
+    """
+    first, second = np.asarray(first_xyxy, float)[:, None], np.asarray(second_xyxy, float)[None]
+    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    shared = sides.clip(min=0).prod(axis=-1)
+    areas = [(box[..., 2:] - box[..., :2]).clip(min=0).prod(axis=-1) for box in (first, second)]
+    union = areas[0] + areas[1] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def suppress_duplicates(detections: Sequence[Detection], iou_threshold: float) -> list[Detection]:
+    """Keep the best of boxes that overlap, whatever their class (greedy NMS).
+
+    Args:
+        detections: Detections of one image.
+        iou_threshold: A box goes if its IoU with a better one that stays is above this.
+
+    Returns:
+        Those that stay, best score first.
+    """
+    ranked = sorted(detections, key=lambda detection: -detection.score)
+    ious = box_ious(boxes_of(ranked), boxes_of(ranked))
+    kept: list[int] = []
+    for row in range(len(ranked)):
+        if not kept or ious[row, kept].max() <= iou_threshold:
+            kept.append(row)
+    return [ranked[row] for row in kept]
