@@ -1,0 +1,1 @@
+"""Training data with exact amodal truth: rendered clutter scenes and composited photographs."""

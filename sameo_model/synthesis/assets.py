@@ -1,0 +1,99 @@
+"""The common form of every object that a scene can hold: surfaces to draw, colliders to drop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+ColliderShape = Literal["box", "cylinder", "sphere", "capsule", "ellipsoid", "hull"]
+IDENTITY_QUAT = (1.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A textured triangle soup in the object's frame.
+
+    Attributes:
+        triangles: float64 (F, 3, 3), corners xyz in metres, counter-clockwise from outside.
+        normals: float64 (F, 3, 3), unit normal of every corner.
+        uvs: float64 (F, 3, 2), texture coordinates of every corner; they repeat beyond [0, 1].
+        texture: uint8 (H, W, 3), RGB, 0-255, or None for a plain colour.
+        rgb: Colour in [0, 1], multiplied with the texture.
+        specular: Strength of highlights in [0, 1].
+        shininess: Sharpness of highlights in [0, 1].
+    """
+
+    triangles: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    uvs: NDArray[np.float64]
+    texture: NDArray[np.uint8] | None = None
+    rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    specular: float = 0.3
+    shininess: float = 0.3
+
+
+@dataclass(frozen=True)
+class Collider:
+    """A convex piece of an object's collision shape, in the object's frame.
+
+    Attributes:
+        shape: A MuJoCo primitive, or "hull" for the convex hull of `points`.
+        size: Half sizes in metres in MuJoCo's order for that primitive; empty for a hull.
+        position: xyz in metres.
+        quat: Rotation as (w, x, y, z).
+        points: float64 (P, 3), metres, for a hull; else None.
+    """
+
+    shape: ColliderShape
+    size: tuple[float, ...] = ()
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    quat: tuple[float, float, float, float] = IDENTITY_QUAT
+    points: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One loose object.
+
+    Attributes:
+        family: The family that it came from, e.g. "procedural".
+        name: Category name, e.g. "mug".
+        surfaces: What is drawn.
+        colliders: What collides; each convex.
+        density: Of the colliders, kg per cubic metre.
+    """
+
+    family: str
+    name: str
+    surfaces: tuple[Surface, ...]
+    colliders: tuple[Collider, ...]
+    density: float = 400.0
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """Return float64 (P, 3): all surface corners, xyz in metres in the object's frame."""
+        return np.concatenate([s.triangles.reshape(-1, 3) for s in self.surfaces])
+
+    @property
+    def extent(self) -> NDArray[np.float64]:
+        """Return float64 (3,): size of the axis-aligned bounding box in metres."""
+        points = self.points
+        return np.asarray(points.max(0) - points.min(0))
+
+
+def scale_asset(asset: Asset, factor: float) -> Asset:
+    """Return the asset `factor` times as large, about its frame's origin."""
+    surfaces = tuple(replace(s, triangles=s.triangles * factor) for s in asset.surfaces)
+    colliders = tuple(
+        replace(
+            c,
+            size=tuple(value * factor for value in c.size),
+            position=tuple(value * factor for value in c.position),  # type: ignore[arg-type]
+            points=None if c.points is None else c.points * factor,
+        )
+        for c in asset.colliders
+    )
+    return replace(asset, surfaces=surfaces, colliders=colliders)

@@ -1,0 +1,58 @@
+"""A contact sheet: a look at a synthesised set before anything is trained on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from sameo_model.synthesis.records import read_records
+
+_TILE_WH = (320, 240)
+
+
+def draw_instances(
+    image: NDArray[np.uint8], annotations: list[dict[str, Any]]
+) -> NDArray[np.uint8]:
+    """Return the picture with hidden parts tinted and amodal outlines drawn.
+
+    Args:
+        image: uint8 (H, W, 3), any channel order, 0-255.
+        annotations: Amodal COCO annotations of this picture.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    drawn = image.copy()
+    for place, annotation in enumerate(annotations):
+        colour = np.random.default_rng(place).integers(80, 256, 3)
+        amodal = coco_mask.decode(annotation["segmentation"])
+        hidden = (amodal == 1) & (coco_mask.decode(annotation["visible_mask"]) == 0)
+        drawn[hidden] = (0.5 * drawn[hidden] + 0.5 * colour).astype(np.uint8)
+        outlines, _ = cv2.findContours(amodal, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, outlines, -1, colour.tolist(), 2)
+    return drawn
+
+
+def write_contact_sheet(output: Path, num_tiles: int = 24, columns: int = 4) -> Path:
+    """Write `contact_sheet.png` with pictures spread evenly over the set and return its path."""
+    records = [record for _, record in read_records(output)]
+    pairs = [(record, image) for record in records for image in record["images"]]
+    chosen = np.linspace(0, len(pairs) - 1, min(num_tiles, len(pairs))).round().astype(int)
+    tiles = []
+    for index in chosen:
+        record, entry = pairs[int(index)]
+        image = cv2.imread(str(output / "images" / entry["file_name"]), cv2.IMREAD_COLOR)
+        mine = [a for a in record["annotations"] if a["image_id"] == entry["id"]]
+        drawn = draw_instances(np.asarray(image, dtype=np.uint8), mine)
+        tiles.append(cv2.resize(drawn, _TILE_WH, interpolation=cv2.INTER_AREA))
+    blank = np.zeros_like(tiles[0])
+    tiles += [blank] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[k : k + columns], axis=1) for k in range(0, len(tiles), columns)]
+    path = output / "contact_sheet.png"
+    cv2.imwrite(str(path), np.concatenate(rows))
+    return path

@@ -1,0 +1,111 @@
+"""Make many scenes in several processes; what is finished is kept, the rest is made anew."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mujoco
+
+from sameo_model.synthesis.meshes import FAMILIES
+from sameo_model.synthesis.records import record_path, write_json, write_scene
+from sameo_model.synthesis.scenes import PROCEDURAL, SceneConfig, SceneFactory
+from sameo_model.synthesis.shapes import MAKERS
+
+VERSION = 1  # of the generator: raise it when the same seed gives other pictures
+_factory: SceneFactory | None = None
+
+
+def category_ids(config: SceneConfig) -> dict[str, int]:
+    """Return the number of every category that the configuration can show, from 1, by name."""
+    names: set[str] = set()
+    for family in config.families:
+        names |= set(MAKERS) if family == PROCEDURAL else set(FAMILIES[family].objects)
+    return {name: k for k, name in enumerate(sorted(names), start=1)}
+
+
+def open_output(output: Path, config: SceneConfig) -> None:
+    """Make the folder of a set, or check that it was begun with the same settings.
+
+    Raises:
+        ValueError: If the folder holds a set of other settings, or other files.
+    """
+    path = output / "settings.json"
+    settings = json.loads(
+        json.dumps({"version": VERSION, "mujoco": mujoco.__version__, **asdict(config)})
+    )
+    if not path.exists():
+        if output.exists() and any(output.iterdir()):
+            raise ValueError(
+                f"output folder must be new or hold a set made by this command, got {output} with "
+                f"other files; pass another --output"
+            )
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(path, settings)
+        return
+    begun = json.loads(path.read_text())
+    changed = [key for key in {**settings, **begun} if settings.get(key) != begun.get(key)]
+    if changed:
+        details = "; ".join(f"{k} was {begun.get(k)}, now {settings.get(k)}" for k in changed)
+        raise ValueError(
+            f"output folder {output} must be continued with the settings that it was begun with: "
+            f"{details}; pass these or another --output"
+        )
+
+
+def generate_scenes(
+    output: Path,
+    config: SceneConfig,
+    num_scenes: int,
+    workers: int,
+    mesh_roots: Mapping[str, Path] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Make the scenes that are missing and yield each one's record as it is finished.
+
+    Args:
+        output: Folder of the set, prepared by `open_output`.
+        config: What to make.
+        num_scenes: Scenes 0 to `num_scenes` - 1 are made.
+        workers: Number of processes; they do not change the result.
+        mesh_roots: Folders to take instead of the installed packages', by family.
+
+    Raises:
+        RuntimeError: If rendering does not work or a scene cannot be made.
+    """
+    missing = [k for k in range(num_scenes) if not record_path(output, k).exists()]
+    if not missing:
+        return
+    executor = ProcessPoolExecutor(
+        min(workers, len(missing)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(config, mesh_roots),
+    )
+    try:
+        jobs = [executor.submit(_make_scene, output, number) for number in missing]
+        for job in as_completed(jobs):
+            yield job.result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+    shutil.rmtree(output / ".partial", ignore_errors=True)
+
+
+def _start_worker(config: SceneConfig, mesh_roots: Mapping[str, Path] | None) -> None:
+    global _factory
+    os.environ["LP_NUM_THREADS"] = "1"  # Mesa's software rasteriser: the processes share the cores
+    cv2.setNumThreads(1)
+    _factory = SceneFactory(config, mesh_roots)
+
+
+def _make_scene(output: Path, number: int) -> dict[str, Any]:
+    assert _factory is not None
+    scene = _factory.make(number)
+    return write_scene(output, number, scene, category_ids(_factory.config))

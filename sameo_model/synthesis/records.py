@@ -1,0 +1,166 @@
+"""Files of a rendered set: one complete record per scene, merged into one annotation file.
+
+A scene's record `records/<scene>.json` is itself amodal COCO and appears after its pictures, so
+that finished scenes can be read while others are still being made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
+from sameo_model.synthesis.cameras import Camera
+from sameo_model.synthesis.scenes import Scene, View
+from sameo_model.synthesis.truth import InstanceTruth
+
+MAX_VIEWS = 1000  # ids leave room for as many views of a scene and instances of a view
+JPEG_QUALITY = 95
+
+
+def record_path(output: Path, number: int) -> Path:
+    """Return the record of scene `number`."""
+    return output / "records" / f"{number:06d}.json"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is complete or absent."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    temporary.replace(path)
+
+
+def write_scene(
+    output: Path, number: int, scene: Scene, categories: dict[str, int]
+) -> dict[str, Any]:
+    """Write one scene: pictures first, its record last.
+
+    Args:
+        output: Folder of the set.
+        number: Number of the scene.
+        scene: What was rendered.
+        categories: Number of every category name.
+
+    Returns:
+        The record.
+    """
+    record: dict[str, Any] = {"images": [], "annotations": [], "cameras": []}
+    partial = output / ".partial" / f"{number:06d}.{os.getpid()}"
+    for folder in ("images", "depth"):
+        (partial / folder).mkdir(parents=True, exist_ok=True)
+        (output / folder).mkdir(parents=True, exist_ok=True)
+    (output / "records").mkdir(exist_ok=True)
+    for k, view in enumerate(scene.views):
+        name, image_id = f"{number:06d}_{k:02d}", number * MAX_VIEWS + k + 1
+        height, width = view.image.shape[:2]
+        record["images"].append(
+            {
+                "id": image_id,
+                "file_name": f"{name}.jpg",
+                "height": height,
+                "width": width,
+                "scene": number,
+            }
+        )
+        record["annotations"] += [
+            _annotation(image_id, place, truth, categories[scene.names[truth.index]])
+            for place, truth in enumerate(view.instances)
+        ]
+        record["cameras"].append(_camera(image_id, name, view.camera, (height, width)))
+        _write_pictures(partial, name, view)
+    record["categories"] = [{"id": number, "name": name} for name, number in categories.items()]
+    record["failures"] = scene.failures
+    for path in sorted(partial.rglob("*.*")):
+        path.replace(output / path.relative_to(partial))
+    shutil.rmtree(partial)
+    write_json(record_path(output, number), record)
+    return record
+
+
+def _write_pictures(folder: Path, name: str, view: View) -> None:
+    bgr = np.ascontiguousarray(view.image[..., ::-1])
+    written = cv2.imwrite(
+        str(folder / "images" / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    depth_mm = np.clip(np.round(view.depth_m * 1000), 0, 65535).astype(np.uint16)
+    written &= cv2.imwrite(str(folder / "depth" / f"{name}.png"), depth_mm)
+    if not written:
+        raise OSError(f"pictures of {name} could not be written to {folder}; is the disk full?")
+
+
+def _annotation(
+    image_id: int, place: int, truth: InstanceTruth, category_id: int
+) -> dict[str, Any]:
+    amodal, visible = encode_mask(truth.amodal_mask), encode_mask(truth.visible_mask)
+
+    def as_json(rle: Any) -> dict[str, Any]:
+        return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
+
+    return {
+        "id": image_id * 100 + place,
+        "image_id": image_id,
+        "category_id": category_id,
+        "segmentation": as_json(amodal),
+        "bbox": list(rle_box_xywh(amodal)),
+        "area": rle_area(amodal),
+        "iscrowd": 0,
+        "visible_mask": as_json(visible),
+        "visible_bbox": list(rle_box_xywh(visible)),
+        "occlude_rate": occlusion_rate(rle_area(amodal), rle_area(visible)),
+        "object": truth.index,
+    }
+
+
+def _camera(image_id: int, name: str, camera: Camera, image_hw: tuple[int, int]) -> dict[str, Any]:
+    height, width = image_hw
+    focal = camera.focal_px(height)
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = camera.rotation, camera.position
+    return {
+        "image_id": image_id,
+        "file_name": f"{name}.jpg",
+        "depth_file_name": f"{name}.png",
+        "intrinsics": [[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]],
+        "world_from_camera": pose.round(9).tolist(),
+    }
+
+
+def read_records(output: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (scene number, record) of every finished scene, in order of number."""
+    for path in sorted((output / "records").glob("[0-9]*.json")):
+        yield int(path.stem), json.loads(path.read_text())
+
+
+def merge_records(output: Path, num_scenes: int) -> dict[str, int]:
+    """Write `annotations.json` and `cameras.json` from the records of scenes below `num_scenes`.
+
+    Returns:
+        Counts: scenes, images, annotations, occluded (occlusion rate above 0.05).
+    """
+    merged: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    cameras: list[Any] = []
+    count = 0
+    for number, record in read_records(output):
+        if number >= num_scenes:
+            continue
+        count += 1
+        merged["images"] += record["images"]
+        merged["annotations"] += record["annotations"]
+        merged["categories"] = record["categories"]
+        cameras += record["cameras"]
+    write_json(output / "annotations.json", merged)
+    write_json(output / "cameras.json", cameras)
+    occluded = sum(a["occlude_rate"] > 0.05 for a in merged["annotations"])
+    return {
+        "scenes": count,
+        "images": len(merged["images"]),
+        "annotations": len(merged["annotations"]),
+        "occluded": occluded,
+    }

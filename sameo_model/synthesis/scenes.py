@@ -1,0 +1,274 @@
+"""Rendered clutter: one scene is a random stage, objects dropped onto it, and several cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from sameo_model.synthesis.assets import Asset, scale_asset
+from sameo_model.synthesis.cameras import Camera, sample_camera
+from sameo_model.synthesis.meshes import FAMILIES, find_family_root, load_mesh_asset
+from sameo_model.synthesis.photometric import degrade
+from sameo_model.synthesis.physics import is_on_stage, place_above, settle
+from sameo_model.synthesis.rendering import SceneRenderer
+from sameo_model.synthesis.shapes import make_procedural_asset
+from sameo_model.synthesis.stage import SceneBuilder, Stage, sample_stage
+from sameo_model.synthesis.textures import OBJECT_PAINTERS, Image, paint_texture
+from sameo_model.synthesis.truth import InstanceTruth, Keep, object_corners, view_truth
+
+Rng = np.random.Generator
+PROCEDURAL = "procedural"
+MAX_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """What decides every pixel and number of a synthesised set.
+
+    Attributes:
+        seed: Each scene's random numbers follow from the seed and the scene's number alone.
+        families: Names with the share of objects that is drawn from each; shares sum to 1.
+        views: Pictures of each scene.
+        image_hw: Height and width in pixels.
+        keep: Which instances become annotations.
+    """
+
+    seed: int = 0
+    families: Mapping[str, float] = field(default_factory=lambda: {PROCEDURAL: 1.0})
+    views: int = 8
+    image_hw: tuple[int, int] = (480, 640)
+    keep: Keep = field(default_factory=Keep)
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: If a family is unknown, validation and training are mixed, or a number is
+                out of range.
+        """
+        known = (PROCEDURAL, *FAMILIES)
+        for name in self.families:
+            if name not in known:
+                raise ValueError(
+                    f"family must be one of {', '.join(known)}, got '{name}'; correct --families"
+                )
+        kept_apart = [n for n in self.families if n in FAMILIES and not FAMILIES[n].for_training]
+        if kept_apart and len(self.families) > 1:
+            raise ValueError(
+                f"family '{kept_apart[0]}' must be rendered alone, because nothing may be trained "
+                f"on it, got {', '.join(self.families)}; write it into a folder of its own"
+            )
+        if not self.families or min(self.families.values()) <= 0:
+            raise ValueError(f"shares of families must be positive, got {dict(self.families)}")
+        if self.views < 1:
+            raise ValueError(f"views must be at least 1, got {self.views}")
+        if min(self.image_hw) < 64 or max(self.image_hw) > 4096:
+            raise ValueError(f"image sides must be 64 to 4096 pixels, got {self.image_hw}")
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of a scene.
+
+    Attributes:
+        camera: Where it was taken from.
+        image: uint8 (H, W, 3), RGB, 0-255.
+        depth_m: float32 (H, W), metres along the viewing direction, 0 where there is nothing.
+        instances: Its kept instances.
+    """
+
+    camera: Camera
+    image: Image
+    depth_m: NDArray[np.float32]
+    instances: list[InstanceTruth]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A rendered scene.
+
+    Attributes:
+        names: Category name of every object, by its number.
+        views: The pictures.
+        failures: Attempts that were thrown away, by cause.
+    """
+
+    names: list[str]
+    views: list[View]
+    failures: dict[str, int]
+
+
+class SceneFactory:
+    """Make scenes of one configuration; find the meshes once."""
+
+    def __init__(self, config: SceneConfig, mesh_roots: Mapping[str, Path] | None = None) -> None:
+        """Find the families' meshes.
+
+        Args:
+            config: What to make.
+            mesh_roots: Folders to take instead of the installed packages', by family.
+
+        Raises:
+            FileNotFoundError: If a family's meshes are missing.
+        """
+        self.config = config
+        self.roots = {n: find_family_root(n, mesh_roots) for n in config.families if n in FAMILIES}
+        photos = (
+            sorted((self.roots["robosuite"] / "textures").glob("*.png"))
+            if "robosuite" in self.roots
+            else []
+        )
+        self.photos = tuple(_load_photo(path) for path in photos)
+
+    def make(self, number: int) -> Scene:
+        """Return scene `number`; the same for the same configuration, whatever was made before.
+
+        Raises:
+            RuntimeError: If no attempt gave a scene.
+        """
+        failures: dict[str, int] = {}
+        for attempt in range(MAX_ATTEMPTS):
+            rng = np.random.default_rng([self.config.seed, number, attempt])
+            result = self._attempt(rng)
+            if not isinstance(result, str):
+                return replace(result, failures=failures)
+            failures[result] = failures.get(result, 0) + 1
+        raise RuntimeError(
+            f"scene {number} failed {MAX_ATTEMPTS} times ({failures}); report its seed"
+        )
+
+    def _attempt(self, rng: Rng) -> Scene | str:
+        assets = [self._draw_asset(rng) for _ in range(draw_object_count(rng))]
+        footprint = sum(float(np.prod(np.sort(asset.extent)[1:])) for asset in assets)
+        radius = float(np.sqrt(footprint / np.pi) * rng.uniform(0.5, 1.4))
+        stage = sample_stage(rng, radius)
+        model, data = build_model(rng, assets, stage, radius, self.config.image_hw, self.photos)
+        if not settle(model, data):
+            return "unsettled"
+        mujoco.mj_forward(model, data)
+        lost = [k for k in range(len(assets)) if not is_on_stage(data.xpos[k + 1], stage)]
+        if len(assets) - len(lost) < 3:
+            return "fell off"
+        corners = object_corners(model, data, len(assets))
+        sunk = [k for k in range(len(assets)) if k not in lost and corners[k, :, 2].min() < -0.01]
+        if sunk:
+            return "sank in"
+        views = self._take_views(rng, model, data, assets, stage, corners, set(lost))
+        return views if isinstance(views, str) else Scene([a.name for a in assets], views, {})
+
+    def _draw_asset(self, rng: Rng) -> Asset:
+        names, shares = list(self.config.families), np.array(list(self.config.families.values()))
+        family = names[int(rng.choice(len(names), p=shares / shares.sum()))]
+        if family == PROCEDURAL:
+            return make_procedural_asset(rng)
+        objects = list(FAMILIES[family].objects)
+        asset = load_mesh_asset(
+            family, objects[int(rng.integers(len(objects)))], self.roots[family]
+        )
+        return vary_asset(rng, asset) if FAMILIES[family].for_training else asset
+
+    def _take_views(
+        self,
+        rng: Rng,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        assets: list[Asset],
+        stage: Stage,
+        corners: NDArray[np.float64],
+        lost: set[int],
+    ) -> list[View] | str:
+        remaining = [k for k in range(len(assets)) if k not in lost]
+        centres = corners.mean(axis=1)[remaining]
+        sizes = np.array([assets[k].extent.max() for k in remaining])
+        views: list[View] = []
+        with SceneRenderer(model, data, self.config.image_hw) as renderer:
+            for _ in range(self.config.views * 4):
+                camera = sample_camera(rng, stage, centres, sizes, self.config.image_hw)
+                instances, depth = view_truth(renderer, camera, corners, self.config.keep)
+                if len(instances) < 2:
+                    continue
+                image = degrade(rng, renderer.colour(camera))
+                views.append(View(camera, image, depth, instances))
+                if len(views) == self.config.views:
+                    return views
+        return "views without objects"
+
+
+def draw_object_count(rng: Rng) -> int:
+    """Draw how many objects are dropped: 6 to 12 in most scenes, else 3 to 5 or 13 to 15."""
+    low, high = [(6, 12), (3, 5), (13, 15)][int(rng.choice(3, p=[0.74, 0.1, 0.16]))]
+    return int(rng.integers(low, high + 1))
+
+
+def build_model(
+    rng: Rng,
+    assets: list[Asset],
+    stage: Stage,
+    radius_m: float,
+    image_hw: tuple[int, int],
+    photos: tuple[Image, ...] = (),
+) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    """Return the compiled scene with all objects above the stage.
+
+    Args:
+        rng: Source of randomness.
+        assets: The objects; object k becomes body k + 1.
+        stage: What they fall onto.
+        radius_m: Objects start above a disc of this radius.
+        image_hw: Height and width of the pictures in pixels.
+        photos: uint8 (H, W, 3) each: photographed surfaces for grounds.
+    """
+    builder = SceneBuilder(rng, image_hw, photos)
+    builder.add_lights()
+    builder.add_stage(stage)
+    for asset, (position, quat) in zip(assets, place_above(rng, assets, radius_m), strict=True):
+        builder.add_object(asset, position, quat)
+    model = builder.compile()
+    return model, mujoco.MjData(model)
+
+
+def vary_asset(rng: Rng, asset: Asset) -> Asset:
+    """Return a mesh object in another size and often in other colours or another texture."""
+    surfaces = []
+    for surface in asset.surfaces:
+        choice, texture = rng.random(), surface.texture
+        if texture is None or choice < 0.25:
+            texture = paint_texture(rng, OBJECT_PAINTERS)
+        elif choice < 0.6:
+            texture = shift_colours(rng, texture)
+        specular, shininess = float(rng.uniform(0, 1) ** 2), float(rng.uniform(0.05, 0.9))
+        surfaces.append(
+            replace(
+                surface,
+                texture=texture,
+                rgb=(1.0, 1.0, 1.0),
+                specular=specular,
+                shininess=shininess,
+            )
+        )
+    return scale_asset(replace(asset, surfaces=tuple(surfaces)), float(rng.uniform(0.8, 1.25)))
+
+
+def shift_colours(rng: Rng, texture: Image) -> Image:
+    """Return a texture uint8 (H, W, 3), RGB, with other hues, saturation and brightness."""
+    hsv = cv2.cvtColor(texture, cv2.COLOR_RGB2HSV).astype(np.float32)
+    hsv[..., 0] = (hsv[..., 0] + rng.uniform(0, 180)) % 180
+    hsv[..., 1:] = np.clip(
+        hsv[..., 1:] * rng.uniform(0.6, 1.4, 2) + rng.uniform(-20, 40, 2), 0, 255
+    )
+    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB))
+
+
+def _load_photo(path: Path) -> Image:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise FileNotFoundError(f"texture {path} could not be read; install robosuite again")
+    return np.ascontiguousarray(
+        cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA)[..., ::-1]
+    )
