@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,15 +30,12 @@ class DetailSkips(nn.Module):
             channels_stride4: Channels of the skip at stride 4.
         """
         super().__init__()
-        self.stride8 = nn.Conv2d(embed_dim, channels_stride8 * 4, kernel_size=1)
-        self.stride4 = nn.Conv2d(embed_dim, channels_stride4 * 16, kernel_size=1)
+        self.stride8 = nn.Linear(embed_dim, channels_stride8 * 4)
+        self.stride4 = nn.Linear(embed_dim, channels_stride4 * 16)
 
-    def forward(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (B, C8, 2h, 2w) and (B, C4, 4h, 4w) from embeddings (B, C, h, w)."""
-        return (
-            F.pixel_shuffle(self.stride8(embeddings), 2),
-            F.pixel_shuffle(self.stride4(embeddings), 4),
-        )
+    def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each cell's pixels at strides 8 and 4, (B, L, 4 C8) and (B, L, 4, 4 C4)."""
+        return self.stride8(cells), self.stride4(cells).unflatten(-1, (4, -1))
 
 
 class MaskDecoder(nn.Module):
@@ -105,12 +104,11 @@ class MaskDecoder(nn.Module):
         num_images, num_boxes = prompt_tokens.shape[:2]
         output_tokens = torch.cat((self.iou_token.weight, self.mask_tokens.weight))
         output_tokens = output_tokens.expand(num_images, num_boxes, -1, -1)
+        cells = embeddings.flatten(2).transpose(1, 2)  # (B, L, C), L = h * w
         tokens, image = self.transformer(
-            torch.cat((output_tokens, prompt_tokens), dim=2),
-            embeddings.flatten(2).transpose(1, 2),
-            image_pe,
+            torch.cat((output_tokens, prompt_tokens), dim=2), cells, image_pe
         )
-        features = self._upscale(image, embeddings)
+        features = self._upscale(image, cells)
         filters = torch.stack(
             [
                 self.output_hypernetworks_mlps[token_id](tokens[:, :, 1 + token_id])
@@ -118,22 +116,54 @@ class MaskDecoder(nn.Module):
             ],
             dim=2,
         )
-        logits = (filters @ features.flatten(3)).unflatten(3, features.shape[3:])
+        logits = _cells_to_map(filters @ features.transpose(2, 3), embeddings.shape[3])
         iou = self.iou_prediction_head(tokens[:, :, 0])[..., list(token_ids)]
         return logits, iou
 
-    def _upscale(self, image: Tensor, embeddings: Tensor) -> Tensor:
-        """Return (B, N, C4, 4h, 4w) from the transformer's image (B, N, h * w, C)."""
-        images_and_boxes = image.shape[:2]
-        grid_hw = embeddings.shape[2:]
-        features = image.flatten(0, 1).transpose(1, 2).unflatten(2, grid_hw)
-        skips = (None, None) if self.detail_skips is None else self.detail_skips(embeddings)
-        for stage, skip in zip(self.final_output_upscaling_layers, skips, strict=True):
-            project, *following = stage.children()
-            features = project(features)
-            if skip is not None:
-                per_box = features.unflatten(0, images_and_boxes) + skip.unsqueeze(1)
-                features = per_box.flatten(0, 1)
-            for layer in following:
-                features = layer(features)
-        return features.unflatten(0, images_and_boxes)
+    def _upscale(self, image: Tensor, cells: Tensor) -> Tensor:
+        """Turn each cell of the embedding into 4 x 4 pixels.
+
+        The transposed convolutions have kernel and stride 2, so every cell is upscaled on its
+        own. Pixels therefore stay beside each other cell by cell, which makes every step a
+        matrix product without moving data; `_cells_to_map` orders the few final channels.
+
+        Args:
+            image: float (B, N, L, C), the embedding as each box sees it.
+            cells: float (B, L, C), the embedding.
+
+        Returns:
+            float (B, N, L * 16, C4), per cell 2 x 2 blocks of 2 x 2 pixels.
+        """
+        stages: Any = self.final_output_upscaling_layers
+        (double_to_8, norm, activate_8), (double_to_4, activate_4) = stages
+        features = _double(image, double_to_8.weight, double_to_8.bias)
+        if self.detail_skips is not None:
+            skip8, skip4 = self.detail_skips(cells)
+            features = features + skip8.unsqueeze(1)
+        features = activate_8(_normalise(features.unflatten(-1, (4, -1)), norm))
+        features = _double(features, double_to_4.weight, double_to_4.bias)
+        if self.detail_skips is not None:
+            features = features + skip4.unsqueeze(1)
+        return activate_4(features.unflatten(-1, (4, -1)).flatten(2, 4))
+
+
+def _double(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply a transposed convolution of kernel and stride 2 to the last axis.
+
+    Maps (..., C) to (..., 4 * C_out): top left, top right, bottom left, bottom right pixel.
+    """
+    return F.linear(values, weight.permute(2, 3, 1, 0).flatten(0, 2), bias.repeat(4))
+
+
+def _normalise(features: Tensor, norm: nn.GroupNorm) -> Tensor:
+    """Apply a group norm of one group to (B, N, L, 4, C), each box on its own."""
+    rows = features.flatten(0, 1).flatten(1).unsqueeze(1)
+    normed = F.group_norm(rows, num_groups=1, eps=norm.eps)
+    return normed.reshape(features.shape) * norm.weight + norm.bias
+
+
+def _cells_to_map(logits: Tensor, grid_width: int) -> Tensor:
+    """Order pixels given cell by cell, (B, N, M, L * 16), into maps (B, N, M, 4h, 4w)."""
+    cells = logits.flatten(0, 2).unflatten(1, (-1, grid_width, 2, 2, 2, 2))
+    rows_then_columns = cells.permute(0, 1, 3, 5, 2, 4, 6)
+    return rows_then_columns.flatten(4, 6).flatten(1, 3).unflatten(0, logits.shape[:3])
