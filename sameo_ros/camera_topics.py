@@ -1,0 +1,166 @@
+"""The topics of one camera: images and boxes to the worker, answers out.
+
+The node and its QoS objects are handed in, so that this module needs messages but not rclpy.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
+
+from sameo_ros.conversions import (
+    check_colour_image,
+    compressed_to_rgb,
+    fill_image,
+    image_to_rgb,
+    stamp_to_ns,
+)
+from sameo_ros.diagnostics import ProblemLog, Statistics
+from sameo_ros.frame_cache import Frame
+from sameo_ros.messages import Answer, MaskMessageTypes, fill_mask_array
+from sameo_ros.model_jobs import Camera
+from sameo_ros.msg import AmodalMask, AmodalMaskArray, MaskCrop
+from sameo_ros.overlay import draw_answer
+from sameo_ros.worker import Worker
+
+MASK_TYPES = MaskMessageTypes(AmodalMaskArray, AmodalMask, MaskCrop)
+
+
+@dataclass(frozen=True)
+class TopicOptions:
+    """Keyword arguments for the node's `create_...` calls, by kind of topic.
+
+    Attributes:
+        image: For the image subscription.
+        detections: For the detections subscription.
+        masks: For the publishers of masks and overlay.
+    """
+
+    image: dict[str, Any]
+    detections: dict[str, Any]
+    masks: dict[str, Any]
+
+
+class CameraTopics:
+    """Publishers from construction to `destroy`, subscriptions from `subscribe` to `unsubscribe`.
+
+    Attributes:
+        statistics: Counters of this camera.
+        camera: The worker's side of it.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        worker: Worker,
+        problems: ProblemLog,
+        statistics: Statistics,
+        options: TopicOptions,
+        *,
+        name: str,
+        compressed: bool,
+    ) -> None:
+        """Create the publishers.
+
+        Args:
+            node: The lifecycle node.
+            worker: What answers.
+            problems: Where complaints go.
+            statistics: Where counts go.
+            options: How topics are opened.
+            name: The camera's name, "" where there is only one.
+            compressed: Whether images come as sensor_msgs/CompressedImage.
+        """
+        self.statistics = statistics
+        self._node = node
+        self._worker = worker
+        self._problems = problems
+        self._options = options
+        self._compressed = compressed
+        self._inputs = f"{name}/" if name else ""
+        outputs = f"~/{name}/" if name else "~/"
+        self._read_image = compressed_to_rgb if compressed else image_to_rgb
+        self.camera = worker.build_camera(name, self._read_image, self._deliver, statistics)
+        self._masks = node.create_lifecycle_publisher(
+            AmodalMaskArray, f"{outputs}masks", **options.masks
+        )
+        self._overlay = node.create_lifecycle_publisher(Image, f"{outputs}overlay", **options.masks)
+        self._subscriptions: list[Any] = []
+
+    def subscribe(self) -> Camera:
+        """Subscribe to images and boxes; return the worker's side of the camera."""
+        topic = self._inputs + "image"
+        image_type = CompressedImage if self._compressed else Image
+        if self._compressed:
+            topic = _with_suffix(self._node.resolve_topic_name(topic), "/compressed")
+        self._subscriptions = [
+            self._node.create_subscription(
+                image_type, topic, self._on_image, **self._options.image
+            ),
+            self._node.create_subscription(
+                Detection2DArray,
+                self._inputs + "detections",
+                self._on_detections,
+                **self._options.detections,
+            ),
+        ]
+        return self.camera
+
+    def unsubscribe(self) -> None:
+        """Destroy the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def destroy(self) -> None:
+        """Destroy subscriptions and publishers."""
+        self.unsubscribe()
+        for publisher in (self._masks, self._overlay):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def fill_masks(self, message: Any, answer: Answer, header: Any) -> None:
+        """Fill a sameo_ros/AmodalMaskArray with an answer."""
+        fill_mask_array(message, MASK_TYPES, answer, header)
+        message.model = self._worker.model_name
+
+    def _on_image(self, message: Any) -> None:
+        self.statistics.count("images_received")
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if stamp_ns == 0:
+            self._report("stamp", "image stamps are zero: boxes are paired with the newest image; "
+                         "let the camera driver fill header.stamp")  # fmt: skip
+        try:
+            if not self._compressed:
+                check_colour_image(message)
+        except ValueError as error:
+            self.statistics.count("images_rejected")
+            self._report("image", str(error))
+        else:
+            self._worker.add_image(self.camera, stamp_ns, message)
+
+    def _on_detections(self, message: Any) -> None:
+        self._worker.add_boxes(self.camera, stamp_to_ns(message.header.stamp), message)
+
+    def _deliver(self, frame: Frame, answer: Answer) -> None:
+        header = frame.message.header
+        masks = AmodalMaskArray()
+        self.fill_masks(masks, answer, header)
+        self._masks.publish(masks)
+        now_ns = self._node.get_clock().now().nanoseconds
+        self.statistics.record("age", (now_ns - frame.stamp_ns) * 1e-6)
+        if self._overlay.get_subscription_count() > 0:
+            overlay = Image()
+            picture = draw_answer(self._read_image(frame.message), answer)
+            fill_image(overlay, picture, "rgb8", header)
+            self._overlay.publish(overlay)
+
+    def _report(self, kind: str, sentence: str) -> None:
+        self._problems.report(kind, sentence, time.monotonic(), source=self.camera.name)
+
+
+def _with_suffix(topic: str, suffix: str) -> str:
+    return topic if topic.endswith(suffix) else topic + suffix

@@ -1,0 +1,200 @@
+"""What the node counts, times and complains about."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+COUNTERS = (
+    "images_received",
+    "images_rejected",
+    "detections_received",
+    "masks_published",
+    "dropped_superseded",
+    "dropped_unmatched",
+    "dropped_late",
+    "dropped_failed",
+    "boxes_rejected",
+    "time_jumps",
+)
+STAGES = ("latency_encode", "latency_decode", "latency_publish", "overhead", "age")
+_WINDOW = 200
+
+
+@dataclass(frozen=True)
+class DiagnosticTypes:
+    """Constructors, without arguments, of the messages to fill."""
+
+    status: Callable[[], Any]
+    key_value: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """Where the node stands.
+
+    Attributes:
+        is_active: Whether it answers.
+        has_failed: Whether the model could not be loaded.
+        description: Where the model stands, in words.
+        model: Name of the loaded model, "" without.
+        backend: Name of the backend that runs it, "" without.
+        problem: The latest recent problem, "" without.
+    """
+
+    is_active: bool
+    has_failed: bool
+    description: str
+    model: str
+    backend: str
+    problem: str
+
+
+class Statistics:
+    """Counters and recent latencies of one camera; safe to use from several threads.
+
+    `detections_received` equals `masks_published` plus all `dropped_...` plus what still waits.
+    """
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._times_ms = {stage: deque[float](maxlen=_WINDOW) for stage in STAGES}
+
+    def count(self, key: str, number: int = 1) -> None:
+        """Add to one of `COUNTERS`."""
+        with self._lock:
+            self._counts[key] += number
+
+    def record(self, stage: str, time_ms: float) -> None:
+        """Note a time of one of `STAGES`, milliseconds; percentiles are over the last 200."""
+        with self._lock:
+            self._times_ms[stage].append(time_ms)
+
+    def __getitem__(self, key: str) -> int:
+        """Return one of `COUNTERS`."""
+        with self._lock:
+            return self._counts[key]
+
+    def to_values(self) -> dict[str, str]:
+        """Return all diagnostic keys; latencies in milliseconds, nan before the first."""
+        with self._lock:
+            values = {key: str(self._counts[key]) for key in COUNTERS}
+            times_ms = {stage: list(window) for stage, window in self._times_ms.items()}
+        for stage, window in times_ms.items():
+            p50, p95 = np.percentile(window, (50, 95)) if window else (np.nan, np.nan)
+            values[f"{stage}_ms_p50"] = f"{p50:.2f}"
+            values[f"{stage}_ms_p95"] = f"{p95:.2f}"
+        return values
+
+
+class ProblemLog:
+    """Says each kind of problem at most once per period, with the number of repeats."""
+
+    def __init__(self, warn: Callable[[str], object], period_s: float = 5.0) -> None:
+        """Start without problems.
+
+        Args:
+            warn: Logs one sentence.
+            period_s: Time that must pass before a kind of problem is logged again.
+        """
+        self._warn = warn
+        self._period_s = period_s
+        self._lock = threading.Lock()
+        self._logged_s: dict[str, float] = {}
+        self._repeats: Counter[str] = Counter()
+        self._latest: tuple[float, str] | None = None
+
+    def report(self, kind: str, sentence: str, now_s: float, source: str = "") -> None:
+        """Log a problem unless its kind was logged within the period.
+
+        Args:
+            kind: Problems of the same kind and source share the period.
+            sentence: What is wrong and what to do about it.
+            now_s: Monotonic clock.
+            source: The camera that has the problem, "" where there is only one.
+        """
+        kind = f"{source}/{kind}"
+        sentence = f"camera {source}: {sentence}" if source else sentence
+        with self._lock:
+            self._latest = now_s, sentence
+            if now_s - self._logged_s.get(kind, -np.inf) < self._period_s:
+                self._repeats[kind] += 1
+                return
+            self._logged_s[kind] = now_s
+            repeats = self._repeats.pop(kind, 0)
+        self._warn(f"{sentence} ({repeats} more like this before)" if repeats else sentence)
+
+    def recent(self, now_s: float) -> str:
+        """Return the latest problem of the last two periods, or nothing."""
+        with self._lock:
+            if self._latest is None or now_s - self._latest[0] > 2 * self._period_s:
+                return ""
+            return self._latest[1]
+
+
+def forward_logs(logger: Any) -> None:
+    """Let what our libraries log appear as ROS logs, such as the backend that `auto` took.
+
+    Args:
+        logger: An rclpy node's logger.
+    """
+
+    class RosHandler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            log = logger.info if record.levelno < logging.WARNING else logger.warning
+            log(self.format(record))
+
+    for name in ("sameo_model", "sameo_ros"):
+        library = logging.getLogger(name)
+        library.addHandler(RosHandler(logging.INFO))
+        library.setLevel(logging.INFO)
+
+
+def fill_diagnostics(
+    message: Any,
+    types: DiagnosticTypes,
+    name: str,
+    statistics: Statistics,
+    status: NodeStatus,
+) -> None:
+    """Add one camera's status to a diagnostic_msgs/DiagnosticArray.
+
+    Args:
+        message: The diagnostic_msgs/DiagnosticArray.
+        types: Constructors of the messages inside.
+        name: What the status is about.
+        statistics: The camera's counters.
+        status: Where the node stands.
+    """
+    entry = types.status()
+    entry.name, entry.hardware_id = name, status.backend
+    level, entry.message = _judge(status)
+    entry.level = bytes([level])
+    values = {
+        **statistics.to_values(),
+        "state": "active" if status.is_active else "not active",
+        "model": status.model,
+        "backend": status.backend,
+    }
+    for key, value in values.items():
+        pair = types.key_value()
+        pair.key, pair.value = key, value
+        entry.values.append(pair)
+    message.status.append(entry)
+
+
+def _judge(status: NodeStatus) -> tuple[int, str]:
+    """Return level (0 OK, 1 WARN, 2 ERROR) and sentence."""
+    if status.has_failed:
+        return 2, status.description
+    if not status.is_active:
+        return 1, f"not active; {status.description}"
+    return (1, status.problem) if status.problem else (0, "answering")

@@ -1,0 +1,250 @@
+"""The lifecycle node `sameo`: images and boxes in, amodal masks out.
+
+The executor's callbacks only store messages; the worker's thread runs the model and publishes.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.task import Future
+
+from sameo_ros.camera_topics import CameraTopics, TopicOptions
+from sameo_ros.diagnostics import (
+    DiagnosticTypes,
+    ProblemLog,
+    Statistics,
+    fill_diagnostics,
+    forward_logs,
+)
+from sameo_ros.messages import Answer
+from sameo_ros.model_jobs import Request
+from sameo_ros.parameters import declare_parameters
+from sameo_ros.srv import SegmentBoxes
+from sameo_ros.worker import ModelState, Worker
+
+_AUTOSTART_PERIOD_S = 0.05
+_DIAGNOSTIC_TYPES = DiagnosticTypes(DiagnosticStatus, KeyValue)
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def _say_why(transition: Transition) -> Transition:
+    """Log why a transition failed; rclpy itself drops the exception."""
+
+    @functools.wraps(transition)
+    def wrapper(node: Any, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:  # whatever it is, the user must hear of it
+            node.get_logger().error(f"{transition.__name__} failed: {error}")
+            return TransitionCallbackReturn.ERROR
+
+    return wrapper
+
+
+class SameoNode(LifecycleNode):
+    """Answers each Detection2DArray with the amodal masks of its boxes."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Declare parameters and start diagnostics; transitions do the rest.
+
+        Args:
+            kwargs: Arguments of rclpy's LifecycleNode but for the name.
+
+        Raises:
+            ValueError: If a parameter has a value that it cannot have.
+        """
+        super().__init__("sameo", **kwargs)
+        self._settings = declare_parameters(self)
+        self.add_on_set_parameters_callback(self._change_settings)
+        self._problems = ProblemLog(self.get_logger().warning)
+        self._statistics = Statistics()
+        self._worker = Worker(self._settings, self._problems)
+        self._topics: CameraTopics | None = None
+        self._service: Any = None
+        self._is_active = False
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(self._settings.diagnostics_period_s, self._publish_diagnostics)
+        if self._settings.autostart:
+            self._autostart = self.create_timer(_AUTOSTART_PERIOD_S, self._continue_start)
+
+    @_say_why
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Create publishers and the service, and begin to load the model in the background."""
+        self._worker = Worker(self._settings, self._problems)
+        self._topics = CameraTopics(
+            self,
+            self._worker,
+            self._problems,
+            self._statistics,
+            _topic_options(),
+            name="",
+            compressed=self._settings.image_transport == "compressed",
+        )
+        self._service = self.create_service(SegmentBoxes, "~/segment", self._segment)
+        self._worker.start()
+        return super().on_configure(state)
+
+    @_say_why
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe, if the model is ready."""
+        assert self._topics is not None
+        if self._worker.state is not ModelState.READY:
+            self.get_logger().error(f"cannot activate: {self._worker.describe()}")
+            return TransitionCallbackReturn.FAILURE
+        super().on_activate(state)
+        self._worker.activate([self._topics.camera])
+        self._topics.subscribe()
+        self._is_active = True
+        model, backend = self._worker.model_name, self._worker.backend_name
+        self.get_logger().info(f"active with model {model} on {backend}")
+        return TransitionCallbackReturn.SUCCESS
+
+    @_say_why
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; boxes that wait are dropped, an answer in hand is not published."""
+        assert self._topics is not None
+        self._is_active = False
+        self._topics.unsubscribe()
+        self._worker.deactivate()
+        return super().on_deactivate(state)
+
+    @_say_why
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model, publishers and service."""
+        self.close()
+        return super().on_cleanup(state)
+
+    @_say_why
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, from any state."""
+        self.close()
+        return super().on_shutdown(state)
+
+    @_say_why
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, so that the node can be configured again."""
+        self.get_logger().error("a transition failed; the node is unconfigured now")
+        self.close()
+        return super().on_error(state)
+
+    def close(self) -> None:
+        """Free what configure and activate made."""
+        self._is_active = False
+        self._worker.stop()
+        if self._topics is not None:
+            self._topics.destroy()
+        if self._service is not None:
+            self.destroy_service(self._service)
+        self._topics = self._service = None
+        self._worker = Worker(self._settings, self._problems)
+
+    def _continue_start(self) -> None:
+        """Walk to active, one step per call, waiting for the model in between."""
+        if self._worker.state is ModelState.LOADING:
+            return
+        if self._worker.state is ModelState.NONE:
+            if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+                return
+        elif self._worker.state is ModelState.READY and not self._is_active:
+            self.trigger_activate()
+        self._autostart.cancel()
+
+    def _change_settings(self, changes: Sequence[Any]) -> SetParametersResult:
+        """Check a change as a whole, then put all of it into force."""
+        own = {one.name: one.value for one in changes if hasattr(self._settings, one.name)}
+        try:
+            settings = self._settings.changed(own)
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self._is_active and settings.model_values != self._settings.model_values:
+            reason = "what the model depends on cannot change while the node is active"
+            return SetParametersResult(successful=False, reason=f"{reason}; deactivate it first")
+        self._settings = settings
+        self._worker.set_parameters(settings)
+        return SetParametersResult(successful=True)
+
+    async def _segment(
+        self, request: SegmentBoxes.Request, response: SegmentBoxes.Response
+    ) -> SegmentBoxes.Response:
+        """Answer a call; the executor goes on while the worker is at it."""
+        topics, executor = self._topics, self.executor
+        assert topics is not None
+        assert executor is not None
+        replied: Future[tuple[Any, Answer] | str] = Future(executor=executor)
+
+        def reply(result: tuple[Any, Answer] | str) -> None:
+            replied.set_result(result)
+            executor.wake()
+
+        image = request.image if request.image.height or request.image.width else None
+        self._worker.add_request(Request(topics.camera, image, request.detections, reply))
+        result = await replied
+        if isinstance(result, tuple):
+            topics.fill_masks(response.masks, result[1], result[0].header)
+        else:
+            response.message = str(result)
+        response.success = not response.message
+        return response
+
+    def _publish_diagnostics(self) -> None:
+        array = DiagnosticArray()
+        array.header.stamp = self.get_clock().now().to_msg()
+        name = f"{self.get_fully_qualified_name()[1:]}: masks"
+        status = self._worker.status()
+        fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, self._statistics, status)
+        self._diagnostics.publish(array)
+
+
+def _topic_options() -> TopicOptions:
+    """Return the QoS of the design; every reliability, depth and history can be overridden."""
+
+    def options(depth: int, reliability: ReliabilityPolicy) -> dict[str, Any]:
+        return {
+            "qos_profile": QoSProfile(depth=depth, reliability=reliability),
+            "qos_overriding_options": QoSOverridingOptions.with_default_policies(),
+        }
+
+    return TopicOptions(
+        image=options(1, ReliabilityPolicy.BEST_EFFORT),
+        detections=options(5, ReliabilityPolicy.BEST_EFFORT),
+        masks=options(1, ReliabilityPolicy.RELIABLE),
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is interrupted; return the exit status."""
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = SameoNode()
+        forward_logs(node.get_logger())
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except ValueError as error:
+        print(f"sameo_node: {error}", file=sys.stderr)
+        return 1
+    finally:
+        if node is not None:
+            node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The node's parameters: every default, description and range, once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sameo_ros.frame_cache import CacheRules
+
+
+def _parameter(
+    default: Any,
+    description: str,
+    *,
+    limits: tuple[float, float] | None = None,
+    choices: tuple[str, ...] | None = None,
+    read_only: bool = False,
+    with_model: bool = False,
+) -> Any:
+    metadata = {
+        "description": description,
+        "limits": limits,
+        "choices": choices,
+        "read_only": read_only,
+        "with_model": with_model,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class SameoParameters:
+    """Values of the node's parameters; the metadata of each field says what it means."""
+
+    model: str = _parameter(
+        "sameo_lite", "Name of a bundled model, or path of a bundle folder.", with_model=True
+    )
+    backend: str = _parameter(
+        "auto",
+        "What runs the model; auto takes the first of TensorRT, OpenVINO and ONNX Runtime that "
+        "can run here, and says so.",
+        choices=("auto", "openvino", "onnxruntime", "tensorrt"),
+        with_model=True,
+    )
+    precision: str = _parameter(
+        "", "f32, bf16 or f16 where the backend can choose; empty: its default.",
+        choices=("", "f32", "bf16", "f16"), with_model=True,
+    )  # fmt: skip
+    threads: int = _parameter(
+        0, "CPU threads of the model; 0 leaves it to the backend.", limits=(0, 256), with_model=True
+    )
+    autostart: bool = _parameter(
+        True, "Configure and activate without a lifecycle manager.", read_only=True
+    )
+    image_transport: str = _parameter(
+        "raw",
+        "raw reads sensor_msgs/Image; compressed reads sensor_msgs/CompressedImage on the image "
+        "topic's name with /compressed.",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    encode_ahead: str = _parameter(
+        "auto",
+        "Encode images before their boxes come: on (the newest), off, or auto (those that the "
+        "detector will answer, learned from its rhythm).",
+        choices=("on", "off", "auto"),
+    )
+    stamp_tolerance_s: float = _parameter(
+        0.0, "Largest difference between the stamps of boxes and image; 0 is exact.", limits=(0, 10)
+    )
+    max_age_s: float = _parameter(
+        2.0, "How long an image is kept for its boxes; longer than the detector takes.",
+        limits=(0.01, 60),
+    )  # fmt: skip
+    max_wait_s: float = _parameter(
+        0.2, "How long boxes wait for an image that comes after them.", limits=(0, 10)
+    )
+    cache_frames: int = _parameter(4, "Number of encoded images that are kept.", limits=(1, 64))
+    visible: bool = _parameter(
+        True, "Draw visible masks too; without them there is no occlusion ratio and order."
+    )
+    min_detection_score: float = _parameter(
+        0.0, "Detections with a lower score are left out.", limits=(0, 1)
+    )
+    max_boxes: int = _parameter(
+        300, "At most this many boxes of a message are answered, those with the highest scores.",
+        limits=(1, 10000),
+    )  # fmt: skip
+    diagnostics_period_s: float = _parameter(
+        1.0, "Time between messages on /diagnostics.", limits=(0.05, 60), read_only=True
+    )
+
+    @property
+    def cache_rules(self) -> CacheRules:
+        """The rules of the frame cache."""
+        return CacheRules(
+            max_age_s=self.max_age_s,
+            max_wait_s=self.max_wait_s,
+            stamp_tolerance_s=self.stamp_tolerance_s,
+            cache_frames=self.cache_frames,
+            encode_ahead=self.encode_ahead,
+        )
+
+    @property
+    def model_values(self) -> tuple[Any, ...]:
+        """What a loaded model depends on; another tuple needs another model."""
+        return tuple(
+            getattr(self, one.name)
+            for one in dataclasses.fields(self)
+            if one.metadata["with_model"]
+        )
+
+    def changed(self, values: Mapping[str, Any]) -> SameoParameters:
+        """Return a copy with other values.
+
+        Raises:
+            ValueError: If a value is out of its range or none of its choices.
+        """
+        for one in dataclasses.fields(self):
+            if one.name in values:
+                _check(one, values[one.name])
+        return dataclasses.replace(self, **values)
+
+
+def declare_parameters(node: Any) -> SameoParameters:
+    """Declare every parameter on a node and return the values that it was started with.
+
+    Args:
+        node: An rclpy node.
+
+    Raises:
+        ValueError: If a value is none of its choices. What concerns the model is checked when it
+            is loaded, so that a node with a wrong one stays alive and says so.
+    """
+    # Messages, not rclpy: they are imported here so that the values can be used without ROS.
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    values = {}
+    for one in dataclasses.fields(SameoParameters):
+        descriptor = ParameterDescriptor(
+            description=one.metadata["description"],
+            additional_constraints=_constraint(one),
+            read_only=one.metadata["read_only"],
+        )
+        limits = one.metadata["limits"]
+        if limits is not None and isinstance(one.default, int):
+            limits_int = IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]))
+            descriptor.integer_range = [limits_int]
+        elif limits is not None:
+            limits_float = FloatingPointRange(
+                from_value=float(limits[0]), to_value=float(limits[1])
+            )
+            descriptor.floating_point_range = [limits_float]
+        values[one.name] = node.declare_parameter(one.name, one.default, descriptor).value
+        if not one.metadata["with_model"]:
+            _check(one, values[one.name])
+    return SameoParameters(**values)
+
+
+def parameter_table() -> str:
+    """Return all parameters as a Markdown table, as the README shows it."""
+    lines = ["| parameter | default | range | meaning |", "| --- | --- | --- | --- |"]
+    for one in dataclasses.fields(SameoParameters):
+        default = one.default
+        text = str(default).lower() if isinstance(default, bool) else str(default)
+        text = text or "(empty)"
+        lines.append(
+            f"| `{one.name}` | {text} | {_range(one)} | {one.metadata['description']}{_when(one)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _check(one: dataclasses.Field[Any], value: Any) -> None:
+    choices, limits = one.metadata["choices"], one.metadata["limits"]
+    if choices is not None and value not in choices:
+        named = ", ".join(choice or '""' for choice in choices)
+        raise ValueError(f"parameter {one.name} must be one of {named}; got {value!r}")
+    if limits is not None and not limits[0] <= value <= limits[1]:
+        raise ValueError(
+            f"parameter {one.name} must be from {limits[0]} to {limits[1]}; got {value}"
+        )
+
+
+def _constraint(one: dataclasses.Field[Any]) -> str:
+    choices: Iterable[str] = one.metadata["choices"] or ()
+    return ", ".join(choice or '""' for choice in choices)
+
+
+def _range(one: dataclasses.Field[Any]) -> str:
+    limits = one.metadata["limits"]
+    if limits is not None:
+        return f"{limits[0]} to {limits[1]}"
+    return _constraint(one)
+
+
+def _when(one: dataclasses.Field[Any]) -> str:
+    if one.metadata["read_only"]:
+        return " Read-only."
+    return " Change it while the node is not active." if one.metadata["with_model"] else ""
