@@ -86,7 +86,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--boxes", required=True, help=_BOXES_HELP)
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add("--model", metavar="M", help=f"bundled model or bundle folder (default: {DEFAULT_MODEL})")
-    add("--backend", choices=("auto", *BACKENDS), default="auto", help="default: %(default)s")
+    backends = ", ".join(("auto", *BACKENDS))
+    add("--backend", metavar="B", default="auto", help=f"{backends} (default: %(default)s)")
     add("--precision", choices=("f32", "bf16", "f16"), help="default: the backend's own")
     add("--threads", type=int, metavar="N", help="CPU threads (default: the backend's choice)")
     add(

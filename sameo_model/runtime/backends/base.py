@@ -126,7 +126,7 @@ def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = No
     elif name not in BACKENDS:
         known = ", ".join(("auto", *BACKENDS))
         raise ValueError(f"backend must be one of {known}; got '{name}'")
-    elif reason := _unavailable_reason(name):
+    elif reason := unavailable_reason(name):
         raise BackendUnavailableError(f"backend {name} cannot run here: {reason}")
     return _module(name).build_backend(bundle, options)
 
@@ -134,7 +134,7 @@ def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = No
 def _choose() -> str:
     refused: list[str] = []
     for name in BACKENDS:
-        reason = _unavailable_reason(name)
+        reason = unavailable_reason(name)
         if reason is None:
             why = f"; passed over {', '.join(refused)}" if refused else ""
             _LOGGER.info("backend auto: took %s%s", name, why)
@@ -143,7 +143,8 @@ def _choose() -> str:
     raise BackendUnavailableError(f"no backend can run here: {', '.join(refused)}")
 
 
-def _unavailable_reason(name: str) -> str | None:
+def unavailable_reason(name: str) -> str | None:
+    """Say in words why a backend cannot run here, or return None if it can."""
     if importlib.util.find_spec(_module_name(name)) is None:
         return f"this version of sameo_model has no {name} backend; use openvino or onnxruntime"
     return _module(name).unavailable_reason()

@@ -1,0 +1,148 @@
+import importlib.util
+import logging
+
+import numpy as np
+import pytest
+
+from sameo_model.runtime.backends import base
+from sameo_model.runtime.backends.base import BackendOptions, BackendUnavailableError, build_backend
+from sameo_model.runtime.bundle import load_bundle
+from tests.bundles import make_tiny_bundle
+
+CPU_BACKENDS = ("openvino", "onnxruntime")
+BOXES = np.array([[8, 8, 40, 56], [0, 0, 64, 64], [3.5, 7.25, 9, 60]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return load_bundle(make_tiny_bundle(tmp_path_factory.mktemp("bundle")))
+
+
+@pytest.fixture(scope="module")
+def image():
+    return np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_outputs_have_the_contract_shapes_and_hand_derived_values(name, bundle, image):
+    backend = build_backend(name, bundle)
+    output = backend.decode(backend.encode(image), BOXES, True)
+    assert output.amodal_logits.shape == (3, 16, 16)
+    assert output.amodal_logits.dtype == np.float32
+    assert output.visible_logits.shape == (3, 16, 16)
+    # Logit pixel (8, 4) of box 0 has its centre at x = 18, y = 34: 10 pixels from the nearest
+    # edge (left), that is 2.5 logit pixels; its upper half ends at y = 32, 2 pixels above.
+    assert output.amodal_logits[0, 8, 4] == pytest.approx(2.5)
+    assert output.visible_logits[0, 8, 4] == pytest.approx(-0.5)
+    np.testing.assert_allclose(output.predicted_iou, image[..., 0].mean() / 255, atol=1e-5)
+
+
+def test_backends_agree(bundle, image):
+    outputs = []
+    for name in CPU_BACKENDS:
+        backend = build_backend(name, bundle)
+        outputs.append(backend.decode(backend.encode(image), BOXES, True))
+    for one, other in zip(*outputs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_a_handle_outlives_the_next_encode(name, bundle):
+    backend = build_backend(name, bundle)
+    dark = backend.encode(np.zeros((64, 64, 3), np.uint8))
+    backend.encode(np.full((64, 64, 3), 255, np.uint8))
+    assert backend.decode(dark, BOXES, False).predicted_iou.max() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_outputs_outlive_the_next_decode(name, bundle, image):
+    backend = build_backend(name, bundle)
+    handle = backend.encode(image)
+    first = backend.decode(handle, BOXES[:1], True)
+    kept = [np.array(values) for values in first]
+    backend.decode(handle, BOXES[1:2], True)
+    for values, copies in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(values, copies)
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_visible_logits_come_only_when_asked_for(name, bundle, image):
+    backend = build_backend(name, bundle)
+    assert backend.decode(backend.encode(image), BOXES, False).visible_logits is None
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_a_model_without_visible_decoder_says_so(name, tmp_path):
+    bundle = load_bundle(make_tiny_bundle(tmp_path, visible=False))
+    assert not build_backend(name, bundle).has_visible_decoder
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_threads_can_be_limited(name, bundle, image):
+    backend = build_backend(name, bundle, BackendOptions(threads=1))
+    assert backend.decode(backend.encode(image), BOXES, False).predicted_iou.shape == (3,)
+
+
+def test_openvino_states_the_precision_that_it_runs_in(bundle):
+    assert build_backend("openvino", bundle).device == "CPU, f32"
+    options = BackendOptions(precision="bf16")
+    assert build_backend("openvino", bundle, options).device == "CPU, bf16"
+
+
+def test_openvino_keeps_compiled_models_where_it_is_told(bundle, tmp_path):
+    build_backend("openvino", bundle, BackendOptions(cache_dir=tmp_path / "cache"))
+    assert list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("openvino", BackendOptions(precision="int3"), "must be one of f32, bf16, f16; got 'int3'"),
+        ("onnxruntime", BackendOptions(precision="bf16"), "runs in precision f32, not 'bf16'"),
+        ("onnxruntime", BackendOptions(cache_dir="x"), "keeps no compiled models"),
+        ("cuda", None, "backend must be one of auto, tensorrt, openvino, onnxruntime; got 'cuda'"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_refused(bundle, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        build_backend(name, bundle, options)
+
+
+def hide(monkeypatch, *packages):
+    find = importlib.util.find_spec
+
+    def find_spec(name, package=None):
+        return None if name in packages else find(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_a_backend_without_its_package_says_how_to_get_it(name, bundle, monkeypatch):
+    hide(monkeypatch, name)
+    with pytest.raises(BackendUnavailableError, match=f"run 'pip install {name}'"):
+        build_backend(name, bundle)
+
+
+def test_auto_says_what_it_took_and_why(bundle, monkeypatch, caplog):
+    monkeypatch.setattr(base, "BACKENDS", CPU_BACKENDS)
+    hide(monkeypatch, "openvino")
+    with caplog.at_level(logging.INFO):
+        backend = build_backend("auto", bundle)
+    assert backend.name == "onnxruntime"
+    assert "took onnxruntime; passed over openvino (the Python package openvino" in caplog.text
+
+
+def test_auto_without_any_backend_lists_the_reasons(bundle, monkeypatch):
+    monkeypatch.setattr(base, "BACKENDS", CPU_BACKENDS)
+    hide(monkeypatch, *CPU_BACKENDS)
+    with pytest.raises(BackendUnavailableError, match=r"no backend can run here: openvino.*onnx"):
+        build_backend("auto", bundle)
+
+
+def test_tensorrt_is_unavailable_without_a_gpu(bundle):
+    reason = base.unavailable_reason("tensorrt")
+    if reason is None:
+        pytest.skip("TensorRT runs on this machine")
+    with pytest.raises(BackendUnavailableError, match="backend tensorrt cannot run here"):
+        build_backend("tensorrt", bundle)
