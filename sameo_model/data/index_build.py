@@ -72,12 +72,13 @@ class _Builder:
     def add_source(self, source: Source, workers: int, bar: tqdm) -> None:
         """Read one source to its end."""
         entries = list(source.images())
-        table = _image_table(entries, source)
         by_key = {entry.key: (row, entry) for row, entry in enumerate(entries)}
-        if len(by_key) != len(entries):
+        table = _image_table(entries)
+        num_unique = min(len(by_key), len(np.unique(table["image_id"])))
+        if num_unique != len(entries):
             raise DatasetFormatError(
                 f"images of {source.dataset} {source.split} must have unique ids, got "
-                f"{len(entries) - len(by_key)} repeated; the file is damaged"
+                f"{len(entries) - num_unique} repeated; the file is damaged"
             )
         packed_chunks: list[tuple[np.ndarray, list[tuple[int, str | None]]]] = []
         chunks = chunked(source.jobs(by_key, self.defects), CHUNK_JOBS)
@@ -155,7 +156,7 @@ class _Builder:
         np.save(folder / IMAGES_FILE, images)
 
 
-def _image_table(entries: list[ImageEntry], source: Source) -> np.ndarray:
+def _image_table(entries: list[ImageEntry]) -> np.ndarray:
     table = np.zeros(len(entries), dtype=IMAGE_ROW)
     table["coco_image_ids"] = NO_COCO_ID
     for row, entry in enumerate(entries):
@@ -164,11 +165,6 @@ def _image_table(entries: list[ImageEntry], source: Source) -> np.ndarray:
             table["image_hw"][row] = entry.image_hw
         ids = entry.coco_image_ids[:MAX_COCO_IDS]
         table["coco_image_ids"][row, : len(ids)] = ids
-    if len(np.unique(table["image_id"])) != len(table):
-        raise DatasetFormatError(
-            f"images of {source.dataset} {source.split} must have unique ids, got repeated ones; "
-            f"the file is damaged"
-        )
     return table
 
 

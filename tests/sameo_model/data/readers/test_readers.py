@@ -1,0 +1,145 @@
+"""Each data set's reader on the same hand-drawn scene in that set's documented form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sameo_model.data.collection import dataset_names, open_dataset
+from tests.sameo_model.data import fabricate as fab
+
+# Name, fixture, categories of the front and of the back object.
+BOTH = [
+    ("cocoa", fab.cocoa, "cup", "table"),
+    ("cocoa_cls", fab.cocoa_cls, "cup", "table"),
+    ("d2sa", fab.d2sa, "apple", "apple"),
+    ("kins", fab.kins_2019, "car", "pedestrian"),
+    ("kins", fab.kins_2020, "car", "rider"),
+    ("kitti360_aps", fab.kitti360_polygons, "car", "pedestrian"),
+    ("kitti360_aps", fab.kitti360_panoptic, "car", "person"),
+    ("muva", fab.muva, "tin", "tin"),
+    ("walt", fab.walt_composite, "object", "object"),
+    ("dyce", fab.dyce, "chair_tolix (2)", "coffee table"),
+    ("pix2gestalt", fab.pix2gestalt, "", ""),
+    ("amodal_lvis", fab.amodal_lvis, "mug", "mug"),
+    ("amodal_coco", fab.amodal_coco, "box", "box"),
+]
+MODAL = [
+    ("lvis", fab.lvis, "mug"),
+    ("lvvis", fab.lvvis, "mug"),
+    ("walt_raw", fab.walt_raw, "label 1"),
+]
+
+
+def _instances(dataset):
+    return [instance for image in dataset for instance in image.instances]
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "front_category", "back_category"),
+    BOTH,
+    ids=[write.__name__ for _, write, _, _ in BOTH],
+)
+def test_a_whole_and_a_covered_object_are_read(
+    tmp_path, name, write, front_category, back_category
+):
+    write(tmp_path)
+    dataset = open_dataset(name, tmp_path)
+    front, back = _instances(dataset)
+    assert dataset.defects == {}
+    assert [front.category, back.category] == [front_category, back_category]
+    np.testing.assert_array_equal(front.amodal_mask(), fab.FRONT)
+    np.testing.assert_array_equal(front.visible_mask(), fab.FRONT)
+    np.testing.assert_array_equal(back.amodal_mask(), fab.BACK)
+    np.testing.assert_array_equal(back.visible_mask(), fab.BACK_VISIBLE)
+    assert front.occlusion_rate == 0
+    # 4 of 20 pixels are hidden.
+    assert back.occlusion_rate == pytest.approx(0.2)
+    assert front.amodal_box_xywh == (2, 1, 4, 4)
+    # Row 3 to 6, columns 4 to 8: the hidden corner does not shrink the visible box.
+    assert back.visible_box_xywh == (4, 3, 5, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "category"), MODAL, ids=[write.__name__ for _, write, _ in MODAL]
+)
+def test_a_modal_set_has_visible_masks_alone(tmp_path, name, write, category):
+    write(tmp_path)
+    (instance,) = _instances(open_dataset(name, tmp_path))
+    np.testing.assert_array_equal(instance.visible_mask(), fab.FRONT)
+    assert instance.category == category
+    assert instance.amodal_rle is None
+    assert instance.amodal_box_xywh is None
+    assert instance.occlusion_rate is None
+    with pytest.raises(ValueError, match="has no amodal mask"):
+        instance.amodal_mask()
+
+
+def test_mp3d_amodal_is_read_from_its_pickle(tmp_path):
+    fab.mp3d_amodal(tmp_path)
+    (back,) = _instances(open_dataset("mp3d_amodal", tmp_path))
+    np.testing.assert_array_equal(back.amodal_mask(), fab.BACK)
+    np.testing.assert_array_equal(back.visible_mask(), fab.BACK_VISIBLE)
+    assert back.category == "table"
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [*((name, write) for name, write, *_ in BOTH + MODAL), ("mp3d_amodal", fab.mp3d_amodal)],
+    ids=[write.__name__ for _, write, *_ in BOTH + MODAL] + ["mp3d_amodal"],
+)
+def test_every_image_with_an_instance_is_found_on_disk(tmp_path, name, write):
+    write(tmp_path)
+    images = [image for image in open_dataset(name, tmp_path) if image.instances]
+    assert images
+    for image in images:
+        assert image.dataset == name
+        assert image.load_rgb().shape == (*image.image_hw, 3)
+
+
+def test_all_data_sets_have_a_fixture():
+    tested = {name for name, *_ in BOTH + MODAL} | {"mp3d_amodal"}
+    assert tested == set(dataset_names())
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"one of amodal_coco, .*walt_raw, got 'cocoo'"):
+        open_dataset("cocoo", tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(set(dataset_names())))
+def test_an_empty_folder_is_refused_with_what_is_missing(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match="but"):
+        open_dataset(name, tmp_path)
+
+
+def test_an_unknown_split_is_refused_with_the_known_ones(tmp_path):
+    fab.cocoa_cls(tmp_path)
+    with pytest.raises(ValueError, match="one of train, val, got 'test'"):
+        open_dataset("cocoa_cls", tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "ids"),
+    [
+        ("cocoa", fab.cocoa, (42,)),
+        ("cocoa_cls", fab.cocoa_cls, (42,)),
+        ("lvis", fab.lvis, (42,)),
+        ("amodal_lvis", fab.amodal_lvis, (42, 43)),
+        ("d2sa", fab.d2sa, ()),
+    ],
+)
+def test_photographs_of_coco_are_known_by_their_number(tmp_path, name, write, ids):
+    write(tmp_path)
+    assert open_dataset(name, tmp_path)[0].coco_image_ids == ids
+
+
+def test_splits_with_the_same_ids_are_joined_under_unique_ones(tmp_path):
+    fab.kins_2019(tmp_path)
+    fab.kins_2020(tmp_path)
+    dataset = open_dataset("kins", tmp_path)
+    # Both splits use image id 3 and annotation ids 1 and 2; the second is shifted by the largest.
+    assert [image.image_id for image in dataset] == [3, 6]
+    assert [instance.annotation_id for instance in _instances(dataset)] == [1, 2, 3, 4]
+    assert dataset[0].path.parts[-3:] == ("training", "image_2", "000007.png")
+    assert dataset[1].path.parts[-3:] == ("testing", "image_2", "000007.png")
