@@ -1,0 +1,1 @@
+"""Training of SAMEO: losses, configuration, samples and the trainer."""

@@ -1,0 +1,68 @@
+"""Build what a training run needs from its configuration: images, network, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch.utils.data import ConcatDataset
+
+from sameo_model.data.collection import open_dataset
+from sameo_model.data.types import AmodalImage
+from sameo_model.modeling.checkpoint import load_checkpoint
+from sameo_model.modeling.lite_encoder import LiteImageEncoder, load_imagenet_weights
+from sameo_model.modeling.presets import build_sameo
+from sameo_model.modeling.sameo import Sameo
+from sameo_model.training.config import DataSource, TrainConfig
+
+
+def open_sources(sources: Sequence[DataSource]) -> Sequence[AmodalImage]:
+    """Open the data sets one after the other, as one sequence of images.
+
+    Raises:
+        ValueError: If they hold no image.
+    """
+    opened: list[Any] = [open_dataset(source.name, source.root, source.split) for source in sources]
+    images = cast(Sequence[AmodalImage], ConcatDataset(opened))
+    if not len(images):
+        roots = ", ".join(source.root for source in sources)
+        raise ValueError(f"data sets must hold at least one image, got none in {roots}")
+    return images
+
+
+def build_model(config: TrainConfig) -> Sameo:
+    """Build the network with the weights that the run starts from.
+
+    Raises:
+        FileNotFoundError: If `config.init` names no checkpoint.
+        ValueError: If the checkpoint is of another preset, or has no decoder to copy.
+    """
+    torch.manual_seed(config.seed)
+    image_size = config.image_size or None
+    needs_visible = "visible_decoder" in (*config.decoders, *config.trainable)
+    if not config.init:
+        model = build_sameo(config.preset, image_size, visible_decoder=needs_visible)
+        if isinstance(model.image_encoder, LiteImageEncoder):
+            load_imagenet_weights(model.image_encoder)
+    else:
+        model = load_checkpoint(
+            config.init, image_size=image_size, visible_decoder=needs_visible or None
+        )
+        if model.preset != config.preset:
+            raise ValueError(
+                f"init must hold a {config.preset} network, got {model.preset} in {config.init}; "
+                "change preset or init"
+            )
+    if config.copy_visible_decoder:
+        if model.visible_decoder is None:
+            raise ValueError(
+                f"copy_visible_decoder needs a visible decoder, {config.init} has none"
+            )
+        model.mask_decoder.load_state_dict(model.visible_decoder.state_dict())
+    if "mask_decoder" in config.decoders:
+        model.mask_selection = config.mask_selection
+    if "visible_decoder" in config.decoders:
+        model.visible_mask_selection = config.mask_selection
+    # Convolutions of the CPU and of recent GPUs are faster on this layout.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
