@@ -69,8 +69,8 @@ class MatchTable:
             image_weights: float (I,), how often each image counts; None counts each once.
         """
         weights = np.ones(self.num_images) if image_weights is None else image_weights
-        rows = [_score_class(table, weights) for table in self._classes]
-        rows = [row for row in rows if row is not None]
+        scored = [_score_class(table, weights) for table in self._classes]
+        rows = [row for row in scored if row is not None]
         if not rows:
             return ApScores(np.nan, np.nan, np.nan, np.nan)
         precision = np.mean([row[0] for row in rows], axis=0)

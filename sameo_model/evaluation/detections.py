@@ -57,7 +57,9 @@ def box_ious(first_xyxy: FloatArray, second_xyxy: FloatArray) -> np.ndarray:
         second_xyxy: float (M, 4).
     """
     first, second = np.asarray(first_xyxy, float)[:, None], np.asarray(second_xyxy, float)[None]
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
+    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
+        first[..., :2], second[..., :2]
+    )
     shared = sides.clip(min=0).prod(axis=-1)
     areas = [(box[..., 2:] - box[..., :2]).clip(min=0).prod(axis=-1) for box in (first, second)]
     union = areas[0] + areas[1] - shared

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sameo_model.modeling.prompt_encoder import PointLabel
+from sameo_model.modeling import load_checkpoint
 from sameo_model.modeling.sameo import DecoderName, Sameo
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
 from sameo_model.runtime.types import FloatArray, Uint8Array
-
-CORNER_LABELS = (PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT)
 
 
 class TorchBackend(Backend):
@@ -40,38 +38,17 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def decode(self, handle: Any, boxes: FloatArray, visible: bool) -> DecoderOutput:
         """Decode boxes, float32 (N, 4) in model pixels; see `Backend.decode`."""
-        amodal_logits, predicted_iou = self._read_out(handle, boxes, "amodal")
-        visible_logits = self._read_out(handle, boxes, "visible")[0] if visible else None
+        amodal_logits, predicted_iou = self._decode(handle, boxes, "amodal")
+        visible_logits = self._decode(handle, boxes, "visible")[0] if visible else None
         return DecoderOutput(amodal_logits, predicted_iou, visible_logits)
 
-    def _read_out(
+    def _decode(
         self, embedding: Tensor, boxes: FloatArray, decoder: DecoderName
     ) -> tuple[FloatArray, FloatArray]:
-        """Return one mask per box and its predicted IoU, by the model's `mask_selection`."""
-        model = self.model
-        points_xy = torch.from_numpy(np.ascontiguousarray(boxes)).to(embedding.device)
-        points_xy = points_xy.view(1, -1, 2, 2)
-        labels = torch.tensor(CORNER_LABELS, device=embedding.device).expand(1, len(boxes), 2)
-        logits, iou = model.decode(
-            embedding,
-            points_xy,
-            labels,
-            (model.image_size, model.image_size),
-            multimask=model.mask_selection != "token0",
-            decoder=decoder,
-        )
-        logits, iou = logits[0], iou[0]
-        # A fixed token is read out where training did not choose among candidates.
-        chosen = (
-            iou.argmax(dim=1)
-            if model.mask_selection in ("min_loss", "best_predicted")
-            else torch.zeros(len(boxes), dtype=torch.long, device=iou.device)
-        )
-        rows = torch.arange(len(boxes), device=iou.device)
-        return (
-            logits[rows, chosen].float().cpu().numpy(),
-            iou[rows, chosen].clamp(0, 1).float().cpu().numpy(),
-        )
+        side = self.model.image_size
+        boxes_xyxy = torch.from_numpy(np.ascontiguousarray(boxes)).to(embedding.device)
+        logits, iou = self.model.decode_boxes(embedding, boxes_xyxy[None], (side, side), decoder)
+        return logits[0].float().cpu().numpy(), iou[0].float().cpu().numpy()
 
 
 def wrap_model(model: Sameo) -> Predictor:
@@ -91,8 +68,6 @@ def load_torch_predictor(model: str | Path | None, device: str = "auto") -> Pred
         FileNotFoundError: If there is no such model.
         ValueError: If the file is not a checkpoint of this network.
     """
-    from sameo_model.modeling import load_checkpoint  # torch-only users need no checkpoint code
-
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_checkpoint("sameo_lite" if model is None else model).to(device).eval()

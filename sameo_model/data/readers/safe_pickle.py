@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,17 +12,21 @@ import numpy as np
 from sameo_model.data.types import DatasetFormatError
 
 
-def load_plain_pickle(path: Path) -> Any:
+def load_plain_pickle(path: Path, extra: Mapping[tuple[str, str], Any] | None = None) -> Any:
     """Read a pickle of dicts, lists, tuples, strings, bytes, numbers and numpy scalars.
 
     Numpy scalars come back as Python numbers.
+
+    Args:
+        path: The pickle.
+        extra: What may be called besides, by module and name; it goes before the usual.
 
     Raises:
         DatasetFormatError: If the file holds anything else, or is damaged.
     """
     with path.open("rb") as file:
         try:
-            return _PlainUnpickler(file, path).load()
+            return _PlainUnpickler(file, path, extra or {}).load()
         except DatasetFormatError:
             raise
         except Exception as error:
@@ -32,12 +37,13 @@ def load_plain_pickle(path: Path) -> Any:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: BinaryIO, path: Path, extra: Mapping[tuple[str, str], Any]) -> None:
         super().__init__(file)
         self._path = path
+        self._allowed = {**_ALLOWED, **extra}
 
     def find_class(self, module: str, name: str) -> Any:
-        allowed = _ALLOWED.get((module, name))
+        allowed = self._allowed.get((module, name))
         if allowed is None:
             raise DatasetFormatError(
                 f"{self._path} must hold plain data only, got {module}.{name}; it is refused "
