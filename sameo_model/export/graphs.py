@@ -1,0 +1,140 @@
+"""Trace the network's own methods to small ONNX graphs whose weights stay outside."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+import onnx_ir
+import torch
+from onnxscript import optimizer
+from torch import Tensor, nn
+
+from sameo_model.modeling.sameo import DecoderName, Sameo
+
+OPSET = 18
+# Version 9 is what the oldest supported runtimes read.
+IR_VERSION = 9
+NAME_PREFIX = "model."
+# Neither 0 nor 1, which the tracer would take for constants.
+TRACED_BOXES = 3
+
+
+class EncoderGraph(nn.Module):
+    """`Sameo.encode` for the runtime's uint8 images."""
+
+    def __init__(self, model: Sameo) -> None:
+        """Wrap a network."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map uint8 (1, S, S, 3), RGB, to float32 (1, 256, S/16, S/16)."""
+        return self.model.encode(image.permute(0, 3, 1, 2).float() / 255)
+
+
+class DecoderGraph(nn.Module):
+    """`Sameo.decode_boxes` for boxes of one image, in pixels of the model's square input."""
+
+    def __init__(self, model: Sameo, decoder: DecoderName) -> None:
+        """Wrap one decoder of a network."""
+        super().__init__()
+        self.model = model
+        self.decoder: DecoderName = decoder
+
+    def forward(self, embedding: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+        """Map (1, 256, S/16, S/16) and (N, 4) to logits (N, S/4, S/4) and, amodal, IoU (N,)."""
+        side = self.model.image_size
+        logits, iou = self.model.decode_boxes(
+            embedding, boxes.unsqueeze(0), (side, side), self.decoder
+        )
+        return (logits[0], iou[0]) if self.decoder == "amodal" else (logits[0],)
+
+
+def encoder_graph(model: Sameo) -> onnx.ModelProto:
+    """Return the graph `image` uint8 (1, S, S, 3) to `embedding` float32 (1, 256, S/16, S/16).
+
+    Weights are graph inputs named as in the network's state dict; see `weights.attach_weights`.
+    """
+    side = model.image_size
+    image = torch.zeros(1, side, side, 3, dtype=torch.uint8)
+    return _trace(EncoderGraph(model), {"image": image}, ("embedding",), {"image": {}})
+
+
+def decoder_graph(model: Sameo, decoder: DecoderName) -> onnx.ModelProto:
+    """Return the graph `embedding`, `boxes` float32 (N, 4) to logits and, amodal, predicted IoU.
+
+    Weights are graph inputs named as in the network's state dict; see `weights.attach_weights`.
+    """
+    grid = model.image_size // 16
+    examples = {
+        "embedding": torch.zeros(1, 256, grid, grid),
+        "boxes": torch.rand(TRACED_BOXES, 4) * model.image_size,
+    }
+    outputs = ("amodal_logits", "predicted_iou") if decoder == "amodal" else ("visible_logits",)
+    dynamic = {"embedding": {}, "boxes": {0: torch.export.Dim("N", min=1)}}
+    return _trace(DecoderGraph(model, decoder), examples, outputs, dynamic)
+
+
+def _trace(
+    module: nn.Module,
+    examples: dict[str, Tensor],
+    output_names: tuple[str, ...],
+    dynamic_shapes: dict[str, dict],
+) -> onnx.ModelProto:
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(),
+            kwargs=examples,
+            input_names=list(examples),
+            output_names=list(output_names),
+            dynamic_shapes=dynamic_shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None
+    weight_names = {name for name, _ in module.named_parameters()}
+    weight_names |= {name for name in module.state_dict()}
+    _turn_weights_into_inputs(program.model, weight_names)
+    optimizer.optimize_ir(program.model)
+    graph = onnx_ir.to_proto(program.model)
+    _strip_comments(graph)
+    graph.ir_version = IR_VERSION
+    return graph
+
+
+def _turn_weights_into_inputs(model: onnx_ir.Model, weight_names: set[str]) -> None:
+    """Hide the weights' values, so that the optimiser folds none of them into new constants."""
+    for name in weight_names & set(model.graph.initializers):
+        value = model.graph.initializers.pop(name)
+        value.const_value = None
+        model.graph.inputs.append(value)
+        value.name = name.removeprefix(NAME_PREFIX)
+
+
+def _strip_comments(model: onnx.ModelProto) -> None:
+    """Delete the tracer's notes: they are bulky and name files of the exporting machine."""
+    graph = model.graph
+    for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        item.ClearField("doc_string")
+        item.ClearField("metadata_props")
+    del graph.value_info[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks about itself from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

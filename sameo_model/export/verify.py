@@ -1,0 +1,182 @@
+"""Prove that a bundle gives the eager network's masks on every backend that is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from sameo_model.modeling.checkpoint import load_checkpoint
+from sameo_model.modeling.sameo import Sameo
+from sameo_model.runtime.backends.base import (
+    BackendOptions,
+    BackendUnavailableError,
+    DecoderOutput,
+    build_backend,
+)
+from sameo_model.runtime.bundle import Bundle, load_bundle
+from sameo_model.runtime.types import FloatArray, Uint8Array
+
+MAX_LOGIT_ERROR = 1e-3
+MIN_MASK_IOU = {"f32": 0.999, "bf16": 0.98}
+BACKENDS = (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16"))
+
+
+class ParityError(RuntimeError):
+    """A backend's masks differ from the eager network's by more than is allowed."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far a backend is from the eager network.
+
+    Attributes:
+        backend: Name of the backend.
+        precision: ``f32`` or ``bf16``.
+        max_logit_error: Largest difference of logits as a fraction of the largest logit.
+        max_iou_error: Largest difference of predicted IoU.
+        mean_mask_iou: Mean over boxes and decoders of the IoU of both masks.
+    """
+
+    backend: str
+    precision: str
+    max_logit_error: float
+    max_iou_error: float
+    mean_mask_iou: float
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong in words, or None."""
+        limit = MIN_MASK_IOU[self.precision]
+        if not self.mean_mask_iou > limit:
+            return f"mean mask IoU must exceed {limit}, is {self.mean_mask_iou:.5f}"
+        if self.precision == "f32" and not self.max_logit_error < MAX_LOGIT_ERROR:
+            return f"logit error must stay below {MAX_LOGIT_ERROR}, is {self.max_logit_error:.1e}"
+        return None
+
+
+def verify_bundle(folder: str | Path) -> list[Parity]:
+    """Compare a bundle's graphs with the eager network on a drawn picture.
+
+    Args:
+        folder: The bundle.
+
+    Returns:
+        One result for each backend and precision that can run here.
+
+    Raises:
+        ParityError: A backend differs too much, or there is none to compare.
+    """
+    bundle = load_bundle(folder)
+    image, boxes = draw_scene(bundle.info.image_size)
+    expected = _eager(load_checkpoint(bundle.folder), image, boxes)
+    results = []
+    for name, precision in BACKENDS:
+        if precision == "bf16" and not _has_bf16():
+            continue
+        try:
+            actual = _run(bundle, name, precision, image, boxes)
+        except BackendUnavailableError:
+            continue
+        results.append(_compare(name, precision, actual, expected))
+    faults = [f"{r.backend} {r.precision}: {r.fault}" for r in results if r.fault]
+    if faults or not results:
+        reason = "; ".join(faults) or "neither onnxruntime nor openvino is installed"
+        raise ParityError(f"bundle {bundle.info.name} failed its verification: {reason}")
+    return results
+
+
+def draw_scene(image_size: int) -> tuple[Uint8Array, FloatArray]:
+    """Draw overlapping discs and rectangles on a shaded ground.
+
+    Args:
+        image_size: Side S of the picture, pixels.
+
+    Returns:
+        uint8 (S, S, 3), RGB, and float32 (N, 4), one box around each shape, in pixels.
+    """
+    generator = np.random.default_rng(3)
+    ramp = np.linspace(60, 150, image_size, dtype=np.float32)
+    image = np.repeat((ramp[:, None] + ramp[None])[..., None] / 2, 3, axis=2)
+    image += generator.normal(0, 4, image.shape).astype(np.float32)
+    boxes = []
+    for index in range(8):
+        x, y = generator.uniform(0.15, 0.85, 2) * image_size
+        half_width, half_height = generator.uniform(0.05, 0.15, 2) * image_size
+        colour = generator.uniform(0, 255, 3).tolist()
+        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        left, top, right, bottom = (round(float(value)) for value in box)
+        if index % 2:
+            cv2.rectangle(image, (left, top), (right, bottom), colour, -1)
+        else:
+            centre, axes = (round(float(x)), round(float(y))), (right - left, bottom - top)
+            cv2.ellipse(image, centre, (axes[0] // 2, axes[1] // 2), 0, 0, 360, colour, -1)
+        boxes.append(box)
+    clipped = np.clip(np.asarray(boxes, dtype=np.float32), 0, image_size)
+    return np.clip(image, 0, 255).astype(np.uint8), clipped
+
+
+def _eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> DecoderOutput:
+    side = model.image_size
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        embedding = model.encode(pixels)
+        boxes = torch.from_numpy(boxes_xyxy)[None]
+        logits, iou = model.decode_boxes(embedding, boxes, (side, side))
+        visible = None
+        if model.has_visible_decoder:
+            visible = model.decode_boxes(embedding, boxes, (side, side), "visible")[0][0].numpy()
+    return DecoderOutput(logits[0].numpy(), iou[0].numpy(), visible)
+
+
+def _run(
+    bundle: Bundle, name: str, precision: str, image: Uint8Array, boxes: FloatArray
+) -> DecoderOutput:
+    options = BackendOptions(precision=precision if name == "openvino" else None)
+    backend = build_backend(name, bundle, options)
+    try:
+        handle = backend.encode(image)
+        # One box at a time and all at once: the number of boxes is dynamic.
+        together = backend.decode(handle, boxes, visible=bundle.info.has_visible_decoder)
+        alone = backend.decode(handle, boxes[:1], visible=False)
+    finally:
+        backend.close()
+    first = np.concatenate((alone.amodal_logits, together.amodal_logits[1:]))
+    return together._replace(amodal_logits=first)
+
+
+def _compare(name: str, precision: str, actual: DecoderOutput, expected: DecoderOutput) -> Parity:
+    pairs = [(actual.amodal_logits, expected.amodal_logits)]
+    if expected.visible_logits is not None and actual.visible_logits is not None:
+        pairs.append((actual.visible_logits, expected.visible_logits))
+    errors = [np.abs(found - wanted).max() / np.abs(wanted).max() for found, wanted in pairs]
+    ious = [
+        _mask_iou(found > 0, wanted > 0)
+        for of_backend, of_network in pairs
+        for found, wanted in zip(of_backend, of_network, strict=True)
+    ]
+    return Parity(
+        backend=name,
+        precision=precision,
+        max_logit_error=float(max(errors)),
+        max_iou_error=float(np.abs(actual.predicted_iou - expected.predicted_iou).max()),
+        mean_mask_iou=float(np.mean(ious)),
+    )
+
+
+def _mask_iou(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the IoU of two masks, bool (h, w); two empty masks agree."""
+    union = np.count_nonzero(first | second)
+    return np.count_nonzero(first & second) / union if union else 1.0
+
+
+def _has_bf16() -> bool:
+    """Return whether this CPU computes in bfloat16, according to OpenVINO."""
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        return False
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
