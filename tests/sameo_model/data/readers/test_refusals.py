@@ -46,7 +46,7 @@ def test_an_annotation_file_of_another_kind_is_refused(tmp_path):
 def test_the_flat_form_given_as_cocoa_is_refused_with_the_right_name(tmp_path):
     document = fab.flat([fab.image_entry(fab.COCO_NAME)], [fab.annotation(1)], {})
     fab.save_json(tmp_path / "COCO_amodal_val2014.json", document)
-    with pytest.raises(DatasetFormatError, match="must have a list `regions`.*use cocoa_cls"):
+    with pytest.raises(DatasetFormatError, match=r"must have a list `regions`.*use cocoa_cls"):
         open_dataset("cocoa", tmp_path)
 
 
