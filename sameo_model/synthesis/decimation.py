@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fast_simplification
+import fast_simplification  # type: ignore[import-untyped]
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -76,12 +76,15 @@ def _matching_corners(soup: Soup, triangles: Array) -> np.ndarray:
     _, nearest = cKDTree(_face_features(soup.triangles, scale_m)).query(
         _face_features(triangles, scale_m)
     )
-    apart_m = 10 * scale_m  # distance between charts in the tree: larger than the object
+    # A chart can meet itself, as a label that is wrapped around a can: nearness in the texture
+    # decides between the two sides of such a seam.
+    apart_m, seam_m = 10 * scale_m, 0.1 * scale_m
 
-    def with_chart(corners: Array, chart: np.ndarray) -> Array:
+    def feature(corners: Array, chart: np.ndarray, uvs: Array) -> Array:
         column = np.repeat(chart, 3)[:, None] * apart_m
-        return np.concatenate([corners.reshape(-1, 3), column], axis=1)
+        return np.concatenate([corners.reshape(-1, 3), column, uvs.reshape(-1, 2) * seam_m], axis=1)
 
-    tree = cKDTree(with_chart(soup.triangles, charts))
-    _, corner = tree.query(with_chart(triangles, charts[nearest]))
+    tree = cKDTree(feature(soup.triangles, charts, soup.uvs))
+    middles = np.repeat(soup.uvs[nearest].mean(axis=1), 3, axis=0)
+    _, corner = tree.query(feature(triangles, charts[nearest], middles))
     return np.asarray(corner)

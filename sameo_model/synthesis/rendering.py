@@ -16,7 +16,7 @@ WIDE_FACTOR = 3  # the wide view shows the image in its middle third
 
 
 @lru_cache(maxsize=1)
-def _gl_context(width: int, height: int) -> Any:
+def _gl_context() -> Any:
     """Make the process's one EGL context current and keep it.
 
     Raises:
@@ -25,7 +25,7 @@ def _gl_context(width: int, height: int) -> Any:
     try:
         from mujoco.egl import GLContext
 
-        context = GLContext(width, height)
+        context = GLContext(1, 1)  # pictures are drawn into buffers of their own
         context.make_current()
     except Exception as error:  # whatever the loader raises, the remedy is the same
         raise RuntimeError(
@@ -56,7 +56,7 @@ class SceneRenderer:
         """
         self.model, self.data, self.image_hw = model, data, image_hw
         height, width = image_hw
-        _gl_context(width, height)
+        _gl_context()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR

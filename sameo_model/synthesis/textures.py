@@ -68,10 +68,10 @@ def clouds(rng: Rng, size: int) -> Image:
 def grain(rng: Rng, size: int) -> Image:
     """Fine speckles, like stone or cardboard."""
     colour = random_rgb(rng)
-    noise = rng.random((size, size), dtype=np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 2.0))
-    noise = np.clip((noise - noise.mean()) / (4 * noise.std()) + 0.5, 0, 1)
-    return blend(colour * rng.uniform(0.5, 0.9), colour, noise)
+    raw = rng.random((size, size), dtype=np.float32)
+    noise = np.asarray(cv2.GaussianBlur(raw, (0, 0), rng.uniform(0.4, 2.0)), dtype=np.float32)
+    share = np.clip((noise - noise.mean()) / (4 * noise.std()) + 0.5, 0, 1)
+    return blend(colour * rng.uniform(0.5, 0.9), colour, share)
 
 
 def stripes(rng: Rng, size: int) -> Image:
