@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sameo_model.data.catalogue import load_card
+from sameo_model.data.filters import apply_rules
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.readers import READERS
@@ -19,6 +21,7 @@ def open_dataset(
     root: Path | str,
     split: str | None = None,
     *,
+    quality_control: bool = False,
     workers: int = 1,
     progress: bool = False,
 ) -> IndexedDataset:
@@ -28,11 +31,13 @@ def open_dataset(
         name: Name in the registry, one of `dataset_names()`.
         root: Folder of the data set.
         split: Part of it, such as "train" or "val"; None takes all labelled parts.
+        quality_control: Apply the set's rules of paper section 3.2 (`config/data/<name>.yaml`) and
+            leave out images without instances; otherwise everything that was read is shown.
         workers: Number of processes that read a large set the first time; later an index is used.
         progress: Show a progress bar meanwhile.
 
     Returns:
-        Images with their instances, nothing filtered out; masks are decoded when asked for.
+        Images with their instances; masks are decoded when asked for.
 
     Raises:
         ValueError: If the name or the split is not known.
@@ -41,4 +46,7 @@ def open_dataset(
     """
     if name not in READERS:
         raise ValueError(f"data set must be one of {', '.join(dataset_names())}, got {name!r}")
-    return open_index(READERS[name](Path(root), split), workers=workers, progress=progress)
+    dataset = open_index(READERS[name](Path(root), split), workers=workers, progress=progress)
+    if quality_control:
+        dataset, _ = apply_rules(dataset, load_card(name).quality_control)
+    return dataset

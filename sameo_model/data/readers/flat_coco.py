@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class FlatCocoSource(Source):
         try:
             key = entry["id"]
             image_hw = self.image_hw(entry)
-            path = self.images_dir / self.file_name(entry)
+            path = _join(self.images_dir, self.file_name(entry))
         except (KeyError, TypeError) as error:
             raise DatasetFormatError(
                 f"images in {self.annotations_path} must have id, height, width and a file name, "
@@ -180,6 +181,12 @@ class FlatCocoSource(Source):
             is_stuff=bool(record.get("isStuff", False)),
             source_id=str(record.get("source_id", "")),
         )
+
+
+def _join(folder: Path, file_name: str) -> Path:
+    # A name that climbs out of the folder must work even if the folder does not exist.
+    path = folder / file_name
+    return Path(os.path.normpath(path)) if ".." in file_name else path
 
 
 def _first(record: dict[str, Any], names: Iterable[str]) -> Any:

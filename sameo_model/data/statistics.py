@@ -1,0 +1,108 @@
+"""Table 1 of the paper for any data set, and the distribution of occlusion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from sameo_model.data.catalogue import Table1Row
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.index_format import InstanceFlag
+
+NUM_BINS = 20
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Numbers of Table 1; shares are in [0, 1].
+
+    Attributes:
+        num_images: Images that show at least one instance.
+        num_images_without_instances: Images that show none.
+        num_instances: All instances.
+        num_unknown: Instances whose amodal or visible mask is unknown; they do not count below.
+        poi: Share of occluded instances: the visible mask differs from the amodal one in any pixel.
+        mean_ror: Mean share of the object that is hidden, over occluded instances.
+        histogram: How many occluded instances fall in each of 20 equal bins of that share.
+    """
+
+    num_images: int
+    num_images_without_instances: int
+    num_instances: int
+    num_unknown: int
+    poi: float | None
+    mean_ror: float | None
+    histogram: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as a dict."""
+        return asdict(self)
+
+
+def compute_statistics(dataset: IndexedDataset) -> Statistics:
+    """Count a data set or view; masks are not decoded."""
+    counts = dataset.num_instances_per_image()
+    table = dataset.instance_table
+    shown = dataset.shown_instances()
+    both = InstanceFlag.HAS_AMODAL | InstanceFlag.HAS_VISIBLE
+    is_known = shown & ((table["flags"] & both) == both)
+    amodal_area = table["amodal_area"][is_known].astype(np.float64)
+    hidden_area = amodal_area - table["visible_area"][is_known]
+    is_occluded = hidden_area > 0
+    rates = hidden_area[is_occluded] / amodal_area[is_occluded]
+    histogram, _ = np.histogram(rates, bins=NUM_BINS, range=(0, 1))
+    return Statistics(
+        num_images=int((counts > 0).sum()),
+        num_images_without_instances=int((counts == 0).sum()),
+        num_instances=int(shown.sum()),
+        num_unknown=int(shown.sum() - is_known.sum()),
+        poi=float(is_occluded.mean()) if len(is_occluded) else None,
+        mean_ror=float(rates.mean()) if len(rates) else None,
+        histogram=tuple(histogram.tolist()),
+    )
+
+
+def compare_with_paper(statistics: Statistics, row: Table1Row) -> dict[str, dict[str, Any]]:
+    """Return `{key: {measured, paper, difference}}` for the four numbers of Table 1."""
+    comparison = {}
+    for key, paper in asdict(row).items():
+        measured = getattr(statistics, key)
+        difference = None if measured is None else measured - paper
+        comparison[key] = {"measured": measured, "paper": paper, "difference": difference}
+    return comparison
+
+
+def draw_histogram(histogram: Sequence[int], title: str) -> np.ndarray:
+    """Draw the distribution of occlusion over occluded instances.
+
+    Args:
+        histogram: Counts over equal bins of [0, 1].
+        title: Text above the bars.
+
+    Returns:
+        uint8 (400, 640, 3), BGR, for `cv2.imwrite`.
+    """
+    left, top, right, bottom = 70, 50, 620, 340
+    picture = np.full((400, 640, 3), 255, dtype=np.uint8)
+    largest = max(*histogram, 1)
+    width = (right - left) / len(histogram)
+    for number, count in enumerate(histogram):
+        x1, x2 = round(left + number * width) + 1, round(left + (number + 1) * width) - 1
+        y1 = bottom - round((bottom - top) * count / largest)
+        cv2.rectangle(picture, (x1, y1), (x2, bottom), (160, 110, 60), cv2.FILLED)
+    cv2.line(picture, (left, bottom), (right, bottom), (0, 0, 0), 1)
+    _write(picture, title, (left, 30), 0.6)
+    _write(picture, str(largest), (5, top + 5), 0.45)
+    _write(picture, "0", (left - 15, bottom), 0.45)
+    for tick in range(6):
+        _write(picture, f"{tick / 5:.1f}", (left + (right - left) * tick // 5 - 12, 360), 0.45)
+    _write(picture, "hidden share of the object, occluded instances", (left + 90, 388), 0.5)
+    return picture
+
+
+def _write(picture: np.ndarray, text: str, position: tuple[int, int], scale: float) -> None:
+    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)

@@ -1,0 +1,233 @@
+"""Command line for data sets: list, check, stats, convert, show."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from tqdm import tqdm
+
+from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
+from sameo_model.data.catalogue import CONFIG_DIR, DatasetCard, load_card
+from sameo_model.data.checking import CheckReport, Problem, check_dataset
+from sameo_model.data.collection import dataset_names, open_dataset
+from sameo_model.data.contact_sheet import draw_contact_sheet
+from sameo_model.data.filters import Removal, apply_rules
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.parallel import default_workers
+from sameo_model.data.statistics import (
+    Statistics,
+    compare_with_paper,
+    compute_statistics,
+    draw_histogram,
+)
+from sameo_model.data.types import DatasetFormatError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; return 0, or 1 if a data set is broken or cannot be read."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except (FileNotFoundError, DatasetFormatError, ValueError) as error:
+        print(f"datasets: {error}", file=sys.stderr)
+        return 1
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    cards = [load_card(name, arguments.config_dir) for name in dataset_names()]
+    for card in cards:
+        print(f"{card.name}: {card.title} ({card.type}; {' and '.join(card.modalities)} masks)")
+        for title, text in _card_lines(card):
+            print(f"  {title:9} {text}")
+        print()
+    _write_json(arguments.json, [_card_json(card) for card in cards])
+    return 0
+
+
+def _card_lines(card: DatasetCard) -> list[tuple[str, str]]:
+    layout = card.layout.rstrip().split("\n")
+    return [
+        ("paper", card.paper),
+        ("licence", card.licence),
+        ("obtain", card.obtain),
+        ("splits", ", ".join(card.splits) or "-"),
+        ("layout", layout[0]),
+        *[("", line) for line in layout[1:]],
+    ]
+
+
+def _card_json(card: DatasetCard) -> dict[str, Any]:
+    keys = ("name", "title", "paper", "type", "modalities", "licence", "obtain", "layout", "splits")
+    return {key: getattr(card, key) for key in keys}
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    dataset = _open(arguments)
+    num_decoded = None if arguments.decode < 0 else arguments.decode
+    report = check_dataset(
+        dataset, num_decoded=num_decoded, workers=arguments.workers, progress=True
+    )
+    _print_check(report)
+    _write_json(arguments.json, report.to_json())
+    return int(report.verdict == "broken")
+
+
+def _print_check(report: CheckReport) -> None:
+    print(
+        f"{report.dataset}: {report.verdict}. {report.num_images} images, "
+        f"{report.num_instances} instances read, {report.num_skipped} skipped, "
+        f"{report.num_decoded} pictures decoded"
+    )
+    for name, entry in report.defects.items():
+        print(
+            f"  {entry['action']:8} {entry['count']:8}  {name}: {entry['sentence']} "
+            f"(e.g. {', '.join(entry['examples'])})"
+        )
+    for name in ("missing_images", "unreadable_images", "images_of_other_size"):
+        problem: Problem = getattr(report, name)
+        if problem.count:
+            print(f"  broken   {problem.count:8}  {name} (e.g. {', '.join(problem.examples)})")
+
+
+def _stats(arguments: argparse.Namespace) -> int:
+    card = load_card(arguments.name, arguments.config_dir)
+    dataset, removals = _open_clean(arguments, card)
+    statistics = compute_statistics(dataset)
+    content: dict[str, Any] = {
+        "dataset": card.name,
+        "split": arguments.split,
+        "type": card.type,
+        **statistics.to_json(),
+        "removed": [
+            {"rule": item.rule, "options": item.options, "num_removed": item.num_removed}
+            for item in removals
+        ],
+        "defects": dataset.defects,
+    }
+    if card.table_1 is not None:
+        content["paper"] = compare_with_paper(statistics, card.table_1)
+    _print_stats(card, statistics, content.get("paper"))
+    _print_removals(removals)
+    _write_json(arguments.json, content)
+    if arguments.plot:
+        title = f"{card.title}: {statistics.num_instances} instances"
+        _write_picture(arguments.plot, draw_histogram(statistics.histogram, title))
+    return 0
+
+
+def _print_stats(card: DatasetCard, statistics: Statistics, paper: dict[str, Any] | None) -> None:
+    print(f"{card.title} ({card.type})")
+    print(f"{'':14}{'measured':>12}{'paper':>12}{'difference':>12}")
+    for key in ("num_instances", "num_images", "poi", "mean_ror"):
+        values = [getattr(statistics, key)]
+        if paper is not None:
+            values += [paper[key]["paper"], paper[key]["difference"]]
+        print(f"{key:14}" + "".join(f"{_format(value):>12}" for value in values))
+
+
+def _format(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1%}" if isinstance(value, float) else str(value)
+
+
+def _print_removals(removals: Sequence[Removal]) -> None:
+    for item in removals:
+        options = ", ".join(f"{key} {value}" for key, value in item.options.items())
+        print(f"removed by {item.rule}{f' ({options})' if options else ''}: {item.num_removed}")
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    card = load_card(arguments.name, arguments.config_dir)
+    dataset, removals = _open_clean(arguments, card)
+    images_dir = arguments.images_dir or arguments.output.parent / "images"
+    with AmodalCocoWriter(arguments.output, images_dir) as writer:
+        for image in tqdm(dataset, desc="writing", unit=" images"):
+            writer.write(image)
+    _print_removals(removals)
+    print(f"wrote {writer.num_images} images, {writer.num_annotations} instances")
+    print(f"to {arguments.output}, file names relative to {images_dir}")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    dataset = _open(arguments)
+    sheet = draw_contact_sheet(dataset, arguments.num, arguments.seed)
+    _write_picture(arguments.output, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    print(f"wrote {arguments.output}")
+    return 0
+
+
+def _open(arguments: argparse.Namespace) -> IndexedDataset:
+    return open_dataset(
+        arguments.name, arguments.root, arguments.split, workers=arguments.workers, progress=True
+    )
+
+
+def _open_clean(
+    arguments: argparse.Namespace, card: DatasetCard
+) -> tuple[IndexedDataset, list[Removal]]:
+    dataset = _open(arguments)
+    return apply_rules(dataset, () if arguments.raw else card.quality_control)
+
+
+def _write_json(path: Path | None, content: Any) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _write_picture(path: Path, picture_bgr: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), picture_bgr):
+        raise ValueError(f"picture {path} could not be written; name a .png or .jpg file")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sameo_model.datasets", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--config-dir", type=Path, default=CONFIG_DIR, help="folder of the descriptions"
+    )
+    common.add_argument("--json", type=Path, help="also write the result to this file")
+    one = argparse.ArgumentParser(add_help=False, parents=[common])
+    one.add_argument("name", metavar="NAME", choices=dataset_names(), help="see `list`")
+    one.add_argument("root", metavar="ROOT", type=Path, help="folder of the original files")
+    one.add_argument("--split", help="part of the set; default: all labelled parts")
+    one.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
+    clean = argparse.ArgumentParser(add_help=False)
+    clean.add_argument("--raw", action="store_true", help="apply no quality control")
+
+    command = commands.add_parser("list", parents=[common], help="every set and how to get it")
+    command.set_defaults(run=_list)
+    command = commands.add_parser("check", parents=[one], help="is it sound, or what is broken")
+    command.add_argument(
+        "--decode", type=int, default=200, metavar="N", help="pictures to decode; -1: all"
+    )
+    command.set_defaults(run=_check)
+    command = commands.add_parser("stats", parents=[one, clean], help="its row of Table 1")
+    command.add_argument("--plot", type=Path, help="picture of the occlusion distribution")
+    command.set_defaults(run=_stats)
+    command = commands.add_parser("convert", parents=[one, clean], help="to amodal COCO")
+    command.add_argument("--output", type=Path, required=True, help="annotation file to write")
+    command.add_argument(
+        "--images-dir", type=Path, help="file names are relative to it; default: images/ beside it"
+    )
+    command.set_defaults(run=_convert)
+    command = commands.add_parser("show", parents=[one], help="contact sheet of random instances")
+    command.add_argument("--output", type=Path, required=True, help="picture to write")
+    command.add_argument("--num", type=int, default=12, help="number of instances")
+    command.add_argument("--seed", type=int, default=0, help="chooses the instances")
+    command.set_defaults(run=_show)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
