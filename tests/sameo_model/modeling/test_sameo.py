@@ -1,0 +1,231 @@
+"""Encoding and decoding: shapes, sharing between boxes and images, padding, errors."""
+
+import re
+
+import pytest
+import torch
+
+from sameo_model.modeling import Sameo, build_sameo
+
+HW = (48, 80)
+BOXES = torch.tensor([[5.0, 6.0, 40.0, 30.0], [10.0, 0.0, 79.0, 47.0], [50.0, 20.0, 70.0, 40.0]])
+
+
+@pytest.fixture(scope="module")
+def lite() -> Sameo:
+    torch.manual_seed(1)
+    return build_sameo("sameo_lite", 64, visible_decoder=True)
+
+
+@pytest.fixture(scope="module")
+def embeddings(lite: Sameo) -> torch.Tensor:
+    with torch.no_grad():
+        return lite.encode(torch.rand(2, 3, *HW))
+
+
+def corners_and_labels(boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    points = boxes.unflatten(-1, (2, 2))
+    return points, torch.tensor([2, 3]).expand(points.shape[:3])
+
+
+@pytest.mark.parametrize(
+    ("preset", "size"),
+    [("efficient_sam_vitt", 768), ("efficient_sam_vitt", 96), ("sameo_lite", 96)],
+)
+def test_shapes_follow_from_the_image_size(preset, size):
+    model = build_sameo(preset, size)
+    with torch.no_grad():
+        embedding = model.encode(torch.rand(1, 3, 30, 50))
+        points, labels = corners_and_labels(torch.tensor([[[1.0, 2.0, 20.0, 25.0]]]))
+        logits, iou = model.decode(embedding, points, labels, (30, 50))
+    assert embedding.shape == (1, 256, size // 16, size // 16)
+    assert logits.shape == (1, 1, 3, size // 4, size // 4)
+    assert iou.shape == (1, 1, 3)
+    assert logits.isfinite().all()
+
+
+def test_images_of_the_models_size_are_not_resampled(lite):
+    images = torch.rand(1, 3, 64, 64)
+    expected = lite.image_encoder((images - 127 / 255) / (128 / 255))
+    torch.testing.assert_close(lite.encode(images), expected)
+
+
+def test_boxes_and_images_do_not_influence_each_other(lite, embeddings):
+    boxes = torch.stack((BOXES, BOXES.flip(0)))
+    with torch.no_grad():
+        logits, iou = lite.decode_boxes(embeddings, boxes, HW)
+        for image in range(2):
+            for box in range(3):
+                one = boxes[image : image + 1, box : box + 1]
+                alone, alone_iou = lite.decode_boxes(embeddings[image : image + 1], one, HW)
+                torch.testing.assert_close(alone[0, 0], logits[image, box], atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(alone_iou[0, 0], iou[image, box])
+
+
+def test_no_boxes_give_no_masks(lite, embeddings):
+    logits, iou = lite.decode_boxes(embeddings, torch.zeros(2, 0, 4), HW)
+    assert logits.shape == (2, 0, 16, 16)
+    assert iou.shape == (2, 0)
+
+
+def test_points_are_padded_to_six_with_label_minus_one(lite, embeddings):
+    points, labels = corners_and_labels(BOXES[None].expand(2, -1, -1))
+    padded = torch.cat((points, torch.full((2, 3, 4, 2), -1.0)), dim=2)
+    padded_labels = torch.cat((labels, torch.full((2, 3, 4), -1)), dim=2)
+    with torch.no_grad():
+        expected = lite.decode(embeddings, padded, padded_labels, HW)[0]
+        actual = lite.decode(embeddings, points, labels, HW)[0]
+    torch.testing.assert_close(actual, expected)
+
+
+def test_points_are_scaled_per_axis(lite, embeddings):
+    points, labels = corners_and_labels(BOXES[None].expand(2, -1, -1))
+    # 80 x 48 pixels squashed to 64 x 64.
+    in_model_pixels = points * torch.tensor([64 / 80, 64 / 48])
+    with torch.no_grad():
+        expected = lite.decode(embeddings, in_model_pixels, labels, (64, 64))[0]
+        actual = lite.decode(embeddings, points, labels, HW)[0]
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_any_negative_coordinate_is_taken_as_minus_one(lite, embeddings):
+    labels = torch.tensor([2, 3]).expand(1, 1, 2)
+    with torch.no_grad():
+        masks = [
+            lite.decode(
+                embeddings[:1], torch.tensor([[[[x, 5.0], [40.0, 30.0]]]]), labels, (64, 64)
+            )[0]
+            for x in (-1.0, -300.0, 0.0)
+        ]
+    torch.testing.assert_close(masks[0], masks[1])
+    assert not torch.allclose(masks[0], masks[2])
+
+
+@pytest.mark.parametrize(
+    ("selection", "choose"),
+    [
+        ("token0", lambda single, multi, iou: single[:, :, 0]),
+        ("all", lambda single, multi, iou: multi[:, :, 0]),
+        ("min_loss", lambda single, multi, iou: pick(multi, iou)),
+        ("best_predicted", lambda single, multi, iou: pick(multi, iou)),
+    ],
+)
+@pytest.mark.parametrize("decoder", ["amodal", "visible"])
+def test_one_mask_per_box_is_read_out_as_it_was_trained(
+    lite, embeddings, selection, choose, decoder
+):
+    boxes = BOXES[None].expand(2, -1, -1)
+    points, labels = corners_and_labels(boxes)
+    attribute = "mask_selection" if decoder == "amodal" else "visible_mask_selection"
+    setattr(lite, attribute, selection)
+    try:
+        with torch.no_grad():
+            multi, iou = lite.decode(embeddings, points, labels, HW, decoder=decoder)
+            single, _ = lite.decode(embeddings, points, labels, HW, False, decoder)
+            actual, actual_iou = lite.decode_boxes(embeddings, boxes, HW, decoder)
+    finally:
+        setattr(lite, attribute, "min_loss")
+    torch.testing.assert_close(actual, choose(single, multi, iou))
+    assert ((actual_iou >= 0) & (actual_iou <= 1)).all()
+
+
+def pick(masks: torch.Tensor, iou: torch.Tensor) -> torch.Tensor:
+    rows = [[masks[b, n, iou[b, n].argmax()] for n in range(3)] for b in range(2)]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def test_decoders_have_their_own_weights(lite, embeddings):
+    boxes = BOXES[None].expand(2, -1, -1)
+    with torch.no_grad():
+        amodal = lite.decode_boxes(embeddings, boxes, HW)[0]
+        visible = lite.decode_boxes(embeddings, boxes, HW, "visible")[0]
+    assert not torch.allclose(amodal, visible)
+
+
+def test_a_missing_visible_decoder_is_named(embeddings):
+    model = build_sameo("sameo_lite", 64)
+    message = "decoder 'visible' does not exist in this network, which has amodal alone"
+    with pytest.raises(ValueError, match=message):
+        model.decode_boxes(embeddings, BOXES[None].expand(2, -1, -1), HW, "visible")
+
+
+def test_every_parameter_of_a_used_part_learns(lite):
+    lite.zero_grad()
+    boxes = BOXES[None]
+    points, labels = corners_and_labels(boxes)
+    labels = labels.clone()
+    labels[0, 2, 0] = 1  # a click, so that its embedding takes part
+    embedding = lite.encode(torch.rand(1, 3, *HW))
+    total = torch.zeros(())
+    for decoder in ("amodal", "visible"):
+        for multimask in (True, False):
+            logits, iou = lite.decode(embedding, points, labels, HW, multimask, decoder)
+            total = total + logits.square().mean() + iou.square().mean()
+    total.backward()
+    without = [name for name, value in lite.named_parameters() if value.grad is None]
+    assert without == []
+    lite.zero_grad()
+
+
+def test_bfloat16_autocast_stays_close_to_float32(lite):
+    images = torch.rand(1, 3, *HW)
+    with torch.no_grad():
+        expected = lite.decode_boxes(lite.encode(images), BOXES[None], HW)[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            actual = lite.decode_boxes(lite.encode(images), BOXES[None], HW)[0]
+    # bfloat16 has 8 bits of precision; some twenty layers add up to a few percent.
+    assert (actual.float() - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+def test_memory_layout_does_not_change_the_result(lite):
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = lite.encode(images)
+        actual = lite.encode(images.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(actual, expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.rand(3, 64, 64), "images must have shape (B, 3, H, W), got (3, 64, 64)"),
+        (torch.rand(1, 64, 64, 3), "images must have shape (B, 3, H, W), got (1, 64, 64, 3)"),
+    ],
+    ids=["no_batch_axis", "channels_last"],
+)
+def test_images_of_a_wrong_shape_are_rejected(lite, images, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        lite.encode(images)
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "message"),
+    [
+        (torch.zeros(1, 2, 7, 2), torch.zeros(1, 2, 7), "P from 1 to 6, got (1, 2, 7, 2)"),
+        (torch.zeros(1, 2, 2), torch.zeros(1, 2), "got (1, 2, 2)"),
+        (torch.zeros(1, 2, 2, 2), torch.zeros(1, 2), "point_labels must have shape (1, 2, 2)"),
+    ],
+    ids=["seven_points", "no_batch_axis", "labels_too_few"],
+)
+def test_points_of_a_wrong_shape_are_rejected(lite, embeddings, points, labels, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        lite.decode(embeddings[:1], points, labels, HW)
+
+
+def test_boxes_of_a_wrong_shape_are_rejected(lite, embeddings):
+    message = re.escape("boxes_xyxy must have shape (B, N, 4), got (3, 4)")
+    with pytest.raises(ValueError, match=message):
+        lite.decode_boxes(embeddings, BOXES, HW)
+
+
+@pytest.mark.parametrize(
+    ("preset", "size", "message"),
+    [
+        ("sam", None, "preset must be one of efficient_sam_vitt, efficient_sam_vits, sameo_lite"),
+        ("sameo_lite", 80, "image_size of sameo_lite must be a positive multiple of 32, got 80"),
+        ("efficient_sam_vitt", 0, "must be a positive multiple of 16, got 0"),
+    ],
+)
+def test_unknown_presets_and_sizes_are_rejected(preset, size, message):
+    with pytest.raises(ValueError, match=message):
+        build_sameo(preset, size)
