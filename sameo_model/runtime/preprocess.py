@@ -28,8 +28,6 @@ def resize_image(image_rgb: Uint8Array, image_size: int) -> Uint8Array:
         ValueError: If the image is not uint8 of shape (H, W, 3) with at least one pixel.
     """
     check_image(image_rgb)
-    if min(image_rgb.strides) <= 0 or image_rgb.strides[1:] != (3, 1):
-        image_rgb = np.ascontiguousarray(image_rgb)
     resized = cv2.resize(image_rgb, (image_size, image_size), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(resized, dtype=np.uint8)
 

@@ -35,12 +35,12 @@ def test_each_box_gets_its_fault(box, fault):
 
 
 def test_usable_boxes_are_clipped_and_unusable_ones_zeroed_in_their_rows():
-    boxes = [[-5, 5, 30, 70], [np.nan, 0, 1, 1], [10, 20, 30, 40]]
+    boxes = [[-5, 5, 30, 70], [np.nan, 0, 1, 1], [9, 9, 2, 12], [10, 20, 30, 40]]
     checked = check_boxes(boxes, IMAGE_HW)
     # Row 0: x from -5 to 0, y from 70 to the height 60.
-    expected = np.array([[0, 5, 30, 60], [0, 0, 0, 0], [10, 20, 30, 40]], np.float32)
+    expected = np.array([[0, 5, 30, 60], [0] * 4, [0] * 4, [10, 20, 30, 40]], np.float32)
     np.testing.assert_array_equal(checked.boxes_xyxy, expected)
-    assert checked.usable.tolist() == [True, False, True]
+    assert checked.usable.tolist() == [True, False, False, True]
 
 
 @pytest.mark.parametrize("empty", [[], np.zeros((0, 4)), np.zeros(0)], ids=str)
