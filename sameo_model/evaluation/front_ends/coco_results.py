@@ -1,0 +1,112 @@
+"""COCO result JSON in the dialects that detectors write, and the output of our own `predict`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.types import DatasetFormatError
+from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
+
+VISIBLE_KEYS = ("visible_mask", "visible_segmentation", "inmodal_seg")
+_FORMS = (
+    "must hold COCO results: a list of {image_id, category_id, score, bbox and/or segmentation}, "
+    "an object with such a list under `annotations`, or a mapping from image file name to a list "
+    "of {box, class, score}"
+)
+
+
+def read_coco_results(
+    path: Path, *, box_format: BoxFormat, mask_key: str, for_prompting: bool
+) -> RawFile:
+    """Read a JSON file of detections.
+
+    Args:
+        path: The file.
+        box_format: What the numbers of `bbox` are; COCO says x, y, width, height.
+        mask_key: Key of the mask that is scored.
+        for_prompting: Whether a model is to be prompted with the boxes. Then records of our own
+            `predict` count with the detector's box and score, not with those of their masks.
+
+    Raises:
+        DatasetFormatError: If it is not JSON or has another form.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DatasetFormatError(
+            f"{path} must be a whole JSON file, but reading it failed ({error}); write it again"
+        ) from error
+    if isinstance(content, Mapping) and "annotations" in content:
+        content = content["annotations"]
+    if isinstance(content, Mapping):
+        return RawFile("boxes by image", _read_mapping(path, content), "xyxy")
+    if not isinstance(content, list):
+        raise DatasetFormatError(f"{path} {_FORMS}, got {type(content).__name__}")
+    records = parse_records(path, content, mask_key)
+    if for_prompting:
+        _take_prompts(content, records, box_format)
+    return RawFile("COCO results", records, box_format)
+
+
+def parse_records(path: Path, records: Sequence[Any], mask_key: str) -> list[RawDetection]:
+    """Take the fields out of COCO result records.
+
+    Raises:
+        DatasetFormatError: If a record lacks image, score, or both box and mask.
+    """
+    return [_parse(path, number, record, mask_key) for number, record in enumerate(records)]
+
+
+def _parse(path: Path, number: int, record: Any, mask_key: str) -> RawDetection:
+    if not isinstance(record, Mapping):
+        raise DatasetFormatError(
+            f"{path} {_FORMS}, got a {type(record).__name__} as entry {number}"
+        )
+    image = record.get("image_id", record.get("file_name"))
+    mask, box = record.get(mask_key), record.get("bbox")
+    missing = [
+        name
+        for name, value in (("image_id", image), ("score", record.get("score")))
+        if value is None
+    ]
+    if mask is None and box is None:
+        missing.append(f"bbox or {mask_key}")
+    if missing:
+        raise DatasetFormatError(
+            f"entry {number} of {path} has no {' and no '.join(missing)}; the file {_FORMS}"
+        )
+    visible = next((record[key] for key in VISIBLE_KEYS if record.get(key) is not None), None)
+    category = record.get("category_id", record.get("class"))
+    return RawDetection(image, category, record["score"], box, mask, visible)
+
+
+def _take_prompts(
+    content: Sequence[Mapping[str, Any]], records: list[RawDetection], box_format: BoxFormat
+) -> None:
+    """Put the detector's box and score in the place of those of `predict`'s masks."""
+    for number, record in enumerate(content):
+        if "prompt_box" not in record or "detection_score" not in record:
+            continue
+        x1, y1, x2, y2 = record["prompt_box"]
+        box = (x1, y1, x2, y2) if box_format == "xyxy" else (x1, y1, x2 - x1, y2 - y1)
+        raw = records[number]
+        records[number] = RawDetection(
+            raw.image, raw.category, record["detection_score"], box, raw.mask, raw.visible
+        )
+
+
+def _read_mapping(path: Path, content: Mapping[str, Any]) -> list[RawDetection]:
+    rows = []
+    for name, items in content.items():
+        if not isinstance(items, list):
+            raise DatasetFormatError(f"{path} {_FORMS}, got {type(items).__name__} under {name!r}")
+        for item in items:
+            if not isinstance(item, Mapping) or "box" not in item:
+                raise DatasetFormatError(
+                    f"{path} {_FORMS}, got an entry without box under {name!r}"
+                )
+            rows.append(RawDetection(name, item.get("class"), item.get("score", 1.0), item["box"]))
+    return rows

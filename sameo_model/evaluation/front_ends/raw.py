@@ -1,0 +1,52 @@
+"""Detections as a file has them, before images, classes and boxes are understood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+BoxFormat = Literal["xywh", "xyxy"]
+
+
+@dataclass(frozen=True, slots=True)
+class RawDetection:
+    """One record of a front end's file.
+
+    Attributes:
+        image: What the file calls its image: a number or a file name.
+        category: What the file calls its class: a number or a name; None if it has none.
+        score: Confidence; not checked yet.
+        box: Four numbers in the file's box format; None if there is no box.
+        mask: COCO segmentation (RLE or polygons) of the object; None if there is none.
+        visible: The same of its visible part; None if there is none.
+    """
+
+    image: int | str
+    category: int | str | None
+    score: float
+    box: Sequence[float] | None
+    mask: Any = None
+    visible: Any = None
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """The content of a front end's file.
+
+    Attributes:
+        format: Name of the file format.
+        detections: Its records.
+        box_format: What the four numbers of a box are.
+        has_class_positions: Classes are numbered 0, 1, ... in the order of the detector's
+            classes, not as in the annotations.
+        has_image_positions: Images are numbered 0, 1, ... in the order of the annotations.
+        num_images: Images that the file speaks of, where it lists those without detections too.
+    """
+
+    format: str
+    detections: Sequence[RawDetection]
+    box_format: BoxFormat
+    has_class_positions: bool = False
+    has_image_positions: bool = False
+    num_images: int | None = None

@@ -1,0 +1,199 @@
+"""From a front end's file to detections of the images that are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.rle import encode_mask
+from sameo_model.data.segmentation import parse_segmentation
+from sameo_model.data.types import AmodalImage, DatasetFormatError, Rle
+from sameo_model.evaluation.detections import BoxXyxy, Detection
+from sameo_model.evaluation.front_ends.checks import check_boxes, check_scores
+from sameo_model.evaluation.front_ends.coco_results import read_coco_results
+from sameo_model.evaluation.front_ends.detectron2_results import read_detectron2
+from sameo_model.evaluation.front_ends.finders import ClassFinder, ImageFinder
+from sameo_model.evaluation.front_ends.mmdetection_results import read_mmdetection
+from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
+from sameo_model.runtime.types import ImageHW
+
+FORMATS = ("auto", "coco", "detectron2", "mmdetection")
+_BY_SUFFIX = {
+    ".json": "coco",
+    ".pth": "detectron2",
+    ".pt": "detectron2",
+    ".pkl": "mmdetection",
+    ".pickle": "mmdetection",
+}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a front end's file is to be read.
+
+    Attributes:
+        format: One of `FORMATS`; `auto` goes by the suffix of the file's name.
+        box_format: What the numbers of a box in JSON are.
+        mask_key: Key of the mask that is scored in COCO's form.
+        class_specific: Whether classes must be understood.
+        class_names: The detector's classes in its order, for files that number classes by
+            position; empty for the annotations' classes by rising number.
+        for_prompting: Whether a model is to be prompted with the boxes.
+    """
+
+    format: str = "auto"
+    box_format: BoxFormat = "xywh"
+    mask_key: str = "segmentation"
+    class_specific: bool = False
+    class_names: Sequence[str] = ()
+    for_prompting: bool = True
+
+
+@dataclass(frozen=True)
+class DetectionSet:
+    """The detections of the evaluated images.
+
+    Attributes:
+        format: Format that the file turned out to have.
+        detections: Those of known images, in the order of the file.
+        notes: What was left out, in sentences.
+    """
+
+    format: str
+    detections: list[Detection]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every detection brought a mask of its own."""
+        return bool(self.detections) and all(d.mask_rle is not None for d in self.detections)
+
+
+def read_detections(
+    path: Path,
+    images: Sequence[AmodalImage],
+    categories: Mapping[int, str],
+    options: ReadOptions | None = None,
+) -> DetectionSet:
+    """Read the detections of a front end.
+
+    Args:
+        path: Its file.
+        images: Images that are evaluated, in the order of the annotations.
+        categories: Names of the annotations' classes by number.
+        options: How to read the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DatasetFormatError: If the file is damaged, is unsafe to read, belongs to another data
+            set, or holds scores, boxes, masks or classes that cannot be right.
+    """
+    options = options or ReadOptions()
+    if not path.is_file():
+        raise FileNotFoundError(f"detections {path} do not exist; check --detections")
+    raw = _read_raw(path, options)
+    check_scores(raw.detections)
+    finder = ImageFinder(images, raw, path)
+    pairs = [(row, image) for row in raw.detections if (image := finder.find(row.image))]
+    notes = []
+    if num_lost := len(raw.detections) - len(pairs):
+        notes.append(f"{num_lost} detections of images without annotations were left out")
+    _check_all_boxes(pairs, raw.box_format, path)
+    classes = ClassFinder(
+        categories, raw, path, names=options.class_names, is_strict=options.class_specific
+    )
+    return DetectionSet(
+        raw.format,
+        [_to_detection(row, image, raw.box_format, classes, path) for row, image in pairs],
+        notes,
+    )
+
+
+def _read_raw(path: Path, options: ReadOptions) -> RawFile:
+    name = options.format
+    if name == "auto":
+        name = _BY_SUFFIX.get(path.suffix.lower(), "")
+    if name == "coco":
+        return read_coco_results(
+            path,
+            box_format=options.box_format,
+            mask_key=options.mask_key,
+            for_prompting=options.for_prompting,
+        )
+    if name == "detectron2":
+        return read_detectron2(path, mask_key=options.mask_key)
+    if name == "mmdetection":
+        return read_mmdetection(path)
+    raise ValueError(
+        f"format of {path} must be one of {', '.join(FORMATS[1:])}, and its suffix tells none; "
+        f"give --format"
+    )
+
+
+def _check_all_boxes(
+    pairs: Sequence[tuple[RawDetection, AmodalImage]], box_format: BoxFormat, path: Path
+) -> None:
+    boxed = [(row.box, image.image_hw) for row, image in pairs if row.box is not None]
+    for box, _ in boxed:
+        is_list = isinstance(box, list | tuple) and len(box) == 4
+        if not is_list or not all(isinstance(value, int | float) for value in box):
+            raise DatasetFormatError(f"boxes of {path} must be four numbers each, got {box!r}")
+    boxes = np.array([box for box, _ in boxed], dtype=float).reshape(-1, 4)
+    check_boxes(boxes, [image_hw for _, image_hw in boxed], box_format, str(path))
+
+
+def _to_detection(
+    row: RawDetection,
+    image: AmodalImage,
+    box_format: BoxFormat,
+    classes: ClassFinder,
+    path: Path,
+) -> Detection:
+    mask = _to_rle(row.mask, image, path)
+    return Detection(
+        image.image_id,
+        classes.find(row.category),
+        float(row.score),
+        _to_xyxy(row.box, box_format, mask),
+        mask,
+        _to_rle(row.visible, image, path),
+    )
+
+
+def _to_xyxy(box: Sequence[float] | None, box_format: BoxFormat, mask: Rle | None) -> BoxXyxy:
+    if box is None:
+        assert mask is not None
+        box, box_format = coco_mask.toBbox(mask).tolist(), "xywh"
+    first, second, third, fourth = (float(value) for value in box)
+    if box_format == "xyxy":
+        return first, second, third, fourth
+    return first, second, first + third, second + fourth
+
+
+def _to_rle(segmentation: Any, image: AmodalImage, path: Path) -> Rle | None:
+    if segmentation is None:
+        return None
+    if isinstance(segmentation, Mapping) and not _has_size(segmentation, image.image_hw):
+        raise DatasetFormatError(
+            f"masks of image {image.image_id} in {path} must have its size {image.image_hw} "
+            f"(H, W), got {segmentation.get('size')}; write masks in pixels of the original image"
+        )
+    defects = DefectLog()
+    rle = parse_segmentation(segmentation, image.image_hw, defects, image.image_id)
+    if defects.counts[Defect.BAD_RUN_LENGTHS.name]:
+        raise DatasetFormatError(
+            f"a mask of image {image.image_id} in {path} has run lengths that do not fill the "
+            f"image; write it again"
+        )
+    return rle or encode_mask(np.zeros(image.image_hw, dtype=np.uint8))
+
+
+def _has_size(rle: Mapping[str, Any], image_hw: ImageHW) -> bool:
+    size = rle.get("size")
+    return isinstance(size, list | tuple) and tuple(size) == tuple(image_hw)
