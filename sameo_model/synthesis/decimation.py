@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fast_simplification  # type: ignore[import-untyped]
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from sameo_model.synthesis.surfaces import Array, Soup
@@ -14,9 +12,9 @@ from sameo_model.synthesis.surfaces import Array, Soup
 def decimate(soup: Soup, normals: Array, max_faces: int) -> tuple[Soup, Array]:
     """Return at most about `max_faces` triangles of the same shape, with their corner normals.
 
-    A texture atlas has seams: points that are neighbours on the object lie far apart in the
-    texture. So each new triangle takes its coordinates from one chart of the atlas, that of the old
-    triangle nearest to it. Normals come from there too: they keep the relief that the fewer
+    A texture has seams, where corners at one place have coordinates far apart. So each corner takes
+    those of an old corner that is near in space and, in the texture, near to the old triangle that
+    its own triangle stands for. Normals come from there too: they keep the relief that the fewer
     triangles have lost.
 
     Args:
@@ -50,18 +48,6 @@ def _normals(triangles: Array) -> Array:
     return np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
 
 
-def _chart_of_faces(soup: Soup) -> np.ndarray:
-    """Return int (F,): faces with a corner of equal position and coordinates share a chart."""
-    corners = np.concatenate([soup.triangles, soup.uvs], axis=2).reshape(-1, 5)
-    _, vertex = np.unique(np.round(corners * 1e5).astype(np.int64), axis=0, return_inverse=True)
-    faces = vertex.reshape(-1, 3)
-    count = int(faces.max()) + 1
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    return np.asarray(labels[faces[:, 0]])
-
-
 def _face_features(triangles: Array, scale_m: float) -> Array:
     normals = _normals(triangles)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-15)
@@ -71,20 +57,14 @@ def _face_features(triangles: Array, scale_m: float) -> Array:
 
 def _matching_corners(soup: Soup, triangles: Array) -> np.ndarray:
     """Return int (F * 3,): the corner of `soup` that each corner of `triangles` stands for."""
-    charts = _chart_of_faces(soup)
     scale_m = float(np.ptp(soup.triangles.reshape(-1, 3), axis=0).max())
     _, nearest = cKDTree(_face_features(soup.triangles, scale_m)).query(
         _face_features(triangles, scale_m)
     )
-    # A chart can meet itself, as a label that is wrapped around a can: nearness in the texture
-    # decides between the two sides of such a seam.
-    apart_m, seam_m = 10 * scale_m, 0.1 * scale_m
 
-    def feature(corners: Array, chart: np.ndarray, uvs: Array) -> Array:
-        column = np.repeat(chart, 3)[:, None] * apart_m
-        return np.concatenate([corners.reshape(-1, 3), column, uvs.reshape(-1, 2) * seam_m], axis=1)
+    def feature(corners: Array, uvs: Array) -> Array:
+        return np.concatenate([corners.reshape(-1, 3), 0.1 * scale_m * uvs.reshape(-1, 2)], axis=1)
 
-    tree = cKDTree(feature(soup.triangles, charts, soup.uvs))
     middles = np.repeat(soup.uvs[nearest].mean(axis=1), 3, axis=0)
-    _, corner = tree.query(feature(triangles, charts[nearest], middles))
+    _, corner = cKDTree(feature(soup.triangles, soup.uvs)).query(feature(triangles, middles))
     return np.asarray(corner)

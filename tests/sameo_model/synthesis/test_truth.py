@@ -103,13 +103,15 @@ def test_an_object_mostly_outside_the_image_is_dropped(egl, block):
 
 
 def test_an_object_with_too_little_visible_is_dropped(egl, block):
-    model, data, corners = build(
-        [(block((0.1, 0.1, 0.1)), (0, 0, 0.05)), (block((0.04, 0.04, 0.04)), (-0.3, 0, 0.02))]
-    )
-    with SceneRenderer(model, data, HW) as renderer:
-        view = camera_at((1, 0, 0.05), (0, 0, 0.05))
-        truths, _ = view_truth(renderer, view, corners, Keep())
-    assert [truth.index for truth in truths] == [0]
+    # As above, the rear cube spans tangents (y - 0.05) / 1.25 to (y + 0.05) / 1.25 and the front
+    # one hides up to 0.05263: y = 0.0208 leaves 5 % visible, y = 0.0358 leaves 20 %.
+    cube = block((0.1, 0.1, 0.1))
+    for y, kept in ((0.0208, [0]), (0.0358, [0, 1])):
+        model, data, corners = build([(cube, (0, 0, 0.05)), (cube, (-0.3, y, 0.05))])
+        with SceneRenderer(model, data, HW) as renderer:
+            view = camera_at((1, 0, 0.05), (0, 0, 0.05))
+            truths, _ = view_truth(renderer, view, corners, Keep())
+        assert [truth.index for truth in truths] == kept
 
 
 boxes = st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(1, 20), st.integers(1, 20))
