@@ -5,8 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from errors import SetupError
-from virtualenv import VirtualEnvironment
+from environment.setup.errors import SetupError
+from environment.setup.virtualenv import VirtualEnvironment
 
 # Written by the machine that built the wheels; wrong on every other one.
 _PYTHON_INCLUDE = re.compile(r'/opt/python/[^;"]*/include/python3\.\d+')

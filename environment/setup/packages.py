@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from errors import SetupError
-from virtualenv import VirtualEnvironment
+from environment.setup.errors import SetupError
+from environment.setup.virtualenv import VirtualEnvironment
 
 # What pip says when it cannot reach a package index.
 _OFFLINE_SIGNS = (

@@ -37,10 +37,14 @@ class Stamp:
     """The record of finished steps, kept in the environment's folder."""
 
     def __init__(self, path: Path) -> None:
-        """Read the record; a missing or unreadable one counts as empty."""
+        """Name the record's file and read it."""
         self._path = path
+        self.read()
+
+    def read(self) -> None:
+        """Read what is on the disk; a missing or unreadable record counts as empty."""
         try:
-            self._done: dict[str, str] = json.loads(path.read_text())
+            self._done: dict[str, str] = json.loads(self._path.read_text())
         except (OSError, ValueError):
             self._done = {}
 

@@ -6,7 +6,7 @@ import sys
 import venv
 from pathlib import Path
 
-from errors import SetupError
+from environment.setup.errors import SetupError
 
 # A sourced ROS distribution, or the start-up hook of another environment's wheels, would leak its
 # libraries and packages into this one.

@@ -1,0 +1,1 @@
+"""Set-up of the virtual environment; `python3 environment/setup` runs it."""

@@ -1,0 +1,171 @@
+"""Who may import whom (the arrows of CONTRIBUTING), read from the sources and tried for real."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+# Each part of the project, and the parts of it that it may import besides itself.
+ARROWS = {
+    "sameo_model": (),
+    "sameo_model.runtime": (),
+    "sameo_model.modeling": ("sameo_model.runtime",),
+    "sameo_model.data": ("sameo_model.runtime",),
+    "sameo_model.training": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
+    "sameo_model.evaluation": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
+    "sameo_model.export": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
+    "sameo_model.synthesis": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
+    "sameo_ros": ("sameo_model.runtime",),
+}
+COMMAND_LINES = {
+    "checkpoints",
+    "datasets",
+    "evaluate",
+    "export",
+    "predict",
+    "synthesize",
+    "train",
+}
+ROS_EXECUTABLES = {"node", "replay", "recorder", "view"}
+ROS_PACKAGES = {"rclpy", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PROJECT_ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def source_files() -> list[Path]:
+    return sorted(
+        path
+        for package in ("sameo_model", "sameo_ros")
+        for path in (PROJECT_ROOT / package).rglob("*.py")
+    )
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at the top or inside a function, by its full name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module_name(path).split(".")
+                package = package if path.name == "__init__.py" else package[:-1]
+                kept = package[: len(package) - node.level + 1]
+                base = ".".join([*kept, base] if base else kept)
+            # `from sameo_model import training` imports a module as well as a name.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def part_of(module: str) -> str | None:
+    """The part of the project that a module belongs to; None for foreign modules."""
+    owners = [p for p in ARROWS if module == p or module.startswith(f"{p}.")]
+    return max(owners, key=len, default=None)
+
+
+def is_command_line(path: Path) -> bool:
+    return path.parent == PROJECT_ROOT / "sameo_model" and path.stem in COMMAND_LINES
+
+
+FILES = source_files()
+IDS = [module_name(path) for path in FILES]
+
+
+def test_the_walk_finds_the_sources():
+    assert "sameo_model.runtime.predictor" in IDS
+    assert "sameo_ros.node" in IDS
+    assert len(FILES) > 30
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_file_follows_the_arrows(path):
+    if is_command_line(path):
+        pytest.skip("command lines may import every part of sameo_model")
+    own = part_of(module_name(path))
+    allowed = {own, *ARROWS[own]}
+    for module in imported_modules(path):
+        target = part_of(module)
+        if target == "sameo_model" and module == "sameo_model.__version__":
+            continue
+        assert target is None or target in allowed, f"{module_name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_only_the_ros_executables_import_rclpy(path):
+    if path.parent == PROJECT_ROOT / "sameo_ros" and path.stem in ROS_EXECUTABLES:
+        pytest.skip("this is an executable")
+    roots = {module.split(".")[0] for module in imported_modules(path)}
+    assert not roots & ROS_PACKAGES
+
+
+@pytest.mark.parametrize("name", sorted(COMMAND_LINES & {p.stem for p in FILES}))
+def test_no_part_imports_a_command_line(name):
+    importers = [
+        module_name(path)
+        for path in FILES
+        if not is_command_line(path)
+        and any(m.split(".")[:2] == ["sameo_model", name] for m in imported_modules(path))
+    ]
+    assert importers == []
+
+
+def modules_after_importing(*modules: str) -> set[str]:
+    """Names of all top-level modules that a fresh interpreter holds after these imports."""
+    code = f"import sys; import {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def modules_below(package: str) -> list[str]:
+    return [name for name in IDS if name == package or name.startswith(f"{package}.")]
+
+
+HEAVY = {"torch", "cv2", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "pycuda"}
+
+
+def test_importing_sameo_model_loads_nothing_heavy():
+    assert not modules_after_importing("sameo_model") & (HEAVY | ROS_PACKAGES)
+
+
+def test_importing_the_runtime_loads_neither_torch_nor_ros_nor_an_engine():
+    backends = {f"sameo_model.runtime.backends.{n}" for n in ("tensorrt",)}
+    modules = [m for m in modules_below("sameo_model.runtime") if m not in backends]
+    loaded = modules_after_importing(*modules)
+    assert "sameo_model" in loaded
+    assert not loaded & (ROS_PACKAGES | {"torch", "onnx", "tensorrt", "tensorrt_rtx", "pycuda"})
+
+
+def test_importing_the_ros_package_without_its_executables_loads_neither_torch_nor_rclpy():
+    executables = {f"sameo_ros.{name}" for name in ROS_EXECUTABLES}
+    loaded = modules_after_importing(*(m for m in modules_below("sameo_ros") if m not in executables))
+    assert not loaded & (ROS_PACKAGES | {"torch"})
+
+
+@pytest.mark.ros
+def test_importing_the_ros_executables_does_not_load_torch():
+    names = [m for m in IDS if m in {f"sameo_ros.{name}" for name in ROS_EXECUTABLES}]
+    loaded = modules_after_importing(*names)
+    assert "rclpy" in loaded
+    assert not loaded & {"torch"}
+
+
+def test_importing_all_of_sameo_model_does_not_load_rclpy():
+    pytest.importorskip("torch")
+    skipped = {"sameo_model.runtime.backends.tensorrt"}
+    loaded = modules_after_importing(*(m for m in modules_below("sameo_model") if m not in skipped))
+    assert "torch" in loaded
+    assert not loaded & ROS_PACKAGES
