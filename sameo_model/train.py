@@ -56,9 +56,9 @@ def _run(config_path: Path, overrides: list[str]) -> None:
     from sameo_model.training.trainer import train
 
     config = load_config(config_path, overrides)
-    images = open_sources(config.train)
+    sources = open_sources(config.train)
     model = build_model(config)
-    train(config, model, images, _validation(config))
+    train(config, model, sources, _validation(config))
     path = Path(config.output) / "model.safetensors"
     save_checkpoint(model, path)
     print(f"wrote {path}")
@@ -71,9 +71,8 @@ def _validation(config: TrainConfig) -> Validate | None:
 
     if not config.val:
         return None
-    images = open_sources(config.val)
-    if config.val_images:
-        images = [images[i] for i in range(min(config.val_images, len(images)))]
+    images = [image for source in open_sources(config.val) for image in source.images]
+    images = images[: config.val_images or None]
     return lambda model: evaluate_masks(wrap_model(model), images, prompts="visible")
 
 

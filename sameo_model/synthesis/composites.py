@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.runtime.preprocess import read_image
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -48,11 +49,10 @@ def load_photographs(folder: Path) -> list[Image]:
         uint8 (H, W, 3) each, RGB.
 
     Raises:
-        ValueError: If the folder holds no readable photograph.
+        ValueError: If the folder holds no photograph, or one that cannot be read.
     """
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
-    photographs = [cv2.imread(str(path)) for path in paths]
-    photographs = [cv2.cvtColor(p, cv2.COLOR_BGR2RGB) for p in photographs if p is not None]
+    photographs = [read_image(path) for path in paths]
     if not photographs:
         raise ValueError(f"{folder} must hold photographs ({', '.join(PHOTO_SUFFIXES)}), got none")
     return photographs
@@ -133,9 +133,10 @@ def _fill(
     height, width = image_hw
     if generator.random() < 0.25:
         corners = generator.uniform(20, 235, 3) + generator.normal(0, 25, (2, 2, 3))
-        plain = cv2.resize(corners.astype(np.float32), (width, height))
-        return plain + generator.normal(0, generator.uniform(0, 6), (height, width, 1))
-    photograph = photographs[generator.integers(len(photographs))]
+        plain = np.asarray(cv2.resize(corners.astype(np.float32), (width, height)), np.float32)
+        noise = generator.normal(0, generator.uniform(0, 6), (height, width, 1))
+        return plain + noise.astype(np.float32)
+    photograph = photographs[int(generator.integers(len(photographs)))]
     rows, columns = photograph.shape[:2]
     share = generator.uniform(0.15, 1.0)
     crop_h = max(16, int(min(rows, columns * height / width) * share))
@@ -145,9 +146,9 @@ def _fill(
     crop = photograph[y : y + crop_h, x : x + crop_w]
     if generator.random() < 0.5:
         crop = np.ascontiguousarray(crop[:, ::-1])
-    crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    filled = np.asarray(cv2.resize(crop, (width, height)), np.float32)
     tint = np.exp(generator.normal(0, 0.15, 3)) * np.exp(generator.normal(0, 0.25))
-    return crop * tint.astype(np.float32)
+    return filled * tint.astype(np.float32)
 
 
 def _outline(
@@ -173,7 +174,7 @@ def _outline(
     if len(parts) == 1 and generator.random() < 0.1:
         hole = points @ turn.T * size / 2 * generator.uniform(0.3, 0.7) + position
         cv2.fillPoly(canvas, [np.round(hole * 16).astype(np.int32)], 0, cv2.LINE_AA, shift=4)
-    return canvas.astype(np.float32) / 255
+    return np.asarray(canvas / 255, np.float32)
 
 
 def _angles() -> NDArray[np.float64]:
@@ -245,7 +246,8 @@ def _cast_shadow(
 ) -> NDArray[np.float32]:
     if generator.random() < 0.4:
         return image
-    shift = np.float32([[1, 0, generator.uniform(-8, 8)], [0, 1, generator.uniform(-2, 10)]])
-    shadow = cv2.warpAffine(coverage, shift, coverage.shape[::-1])
-    shadow = cv2.GaussianBlur(shadow, (0, 0), generator.uniform(1.5, 6))
-    return image * (1 - generator.uniform(0.2, 0.6) * shadow[..., None])
+    shift = np.array([[1, 0, generator.uniform(-8, 8)], [0, 1, generator.uniform(-2, 10)]])
+    height, width = coverage.shape
+    moved = cv2.warpAffine(coverage, shift, (width, height))
+    shadow = np.asarray(cv2.GaussianBlur(moved, (0, 0), generator.uniform(1.5, 6)), np.float32)
+    return image * (1 - np.float32(generator.uniform(0.2, 0.6)) * shadow[..., None])

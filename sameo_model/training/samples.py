@@ -51,6 +51,14 @@ class SampleOptions:
     min_window: float = 0.5
 
 
+@dataclass(frozen=True)
+class Source:
+    """Images of one data set and their relative share of the samples (0: their number)."""
+
+    images: Sequence[AmodalImage]
+    weight: float = 0.0
+
+
 class TrainingSamples(Dataset):
     """Endless, random-access stream of samples; sample `n` depends on the seed and `n` alone.
 
@@ -59,20 +67,23 @@ class TrainingSamples(Dataset):
 
     def __init__(
         self,
-        images: Sequence[AmodalImage],
+        sources: Sequence[Source],
         options: SampleOptions,
         *,
         image_size: int,
         seed: int,
     ) -> None:
-        """Draw samples from `images` for a square model input of side `image_size`.
+        """Draw samples from `sources` for a square model input of side `image_size`.
 
         Raises:
             ValueError: If there are no images.
         """
-        if not len(images):
+        sources = [source for source in sources if len(source.images)]
+        if not sources:
             raise ValueError("the training set must hold at least one image, got none")
-        self.images = images
+        weights = np.array([source.weight or len(source.images) for source in sources], float)
+        self.images = [source.images for source in sources]
+        self.probabilities = weights / weights.sum()
         self.options = options
         self.image_size = image_size
         self.seed = seed
@@ -94,9 +105,13 @@ class TrainingSamples(Dataset):
             "`python -m sameo_model.datasets check`"
         )
 
+    def _draw_image(self, generator: np.random.Generator) -> AmodalImage:
+        images = self.images[int(generator.choice(len(self.images), p=self.probabilities))]
+        return images[int(generator.integers(len(images)))]
+
     def _draw_scene(self, generator: np.random.Generator) -> Scene:
         options = self.options
-        image = self.images[int(generator.integers(len(self.images)))]
+        image = self._draw_image(generator)
         instances = [i for i in image.instances if i.occlusion_rate is not None]
         generator.shuffle(instances)
         scene = _load_scene(image, instances[: 2 * options.boxes_per_image])
@@ -109,7 +124,7 @@ class TrainingSamples(Dataset):
         return drop_unusable(scene)
 
     def _paste(self, scene: Scene, generator: np.random.Generator) -> Scene:
-        donor = self.images[int(generator.integers(len(self.images)))]
+        donor = self._draw_image(generator)
         whole = [i for i in donor.instances if i.occlusion_rate == 0]
         if not whole:
             return scene

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
 
 import torch
-from torch.utils.data import ConcatDataset
 
 from sameo_model.data.collection import open_dataset
-from sameo_model.data.types import AmodalImage
 from sameo_model.modeling.checkpoint import load_checkpoint
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, load_imagenet_weights
 from sameo_model.modeling.presets import build_sameo
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.training.config import DataSource, TrainConfig
+from sameo_model.training.samples import Source
 
 
-def open_sources(sources: Sequence[DataSource]) -> Sequence[AmodalImage]:
-    """Open the data sets one after the other, as one sequence of images.
+def open_sources(sources: Sequence[DataSource]) -> list[Source]:
+    """Open data sets.
 
     Raises:
-        ValueError: If they hold no image.
+        FileNotFoundError: If one of them does not exist.
+        ValueError: If a name is unknown or they hold no image.
     """
-    opened: list[Any] = [open_dataset(source.name, source.root, source.split) for source in sources]
-    images = cast(Sequence[AmodalImage], ConcatDataset(opened))
-    if not len(images):
+    opened = [
+        Source(open_dataset(source.name, source.root, source.split), source.weight)
+        for source in sources
+    ]
+    if not any(len(source.images) for source in opened):
         roots = ", ".join(source.root for source in sources)
         raise ValueError(f"data sets must hold at least one image, got none in {roots}")
-    return images
+    return opened
 
 
 def build_model(config: TrainConfig) -> Sameo:

@@ -21,12 +21,11 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from sameo_model.data.types import AmodalImage
 from sameo_model.modeling.checkpoint import HEADER_KEY, describe
 from sameo_model.modeling.sameo import DecoderName, Sameo
 from sameo_model.training.config import Decoder, OptimiserOptions, Part, TrainConfig
 from sameo_model.training.losses import sameo_loss
-from sameo_model.training.samples import TrainingSamples
+from sameo_model.training.samples import Source, TrainingSamples
 
 CHECKPOINT_NAME = "last.ckpt"
 CORNER_LABELS = (2, 3)  # a box is its top-left and bottom-right corner
@@ -93,7 +92,7 @@ class TrainingStep(nn.Module):
 def train(
     config: TrainConfig,
     model: Sameo,
-    images: Sequence[AmodalImage],
+    sources: Sequence[Source],
     validate: Validate | None = None,
 ) -> Sameo:
     """Train `model` in place as `config` says, continuing the run in `config.output` if any.
@@ -104,7 +103,7 @@ def train(
     Args:
         config: the run.
         model: network with its initial weights; replaced by the checkpoint's when resuming.
-        images: training images.
+        sources: training images.
         validate: called with the model every `val_interval` steps and at the end; its numbers
             are logged.
 
@@ -126,7 +125,7 @@ def train(
     optimiser = build_optimiser(step_module.model, config.optimiser)
     first_step = _resume(output, config, model, optimiser)
     module, optimiser = fabric.setup(step_module, optimiser)
-    loader = _build_loader(config, model, images, first_step, fabric)
+    loader = _build_loader(config, model, sources, first_step, fabric)
     writer = SummaryWriter(str(output), purge_step=first_step) if fabric.is_global_zero else None
     progress = tqdm(
         total=config.steps,
@@ -213,7 +212,7 @@ class _SampleOrder(Sampler[int]):
 def _build_loader(
     config: TrainConfig,
     model: Sameo,
-    images: Sequence[AmodalImage],
+    sources: Sequence[Source],
     first_step: int,
     fabric: Fabric,
 ) -> DataLoader:
@@ -222,7 +221,9 @@ def _build_loader(
             f"images_per_step must be a multiple of the number of processes, got "
             f"{config.images_per_step} and {fabric.world_size}"
         )
-    samples = TrainingSamples(images, config.samples, image_size=model.image_size, seed=config.seed)
+    samples = TrainingSamples(
+        sources, config.samples, image_size=model.image_size, seed=config.seed
+    )
     return DataLoader(
         samples,
         batch_size=config.images_per_step // fabric.world_size,
