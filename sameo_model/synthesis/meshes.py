@@ -17,7 +17,7 @@ from sameo_model.synthesis.assets import Asset, Collider, ColliderShape, Surface
 from sameo_model.synthesis.decimation import decimate
 from sameo_model.synthesis.surfaces import Soup, corner_normals
 
-MAX_FACES = 10000
+MAX_FACES = 20000  # fewer make thin walls pierce themselves; more cost time only when loading
 MAX_TEXTURE_PX = 512
 _PRIMITIVES: dict[int, ColliderShape] = {
     int(mujoco.mjtGeom.mjGEOM_BOX): "box",
