@@ -10,6 +10,7 @@ import numpy as np
 from sameo_model.runtime.types import BoolArray, ImageHW, MaskCrop
 
 TOLERANCE_SHARE = 0.003
+_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.uint8)
 
 
 def tolerance_px(image_hw: ImageHW) -> int:
@@ -26,17 +27,16 @@ def contour(mask: BoolArray) -> BoolArray:
     Returns:
         bool (h, w).
     """
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inner
+    grey = np.ascontiguousarray(mask).view(np.uint8)
+    inner = cv2.erode(grey, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,))
+    return mask & ~inner.view(np.bool_)
 
 
-def near(contour_mask: BoolArray, radius_px: float) -> BoolArray:
-    """Return the pixels within a Euclidean distance of a contour (a dilation with a disk)."""
-    if not contour_mask.any():
-        return np.zeros_like(contour_mask)
-    away = cv2.distanceTransform((~contour_mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return away <= radius_px + 1e-3
+def near(contour_mask: BoolArray, radius_px: int) -> BoolArray:
+    """Return the pixels within a Euclidean distance of a contour: a dilation with a disk."""
+    offsets = np.arange(-radius_px, radius_px + 1)
+    disk = (np.hypot(offsets[:, None], offsets) <= radius_px).astype(np.uint8)
+    return cv2.dilate(contour_mask.view(np.uint8), disk).view(np.bool_)
 
 
 def contour_matches(

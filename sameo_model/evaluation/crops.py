@@ -6,22 +6,45 @@ import math
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from sameo_model.data.rle import rle_runs
 from sameo_model.data.types import Rle
+from sameo_model.runtime import masks
 from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop
 
 
 def rle_to_crop(rle: Rle) -> MaskCrop:
-    """Decode a run-length encoding to its tight crop."""
-    x, y, width, height = (int(value) for value in coco_mask.toBbox(rle))
-    mask = coco_mask.decode(rle)
-    return MaskCrop(x, y, np.ascontiguousarray(mask[y : y + height, x : x + width]).view(bool))
+    """Decode a run-length encoding to its tight crop; only the object's columns are filled.
+
+    Raises:
+        ValueError: If the encoding is damaged.
+    """
+    height, width = rle["size"]
+    runs = rle_runs(rle["counts"])
+    if runs is None or (runs < 0).any() or runs.sum() != height * width:
+        raise ValueError(
+            f"run lengths must fill {height} x {width} pixels, but these do not; write the mask "
+            f"again"
+        )
+    bounds = np.cumsum(runs)
+    starts, ends = bounds[:-1:2], bounds[1::2]
+    is_object = ends > starts
+    if not is_object.any():
+        return MaskCrop.empty()
+    first = int(starts[is_object][0]) // height
+    last = int(ends[is_object][-1] - 1) // height
+    # The runs clipped to the object's columns, which lie one after the other.
+    clipped = np.clip(bounds, first * height, (last + 1) * height)
+    lengths = np.diff(clipped, prepend=first * height)
+    pixels = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    columns = pixels.reshape(last + 1 - first, height)
+    return MaskCrop.from_mask(columns.T, first, 0)
 
 
 def crop_to_rle(crop: MaskCrop, image_hw: ImageHW) -> Rle:
-    """Encode a crop as a mask of the whole image; `counts` are bytes."""
-    return coco_mask.encode(np.asfortranarray(crop.to_image(image_hw).view(np.uint8)))
+    """Encode a crop as the mask of its image."""
+    encoded = masks.crop_to_rle(crop, image_hw)
+    return {"size": encoded["size"], "counts": encoded["counts"].encode("ascii")}
 
 
 def intersect(first: MaskCrop, second: MaskCrop) -> MaskCrop:

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
 from sameo_model.data.prompts import PromptKind, instance_box_xyxy, jitter_boxes_xyxy
 from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.evaluation.image_loading import iterate_with_pixels
-from sameo_model.evaluation.instance_scores import (
-    InstanceScore,
-    PredictedObject,
-    score_instance,
-)
-from sameo_model.runtime.types import FloatArray, MaskCrop, Prediction
+from sameo_model.evaluation.instance_scores import InstanceScore, score_instance
+from sameo_model.evaluation.predictions import predict_images
+from sameo_model.evaluation.predictors import Predictor
+from sameo_model.runtime.types import FloatArray
 
 BIN_EDGES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)
 BASELINES = ("visible", "box", "hull")
-
-
-class Predictor(Protocol):
-    """What a model must offer to be scored: `sameo_model.runtime`'s predictor does."""
-
-    def encode(self, image_rgb: Any) -> Any:
-        """Encode uint8 (H, W, 3) RGB once."""
-
-    def decode(self, embedding: Any, boxes_xyxy: FloatArray) -> Prediction:
-        """Predict masks for boxes in pixels of the encoded image."""
 
 
 def evaluate_masks(
@@ -59,34 +47,58 @@ def evaluate_masks(
     Raises:
         ValueError: If no object has both masks, or an argument is out of range.
     """
-    rows = score_masks(
-        predictor, images, prompts=prompts, box_noise=box_noise, seed=seed, progress=progress
-    )
+    prompted = [PromptedImage.build(image, prompts, box_noise, seed) for image in images]
+    rows = score_masks(predictor, prompted, progress=progress)
     return summarise([score for scores in rows for score in scores])
 
 
+@dataclass(frozen=True)
+class PromptedImage:
+    """An image, those of its objects that can be scored, and their prompts.
+
+    Attributes:
+        image: The image.
+        instances: N objects with both true masks and a box.
+        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 in pixels.
+    """
+
+    image: AmodalImage
+    instances: Sequence[AmodalInstance]
+    boxes_xyxy: FloatArray
+
+    @classmethod
+    def build(
+        cls, image: AmodalImage, prompts: PromptKind, box_noise: float, seed: int
+    ) -> PromptedImage:
+        """Draw the prompts of an image; the noise depends on the seed and the image's id alone."""
+        instances = scorable_instances(image, prompts)
+        boxes_xyxy = np.zeros((0, 4), dtype=np.float32)
+        if instances:
+            boxes_xyxy = np.stack([instance_box_xyxy(item, prompts) for item in instances])
+        if box_noise:
+            generator = np.random.default_rng([seed, abs(image.image_id)])
+            boxes_xyxy = jitter_boxes_xyxy(boxes_xyxy, box_noise, generator, image.image_hw)
+        return cls(image, instances, boxes_xyxy)
+
+
 def score_masks(
-    predictor: Predictor,
-    images: Sequence[AmodalImage],
-    *,
-    prompts: PromptKind = "visible",
-    box_noise: float = 0.0,
-    seed: int = 0,
-    progress: bool = False,
+    predictor: Predictor, prompted: Iterable[PromptedImage], **how: Any
 ) -> Iterator[list[InstanceScore]]:
     """Yield the scores of each image with at least one object that can be scored.
 
-    The arguments are those of `evaluate_masks`.
+    Args:
+        predictor: Model to score.
+        prompted: Images with their prompts.
+        **how: Further arguments of `predict_images`.
     """
-    usable = [image for image in images if scorable_instances(image, prompts)]
-    for image, pixels in iterate_with_pixels(usable, progress=progress):
-        instances = scorable_instances(image, prompts)
-        boxes_xyxy = prompt_boxes(image, instances, prompts, box_noise, seed)
-        prediction = predictor.decode(predictor.encode(pixels), boxes_xyxy)
+    usable = [item for item in prompted if item.instances]
+    boxes = {item.image.image_id: item.boxes_xyxy for item in usable}
+    answers = predict_images(predictor, [item.image for item in usable], boxes, **how)
+    for item, (image, objects) in zip(usable, answers, strict=True):
         yield [
             score_instance(image, instance, predicted, box_xyxy)
             for instance, predicted, box_xyxy in zip(
-                instances, predicted_objects(prediction), boxes_xyxy, strict=True
+                item.instances, objects, item.boxes_xyxy, strict=True
             )
         ]
 
@@ -105,37 +117,6 @@ def scorable_instances(image: AmodalImage, prompts: PromptKind) -> list[AmodalIn
 
 def _has_area(box_xywh: tuple[float, ...] | None) -> bool:
     return box_xywh is not None and box_xywh[2] > 0 and box_xywh[3] > 0
-
-
-def prompt_boxes(
-    image: AmodalImage,
-    instances: Sequence[AmodalInstance],
-    prompts: PromptKind,
-    box_noise: float,
-    seed: int,
-) -> FloatArray:
-    """Return the prompts of an image's objects; the noise depends on seed and image id alone.
-
-    Returns:
-        float32 (N, 4), x1, y1, x2, y2 in pixels.
-    """
-    boxes_xyxy = np.stack([instance_box_xyxy(instance, prompts) for instance in instances])
-    if not box_noise:
-        return boxes_xyxy
-    generator = np.random.default_rng([seed, abs(image.image_id)])
-    return jitter_boxes_xyxy(boxes_xyxy, box_noise, generator, image.image_hw)
-
-
-def predicted_objects(prediction: Prediction) -> list[PredictedObject]:
-    """Split a prediction into its objects, in the order of the boxes."""
-    unknown: list[MaskCrop | None] = [None] * len(prediction)
-    visible_masks = unknown if prediction.visible_masks is None else prediction.visible_masks
-    return [
-        PredictedObject(amodal, visible, float(predicted_iou))
-        for amodal, visible, predicted_iou in zip(
-            prediction.amodal_masks, visible_masks, prediction.predicted_iou, strict=True
-        )
-    ]
 
 
 def summarise(scores: Sequence[InstanceScore]) -> dict[str, Any]:

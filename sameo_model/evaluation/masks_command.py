@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 from pathlib import Path
 from typing import Any
 
-from sameo_model.evaluation.data_options import add_data_options, open_images
-from sameo_model.evaluation.instance_scores import InstanceScore
-from sameo_model.evaluation.mask_metrics import score_masks, summarise
-from sameo_model.evaluation.predictors import BACKEND_NAMES, open_predictor
+from sameo_model.evaluation.data_options import add_data_options, open_truth
+from sameo_model.evaluation.mask_metrics import PromptedImage, score_masks, summarise
+from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.result_files import instances_path, write_instances, write_json
 
 SHOWN = (
@@ -36,68 +35,61 @@ def add_parser(commands: Any) -> None:
     """Add the command's options to `argparse` sub-commands."""
     parser = commands.add_parser("masks", help=__doc__, description=__doc__)
     add_data_options(parser)
-    parser.add_argument(
+    add_model_options(parser)
+    add = parser.add_argument
+    add(
         "--prompts",
         choices=("visible", "amodal"),
         required=True,
         help="which true mask's tight box prompts the model",
     )
-    parser.add_argument("--model", help="bundle folder or name, checkpoint file with torch")
-    parser.add_argument("--backend", choices=BACKEND_NAMES, default="auto")
-    parser.add_argument("--threads", type=int, help="CPU threads of the model")
-    parser.add_argument(
+    add(
         "--box-noise",
         type=float,
         default=0.0,
         metavar="P",
         help="move each side by up to this share of the box's size (default 0)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the result here")
+    add("--seed", type=int, default=0, help="seed of the noise (default 0)")
+    add("--json", type=Path, metavar="OUT", help="write the result here")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
-    images = open_images(options)
-    with open_predictor(options.model, options.backend, options.threads) as predictor:
-        started = time.perf_counter()
-        rows = score_masks(
-            predictor,
-            images,
-            prompts=options.prompts,
-            box_noise=options.box_noise,
-            seed=options.seed,
-            progress=True,
-        )
+    truth = open_truth(options)
+    for note in truth.notes:
+        print(f"note: {note}", file=sys.stderr)
+    prompted = [
+        PromptedImage.build(image, options.prompts, options.box_noise, options.seed)
+        for image in truth.images
+    ]
+    usable = [item for item in prompted if item.instances]
+    boxes = {item.image.image_id: item.boxes_xyxy for item in usable}
+    with open_model(options, [item.image for item in usable], boxes) as model:
+        rows = score_masks(model.predictor, usable, **model.arguments)
         scores = [score for scores in rows for score in scores]
-        seconds = time.perf_counter() - started
+        result = summarise(scores)
         settings = {
             "command": "masks",
             "annotations": str(options.annotations),
             "images": str(options.images),
             "dataset": options.dataset,
-            "model": predictor.name,
-            "backend": predictor.backend.name,
-            "device": predictor.backend.device,
             "prompts": options.prompts,
             "box_noise": options.box_noise,
             "seed": options.seed,
-            "seconds": round(seconds, 3),
+            "limit": options.limit,
+            **model.description,
+            **model.speed(),
+            "notes": truth.notes,
         }
-    result = summarise(scores)
     print(_table(result))
     if options.json:
-        _write(options.json, result, settings, scores)
+        beside = instances_path(options.json)
+        write_instances(beside, scores)
+        content = {**result, "per_instance": beside.name, "settings": settings}
+        write_json(options.json, content)
     return 0
-
-
-def _write(
-    path: Path, result: dict[str, Any], settings: dict[str, Any], scores: list[InstanceScore]
-) -> None:
-    beside = instances_path(path)
-    write_instances(beside, scores)
-    write_json(path, {**result, "per_instance": beside.name, "settings": settings})
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from sameo_model.runtime import Predictor, load_predictor
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from sameo_model.runtime import load_predictor
+from sameo_model.runtime import predictor as runtime_predictor
 from sameo_model.runtime.backends.base import BACKENDS
+from sameo_model.runtime.bundle import MODEL_JSON, find_bundle, sha256_of
+from sameo_model.runtime.types import FloatArray, Prediction
 
 BACKEND_NAMES = ("auto", "torch", *BACKENDS)
 
 
-def open_predictor(model: str | None, backend: str, threads: int | None = None) -> Predictor:
+class Predictor(Protocol):
+    """What a model must offer to be scored; `sameo_model.runtime`'s predictor does."""
+
+    def encode(self, image_rgb: Any) -> Any:
+        """Encode uint8 (H, W, 3) RGB once."""
+
+    def decode(self, embedding: Any, boxes_xyxy: FloatArray) -> Prediction:
+        """Predict masks for boxes in pixels of the encoded image."""
+
+
+def open_predictor(
+    model: str | None, backend: str, threads: int | None = None
+) -> runtime_predictor.Predictor:
     """Load a model.
 
     Args:
@@ -27,3 +47,38 @@ def open_predictor(model: str | None, backend: str, threads: int | None = None) 
 
         return load_torch_predictor(model)
     return load_predictor(model, backend, threads=threads)
+
+
+def describe_predictor(predictor: runtime_predictor.Predictor, model: str | None) -> dict[str, str]:
+    """Return what tells one model and its way of running from another.
+
+    Args:
+        predictor: The opened model.
+        model: What it was opened as.
+    """
+    backend = predictor.backend
+    weights_sha256 = getattr(backend, "weights_sha256", None)
+    return {
+        "model": predictor.name,
+        "sha256": weights_sha256()
+        if weights_sha256
+        else sha256_of(find_bundle(model) / MODEL_JSON),
+        "backend": backend.name,
+        "device": backend.device,
+    }
+
+
+def encode_images(predictor: Predictor, images_rgb: Sequence[np.ndarray]) -> list[Any]:
+    """Encode images, in one batch where the predictor can.
+
+    Args:
+        predictor: The model.
+        images_rgb: B images, each uint8 (H, W, 3) RGB of any size.
+
+    Returns:
+        B embeddings for `predictor.decode`.
+    """
+    encode_batch = getattr(predictor, "encode_batch", None)
+    if encode_batch and len(images_rgb) > 1:
+        return encode_batch(images_rgb)
+    return [predictor.encode(image_rgb) for image_rgb in images_rgb]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from sameo_model.modeling import load_checkpoint
 from sameo_model.modeling.sameo import DecoderName, Sameo
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
-from sameo_model.runtime.types import FloatArray, Uint8Array
+from sameo_model.runtime.preprocess import resize_image
+from sameo_model.runtime.types import Embedding, FloatArray, Uint8Array
 
 
 class TorchBackend(Backend):
@@ -28,11 +31,22 @@ class TorchBackend(Backend):
         self.device = f"{parameter.device} {parameter.dtype}"
         self.has_visible_decoder = model.has_visible_decoder
 
-    @torch.inference_mode()
+    def weights_sha256(self) -> str:
+        """Return the SHA-256 of the weights in hexadecimal."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
     def encode(self, image: Uint8Array) -> Tensor:
         """Encode uint8 (S, S, 3) RGB to an embedding float (1, 256, S/16, S/16)."""
+        return self.encode_batch(image[None])
+
+    @torch.inference_mode()
+    def encode_batch(self, images: Uint8Array) -> Tensor:
+        """Encode uint8 (B, S, S, 3) RGB to embeddings float (B, 256, S/16, S/16)."""
         device = next(self.model.parameters()).device
-        pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
         return self.model.encode(pixels.float() / 255)
 
     @torch.inference_mode()
@@ -51,12 +65,27 @@ class TorchBackend(Backend):
         return logits[0].float().cpu().numpy(), iou[0].float().cpu().numpy()
 
 
-def wrap_model(model: Sameo) -> Predictor:
+class TorchPredictor(Predictor):
+    """The runtime's predictor on a network in PyTorch, which can encode several images at once."""
+
+    backend: TorchBackend
+
+    def encode_batch(self, images_rgb: Sequence[Uint8Array]) -> list[Embedding]:
+        """Encode B images, each uint8 (H, W, 3) RGB of any size, in one pass."""
+        squashed = np.stack([resize_image(image, self.image_size) for image in images_rgb])
+        handles = self.backend.encode_batch(squashed)
+        return [
+            Embedding((image.shape[0], image.shape[1]), handles[i : i + 1], self.backend)
+            for i, image in enumerate(images_rgb)
+        ]
+
+
+def wrap_model(model: Sameo) -> TorchPredictor:
     """Return a predictor that runs a network in PyTorch; training validates with it."""
-    return Predictor(TorchBackend(model), image_size=model.image_size, name=model.preset)
+    return TorchPredictor(TorchBackend(model), image_size=model.image_size, name=model.preset)
 
 
-def load_torch_predictor(model: str | Path | None, device: str = "auto") -> Predictor:
+def load_torch_predictor(model: str | Path | None, device: str = "auto") -> TorchPredictor:
     """Load a checkpoint into PyTorch.
 
     Args:

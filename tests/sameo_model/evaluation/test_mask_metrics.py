@@ -4,7 +4,12 @@ import math
 import numpy as np
 import pytest
 
-from sameo_model.evaluation.mask_metrics import bin_index, evaluate_masks, prompt_boxes, score_masks
+from sameo_model.evaluation.mask_metrics import (
+    PromptedImage,
+    bin_index,
+    evaluate_masks,
+    score_masks,
+)
 from sameo_model.runtime import load_predictor
 from tests.bundles import make_tiny_bundle
 from tests.sameo_model.evaluation.scenes import filled, make_image, make_instance, two_squares
@@ -96,10 +101,13 @@ def test_objects_without_a_visible_pixel_have_no_visible_prompt(predictor, tmp_p
 
 def test_box_noise_repeats_with_the_seed_and_does_not_depend_on_other_images(tmp_path):
     image = two_squares(tmp_path)
-    first = prompt_boxes(image, image.instances, "amodal", 0.2, seed=3)
 
-    assert np.array_equal(first, prompt_boxes(image, image.instances, "amodal", 0.2, seed=3))
-    assert not np.array_equal(first, prompt_boxes(image, image.instances, "amodal", 0.2, seed=4))
+    def boxes(seed):
+        return PromptedImage.build(image, "amodal", 0.2, seed).boxes_xyxy
+
+    first = boxes(3)
+    assert np.array_equal(first, boxes(3))
+    assert not np.array_equal(first, boxes(4))
     # Sides of the 32 pixel square move by at most 0.2 * 32 = 6.4 pixels.
     assert np.abs(first[0] - [8, 8, 40, 40]).max() <= 6.4
 
@@ -120,7 +128,8 @@ def test_spearman_orders_predicted_against_true_iou(predictor, tmp_path):
 
 
 def test_each_object_keeps_its_own_scores(predictor, tmp_path):
-    (scores,) = score_masks(predictor, [two_squares(tmp_path)], prompts="visible")
+    prompted = PromptedImage.build(two_squares(tmp_path), "visible", 0.0, seed=0)
+    (scores,) = score_masks(predictor, [prompted])
 
     assert [score.annotation_id for score in scores] == [1, 2]
     assert scores[0].occlusion_rate == pytest.approx(0.5)

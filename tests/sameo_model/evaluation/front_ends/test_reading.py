@@ -151,7 +151,7 @@ def test_unknown_categories_are_refused_only_where_classes_count(images, tmp_pat
     path = _write(tmp_path / "r.json", [_record(category_id=77)])
 
     assert _read(path, images).detections[0].category_id == 77
-    with pytest.raises(DatasetFormatError, match="class 77 of .* is not in the annotations"):
+    with pytest.raises(DatasetFormatError, match=r"class 77 of .* is not in the annotations"):
         _read(path, images, class_specific=True)
 
 

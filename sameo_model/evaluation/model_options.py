@@ -1,0 +1,109 @@
+"""The options that name the model and how it runs, the same for every command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.types import AmodalImage
+from sameo_model.evaluation.predictions import Clock, PredictionStore, fingerprint_run
+from sameo_model.evaluation.predictors import BACKEND_NAMES, describe_predictor, open_predictor
+from sameo_model.runtime.predictor import Predictor
+from sameo_model.runtime.types import FloatArray
+
+
+def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> None:
+    """Add `--model`, `--backend`, `--threads`, `--batch-size` and `--predictions`."""
+    add = parser.add_argument
+    add(
+        "--model",
+        metavar="M",
+        help="bundle folder or name (default sameo_lite), with --backend torch also a checkpoint"
+        + extra_help,
+    )
+    add("--backend", choices=BACKEND_NAMES, default="auto", help="default: %(default)s")
+    add("--threads", type=int, metavar="N", help="CPU threads of the model (default: its own)")
+    add(
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="images encoded together with --backend torch (default: 1)",
+    )
+    add(
+        "--predictions",
+        type=Path,
+        metavar="DIR",
+        help="keep predictions here in shards; a run that was cut off goes on from them",
+    )
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """An opened model with the clock and the store of its run.
+
+    Attributes:
+        predictor: The model.
+        description: What tells this model and its way of running from others.
+        arguments: For `predict_images`: store, batch size, clock and progress bar.
+    """
+
+    predictor: Predictor
+    description: Mapping[str, str]
+    arguments: dict[str, Any]
+
+    def speed(self) -> dict[str, float | int | None]:
+        """Return how fast the model ran; None where all predictions came from shards."""
+        clock: Clock = self.arguments["clock"]
+        seconds = clock.total_s()
+        fresh = clock.num_predicted
+        return {
+            "seconds": round(seconds, 3),
+            "seconds_model": round(clock.model_s, 3),
+            "images_predicted": fresh,
+            "images_per_second": round(fresh / seconds, 3) if fresh else None,
+            "share_outside_model": round(1 - clock.model_s / seconds, 4) if fresh else None,
+        }
+
+
+@contextmanager
+def open_model(
+    options: argparse.Namespace,
+    images: Sequence[AmodalImage],
+    boxes: Mapping[int, FloatArray],
+) -> Iterator[ModelRun]:
+    """Open what the options name, for a run over the given images and boxes.
+
+    Args:
+        options: Parsed options of `add_model_options`.
+        images: Images in order.
+        boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels.
+
+    Raises:
+        FileNotFoundError: If there is no such model.
+        ValueError: If an option is out of range, or `--predictions` holds another run.
+        BackendUnavailableError: If the backend cannot run here.
+    """
+    if options.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
+    with open_predictor(options.model, options.backend, options.threads) as predictor:
+        description = describe_predictor(predictor, options.model)
+        store = None
+        if options.predictions:
+            store = PredictionStore(
+                options.predictions, fingerprint_run(str(description), images, boxes)
+            )
+        yield ModelRun(
+            predictor,
+            description,
+            {
+                "store": store,
+                "batch_size": options.batch_size,
+                "clock": Clock(),
+                "progress": True,
+            },
+        )

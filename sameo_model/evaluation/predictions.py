@@ -1,0 +1,203 @@
+"""Run a model over the boxes of many images, with a progress bar, a clock and shards on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sameo_model.data.parallel import chunked
+from sameo_model.data.types import AmodalImage
+from sameo_model.evaluation.crops import crop_to_rle, rle_to_crop
+from sameo_model.evaluation.image_loading import load_ahead
+from sameo_model.evaluation.instance_scores import PredictedObject
+from sameo_model.evaluation.predictors import Predictor, encode_images
+from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop, Prediction
+
+SHARD_IMAGES = 64
+RUN_FILE = "run.json"
+_SHARD_FORMAT = 1
+
+
+@dataclass
+class Clock:
+    """Where the time went.
+
+    Attributes:
+        model_s: Seconds inside the predictor's encode and decode.
+        num_predicted: Images that the model saw; the others came from shards.
+    """
+
+    model_s: float = 0.0
+    num_predicted: int = 0
+    _started: float = field(default_factory=time.perf_counter)
+
+    def total_s(self) -> float:
+        """Return the seconds since the clock was made."""
+        return time.perf_counter() - self._started
+
+
+class PredictionStore:
+    """Predictions on disk in shards of 64 images, so that a run that was cut off goes on."""
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        """Open or make a folder.
+
+        Args:
+            folder: Where the shards are.
+            fingerprint: Names model, settings, images and boxes of the run.
+
+        Raises:
+            ValueError: If the folder holds another run.
+        """
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        run_path = folder / RUN_FILE
+        if run_path.exists():
+            found = json.loads(run_path.read_text()).get("fingerprint")
+            if found != fingerprint:
+                raise ValueError(
+                    f"folder {folder} holds predictions of another model, other settings or other "
+                    f"boxes; give another --predictions folder"
+                )
+        else:
+            write_whole(run_path, json.dumps({"fingerprint": fingerprint}) + "\n")
+
+    def read(self, number: int) -> list[list[PredictedObject]] | None:
+        """Return the objects of each image of a shard; None if it was not written yet."""
+        path = self._path(number)
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text())
+        return [
+            [_from_json(item, tuple(image["size"])) for item in image["objects"]]
+            for image in content["images"]
+        ]
+
+    def write(
+        self, number: int, images: Sequence[AmodalImage], objects: Sequence[list[PredictedObject]]
+    ) -> None:
+        """Write a shard, whole or not at all."""
+        content = [
+            {
+                "image_id": image.image_id,
+                "size": list(image.image_hw),
+                "objects": [_to_json(item, image.image_hw) for item in items],
+            }
+            for image, items in zip(images, objects, strict=True)
+        ]
+        text = json.dumps({"format": _SHARD_FORMAT, "images": content})
+        write_whole(self._path(number), text + "\n")
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"shard_{number:05d}.json"
+
+
+def fingerprint_run(
+    model: str, images: Sequence[AmodalImage], boxes: Mapping[int, FloatArray]
+) -> str:
+    """Return a text that changes with the model, the images or their boxes.
+
+    Args:
+        model: Names the model and how it runs.
+        images: Images in order.
+        boxes: Boxes by image id.
+    """
+    digest = hashlib.sha256(f"{_SHARD_FORMAT} {SHARD_IMAGES} {model}".encode())
+    for image in images:
+        digest.update(f"{image.image_id} {image.path.name} {image.image_hw}".encode())
+        digest.update(boxes[image.image_id].tobytes())
+    return digest.hexdigest()
+
+
+def predict_images(
+    predictor: Predictor,
+    images: Sequence[AmodalImage],
+    boxes: Mapping[int, FloatArray],
+    *,
+    store: PredictionStore | None = None,
+    batch_size: int = 1,
+    clock: Clock | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[AmodalImage, list[PredictedObject]]]:
+    """Yield each image with what the model answers to its boxes, in the order of both.
+
+    Args:
+        predictor: The model.
+        images: Images in order.
+        boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels; N may be 0.
+        store: Where to keep and find predictions; None keeps none.
+        batch_size: Images that are encoded together, where the backend can.
+        clock: Is told where the time goes.
+        progress: Show a progress bar on standard error.
+    """
+    clock = clock or Clock()
+    with tqdm(total=len(images), desc="predict", unit="image", disable=not progress) as bar:
+        for number, shard in enumerate(chunked(images, SHARD_IMAGES)):
+            known = store.read(number) if store else None
+            rows: list[list[PredictedObject]] = []
+            fresh = _predict_shard(predictor, shard, boxes, batch_size, clock)
+            for image, objects in zip(shard, known if known is not None else fresh, strict=True):
+                bar.update()
+                if store and known is None:
+                    rows.append(objects)
+                yield image, objects
+            if store and known is None:
+                store.write(number, shard, rows)
+
+
+def _predict_shard(
+    predictor: Predictor,
+    images: Sequence[AmodalImage],
+    boxes: Mapping[int, FloatArray],
+    batch_size: int,
+    clock: Clock,
+) -> Iterator[list[PredictedObject]]:
+    for batch in chunked(load_ahead(images), batch_size):
+        started = time.perf_counter()
+        embeddings = encode_images(predictor, [pixels for _, pixels in batch])
+        clock.model_s += time.perf_counter() - started
+        for (image, _), embedding in zip(batch, embeddings, strict=True):
+            started = time.perf_counter()
+            prediction = predictor.decode(embedding, boxes[image.image_id])
+            clock.model_s += time.perf_counter() - started
+            clock.num_predicted += 1
+            yield predicted_objects(prediction)
+
+
+def predicted_objects(prediction: Prediction) -> list[PredictedObject]:
+    """Split a prediction into its objects, in the order of the boxes."""
+    unknown: list[MaskCrop | None] = [None] * len(prediction)
+    visible_masks = unknown if prediction.visible_masks is None else prediction.visible_masks
+    return [
+        PredictedObject(amodal, visible, float(predicted_iou))
+        for amodal, visible, predicted_iou in zip(
+            prediction.amodal_masks, visible_masks, prediction.predicted_iou, strict=True
+        )
+    ]
+
+
+def _to_json(item: PredictedObject, image_hw: ImageHW) -> dict[str, Any]:
+    visible = item.visible
+    return {
+        "amodal": crop_to_rle(item.amodal, image_hw)["counts"].decode("ascii"),
+        "visible": visible and crop_to_rle(visible, image_hw)["counts"].decode("ascii"),
+        "predicted_iou": item.predicted_iou,
+    }
+
+
+def _from_json(record: Mapping[str, Any], image_hw: ImageHW) -> PredictedObject:
+    def to_crop(counts: str) -> MaskCrop:
+        return rle_to_crop({"size": list(image_hw), "counts": counts.encode("ascii")})
+
+    visible = record["visible"]
+    return PredictedObject(
+        to_crop(record["amodal"]), visible and to_crop(visible), record["predicted_iou"]
+    )
