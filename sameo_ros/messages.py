@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sameo_model.runtime.boxes import BoxPrompt
 from sameo_model.runtime.types import ImageHW, MaskCrop, Prediction
 from sameo_ros.conversions import Uint8Array, fill_image
 
@@ -69,6 +70,14 @@ class MaskMessageTypes:
     crop: Callable[[], Any]
 
 
+@dataclass(frozen=True)
+class DetectionMessageTypes:
+    """Constructors, without arguments, of the messages to fill."""
+
+    detection: Callable[[], Any]
+    result: Callable[[], Any]
+
+
 def detections_to_boxes(message: Any) -> DetectedBoxes:
     """Take boxes, classes, scores and ids from a vision_msgs/Detection2DArray.
 
@@ -87,6 +96,33 @@ def detections_to_boxes(message: Any) -> DetectedBoxes:
         scores=_to_float32([score for _, score in hypotheses]),
         detection_ids=[str(detection.id) for detection in detections],
     )
+
+
+def fill_detections(
+    message: Any, types: DetectionMessageTypes, prompts: Sequence[BoxPrompt], name: str, header: Any
+) -> None:
+    """Fill a vision_msgs/Detection2DArray.
+
+    Args:
+        message: The vision_msgs/Detection2DArray to fill.
+        types: Constructors of the messages inside.
+        prompts: The boxes.
+        name: Beginning of the detections' ids: the i-th is `<name>#<i>`.
+        header: std_msgs/Header of the image; shared, not copied.
+    """
+    message.header = header
+    for i, prompt in enumerate(prompts):
+        x1, y1, x2, y2 = prompt.box_xyxy
+        detection = types.detection()
+        detection.header = header
+        detection.id = f"{name}#{i}"
+        detection.bbox.center.position.x = (x1 + x2) / 2
+        detection.bbox.center.position.y = (y1 + y2) / 2
+        detection.bbox.size_x, detection.bbox.size_y = x2 - x1, y2 - y1
+        result = types.result()
+        result.hypothesis.class_id, result.hypothesis.score = prompt.class_id, prompt.score
+        detection.results.append(result)
+        message.detections.append(detection)
 
 
 def fill_mask_array(message: Any, types: MaskMessageTypes, answer: Answer, header: Any) -> None:

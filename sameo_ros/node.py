@@ -6,6 +6,7 @@ The executor's callbacks only store messages; the worker's thread runs the model
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ from sameo_ros.messages import Answer
 from sameo_ros.model_jobs import Request
 from sameo_ros.parameters import declare_parameters
 from sameo_ros.srv import SegmentBoxes
+from sameo_ros.transport import use_large_socket_buffers
 from sameo_ros.worker import ModelState, Worker
 
 _AUTOSTART_PERIOD_S = 0.05
@@ -225,6 +227,7 @@ def _topic_options() -> TopicOptions:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted; return the exit status."""
+    use_large_socket_buffers(os.environ)
     rclpy.init(args=args)
     node = None
     try:

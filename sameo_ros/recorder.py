@@ -1,0 +1,139 @@
+"""The executable `sameo_recorder`: writes published masks as pictures and JSON, then stops."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+from sameo_model.runtime.files import write_whole
+from sameo_ros.conversions import NANOSECONDS, image_to_rgb, stamp_to_ns
+from sameo_ros.msg import AmodalMaskArray
+from sameo_ros.recording import draw_panels, masks_to_json
+
+_MAX_KEPT = 30
+
+
+class RecorderNode(Node):
+    """Joins images, boxes and masks of the same stamp, one record per picture name.
+
+    Attributes:
+        records: What `masks_to_json` made of the messages, by name of the picture.
+    """
+
+    def __init__(self, output: Path, reliability: str) -> None:
+        """Subscribe.
+
+        Args:
+            output: Folder for the pictures; made when the first one comes.
+            reliability: What is asked of the publisher of images, `best_effort` or `reliable`.
+        """
+        super().__init__("sameo_recorder")
+        self.records: dict[str, dict[str, Any]] = {}
+        self._output = output
+        self._images: dict[int, Any] = {}
+        self._boxes: dict[int, Any] = {}
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
+        self.create_subscription(Image, "image", self._keep_image, qos)
+        self.create_subscription(Detection2DArray, "detections", self._keep_boxes, qos)
+        self.create_subscription(AmodalMaskArray, "sameo/masks", self._record, 10)
+
+    def _keep_image(self, message: Image) -> None:
+        _keep(self._images, message)
+
+    def _keep_boxes(self, message: Detection2DArray) -> None:
+        _keep(self._boxes, message)
+
+    def _record(self, message: AmodalMaskArray) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        latency_ms = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-6
+        image, boxes = self._images.get(stamp_ns), self._boxes.get(stamp_ns)
+        if image is None or boxes is None:
+            return
+        name = _picture_name(boxes, stamp_ns)
+        if name in self.records:
+            return
+        panels = draw_panels(image_to_rgb(image), boxes, message)
+        _, data = cv2.imencode(".png", cv2.cvtColor(panels, cv2.COLOR_RGB2BGR))
+        self._output.mkdir(parents=True, exist_ok=True)
+        write_whole(self._output / f"{name}.png", data.tobytes())
+        self.records[name] = masks_to_json(message, name, latency_ms)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record until enough pictures have come; return the exit status."""
+    given = sys.argv if arguments is None else [sys.argv[0], *arguments]
+    options = build_parser().parse_args(remove_ros_args(given)[1:])
+    rclpy.init(args=given)
+    node = RecorderNode(options.output, options.reliability)
+    deadline_s = time.monotonic() + options.timeout
+    try:
+        while len(node.records) < options.count and time.monotonic() < deadline_s:
+            rclpy.spin_once(node, timeout_sec=0.2)
+        if node.records:
+            records = [node.records[name] for name in sorted(node.records)]
+            write_whole(options.output / "masks.json", json.dumps(records, indent=1) + "\n")
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 130
+    except OSError as error:
+        print(f"sameo_recorder: {error}", file=sys.stderr)
+        return 1
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    if len(node.records) < options.count:
+        print(
+            f"sameo_recorder: {len(node.records)} of {options.count} pictures were answered within "
+            f"{options.timeout:.0f} s; look at /diagnostics for what was dropped",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="sameo_recorder",
+        description="Write each picture with its visible and amodal masks as <name>.png, and the "
+        "messages as masks.json. The name is that of the detection ids before '#', else the stamp.",
+    )
+    add = parser.add_argument
+    add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
+    add("--count", required=True, type=int, metavar="N", help="stop after N different pictures")
+    add("--timeout", type=float, default=60.0, metavar="S", help="give up after (default: 60)")
+    add(
+        "--reliability",
+        choices=("best_effort", "reliable"),
+        default="reliable",
+        help="reliability that is asked of images and boxes (default: reliable)",
+    )
+    return parser
+
+
+def _keep(messages: dict[int, Any], message: Any) -> None:
+    messages[stamp_to_ns(message.header.stamp)] = message
+    while len(messages) > _MAX_KEPT:
+        del messages[next(iter(messages))]
+
+
+def _picture_name(boxes: Any, stamp_ns: int) -> str:
+    """Return the name that `sameo_replay` writes into the ids; never a path."""
+    name = Path(boxes.detections[0].id.rpartition("#")[0]).name if boxes.detections else ""
+    return name or f"{stamp_ns // NANOSECONDS}.{stamp_ns % NANOSECONDS:09d}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The executable `sameo_replay`: a folder of pictures as a camera and a detector, for trials.
+
+The detector works as real ones do: when it is free it takes the newest image, and after its delay
+it publishes the boxes under that image's stamp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+from sameo_model.runtime.preprocess import read_image
+from sameo_ros.conversions import bytes_to_array
+from sameo_ros.messages import DetectionMessageTypes, fill_detections
+from sameo_ros.picture_source import Picture, find_pictures
+
+_TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)
+_IDLE_PERIOD_S = 1e6
+
+
+class ReplayNode(Node):
+    """Publishes pictures on `image` and their boxes on `detections`.
+
+    Attributes:
+        is_done: Whether everything has been published.
+    """
+
+    def __init__(self, pictures: list[Picture], options: argparse.Namespace) -> None:
+        """Read the pictures and wait for the first tick.
+
+        Raises:
+            ValueError: If a picture cannot be read.
+        """
+        super().__init__("sameo_replay")
+        self.is_done = False
+        self._options = options
+        self._pictures = [(picture, _to_message(picture.path)) for picture in pictures]
+        reliability = ReliabilityPolicy[options.reliability.upper()]
+        qos = QoSProfile(depth=1, reliability=reliability)
+        self._images = self.create_publisher(Image, "image", qos)
+        qos = QoSProfile(depth=5, reliability=reliability)
+        self._detections = self.create_publisher(Detection2DArray, "detections", qos)
+        self._num_published = 0
+        self._in_work: tuple[Picture, Any] | None = None
+        self._newest: tuple[Picture, Any] | None = None
+        self._detector = self.create_timer(
+            options.detector_delay or _IDLE_PERIOD_S, self._finish_detection
+        )
+        self._detector.cancel()
+        self._camera = self.create_timer(1 / options.rate, self._publish_image)
+
+    def finish(self) -> None:
+        """Wait until what was published reliably has arrived."""
+        if self._options.reliability == "reliable":
+            for publisher in (self._images, self._detections):
+                publisher.wait_for_all_acked(Duration(seconds=5))
+
+    def _publish_image(self) -> None:
+        if self._num_published == 0 and not self._has_subscribers():
+            return
+        count = self._options.count or (0 if self._options.loop else len(self._pictures))
+        if count and self._num_published >= count:
+            self.is_done = self._in_work is None
+            return
+        picture, message = self._pictures[self._num_published % len(self._pictures)]
+        self._num_published += 1
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = self._options.frame_id
+        self._images.publish(message)
+        self._newest = picture, message.header.stamp
+        if self._in_work is None:
+            self._start_detection()
+
+    def _start_detection(self) -> None:
+        self._in_work, self._newest = self._newest, None
+        if self._in_work is None:
+            return
+        if self._options.detector_delay:
+            self._detector.reset()
+        else:
+            self._finish_detection()
+
+    def _finish_detection(self) -> None:
+        self._detector.cancel()
+        assert self._in_work is not None
+        picture, stamp = self._in_work
+        message = Detection2DArray()
+        message.header.stamp, message.header.frame_id = stamp, self._options.frame_id
+        fill_detections(message, _TYPES, picture.prompts, picture.name, message.header)
+        self._detections.publish(message)
+        self._start_detection()
+
+    def _has_subscribers(self) -> bool:
+        publishers = self._images, self._detections
+        return all(publisher.get_subscription_count() > 0 for publisher in publishers)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Publish until everything is out or the process is interrupted; return the exit status."""
+    given = sys.argv if arguments is None else [sys.argv[0], *arguments]
+    options = build_parser().parse_args(remove_ros_args(given)[1:])
+    try:
+        pictures = find_pictures(options.images, options.boxes)
+        rclpy.init(args=given)
+        node = ReplayNode(pictures, options)
+    except (OSError, ValueError) as error:
+        print(f"sameo_replay: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    try:
+        while not node.is_done:
+            rclpy.spin_once(node)
+        node.finish()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="sameo_replay",
+        description="Publish pictures and boxes as a camera and a detector would; it begins when "
+        "somebody subscribes to both.",
+        epilog="example: ros2 run sameo_ros sameo_replay --images photos --boxes boxes.json --loop "
+        "--ros-args -r image:=/camera/image_raw",
+    )
+    add = parser.add_argument
+    add("--images", required=True, type=Path, help="a picture, or a folder of pictures")
+    add("--boxes", required=True, help='amodal COCO or JSON file, or "x1,y1,x2,y2;..."')
+    add("--rate", type=_positive, default=5.0, metavar="HZ", help="images a second (default: 5)")
+    add(
+        "--detector-delay",
+        type=_not_negative,
+        default=0.0,
+        metavar="S",
+        help="seconds that the detector takes for an image (default: 0)",
+    )
+    add("--loop", action="store_true", help="begin again after the last picture")
+    add("--count", type=int, default=0, metavar="N", help="stop after N images, repeating them")
+    add("--frame-id", default="camera", help="frame of the images (default: camera)")
+    add(
+        "--reliability",
+        choices=("best_effort", "reliable"),
+        default="reliable",
+        help="reliability that is offered (default: reliable)",
+    )
+    return parser
+
+
+def _to_message(path: Path) -> Image:
+    image_rgb = read_image(path)
+    height, width = image_rgb.shape[:2]
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data = bytes_to_array(image_rgb)
+    return message
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must not be below 0, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
