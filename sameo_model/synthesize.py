@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sameo_model.synthesis.amodal_lvis_command import add_amodal_lvis_command
+
 _SCENES_HELP = """\
 Render clutter: random objects fall onto a table, a floor or into a bin, and random cameras take
 pictures. Every object gets two exact masks: visible, and amodal (what it would cover inside the
@@ -194,6 +196,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_scenes_command(commands)
     add_composites_command(commands)
+    add_amodal_lvis_command(commands)
     args = parser.parse_args(argv)
     run: Callable[[argparse.Namespace], None] = args.run
     try:

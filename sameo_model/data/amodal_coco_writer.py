@@ -83,6 +83,25 @@ class AmodalCocoWriter:
             self._append(self._annotations_file, record, self.num_annotations)
             self.num_annotations += 1
 
+    def append_file(self, path: Path) -> None:
+        """Append the content of a file that a writer with the same image folder wrote.
+
+        Raises:
+            RuntimeError: If the writer is not entered.
+            ValueError: If a category number is used for two names.
+        """
+        if self._images_file is None or self._annotations_file is None:
+            raise RuntimeError("AmodalCocoWriter must be entered before append_file; use `with`")
+        document = json.loads(path.read_text())
+        for category in document["categories"]:
+            self._category_id(category["name"], category["id"])
+        for record in document["images"]:
+            self._append(self._images_file, record, self.num_images)
+            self.num_images += 1
+        for record in document["annotations"]:
+            self._append(self._annotations_file, record, self.num_annotations)
+            self.num_annotations += 1
+
     def _image(self, image: AmodalImage) -> dict[str, Any]:
         height, width = image.image_hw
         record: dict[str, Any] = {
@@ -104,7 +123,7 @@ class AmodalCocoWriter:
         record: dict[str, Any] = {
             "id": instance.annotation_id,
             "image_id": image.image_id,
-            "category_id": self._category_id(instance),
+            "category_id": self._category_id(instance.category or "object", instance.category_id),
             "segmentation": _rle_to_json(instance.amodal_rle),
             "bbox": list(instance.amodal_box_xywh),
             "area": rle_area(instance.amodal_rle),
@@ -118,11 +137,10 @@ class AmodalCocoWriter:
             record["source_id"] = instance.source_id
         return record
 
-    def _category_id(self, instance: AmodalInstance) -> int:
-        name = instance.category or "object"
+    def _category_id(self, name: str, wanted_id: int) -> int:
         if name not in self._categories:
             used = set(self._categories.values())
-            category_id = instance.category_id or max(used, default=0) + 1
+            category_id = wanted_id or max(used, default=0) + 1
             if category_id in used:
                 other = next(key for key, value in self._categories.items() if value == category_id)
                 raise ValueError(

@@ -10,7 +10,10 @@ import yaml
 
 from sameo_model.data.filters import Rule, rule_from_config
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "config" / "data"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Beside the package in the sources, inside it when installed.
+_CONFIG = _PACKAGE / "config" if (_PACKAGE / "config").is_dir() else _PACKAGE.parent / "config"
+CONFIG_DIR = _CONFIG / "data"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -43,6 +43,12 @@ class IndexedDataset(Sequence[AmodalImage]):
         self.instance_table = tables.instances
         self.keep = np.ones(len(tables.instances), dtype=bool) if keep is None else keep
         self.image_rows = np.arange(len(tables.images)) if image_rows is None else image_rows
+
+    def __reduce__(self) -> tuple[Callable[..., IndexedDataset], tuple[Any, ...]]:
+        """Pickle little: the tables as their folder, the view only if it leaves something out."""
+        keep = None if self.keep.all() else self.keep
+        is_whole = len(self.image_rows) == len(self.image_table)
+        return _restore, (self._tables, keep, None if is_whole else self.image_rows)
 
     def select(
         self, keep: np.ndarray, image_keep: np.ndarray | None = None, *, drop_empty: bool = False
@@ -141,6 +147,12 @@ class IndexedDataset(Sequence[AmodalImage]):
             category_id=category_id,
             source_id=blob[visible_end - offset :].decode(),
         )
+
+
+def _restore(
+    tables: IndexTables, keep: np.ndarray | None, image_rows: np.ndarray | None
+) -> IndexedDataset:
+    return IndexedDataset(tables, keep=keep, image_rows=image_rows)
 
 
 def _rle(image_hw: tuple[int, int], counts: bytes) -> Rle:

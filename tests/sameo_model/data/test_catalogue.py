@@ -40,7 +40,7 @@ def test_the_papers_rules_for_rendered_rooms_are_configured():
 def test_a_description_with_an_unknown_key_is_refused(tmp_path):
     text = (CONFIG_DIR / "kins.yaml").read_text()
     (tmp_path / "kins.yaml").write_text(text.replace("licence:", "license:"))
-    with pytest.raises(ValueError, match="must have the keys layout, licence.*got .*license"):
+    with pytest.raises(ValueError, match=r"must have the keys layout, licence.*got .*license"):
         load_card("kins", tmp_path)
 
 

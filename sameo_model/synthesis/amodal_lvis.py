@@ -1,0 +1,317 @@
+"""Amodal-LVIS at scale (paper section 3.3): pairs of an occluded image and its untouched twin."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
+from sameo_model.data.catalogue import Table1Row
+from sameo_model.data.defects import MAX_EXAMPLES
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.index_cache import open_index
+from sameo_model.data.readers.amodal_coco import amodal_coco_source
+from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
+from sameo_model.data.statistics import compare_with_paper, compute_statistics
+from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks, write_json
+from sameo_model.synthesis.complete_objects import CompletenessRule
+from sameo_model.synthesis.compositing import (
+    Composite,
+    CompositeRule,
+    compose,
+    cut_out,
+    draw_size_ratio,
+    wanted_scale,
+)
+
+# Raise when the same seed gives other pictures.
+VERSION = 1
+BLOCK_PAIRS = 32
+# Draws of an occluder whose size suits; with none, the last one is taken.
+MAX_DRAWS = 30
+NAME = "amodal_lvis"
+
+
+@dataclass(frozen=True)
+class AmodalLvisSettings:
+    """Everything that the pictures follow from.
+
+    Attributes:
+        seed: Chooses pairs, rates and directions.
+        num_pairs: Pairs over all shards.
+        complete: When an object counts as complete.
+        composite: How two objects are combined.
+        annotate: "target" as in the paper, or "occluder", which annotates both objects.
+        image_format: "jpg" or "png".
+        jpeg_quality: 0 to 100.
+    """
+
+    seed: int
+    num_pairs: int
+    complete: CompletenessRule = field(default_factory=CompletenessRule)
+    composite: CompositeRule = field(default_factory=CompositeRule)
+    annotate: Literal["target", "occluder"] = "target"
+    image_format: Literal["jpg", "png"] = "jpg"
+    jpeg_quality: int = 92
+
+
+@dataclass(frozen=True)
+class ComposeJob:
+    """A block of pairs to make.
+
+    Attributes:
+        datasets: Modal data sets of the pool.
+        pool_path: POOL_ROW (P,), the complete objects.
+        category_ids: Number of every class name.
+        settings: What to make.
+        pairs: Numbers of the pairs.
+        folder: Folder of the shard.
+        record_path: File that appears when the block is finished.
+    """
+
+    datasets: Sequence[IndexedDataset]
+    pool_path: Path
+    category_ids: Mapping[str, int]
+    settings: AmodalLvisSettings
+    pairs: range
+    folder: Path
+    record_path: Path
+
+
+def compose_shard(
+    datasets: Sequence[IndexedDataset],
+    pool_path: Path,
+    output: Path,
+    settings: AmodalLvisSettings,
+    *,
+    shard: tuple[int, int],
+    workers: int,
+    manifest: Mapping[str, Any],
+    paper: Table1Row | None = None,
+) -> dict[str, Any]:
+    """Make one shard, whole or what is missing of it, and its annotations, manifest and report.
+
+    Args:
+        datasets: Modal data sets of the pool.
+        pool_path: Complete objects, POOL_ROW (P,).
+        output: Folder of all shards.
+        settings: What to make.
+        shard: (i, n), which part of the pairs to make.
+        workers: Number of processes; they do not change the result.
+        manifest: What the manifest shall also hold.
+        paper: Row of Table 1 to compare with.
+
+    Returns:
+        The report.
+    """
+    folder = output / shard_name(shard)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "records").mkdir(exist_ok=True)
+    names = sorted({name for dataset in datasets for name in dataset.category_names()})
+    category_ids = {name or "object": number for number, name in enumerate(names, start=1)}
+    pairs = shard_range(settings.num_pairs, shard)
+    jobs = {}
+    for number, block in enumerate(split_blocks(len(pairs), BLOCK_PAIRS)):
+        path = folder / "records" / f"{number:06d}.json"
+        block_pairs = range(pairs.start + block.start, pairs.start + block.stop)
+        jobs[path] = ComposeJob(
+            datasets, pool_path, category_ids, settings, block_pairs, folder, path
+        )
+    sizes = [len(job.pairs) for job in jobs.values()]
+    run_blocks(_make_block, jobs, workers=workers, title="composites", unit="pairs", sizes=sizes)
+    annotations_path = _merge(folder, list(jobs))
+    report = _report(annotations_path, list(jobs), paper)
+    write_json(folder / "report.json", report)
+    content = {
+        "version": VERSION,
+        "shard": list(shard),
+        "first_pair": pairs.start,
+        "num_pairs": len(pairs),
+        "settings": asdict(settings),
+        "annotations_sha256": _sha256(annotations_path),
+        **manifest,
+    }
+    write_json(folder / "manifest.json", content)
+    return report
+
+
+def shard_name(shard: tuple[int, int]) -> str:
+    """Return the folder name of shard (i, n)."""
+    return f"shard-{shard[0]:05d}-of-{shard[1]:05d}"
+
+
+def choose_pair(
+    pool: np.ndarray, pair: int, settings: AmodalLvisSettings
+) -> tuple[np.void, np.void, float, np.random.Generator]:
+    """Choose target and occluder of a pair.
+
+    Targets come in the order of the pool, so that each serves as often as any other; the occluder
+    is the first random one from another photograph whose size suits.
+
+    Args:
+        pool: POOL_ROW (P,), in random order.
+        pair: Number of the pair.
+        settings: Seed and limits of size.
+
+    Returns:
+        Pool rows of target and occluder, the factor to resize the occluder by, and the generator
+        for what else is random in this pair.
+    """
+    generator = np.random.default_rng([settings.seed, pair])
+    target = pool[pair % len(pool)]
+    rule = settings.composite
+    ratio = draw_size_ratio(rule, generator)
+    scale = 1.0
+    for _ in range(MAX_DRAWS):
+        occluder = pool[generator.integers(len(pool))]
+        scale = wanted_scale(float(target["area"]), float(occluder["area"]), ratio)
+        is_other = (occluder["source"], occluder["image_index"]) != (
+            target["source"],
+            target["image_index"],
+        )
+        if is_other and rule.min_scale <= scale <= rule.max_scale:
+            break
+    return target, occluder, min(max(scale, rule.min_scale), rule.max_scale), generator
+
+
+def _make_block(job: ComposeJob) -> None:
+    cv2.setNumThreads(1)
+    pool = np.load(job.pool_path, mmap_mode="r")
+    images: list[AmodalImage] = []
+    failures: list[str] = []
+    rates: list[list[float]] = []
+    for pair in job.pairs:
+        target, occluder, scale, generator = choose_pair(pool, pair, job.settings)
+        chosen = _look_up(job.datasets, target), _look_up(job.datasets, occluder)
+        try:
+            photograph, other_photograph = (image.load_rgb() for image, _ in chosen)
+        except (FileNotFoundError, ValueError) as error:
+            # Missing or damaged in every run, so that the set stays the same.
+            failures.append(str(error))
+            continue
+        target_mask = chosen[0][1].visible_mask()
+        cutout = cut_out(other_photograph, chosen[1][1].visible_mask())
+        composite = compose(
+            photograph, target_mask, cutout, scale, job.settings.composite, generator
+        )
+        images += _save_pair(job, pair, chosen, photograph, composite)
+        rates.append([composite.requested_rate, composite.rate, composite.scale])
+    write_json(_rates_path(job.record_path), {"failures": failures, "rates": rates})
+    write_amodal_coco(job.record_path, images, job.folder / "images")
+
+
+def _save_pair(
+    job: ComposeJob,
+    pair: int,
+    chosen: tuple[tuple[AmodalImage, AmodalInstance], tuple[AmodalImage, AmodalInstance]],
+    photograph: np.ndarray,
+    composite: Composite,
+) -> list[AmodalImage]:
+    settings = job.settings
+    (target_image, target_instance), (other_image, other_instance) = chosen
+    target_mask = target_instance.visible_mask()
+    whole = _instance(job, target_instance, 3 * pair + 1, target_mask, target_mask)
+    hidden = _instance(job, target_instance, 3 * pair + 2, target_mask, composite.visible_mask)
+    instances = [hidden]
+    if settings.annotate == "occluder":
+        mask = composite.occluder_mask
+        instances.append(_instance(job, other_instance, 3 * pair + 3, mask, mask))
+    both_ids = tuple(dict.fromkeys(target_image.coco_image_ids + other_image.coco_image_ids))
+    pictures = [
+        ("whole", photograph, [whole], target_image.coco_image_ids),
+        ("occluded", composite.image, instances, both_ids),
+    ]
+    images = []
+    for number, (kind, picture, shown, coco_image_ids) in enumerate(pictures, start=1):
+        path = job.folder / "images" / f"{pair:09d}_{kind}.{settings.image_format}"
+        _save(path, picture, settings)
+        hw = (picture.shape[0], picture.shape[1])
+        images.append(AmodalImage(2 * pair + number, path, hw, shown, NAME, coco_image_ids))
+    return images
+
+
+def _look_up(
+    datasets: Sequence[IndexedDataset], row: np.void
+) -> tuple[AmodalImage, AmodalInstance]:
+    image = datasets[row["source"]][int(row["image_index"])]
+    return image, image.instances[row["instance_index"]]
+
+
+def _instance(
+    job: ComposeJob, source: AmodalInstance, number: int, amodal: np.ndarray, visible: np.ndarray
+) -> AmodalInstance:
+    amodal_rle, visible_rle = encode_mask(amodal), encode_mask(visible)
+    category = source.category or "object"
+    return AmodalInstance(
+        annotation_id=number,
+        category=category,
+        amodal_rle=amodal_rle,
+        visible_rle=visible_rle,
+        amodal_box_xywh=rle_box_xywh(amodal_rle),
+        visible_box_xywh=rle_box_xywh(visible_rle),
+        occlusion_rate=occlusion_rate(rle_area(amodal_rle), rle_area(visible_rle)),
+        category_id=job.category_ids[category],
+        source_id=source.source_id or str(source.annotation_id),
+    )
+
+
+def _save(path: Path, picture: np.ndarray, settings: AmodalLvisSettings) -> None:
+    # The twin is encoded anew as well: compression must not tell the two apart.
+    options = [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]
+    if settings.image_format == "png":
+        options = [cv2.IMWRITE_PNG_COMPRESSION, 3]
+    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options):
+        raise OSError(f"picture {path} could not be written; is the disk full?")
+
+
+def _merge(folder: Path, record_paths: Sequence[Path]) -> Path:
+    path = folder / "annotations.json"
+    with AmodalCocoWriter(path, folder / "images") as writer:
+        for record_path in tqdm(record_paths, desc="annotations", unit=" blocks"):
+            writer.append_file(record_path)
+    return path
+
+
+def _report(
+    annotations_path: Path, record_paths: Sequence[Path], paper: Table1Row | None
+) -> dict[str, Any]:
+    source = amodal_coco_source(annotations_path, dataset=NAME, split=annotations_path.parent.name)
+    statistics = compute_statistics(open_index([source]))
+    contents = [json.loads(_rates_path(path).read_text()) for path in record_paths]
+    failures = [failure for content in contents for failure in content["failures"]]
+    rates = np.array([rate for content in contents for rate in content["rates"]]).reshape(-1, 3)
+    requested, measured, scale = rates.T
+    report = {
+        **statistics.to_json(),
+        "num_pairs": len(rates),
+        "mean_requested_rate": float(requested.mean()),
+        "mean_measured_rate": float(measured.mean()),
+        "mean_abs_rate_error": float(np.abs(measured - requested).mean()),
+        "mean_scale": float(scale.mean()),
+        "num_failures": len(failures),
+        "failures": failures[:MAX_EXAMPLES],
+    }
+    if paper is not None:
+        report["paper"] = compare_with_paper(statistics, paper)
+    return report
+
+
+def _rates_path(record_path: Path) -> Path:
+    return record_path.with_suffix(".rates")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

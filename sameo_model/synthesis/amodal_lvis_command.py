@@ -1,0 +1,220 @@
+"""The subcommand `synthesize amodal-lvis`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+
+from sameo_model.data.catalogue import load_card
+from sameo_model.data.collection import open_dataset
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.parallel import default_workers
+from sameo_model.runtime.bundle import load_bundle
+from sameo_model.synthesis.amodal_lvis import VERSION, AmodalLvisSettings, compose_shard
+from sameo_model.synthesis.blocks import open_folder
+from sameo_model.synthesis.complete_objects import NO_MODEL, load_pool, score_objects
+
+_HELP = """\
+Build Amodal-LVIS from modal data sets: a trained SAMEO finds complete objects, pairs of them are
+composed so that one hides a wanted share of the other, and each occluded image comes with its
+untouched twin.
+
+examples:
+  # everything on one machine
+  python -m sameo_model.synthesize amodal-lvis --lvis LVIS --model BUNDLE --output DIR
+  # on a cluster: first every shard of the search, then every shard of the composition
+  python -m sameo_model.synthesize amodal-lvis ... --stage complete --shard $i/64
+  python -m sameo_model.synthesize amodal-lvis ... --stage compose --shard $i/64
+
+output: DIR/complete/ (scores of the objects), DIR/shard-*/{images/,annotations.json (amodal COCO),
+manifest.json, report.json}. Read it as data set `amodal_lvis`. The same seed and settings give the
+same bytes, whatever --workers. A run that was cut off goes on when started again.
+"""
+
+Settings = TypeVar("Settings")
+
+
+def add_amodal_lvis_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "amodal-lvis",
+        help="occlude complete objects of LVIS",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--lvis", type=Path, help="root of LVIS v1 with COCO's photographs")
+    parser.add_argument("--lvis-split", help="train or val; default: both")
+    parser.add_argument("--lvvis", type=Path, help="root of LV-VIS")
+    parser.add_argument(
+        "--lvvis-stride", type=int, default=5, help="take every n-th frame of LV-VIS (5)"
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help='name or folder of a trained bundle; "none" trusts borders and neighbours alone',
+    )
+    parser.add_argument("--backend", default="auto", help="backend of the model (auto)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the set")
+    parser.add_argument("--scores", type=Path, help="folder of the scores (DIR/complete)")
+    parser.add_argument(
+        "--config", type=Path, help="YAML with further settings, as config/synthesis shows"
+    )
+    parser.add_argument("--pairs", type=int, default=150_000, help="over all shards (150000)")
+    parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
+    parser.add_argument(
+        "--annotate",
+        choices=("target", "occluder"),
+        default="target",
+        help="one instance per image, or the occluder as well",
+    )
+    parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="pictures (jpg)")
+    parser.add_argument("--stage", choices=("all", "complete", "compose"), default="all")
+    parser.add_argument(
+        "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="part to make (0/1)"
+    )
+    parser.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
+    parser.set_defaults(run=run_amodal_lvis)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read "i/n" with 0 <= i < n.
+
+    Raises:
+        ArgumentTypeError: If it has another form.
+    """
+    try:
+        index, count = (int(number) for number in text.split("/"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must look like 0/8, got {text!r}") from error
+    if not 0 <= index < count:
+        raise argparse.ArgumentTypeError(f"must have 0 <= i < n, got {text!r}")
+    return index, count
+
+
+def run_amodal_lvis(args: argparse.Namespace) -> None:
+    """Run the subcommand."""
+    datasets = _open_datasets(args)
+    settings = replace(
+        load_settings(args.config, AmodalLvisSettings(seed=args.seed, num_pairs=args.pairs)),
+        annotate=args.annotate,
+        image_format=args.format,
+    )
+    if args.stage == "all" and args.shard != (0, 1):
+        raise ValueError("a shard needs every other shard's complete objects; pass --stage as well")
+    model = _describe_model(args.model)
+    sources = [{"name": dataset.name, "num_images": len(dataset)} for dataset in datasets]
+    scores = args.scores or args.output / "complete"
+    limits = {key: asdict(settings.complete)[key] for key in ("min_area", "max_image_share")}
+    begun = {"version": VERSION, "settings": asdict(settings), "model": model, "sources": sources}
+    open_folder(args.output, begun)
+    open_folder(scores, {"version": VERSION, "model": model, "sources": sources, "limits": limits})
+    if args.stage in ("all", "complete"):
+        score_objects(
+            datasets,
+            scores / "blocks",
+            rule=settings.complete,
+            model=args.model,
+            backend=args.backend,
+            workers=args.workers,
+            shard=args.shard,
+        )
+    if args.stage in ("all", "compose"):
+        _compose(args, datasets, settings, scores, {"model": model, "sources": sources})
+
+
+def _compose(
+    args: argparse.Namespace,
+    datasets: list[IndexedDataset],
+    settings: AmodalLvisSettings,
+    scores: Path,
+    manifest: dict[str, Any],
+) -> None:
+    pool = load_pool(datasets, scores / "blocks", settings.complete, settings.seed)
+    pool_path = args.output / "pool.npy"
+    # Every shard writes the same bytes.
+    temporary = args.output / f".pool-{args.shard[0]}.npy"
+    np.save(temporary, pool)
+    temporary.replace(pool_path)
+    print(f"{len(pool)} complete objects")
+    report = compose_shard(
+        datasets,
+        pool_path,
+        args.output,
+        settings,
+        shard=args.shard,
+        workers=args.workers,
+        manifest={**manifest, "num_complete_objects": len(pool)},
+        paper=load_card("amodal_lvis").table_1,
+    )
+    _print_report(report)
+
+
+def _print_report(report: Mapping[str, Any]) -> None:
+    print(f"{report['num_pairs']} pairs, {report['num_failures']} failed")
+    for key in ("mean_requested_rate", "mean_measured_rate"):
+        print(f"{key:20} {report[key]:.4f}")
+    for key, row in report["paper"].items():
+        print(f"{key:20} {row['measured']:<12.6g} paper {row['paper']}")
+
+
+def _open_datasets(args: argparse.Namespace) -> list[IndexedDataset]:
+    datasets = []
+    options = {"workers": args.workers, "progress": True}
+    if args.lvis:
+        datasets.append(open_dataset("lvis", args.lvis, args.lvis_split, **options))
+    if args.lvvis:
+        frames = open_dataset("lvvis", args.lvvis, **options)
+        image_keep = np.arange(len(frames)) % args.lvvis_stride == 0
+        datasets.append(frames.select(np.ones(len(frames.instance_table), dtype=bool), image_keep))
+    if not datasets:
+        raise ValueError("complete objects must come from somewhere; pass --lvis or --lvvis")
+    return datasets
+
+
+def _describe_model(model: str) -> dict[str, Any]:
+    if model == NO_MODEL:
+        return {"name": NO_MODEL}
+    info = load_bundle(model).info
+    return {"name": info.name, "files": dict(info.files)}
+
+
+def load_settings(path: Path | None, defaults: Settings) -> Settings:
+    """Replace some fields of a settings dataclass by what a YAML file says.
+
+    Args:
+        path: File with the fields' names as keys, nested for nested settings; None changes nothing.
+        defaults: Settings to change.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If a key is unknown.
+    """
+    if path is None:
+        return defaults
+    if not path.is_file():
+        raise FileNotFoundError(f"settings must lie at {path}, but there is no such file")
+    return _replace_fields(defaults, yaml.safe_load(path.read_text()) or {}, str(path))
+
+
+def _replace_fields(defaults: Settings, content: Mapping[str, Any], place: str) -> Settings:
+    known = {field.name for field in fields(defaults)}  # type: ignore[arg-type]
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise ValueError(
+            f"{place} may have the keys {', '.join(sorted(known))}, got {', '.join(unknown)}"
+        )
+    changes = {}
+    for key, value in content.items():
+        current = getattr(defaults, key)
+        changes[key] = (
+            _replace_fields(current, value, f"{place}: {key}") if is_dataclass(current) else value
+        )
+    return replace(defaults, **changes)  # type: ignore[type-var]

@@ -1,0 +1,101 @@
+"""Make a set in numbered blocks: what is finished is kept, what was cut off is made anew."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+from sameo_model.data.parallel import ordered_map
+
+Job = TypeVar("Job")
+
+SETTINGS_FILE = "settings.json"
+
+
+def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Begin a folder with its settings, or check that it was begun with the same.
+
+    Raises:
+        ValueError: If the folder holds other files or results of other settings.
+    """
+    path = folder / SETTINGS_FILE
+    wanted = json.loads(json.dumps(settings))
+    if path.is_file():
+        begun = json.loads(path.read_text())
+        changed = sorted(key for key in {*wanted, *begun} if wanted.get(key) != begun.get(key))
+        if changed:
+            details = "; ".join(
+                f"{key} was {begun.get(key)}, now {wanted.get(key)}" for key in changed
+            )
+            raise ValueError(
+                f"{folder} must be continued with the settings that it was begun with: {details}; "
+                f"pass these or another output folder"
+            )
+        return
+    # Names with a dot are settings that another shard is just writing.
+    if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise ValueError(
+            f"{folder} must be new or begun by this command, but it holds other files; pass "
+            f"another output folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, wanted)
+
+
+def run_blocks(
+    make: Callable[[Job], Any],
+    jobs: Mapping[Path, Job],
+    *,
+    workers: int,
+    title: str,
+    unit: str,
+    sizes: Sequence[int],
+) -> None:
+    """Make the blocks whose record is missing.
+
+    Args:
+        make: Importable function that makes one block and writes its record last.
+        jobs: What to make by the path of its record.
+        workers: Number of processes; they do not change the result.
+        title: Text of the progress bar.
+        unit: What is counted.
+        sizes: How much each block counts.
+    """
+    missing = [job for path, job in jobs.items() if not path.is_file()]
+    counts = dict(zip(jobs, sizes, strict=True))
+    done = sum(size for path, size in counts.items() if path.is_file())
+    missing_sizes = [size for path, size in counts.items() if not path.is_file()]
+    processes = min(workers, len(missing))
+    with tqdm(desc=title, total=sum(sizes), initial=done, unit=f" {unit}") as bar:
+        for size, _ in zip(missing_sizes, ordered_map(make, missing, processes), strict=True):
+            bar.update(size)
+
+
+def split_blocks(total: int, block_size: int) -> Iterator[range]:
+    """Yield consecutive ranges of numbers below `total`."""
+    for start in range(0, total, block_size):
+        yield range(start, min(start + block_size, total))
+
+
+def shard_range(total: int, shard: tuple[int, int]) -> range:
+    """Return the numbers below `total` that shard (i, n) makes.
+
+    Raises:
+        ValueError: If i is not in 0 to n - 1.
+    """
+    index, count = shard
+    if not 0 <= index < count:
+        raise ValueError(f"shard i/n must have 0 <= i < n, got {index}/{count}")
+    return range(total * index // count, total * (index + 1) // count)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that the file is complete or absent."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,233 @@
+"""Find complete objects in modal data sets (paper section 3.3, complete object collection).
+
+An object is complete if the amodal mask that a trained model predicts for it agrees with its true
+visible mask. Scores are kept in files, one per block of images, so that a run that was cut off goes
+on, several machines can share the work, and thresholds may change without a new prediction.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.prompts import instance_box_xyxy
+from sameo_model.data.types import AmodalImage
+from sameo_model.runtime import Predictor, load_predictor
+from sameo_model.runtime.types import MaskCrop
+from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
+
+NO_MODEL = "none"
+BLOCK_IMAGES = 64
+
+_SCORES = [
+    ("image_index", "<i4"),
+    ("instance_index", "<i4"),
+    ("area", "<i4"),
+    ("iou", "<f4"),
+    ("contact_share", "<f4"),
+    ("touches_border", "?"),
+]
+SCORE_ROW = np.dtype(_SCORES)
+POOL_ROW = np.dtype([("source", "<i4"), *_SCORES])
+
+
+@dataclass(frozen=True)
+class CompletenessRule:
+    """When an object counts as complete.
+
+    Attributes:
+        min_iou: Least IoU of predicted amodal and true visible mask.
+        min_area: Least visible area in pixels; smaller objects are not predicted either.
+        max_image_share: Largest visible area as a share of the image.
+        allow_border: Take objects that touch the image's border, which usually cuts them.
+        max_contact_share: Largest share of the outline that other annotated objects touch, which
+            may be what covers it; 1 takes all.
+    """
+
+    min_iou: float = 0.9
+    min_area: int = 1024
+    max_image_share: float = 0.5
+    allow_border: bool = False
+    max_contact_share: float = 1.0
+
+    def select(self, rows: np.ndarray) -> np.ndarray:
+        """Return bool (R,), which rows of scores belong to complete objects."""
+        complete = rows["iou"] >= self.min_iou
+        complete &= rows["contact_share"] <= self.max_contact_share
+        return complete & (self.allow_border | ~rows["touches_border"])
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """A block of images to score.
+
+    Attributes:
+        dataset: Modal data set.
+        image_indices: Which of its images.
+        model: Bundle name or folder, or "none".
+        backend: Backend of the runtime.
+        rule: Areas that are worth predicting.
+        path: File for the result.
+    """
+
+    dataset: IndexedDataset
+    image_indices: range
+    model: str
+    backend: str
+    rule: CompletenessRule
+    path: Path
+
+
+def score_objects(
+    datasets: Sequence[IndexedDataset],
+    folder: Path,
+    *,
+    rule: CompletenessRule,
+    model: str,
+    backend: str,
+    workers: int,
+    shard: tuple[int, int],
+) -> None:
+    """Score the objects of a shard's images that have no scores yet.
+
+    Args:
+        datasets: Modal data sets.
+        folder: Where the score files are kept.
+        rule: Areas that are worth predicting.
+        model: Name or folder of a trained bundle; "none" gives every object the IoU 1, so that the
+            other tests decide alone.
+        backend: Backend of the runtime.
+        workers: Number of processes, each with its own copy of the model on one thread.
+        shard: (i, n), which part of the blocks to do.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = {}
+    for number, dataset in enumerate(datasets):
+        blocks = list(split_blocks(len(dataset), BLOCK_IMAGES))
+        for block in shard_range(len(blocks), shard):
+            path = score_path(folder, number, block)
+            jobs[path] = ScoreJob(dataset, blocks[block], model, backend, rule, path)
+    sizes = [len(job.image_indices) for job in jobs.values()]
+    run_blocks(
+        _score_block, jobs, workers=workers, title="complete objects", unit="images", sizes=sizes
+    )
+
+
+def load_pool(
+    datasets: Sequence[IndexedDataset], folder: Path, rule: CompletenessRule, seed: int
+) -> np.ndarray:
+    """Collect the complete objects of all blocks.
+
+    Returns:
+        POOL_ROW (P,), in an order that the seed chooses.
+
+    Raises:
+        FileNotFoundError: If blocks are not scored yet.
+        ValueError: If fewer than two objects are complete.
+    """
+    pools = [np.zeros(0, dtype=POOL_ROW)]
+    for number, dataset in enumerate(datasets):
+        num_blocks = -(-len(dataset) // BLOCK_IMAGES)
+        paths = [score_path(folder, number, block) for block in range(num_blocks)]
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"all {num_blocks} blocks of {dataset.name} must be scored before composing, but "
+                f"{len(missing)} are not; run `--stage complete` for every shard first"
+            )
+        rows = np.concatenate([np.load(path) for path in paths])
+        rows = rows[rule.select(rows)]
+        pool = np.zeros(len(rows), dtype=POOL_ROW)
+        pool["source"] = number
+        for name, _ in _SCORES:
+            pool[name] = rows[name]
+        pools.append(pool)
+    pool = np.concatenate(pools)
+    if len(pool) < 2:
+        raise ValueError(
+            f"at least 2 complete objects are needed, got {len(pool)}; lower min_iou or allow "
+            f"objects at the border"
+        )
+    return np.random.default_rng([seed, 0, 0]).permutation(pool)
+
+
+def score_path(folder: Path, source: int, block: int) -> Path:
+    """Return the score file of a block."""
+    return folder / f"{source}-{block:06d}.npy"
+
+
+def _score_block(job: ScoreJob) -> None:
+    cv2.setNumThreads(1)
+    rows = [row for index in job.image_indices for row in _score_image(job, index)]
+    temporary = job.path.with_name(f".{job.path.name}.{os.getpid()}.npy")
+    np.save(temporary, np.array(rows, dtype=SCORE_ROW))
+    temporary.replace(job.path)
+
+
+def _score_image(job: ScoreJob, index: int) -> list[tuple[int, int, int, float, float, bool]]:
+    image = job.dataset[index]
+    masks = [instance.visible_mask() for instance in image.instances]
+    areas = [int(np.count_nonzero(mask)) for mask in masks]
+    largest = job.rule.max_image_share * image.image_hw[0] * image.image_hw[1]
+    candidates = [i for i, area in enumerate(areas) if job.rule.min_area <= area <= largest]
+    if not candidates or not image.path.is_file():
+        return []
+    ious = _predicted_ious(job, image, candidates, masks)
+    return [
+        (
+            index,
+            number,
+            areas[number],
+            iou,
+            _contact_share(number, masks),
+            _touches_border(masks[number]),
+        )
+        for number, iou in zip(candidates, ious, strict=True)
+    ]
+
+
+def _predicted_ious(
+    job: ScoreJob, image: AmodalImage, candidates: list[int], masks: list[np.ndarray]
+) -> list[float]:
+    if job.model == NO_MODEL:
+        return [1.0] * len(candidates)
+    predictor = _predictor(job.model, job.backend)
+    boxes = np.stack([instance_box_xyxy(image.instances[i], "visible") for i in candidates])
+    embedding = predictor.encode(image.load_rgb())
+    prediction = predictor.decode(embedding, boxes, visible=False)
+    return [
+        _iou(crop, MaskCrop.from_mask(masks[number]))
+        for number, crop in zip(candidates, prediction.amodal_masks, strict=True)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _predictor(model: str, backend: str) -> Predictor:
+    return load_predictor(model, backend, threads=1)
+
+
+def _iou(first: MaskCrop, second: MaskCrop) -> float:
+    intersection = first.intersection_area(second)
+    return intersection / (first.area + second.area - intersection)
+
+
+def _touches_border(mask: np.ndarray) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
+def _contact_share(number: int, masks: list[np.ndarray]) -> float:
+    """Return which share of the pixels around an object belongs to other objects."""
+    others = np.zeros(masks[number].shape, dtype=bool)
+    for other, mask in enumerate(masks):
+        if other != number:
+            others |= mask
+    grown = cv2.dilate(masks[number].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    around = grown & ~masks[number]
+    return float((others & around).sum() / max(int(around.sum()), 1))
