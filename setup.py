@@ -6,6 +6,11 @@ Name, version, dependencies and extras stand in pyproject.toml.
 from setuptools import find_packages, setup
 
 setup(
-    packages=find_packages(include=["sameo_model", "sameo_model.*"]),
-    package_data={"sameo_model": ["weights/*", "weights/*/*"]},
+    # The configuration files lie beside the package in the sources, and inside it when installed.
+    packages=[*find_packages(include=["sameo_model", "sameo_model.*"]), "sameo_model.config"],
+    package_dir={"sameo_model.config": "config"},
+    package_data={
+        "sameo_model": ["weights/*", "weights/*/*"],
+        "sameo_model.config": ["data/*.yaml", "train/*.yaml"],
+    },
 )

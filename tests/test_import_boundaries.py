@@ -1,14 +1,12 @@
-"""Who may import whom (the arrows of CONTRIBUTING), read from the sources and tried for real."""
+"""Who may import whom, read from the sources and tried in fresh interpreters."""
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
+from tests.source_imports import PROJECT_ROOT, imported_modules, module_name, source_files
 
 # Each part of the project, and the parts of it that it may import besides itself.
 ARROWS = {
@@ -35,35 +33,6 @@ ROS_EXECUTABLES = {"node", "replay", "recorder", "view"}
 ROS_PACKAGES = {"rclpy", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PROJECT_ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def source_files() -> list[Path]:
-    return sorted(
-        path
-        for package in ("sameo_model", "sameo_ros")
-        for path in (PROJECT_ROOT / package).rglob("*.py")
-    )
-
-
-def imported_modules(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at the top or inside a function, by its full name."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                package = module_name(path).split(".")
-                package = package if path.name == "__init__.py" else package[:-1]
-                kept = package[: len(package) - node.level + 1]
-                base = ".".join([*kept, base] if base else kept)
-            # `from sameo_model import training` imports a module as well as a name.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
 def part_of(module: str) -> str | None:
     """The part of the project that a module belongs to; None for foreign modules."""
     owners = [p for p in ARROWS if module == p or module.startswith(f"{p}.")]
@@ -76,6 +45,12 @@ def is_command_line(path: Path) -> bool:
 
 FILES = source_files()
 IDS = [module_name(path) for path in FILES]
+PARTS = [path for path in FILES if not is_command_line(path)]
+WITHOUT_ROS = [
+    path
+    for path in FILES
+    if path.parent != PROJECT_ROOT / "sameo_ros" or path.stem not in ROS_EXECUTABLES
+]
 
 
 def test_the_walk_finds_the_sources():
@@ -84,23 +59,17 @@ def test_the_walk_finds_the_sources():
     assert len(FILES) > 30
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
+@pytest.mark.parametrize("path", PARTS, ids=module_name)
 def test_file_follows_the_arrows(path):
-    if is_command_line(path):
-        pytest.skip("command lines may import every part of sameo_model")
     own = part_of(module_name(path))
     allowed = {own, *ARROWS[own]}
     for module in imported_modules(path):
         target = part_of(module)
-        if target == "sameo_model" and module == "sameo_model.__version__":
-            continue
         assert target is None or target in allowed, f"{module_name(path)} imports {module}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=IDS)
+@pytest.mark.parametrize("path", WITHOUT_ROS, ids=module_name)
 def test_only_the_ros_executables_import_rclpy(path):
-    if path.parent == PROJECT_ROOT / "sameo_ros" and path.stem in ROS_EXECUTABLES:
-        pytest.skip("this is an executable")
     roots = {module.split(".")[0] for module in imported_modules(path)}
     assert not roots & ROS_PACKAGES
 
@@ -134,6 +103,7 @@ def modules_below(package: str) -> list[str]:
     return [name for name in IDS if name == package or name.startswith(f"{package}.")]
 
 
+NEEDS_CUDA = {"sameo_model.runtime.backends.tensorrt"}
 HEAVY = {"torch", "cv2", "numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "pycuda"}
 
 
@@ -142,8 +112,7 @@ def test_importing_sameo_model_loads_nothing_heavy():
 
 
 def test_importing_the_runtime_loads_neither_torch_nor_ros_nor_an_engine():
-    backends = {f"sameo_model.runtime.backends.{n}" for n in ("tensorrt",)}
-    modules = [m for m in modules_below("sameo_model.runtime") if m not in backends]
+    modules = [m for m in modules_below("sameo_model.runtime") if m not in NEEDS_CUDA]
     loaded = modules_after_importing(*modules)
     assert "sameo_model" in loaded
     assert not loaded & (ROS_PACKAGES | {"torch", "onnx", "tensorrt", "tensorrt_rtx", "pycuda"})
@@ -151,7 +120,9 @@ def test_importing_the_runtime_loads_neither_torch_nor_ros_nor_an_engine():
 
 def test_importing_the_ros_package_without_its_executables_loads_neither_torch_nor_rclpy():
     executables = {f"sameo_ros.{name}" for name in ROS_EXECUTABLES}
-    loaded = modules_after_importing(*(m for m in modules_below("sameo_ros") if m not in executables))
+    loaded = modules_after_importing(
+        *(m for m in modules_below("sameo_ros") if m not in executables)
+    )
     assert not loaded & (ROS_PACKAGES | {"torch"})
 
 
@@ -165,7 +136,7 @@ def test_importing_the_ros_executables_does_not_load_torch():
 
 def test_importing_all_of_sameo_model_does_not_load_rclpy():
     pytest.importorskip("torch")
-    skipped = {"sameo_model.runtime.backends.tensorrt"}
-    loaded = modules_after_importing(*(m for m in modules_below("sameo_model") if m not in skipped))
+    modules = [m for m in modules_below("sameo_model") if m not in NEEDS_CUDA]
+    loaded = modules_after_importing(*modules)
     assert "torch" in loaded
     assert not loaded & ROS_PACKAGES
