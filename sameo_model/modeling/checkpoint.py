@@ -190,7 +190,7 @@ def _build(
 
 def _as_visible_decoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
-        VISIBLE_PREFIX + name.removeprefix(AMODAL_PREFIX): value.clone()
+        VISIBLE_PREFIX + name.removeprefix(AMODAL_PREFIX): value
         for name, value in state.items()
         if name.startswith(AMODAL_PREFIX)
     }

@@ -1,0 +1,97 @@
+"""Eager network, ONNX Runtime and OpenVINO agree, and disagreement is found."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from sameo_model.export.bundle import export_bundle
+from sameo_model.export.verify import ParityError, draw_scene, verify_bundle
+from sameo_model.modeling import build_sameo, load_checkpoint
+from sameo_model.runtime.backends.base import BackendOptions, build_backend
+from sameo_model.runtime.bundle import load_bundle, write_bundle_info
+from tests import golden
+from tests.sameo_model.export.test_bundle import copy_bundle
+
+
+def test_all_backends_agree_with_the_eager_network(small_bundle):
+    results = verify_bundle(small_bundle)
+    single = [result for result in results if result.precision == "f32"]
+    assert {result.backend for result in single} == {"onnxruntime", "openvino"}
+    for result in single:
+        assert result.max_logit_error < 1e-3
+        assert result.max_iou_error < 1e-3
+        assert result.mean_mask_iou > 0.999
+
+
+@pytest.fixture(scope="module")
+def vit_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = build_sameo("efficient_sam_vitt", 96)
+    model.load_state_dict(golden.state_dict("efficient_sam_vitt"))
+    folder = tmp_path_factory.mktemp("export") / "vit"
+    export_bundle(model, folder)
+    return folder
+
+
+def test_a_vision_transformer_is_exported_as_faithfully(vit_bundle):
+    results = verify_bundle(vit_bundle)
+    assert len(results) >= 2
+    assert load_checkpoint(vit_bundle).preset == "efficient_sam_vitt"
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("num_boxes", [1, 2, 5])
+def test_any_number_of_boxes_gives_the_eager_masks(small_bundle, backend, num_boxes):
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
+    model = load_checkpoint(small_bundle)
+    image, boxes = draw_scene(64)
+    boxes = boxes[:num_boxes]
+    with torch.no_grad():
+        embedding = model.encode(torch.from_numpy(image).permute(2, 0, 1)[None] / 255)
+        inputs = (embedding, torch.from_numpy(boxes)[None], (64, 64))
+        amodal, iou = model.decode_boxes(*inputs)
+        visible, _ = model.decode_boxes(*inputs, "visible")
+    engine = build_backend(backend, load_bundle(small_bundle), BackendOptions())
+    actual = engine.decode(engine.encode(image), boxes, visible=True)
+    engine.close()
+    for found, wanted in (
+        (actual.amodal_logits, amodal[0].numpy()),
+        (actual.visible_logits, visible[0].numpy()),
+        (actual.predicted_iou, iou[0].numpy()),
+    ):
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
+
+
+def test_a_graph_that_answers_differently_is_found(small_bundle, tmp_path):
+    folder = copy_bundle(small_bundle, tmp_path / "wrong")
+    path = folder / "visible_decoder.onnx"
+    model = onnx.load(path, load_external_data=False)
+    for node in model.graph.node:
+        node.output[:] = ["right" if name == "visible_logits" else name for name in node.output]
+    model.graph.initializer.append(
+        helper.make_tensor("factor", onnx.TensorProto.FLOAT, [], [1.002])
+    )
+    model.graph.node.append(helper.make_node("Mul", ["right", "factor"], ["visible_logits"]))
+    path.write_bytes(model.SerializeToString())
+    info = load_bundle(small_bundle).info
+    write_bundle_info(folder, **{k: v for k, v in vars(info).items() if k != "files"})
+    # Scaled logits keep their masks, but differ by 2e-3 of their scale: above the limit of 1e-3.
+    message = re.escape("onnxruntime f32: logit error must stay below 0.001, is 2.0e-03")
+    with pytest.raises(ParityError, match=message):
+        verify_bundle(folder)
+
+
+def test_the_drawn_scene_has_boxes_inside_the_picture():
+    image, boxes = draw_scene(96)
+    assert image.shape == (96, 96, 3)
+    assert image.dtype == np.uint8
+    assert image.std() > 20
+    assert boxes.shape == (8, 4)
+    assert (boxes >= 0).all()
+    assert (boxes <= 96).all()
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
