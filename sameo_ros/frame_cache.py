@@ -155,7 +155,7 @@ class FrameCache:
         """
         pairs = []
         for boxes in list(self._waiting):
-            expired = now_s - boxes.received_s >= self.rules.max_wait_s
+            expired = now_s >= boxes.received_s + self.rules.max_wait_s
             frame = self._find_frame(boxes, expired)
             if frame is not None:
                 pairs.append((frame, boxes))

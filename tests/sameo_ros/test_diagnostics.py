@@ -1,0 +1,133 @@
+import logging
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from sameo_ros.diagnostics import (
+    DiagnosticTypes,
+    NodeStatus,
+    ProblemLog,
+    Statistics,
+    fill_diagnostics,
+    forward_logs,
+)
+
+CONTRACT = {
+    *("images_received", "detections_received", "masks_published", "boxes_rejected"),
+    *("dropped_superseded", "dropped_unmatched", "dropped_late"),
+    *("latency_encode_ms_p50", "latency_decode_ms_p50", "latency_publish_ms_p50", "age_ms_p50"),
+    *("latency_encode_ms_p95", "latency_decode_ms_p95", "latency_publish_ms_p95", "age_ms_p95"),
+    *("backend", "model"),
+}
+
+TYPES = DiagnosticTypes(
+    status=lambda: SimpleNamespace(level=None, name="", message="", hardware_id="", values=[]),
+    key_value=SimpleNamespace,
+)
+
+
+def fill(**status):
+    defaults = {
+        "is_active": True, "has_failed": False, "description": "model x is ready", "model": "x",
+        "backend": "openvino", "problem": "",
+    }  # fmt: skip
+    message = SimpleNamespace(status=[])
+    statistics = Statistics()
+    statistics.count("images_received", 3)
+    fill_diagnostics(message, TYPES, "cam", statistics, NodeStatus(**{**defaults, **status}))
+    return message.status[0]
+
+
+def test_every_key_of_the_contract_is_there():
+    values = {pair.key: pair.value for pair in fill().values}
+    assert set(values) >= CONTRACT
+    assert values["images_received"] == "3"
+    assert values["model"] == "x"
+    assert values["backend"] == "openvino"
+    assert all(isinstance(value, str) for value in values.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "sentence"),
+    [
+        ({}, b"\0", "answering"),
+        ({"problem": "boxes are late"}, b"\1", "boxes are late"),
+        ({"is_active": False}, b"\1", "not active; model x is ready"),
+        ({"has_failed": True, "is_active": False}, b"\2", "model x is ready"),
+    ],
+)
+def test_the_level_says_how_bad_it_is(status, level, sentence):
+    filled = fill(**status)
+    assert (filled.level, filled.message) == (level, sentence)
+
+
+def test_percentiles_are_over_the_last_200_times():
+    statistics = Statistics()
+    for _ in range(300):
+        statistics.record("age", 1e6)
+    for time_ms in range(1, 201):
+        statistics.record("age", time_ms)
+    values = statistics.to_values()
+    assert values["age_ms_p50"] == "100.50"  # between 100 and 101
+    assert values["age_ms_p95"] == "190.05"  # 1 + 0.95 * 199
+    assert values["overhead_ms_p50"] == "nan"
+
+
+def test_counting_from_several_threads_loses_nothing():
+    statistics = Statistics()
+    threads = [
+        threading.Thread(target=lambda: [statistics.count("images_received") for _ in range(5000)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statistics["images_received"] == 20_000
+
+
+def test_a_problem_is_said_once_per_period_with_its_repeats():
+    said = []
+    problems = ProblemLog(said.append, period_s=5.0)
+    for now_s in (0.0, 1.0, 4.9, 5.0):
+        problems.report("late", f"late at {now_s}", now_s)
+    assert said == ["late at 0.0", "late at 5.0 (2 more like this before)"]
+
+
+def test_kinds_and_cameras_have_periods_of_their_own():
+    said = []
+    problems = ProblemLog(said.append)
+    problems.report("late", "a", 0.0)
+    problems.report("wrong", "b", 0.0)
+    problems.report("late", "c", 0.0, source="left")
+    assert said == ["a", "b", "camera left: c"]
+
+
+def test_a_problem_is_recent_for_two_periods():
+    problems = ProblemLog(lambda _: None, period_s=5.0)
+    assert problems.recent(0.0) == ""
+    problems.report("late", "late", 1.0)
+    assert problems.recent(11.0) == "late"
+    assert problems.recent(11.1) == ""
+
+
+def test_logs_of_the_runtime_are_forwarded_by_level():
+    said = []
+    logger = SimpleNamespace(
+        info=lambda text: said.append(("info", text)),
+        warning=lambda text: said.append(("warning", text)),
+    )
+    library = logging.getLogger("sameo_model.runtime.something")
+    parents = [logging.getLogger(name) for name in ("sameo_model", "sameo_ros")]
+    before = [(parent, list(parent.handlers), parent.level) for parent in parents]
+    try:
+        forward_logs(logger)
+        library.info("took %s", "openvino")
+        library.warning("slow")
+        library.debug("nothing")
+    finally:
+        for parent, handlers, level in before:
+            parent.handlers[:], parent.level = handlers, level
+            parent.setLevel(level)
+    assert said == [("info", "took openvino"), ("warning", "slow")]

@@ -1,0 +1,110 @@
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from sameo_ros.parameters import SameoParameters, declare_parameters, parameter_table
+
+ROOT = Path(__file__).parents[2]
+NAMES = [one.name for one in dataclasses.fields(SameoParameters)]
+
+
+class FakeNode:
+    """Records what is declared; `started_with` are the values of the command line."""
+
+    def __init__(self, **started_with):
+        self.started_with = started_with
+        self.descriptors = {}
+
+    def declare_parameter(self, name, default, descriptor):
+        self.descriptors[name] = descriptor
+        return SimpleNamespace(value=self.started_with.get(name, default))
+
+
+def test_every_parameter_has_a_description_and_a_valid_default():
+    defaults = dataclasses.asdict(SameoParameters())
+    assert SameoParameters().changed(defaults) == SameoParameters()
+    for one in dataclasses.fields(SameoParameters):
+        assert one.metadata["description"].endswith("."), one.name
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"backend": "cuda"}, "backend must be one of auto, openvino, .*; got 'cuda'"),
+        ({"encode_ahead": ""}, "encode_ahead must be one of on, off, auto; got ''"),
+        ({"max_age_s": 0.0}, "max_age_s must be from 0.01 to 60; got 0.0"),
+        ({"cache_frames": 65}, "cache_frames must be from 1 to 64; got 65"),
+        ({"max_wait_s": float("nan")}, "max_wait_s must be from 0 to 10; got nan"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(values, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SameoParameters().changed(values)
+
+
+def test_a_change_leaves_the_other_values():
+    changed = SameoParameters(max_wait_s=1.0).changed({"visible": False})
+    assert changed == SameoParameters(max_wait_s=1.0, visible=False)
+
+
+def test_only_what_the_model_depends_on_asks_for_another_model():
+    parameters = SameoParameters()
+    for one in dataclasses.fields(SameoParameters):
+        other = dataclasses.replace(parameters, **{one.name: "another"})
+        is_another_model = other.model_values != parameters.model_values
+        assert is_another_model == (one.name in {"model", "backend", "precision", "threads"})
+
+
+def test_the_cache_rules_are_taken_over():
+    rules = SameoParameters(
+        max_age_s=3.0, max_wait_s=0.4, stamp_tolerance_s=0.1, cache_frames=7, encode_ahead="off"
+    ).cache_rules
+    assert dataclasses.astuple(rules) == (3.0, 0.4, 0.1, 7, "off")
+
+
+@pytest.mark.ros
+def test_declared_ranges_and_descriptions_are_those_of_the_dataclass():
+    node = FakeNode()
+    assert declare_parameters(node) == SameoParameters()
+    assert list(node.descriptors) == NAMES
+    (age,) = node.descriptors["max_age_s"].floating_point_range
+    assert (age.from_value, age.to_value) == (0.01, 60.0)
+    (frames,) = node.descriptors["cache_frames"].integer_range
+    assert (frames.from_value, frames.to_value) == (1, 64)
+    assert node.descriptors["autostart"].read_only
+    assert not node.descriptors["visible"].read_only
+    assert "openvino" in node.descriptors["backend"].additional_constraints
+
+
+@pytest.mark.ros
+def test_a_wrong_choice_at_the_start_is_refused():
+    with pytest.raises(ValueError, match="image_transport must be one of raw, compressed"):
+        declare_parameters(FakeNode(image_transport="theora"))
+
+
+@pytest.mark.ros
+def test_a_wrong_backend_at_the_start_is_left_to_the_loading_of_the_model():
+    assert declare_parameters(FakeNode(backend="cuda")).backend == "cuda"
+
+
+def test_the_yaml_file_names_every_parameter_with_its_default():
+    content = yaml.safe_load((ROOT / "config" / "sameo.yaml").read_text())
+    values = content["/**"]["ros__parameters"]
+    assert list(values) == NAMES
+    assert values == dataclasses.asdict(SameoParameters())
+
+
+def test_the_table_has_one_row_per_parameter():
+    rows = parameter_table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == NAMES
+
+
+def test_the_readme_shows_this_very_table():
+    path = ROOT / "README.md"
+    readme = path.read_text() if path.is_file() else ""
+    if "| parameter | default |" not in readme:
+        pytest.skip("the README has no parameter table yet")
+    assert parameter_table() in readme

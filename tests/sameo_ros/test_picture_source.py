@@ -1,0 +1,54 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from sameo_ros.picture_source import find_pictures
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.png", "a.jpg", "c.PNG"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def write(folder, content):
+    path = folder / "boxes.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_pictures_with_boxes_come_in_the_order_of_their_names(folder):
+    boxes = write(folder, {"b.png": [{"box": [0, 0, 4, 4], "class": "mug"}], "a.jpg": []})
+    first, second = find_pictures(folder, boxes)
+    assert (first.name, first.prompts) == ("a", [])
+    assert second.path == folder / "b.png"
+    assert second.prompts[0].class_id == "mug"
+
+
+def test_one_picture_takes_boxes_without_a_name(folder):
+    (picture,) = find_pictures(folder / "b.png", "0,0,4,4;1,1,2,2")
+    assert [prompt.box_xyxy for prompt in picture.prompts] == [(0, 0, 4, 4), (1, 1, 2, 2)]
+
+
+def test_several_pictures_need_boxes_that_name_them(folder):
+    with pytest.raises(ValueError, match=r"boxes for the 3 pictures .* must name their pictures"):
+        find_pictures(folder, "0,0,4,4")
+
+
+def test_boxes_of_other_pictures_are_refused(folder):
+    with pytest.raises(ValueError, match="the boxes name none of the pictures in"):
+        find_pictures(folder, write(folder, {"z.png": []}))
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is neither a picture nor a folder"):
+        find_pictures(tmp_path / "nowhere", "0,0,4,4")
+
+
+def test_a_folder_without_pictures_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no picture"):
+        find_pictures(tmp_path, "0,0,4,4")
