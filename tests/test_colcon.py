@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,8 @@ def install(request, workspace) -> Path:
 
     Both use one build folder, so that the messages are compiled once.
     """
+    # ament refuses to put a link where the build before it made a folder.
+    shutil.rmtree(workspace / "build" / "sameo_ros" / "ament_cmake_python", ignore_errors=True)
     folder = workspace / f"install_{request.param}"
     options = ["--symlink-install"] if request.param == "linked" else []
     definitions = [f"-DCMAKE_PREFIX_PATH={UNDERLAY}", f"-DPython3_EXECUTABLE={sys.executable}"]

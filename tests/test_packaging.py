@@ -4,12 +4,12 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import tomllib
 
 import sameo_model
 from tests.source_imports import PROJECT_ROOT, imported_modules, source_files
@@ -51,7 +51,8 @@ def package_xml() -> ElementTree.Element:
 
 def test_pip_declares_every_package_that_sameo_model_imports():
     metadata = project_metadata()
-    lines = metadata["dependencies"] + sum(metadata["optional-dependencies"].values(), [])
+    extras = metadata["optional-dependencies"].values()
+    lines = [*metadata["dependencies"], *(line for extra in extras for line in extra)]
     declared = {re.split("[<>=~!]", line)[0].lower() for line in lines}
     needed = {DISTRIBUTIONS.get(name, name) for name in foreign_modules("sameo_model")}
     assert {"numpy", "torch", "openvino"} <= needed

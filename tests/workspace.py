@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tests.source_imports import PROJECT_ROOT
 
-
 BUILT_FROM = (
     "CMakeLists.txt",
     "LICENSE",

@@ -38,7 +38,7 @@ def test_foreign_include_folders_are_replaced_and_nothing_else(tmp_path):
 
 def test_missing_compiler_is_named_with_the_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SetupError, match="No compiler found .*install build-essential"):
+    with pytest.raises(SetupError, match=r"No compiler found .*install build-essential"):
         require_compiler()
 
 

@@ -35,7 +35,7 @@ def test_unreachable_package_index_is_one_readable_sentence(tmp_path, monkeypatc
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "requirements.txt"
     path.write_text("sameo-has-no-such-package==1.0\n")
-    with pytest.raises(SetupError, match="^No package index could be reached; connect"):
+    with pytest.raises(SetupError, match=r"^No package index could be reached; connect"):
         install_requirements(VirtualEnvironment(Path(sys.prefix)), [path])
 
 
