@@ -31,12 +31,20 @@ class ApScores:
 
 @dataclass(frozen=True)
 class _ClassTable:
-    """Detections of a class over all images, best first."""
+    """Detections of a class over all images, best first.
 
-    image: np.ndarray  # int (D,), position of the image
-    hit: np.ndarray  # float (T, D), 1 for a true positive
-    miss: np.ndarray  # float (T, D), 1 for a false positive
-    num_truths: np.ndarray  # float (I,), by image
+    Attributes:
+        image: int (D,), position of the image of each detection.
+        counted: float (1, D) or (T, D), 1 for a detection that counts; one row serves all
+            thresholds where nothing is ignored.
+        hits: For each threshold, int (H,): positions of the true positives.
+        num_truths: float (I,), by image.
+    """
+
+    image: np.ndarray
+    counted: np.ndarray
+    hits: list[np.ndarray]
+    num_truths: np.ndarray
 
 
 class MatchTable:
@@ -86,13 +94,11 @@ class MatchTable:
         """Return the precision at `RECALLS`, float (101,), mean over classes with truths."""
         row = _threshold_index(iou_threshold)
         weights = np.ones(self.num_images)
-        curves = []
-        for table in self._classes:
-            num_truths = table.num_truths.sum()
-            if num_truths:
-                recall, envelope = _recall_precision(table, weights, num_truths)
-                position = np.searchsorted(recall[row], RECALLS, side="left")
-                curves.append(np.append(envelope[row], 0.0)[position])
+        curves = [
+            _interpolate(*_recall_precision(table, weights, row, table.num_truths.sum()))
+            for table in self._classes
+            if table.num_truths.any()
+        ]
         return np.mean(curves, axis=0) if curves else np.full(len(RECALLS), np.nan)
 
 
@@ -110,24 +116,34 @@ def _build_class(matches: Sequence[ImageMatches], position: dict[int, int]) -> _
     ignored = np.concatenate([match.ignored for match in matches], axis=1)
     # The same stable sort as pycocotools, so that equal scores keep the images' order.
     order = np.argsort(-scores, kind="mergesort")
+    matched, ignored = matched[:, order], ignored[:, order]
+    counted = (~ignored).astype(float)
     return _ClassTable(
         image[order].astype(int),
-        (matched & ~ignored)[:, order].astype(float),
-        (~matched & ~ignored)[:, order].astype(float),
+        counted if ignored.any() else counted[:1],
+        [np.flatnonzero(row) for row in matched & ~ignored],
         num_truths,
     )
 
 
 def _recall_precision(
-    table: _ClassTable, weights: np.ndarray, num_truths: float
+    table: _ClassTable, weights: np.ndarray, threshold: int, num_truths: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return recall and the precision's upper envelope, both float (T, D)."""
+    """Return recall at each true positive, rising, and the precision's upper envelope there.
+
+    Between true positives recall stands still and precision falls, so nothing else counts.
+    """
     weight = weights[table.image]
-    hits = (table.hit * weight).cumsum(axis=1)
-    misses = (table.miss * weight).cumsum(axis=1)
-    precision = hits / (hits + misses + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    return hits / num_truths, envelope
+    counted = (table.counted[min(threshold, len(table.counted) - 1)] * weight).cumsum()
+    position = table.hits[threshold]
+    hits = weight[position].cumsum()
+    precision = hits / (counted[position] + np.spacing(1))
+    return hits / num_truths, np.maximum.accumulate(precision[::-1])[::-1]
+
+
+def _interpolate(recall: np.ndarray, envelope: np.ndarray) -> np.ndarray:
+    """Return the precision at `RECALLS`: that of the first detection to reach the recall."""
+    return np.append(envelope, 0.0)[np.searchsorted(recall, RECALLS, side="left")]
 
 
 def _score_class(table: _ClassTable, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -135,11 +151,9 @@ def _score_class(table: _ClassTable, weights: np.ndarray) -> tuple[np.ndarray, n
     num_truths = float(table.num_truths @ weights)
     if num_truths == 0:
         return None
-    if not table.image.size:
-        nothing = np.zeros(len(IOU_THRESHOLDS))
-        return nothing, nothing
-    recall, envelope = _recall_precision(table, weights, num_truths)
-    # A detection's precision counts for the recall levels that it is the first to reach.
-    reached = np.searchsorted(RECALLS, recall, side="right")
-    newly = np.diff(reached, axis=1, prepend=0)
-    return (newly * envelope).sum(axis=1) / len(RECALLS), recall[:, -1]
+    precisions, recalls = np.zeros(len(IOU_THRESHOLDS)), np.zeros(len(IOU_THRESHOLDS))
+    for row in range(len(IOU_THRESHOLDS)):
+        recall, envelope = _recall_precision(table, weights, row, num_truths)
+        precisions[row] = _interpolate(recall, envelope).mean()
+        recalls[row] = recall[-1] if recall.size else 0.0
+    return precisions, recalls

@@ -4,8 +4,9 @@ import json
 import pytest
 
 from sameo_model import evaluate
+from sameo_model.data.rle import encode_mask
 from tests.bundles import make_tiny_bundle
-from tests.sameo_model.evaluation.scenes import two_squares, write_set
+from tests.sameo_model.evaluation.scenes import filled, two_squares, write_set
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +67,178 @@ def test_masks_leaves_no_result_behind_when_an_image_is_missing(tmp_path, bundle
     assert evaluate.main(arguments) == 2
     assert "000007.png" in capsys.readouterr().err
     assert not output.exists()
+
+
+def _detections_arguments(folder, *more, images=None, detections=None, model="none"):
+    annotations = write_set(folder, images or [two_squares(folder)])
+    path = folder / "detections.json"
+    path.write_text(json.dumps(_perfect_detections() if detections is None else detections))
+    return [
+        "detections",
+        *("--annotations", str(annotations), "--images", str(folder / "images")),
+        *("--detections", str(path), "--model", str(model), "--replicates", "20"),
+        *("--backend", "onnxruntime", *more),
+    ]
+
+
+def _record(box_xyxy, score, mask=None, image_id=7, category_id=1):
+    x1, y1, x2, y2 = box_xyxy
+    record = {
+        "image_id": image_id,
+        "category_id": category_id,
+        "score": score,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+    }
+    if mask is not None:
+        rle = encode_mask(filled((64, 64), mask))
+        record["segmentation"] = {"size": [64, 64], "counts": rle["counts"].decode()}
+    return record
+
+
+def _perfect_detections():
+    """A modal detector's: the visible masks of both squares."""
+    return [
+        _record((8, 8, 40, 24), 0.9, (8, 8, 40, 24)),
+        _record((44, 44, 60, 60), 0.8, (44, 44, 60, 60)),
+    ]
+
+
+def test_detections_without_a_model_scores_the_masks_themselves(tmp_path, capsys):
+    output = tmp_path / "out.json"
+    arguments = _detections_arguments(tmp_path, "--json", str(output))
+
+    assert evaluate.main(arguments) == 0
+
+    result = json.loads(output.read_text())
+    # Two truths. The small square is exact. The visible half of the big one has IoU 0.5 with it:
+    # a hit at .50 alone. At .50: AP 1; at the nine others: miss, hit: recall 1/2 at precision
+    # 1/2: 51/101/2.
+    expected = (1 + 9 * 51 / 101 / 2) / 10
+    assert result["ap"] == pytest.approx(expected)
+    assert result["ap50"] == pytest.approx(1)
+    assert result["ap75"] == pytest.approx(51 / 101 / 2)
+    assert result["ar"] == pytest.approx((1 + 9 * 0.5) / 10)
+    assert result["headline"] == "front_end"
+    # The detector's masks are the true visible masks here.
+    rows = {row["name"]: row["ap"] for row in result["rows"]}
+    assert rows["true_visible"] == pytest.approx(expected)
+    assert result["settings"]["model"] == "none"
+    assert "front end's own masks" in capsys.readouterr().out
+    with (tmp_path / result["per_instance"]).open() as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["iou_front_end"]) for line in lines] == [0.5, 1.0]
+
+
+def test_detections_with_a_model_compares_all_rows_on_the_same_boxes(tmp_path, bundle):
+    output = tmp_path / "out.json"
+    arguments = _detections_arguments(tmp_path, "--json", str(output), model=bundle)
+
+    assert evaluate.main(arguments) == 0
+
+    result = json.loads(output.read_text())
+    assert [row["name"] for row in result["rows"]] == [
+        "front_end",
+        "true_visible",
+        "visible_decoder",
+        "sameo_no_rescore",
+        "sameo",
+    ]
+    assert result["headline"] == "sameo"
+    rows = {row["name"]: row for row in result["rows"]}
+    # The tiny model fills the box but its corners: IoU 508/1024 with the big square (no hit at
+    # .50), 252/256 with the small one (a hit everywhere). Miss (0.9) before hit (0.8).
+    assert rows["sameo"]["ap"] == pytest.approx(51 / 101 / 2)
+    assert result["ap"] == rows["sameo"]["ap"]
+    assert {entry["against"] for entry in result["differences"]} == set(rows) - {"sameo"}
+    assert result["calibration"]["bins"][5]["num"] == 2  # 128 / 255 for both
+    assert rows["sameo"]["uoais"]["amodal"]["overlap_precision"] == pytest.approx(1)
+    assert result["settings"]["sha256"]
+
+
+def test_no_rescore_and_class_specific_are_honoured(tmp_path, bundle):
+    output = tmp_path / "out.json"
+    swapped = [{**record, "category_id": 1} for record in _perfect_detections()]
+    arguments = _detections_arguments(
+        tmp_path,
+        *("--no-rescore", "--class-specific", "--json", str(output)),
+        detections=swapped,
+        model=bundle,
+    )
+
+    assert evaluate.main(arguments) == 0
+    result = json.loads(output.read_text())
+    assert result["headline"] == "sameo_no_rescore"
+    assert result["settings"]["class_specific"] is True
+
+
+def test_annotation_number_zero_counts(tmp_path):
+    output = tmp_path / "out.json"
+    arguments = _detections_arguments(tmp_path, "--json", str(output))
+    annotations = tmp_path / "annotations.json"
+    content = json.loads(annotations.read_text())
+    for number, record in enumerate(content["annotations"]):
+        record["id"] = number
+    annotations.write_text(json.dumps(content))
+
+    assert evaluate.main(arguments) == 0
+    assert json.loads(output.read_text())["ap50"] == pytest.approx(1)
+
+
+def test_repeated_annotation_numbers_are_told_and_counted_apart(tmp_path, capsys):
+    output = tmp_path / "out.json"
+    arguments = _detections_arguments(tmp_path, "--json", str(output))
+    annotations = tmp_path / "annotations.json"
+    content = json.loads(annotations.read_text())
+    for record in content["annotations"]:
+        record["id"] = 5
+    annotations.write_text(json.dumps(content))
+
+    assert evaluate.main(arguments) == 0
+    result = json.loads(output.read_text())
+    assert result["num_truths"] == 2
+    assert result["ap50"] == pytest.approx(1)
+    assert any("numbered anew" in note for note in result["settings"]["notes"])
+    assert "numbered anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("detections", "more", "message"),
+    [
+        ([_record((1, 1, 9, 9), 0.5)], [], "must have masks to be scored without a model"),
+        ([_record((1, 1, 9, 9), 0.5, (1, 1, 9, 9), image_id=1)], [], "no image in common"),
+        (
+            [_record((1, 1, 9, 9), 0.5, (1, 1, 9, 9), category_id=9)],
+            ["--class-specific"],
+            "class 9 of",
+        ),
+        ([_record((1, 1, 9, 9), float("nan"), (1, 1, 9, 9))], [], "scores must be finite"),
+    ],
+    ids=["no masks", "other data set", "unknown class", "NaN score"],
+)
+def test_detections_that_cannot_be_scored_end_in_one_sentence(
+    tmp_path, capsys, detections, more, message
+):
+    output = tmp_path / "out.json"
+    arguments = _detections_arguments(tmp_path, "--json", str(output), *more, detections=detections)
+
+    assert evaluate.main(arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in error
+    assert not output.exists()
+
+
+def test_scores_beyond_one_cannot_be_rescored(tmp_path, bundle, capsys):
+    detections = [_record((1, 1, 9, 9), 37.0)]
+    arguments = _detections_arguments(tmp_path, detections=detections, model=bundle)
+
+    assert evaluate.main(arguments) == 2
+    assert "scores must lie in [0, 1]" in capsys.readouterr().err
+    assert evaluate.main([*arguments, "--no-rescore"]) == 0
+
+
+def test_no_detections_at_all_score_zero(tmp_path, bundle):
+    output = tmp_path / "out.json"
+    arguments = _detections_arguments(tmp_path, "--json", str(output), detections=[], model=bundle)
+
+    assert evaluate.main(arguments) == 0
+    assert json.loads(output.read_text())["ap"] == 0

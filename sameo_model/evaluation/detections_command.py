@@ -1,0 +1,250 @@
+"""`evaluate detections`: AP and AR of a front end, alone and with a model behind it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sameo_model.data.types import AmodalImage
+from sameo_model.evaluation import rows as row_names
+from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
+from sameo_model.evaluation.buckets import BUCKETS
+from sameo_model.evaluation.data_options import TruthSet, add_data_options, open_truth
+from sameo_model.evaluation.detection_files import write_detection_files
+from sameo_model.evaluation.detection_results import calibration, summarise_rows
+from sameo_model.evaluation.detections import (
+    Detection,
+    boxes_of,
+    group_by_image,
+    suppress_duplicates,
+)
+from sameo_model.evaluation.front_ends.reading import (
+    FORMATS,
+    DetectionSet,
+    ReadOptions,
+    read_detections,
+)
+from sameo_model.evaluation.instance_scores import PredictedObject
+from sameo_model.evaluation.matching import MatchSettings
+from sameo_model.evaluation.model_options import add_model_options, open_model
+from sameo_model.evaluation.paper_tables import rows_for
+from sameo_model.evaluation.predictions import predict_images
+from sameo_model.evaluation.row_scores import RowScores, score_rows
+from sameo_model.evaluation.rows import Row
+from sameo_model.evaluation.text_tables import difference_table, row_table
+
+NO_MODEL = "none"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's options to `argparse` sub-commands."""
+    parser = commands.add_parser("detections", help=__doc__, description=__doc__)
+    add_data_options(parser)
+    add_model_options(parser, extra_help="; `none` scores the masks in the detections themselves")
+    add = parser.add_argument
+    add("--detections", type=Path, required=True, metavar="R.json", help="the front end's results")
+    add("--format", choices=FORMATS, default="auto", help="of the detections (default: by suffix)")
+    add("--box-format", choices=("xywh", "xyxy"), default="xywh", help="of boxes in JSON")
+    add("--mask-key", default="segmentation", metavar="KEY", help="mask to score in JSON records")
+    add("--class-names", default="", metavar="A,B", help="the detector's classes in its order")
+    add("--front-end", default="", metavar="NAME", help="name of the detector, for reports")
+    add(
+        "--boxes",
+        choices=("visible", "amodal"),
+        default="visible",
+        help="what the front end's boxes enclose (default visible)",
+    )
+    add("--no-rescore", action="store_true", help="keep the front end's scores (table 4)")
+    add("--class-specific", action="store_true", help="match within classes (tables A and B)")
+    add("--max-dets", type=int, default=100, metavar="N", help="per image (default 100)")
+    add("--nms", type=float, metavar="IOU", help="drop boxes that overlap a better one, any class")
+    add("--score-threshold", type=float, metavar="S", help="drop detections with lower scores")
+    add("--buckets", choices=tuple(BUCKETS), default="none", help="AP by size or visible share")
+    add(
+        "--uoais-threshold",
+        type=float,
+        default=0.5,
+        metavar="S",
+        help="score from which a detection counts for the UOAIS measures (default 0.5)",
+    )
+    add(
+        "--replicates",
+        type=int,
+        default=DEFAULT_REPLICATES,
+        metavar="N",
+        help="bootstrap samples of the images (default %(default)s, 0 for none)",
+    )
+    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    add("--report", type=Path, metavar="DIR", help="write a page with charts and pictures here")
+    add("--json", type=Path, metavar="OUT", help="write the result here")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; see `sameo_model.evaluate`."""
+    truth = open_truth(options)
+    found, detections = _read(options, truth)
+    notes = [*truth.notes, *found.notes]
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    built = _build_rows(options, truth.images, found, detections)
+    headline = _headline(options)
+    scores = score_rows(
+        truth.images,
+        built.rows,
+        _match_settings(options),
+        uoais_from_score=options.uoais_threshold,
+        workers=options.workers,
+        progress=True,
+    )
+    result = summarise_rows(
+        truth.images,
+        scores,
+        headline,
+        BUCKETS[options.buckets],
+        replicates=options.replicates,
+        seed=options.seed,
+    )
+    result |= {
+        "num_images": len(truth.images),
+        "num_truths": len(scores[headline].truths),
+        "num_detections": sum(len(items) for items in detections.values()),
+        "calibration": _calibration(built.answers, scores),
+        "paper": [
+            row.as_dict()
+            for row in rows_for(options.dataset, class_specific=options.class_specific)
+        ],
+        "settings": {
+            **_settings(options),
+            "format": found.format,
+            **built.settings,
+            "notes": notes,
+        },
+    }
+    print(row_table(result))
+    print(difference_table(result))
+    if options.json:
+        write_detection_files(options.json, result, truth.images, scores)
+    if options.report:
+        from sameo_model.evaluation.report.detections_report import write_detections_report
+
+        write_detections_report(options.report, result, truth.images, built.rows, scores)
+        print(f"report: {options.report / 'index.html'}")
+    return 0
+
+
+def _read(
+    options: argparse.Namespace, truth: TruthSet
+) -> tuple[DetectionSet, dict[int, list[Detection]]]:
+    """Read the detections of the evaluated images, thinned out as the options ask."""
+    found = read_detections(
+        options.detections,
+        truth.all_images,
+        truth.categories,
+        ReadOptions(
+            format=options.format,
+            box_format=options.box_format,
+            mask_key=options.mask_key,
+            class_specific=options.class_specific,
+            class_names=[name for name in options.class_names.split(",") if name],
+            for_prompting=options.model != NO_MODEL,
+        ),
+    )
+    if options.model == NO_MODEL and not found.has_masks:
+        raise ValueError(
+            f"detections in {options.detections} must have masks to be scored without a model, "
+            f"but not all have; give --model"
+        )
+    wanted = {image.image_id for image in truth.images}
+    groups = {
+        image_id: items
+        for image_id, items in group_by_image(found.detections).items()
+        if image_id in wanted
+    }
+    if options.score_threshold is not None:
+        low = options.score_threshold
+        groups = {i: [d for d in items if d.score >= low] for i, items in groups.items()}
+    if options.nms is not None:
+        groups = {i: suppress_duplicates(items, options.nms) for i, items in groups.items()}
+    return found, groups
+
+
+@dataclass(frozen=True)
+class _BuiltRows:
+    """The rows of the table, and what the model answered and adds to the settings."""
+
+    rows: list[Row]
+    answers: dict[int, list[PredictedObject]] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _build_rows(
+    options: argparse.Namespace,
+    images: Sequence[AmodalImage],
+    found: DetectionSet,
+    detections: Mapping[int, list[Detection]],
+) -> _BuiltRows:
+    rows = [row_names.front_end_row(detections)] if found.has_masks else []
+    rows.append(row_names.true_visible_row(images, detections, options.boxes))
+    if options.model == NO_MODEL:
+        return _BuiltRows(rows)
+    if not options.no_rescore:
+        _check_scores(detections)
+    with_boxes = [image for image in images if detections.get(image.image_id)]
+    boxes = {image.image_id: boxes_of(detections[image.image_id]) for image in with_boxes}
+    with open_model(options, with_boxes, boxes) as model:
+        predictions = predict_images(model.predictor, with_boxes, boxes, **model.arguments)
+        answers = {image.image_id: objects for image, objects in predictions}
+        settings = {**model.description, **model.speed()}
+    rows += row_names.model_rows(with_boxes, detections, answers)
+    return _BuiltRows(rows, answers, settings)
+
+
+def _check_scores(detections: Mapping[int, Sequence[Detection]]) -> None:
+    scores = [item.score for items in detections.values() for item in items]
+    if scores and not 0 <= min(scores) <= max(scores) <= 1:
+        raise ValueError(
+            f"scores must lie in [0, 1] to be multiplied by the predicted IoU, got {min(scores):g} "
+            f"to {max(scores):g}; give probabilities, or --no-rescore"
+        )
+
+
+def _headline(options: argparse.Namespace) -> str:
+    if options.model == NO_MODEL:
+        return row_names.FRONT_END
+    return row_names.SAMEO_PLAIN if options.no_rescore else row_names.SAMEO
+
+
+def _match_settings(options: argparse.Namespace) -> MatchSettings:
+    if options.max_dets < 1:
+        raise ValueError(f"--max-dets must be at least 1, got {options.max_dets}")
+    return MatchSettings(options.class_specific, options.max_dets, BUCKETS[options.buckets])
+
+
+def _calibration(
+    answers: Mapping[int, Sequence[PredictedObject]], scores: Mapping[str, RowScores]
+) -> dict[str, Any] | None:
+    """Compare the model's predicted IoU with the true one; None without a model."""
+    if not answers:
+        return None
+    predicted = [item.predicted_iou for items in answers.values() for item in items]
+    best = scores[row_names.SAMEO].best_ious
+    return calibration(predicted, np.concatenate([best[image_id] for image_id in answers]))
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    hidden = {"run", "command", "workers", "threads", "batch_size", "predictions", "json", "report"}
+    return {
+        "command": "detections",
+        **{
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(options).items()
+            if name not in hidden
+        },
+    }

@@ -1,0 +1,152 @@
+"""Score the rows of the table on all cores, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from tqdm import tqdm
+
+from sameo_model.data.parallel import chunked, ordered_map
+from sameo_model.data.types import AmodalImage
+from sameo_model.evaluation.crops import rle_to_crop
+from sameo_model.evaluation.detections import Detection
+from sameo_model.evaluation.matching import (
+    ImageMatches,
+    MatchSettings,
+    TruthMatch,
+    match_images,
+    scorable,
+)
+from sameo_model.evaluation.rows import Row
+from sameo_model.evaluation.uoais import ObjectMasks, Region, RegionScores, score_image
+
+CHUNK_IMAGES = 32
+# Fewer images than this are matched faster than processes start.
+MIN_PARALLEL_IMAGES = 200
+
+
+@dataclass
+class RowScores:
+    """What scoring found out about one row.
+
+    Attributes:
+        matches: Per class, bucket and image.
+        truths: The fate of each true object.
+        best_ious: By image id, float64 (D,): the largest IoU of each detection with any truth.
+        uoais: Measures of each image.
+    """
+
+    matches: list[ImageMatches] = field(default_factory=list)
+    truths: list[TruthMatch] = field(default_factory=list)
+    best_ious: dict[int, np.ndarray] = field(default_factory=dict)
+    uoais: list[dict[Region, RegionScores]] = field(default_factory=list)
+
+    def extend(self, other: RowScores) -> None:
+        """Add the scores of further images."""
+        self.matches += other.matches
+        self.truths += other.truths
+        self.best_ious |= other.best_ious
+        self.uoais += other.uoais
+
+
+@dataclass(frozen=True)
+class _Job:
+    images: list[AmodalImage]
+    rows: list[Row]
+    settings: MatchSettings
+    uoais_from_score: float
+
+
+def score_rows(
+    images: Sequence[AmodalImage],
+    rows: Sequence[Row],
+    settings: MatchSettings,
+    *,
+    uoais_from_score: float,
+    workers: int = 1,
+    progress: bool = False,
+) -> dict[str, RowScores]:
+    """Score every row.
+
+    Args:
+        images: True masks.
+        rows: Each detection has a mask.
+        settings: How to match.
+        uoais_from_score: The UOAIS measures, which know no ranking, take detections whose front
+            end's score is at least this.
+        workers: Number of processes.
+        progress: Show a progress bar on standard error.
+
+    Returns:
+        Scores by the rows' names.
+    """
+    if len(images) < MIN_PARALLEL_IMAGES:
+        workers = 1
+    result = {row.name: RowScores() for row in rows}
+    jobs = _jobs(images, rows, settings, uoais_from_score)
+    with tqdm(total=len(images), desc="score", unit="image", disable=not progress) as bar:
+        for size, scores in ordered_map(_score_chunk, jobs, workers):
+            for name, row_scores in scores.items():
+                result[name].extend(row_scores)
+            bar.update(size)
+    return result
+
+
+def _jobs(
+    images: Sequence[AmodalImage],
+    rows: Sequence[Row],
+    settings: MatchSettings,
+    uoais_from_score: float,
+) -> Iterator[_Job]:
+    for chunk in chunked(images, CHUNK_IMAGES):
+        ids = [image.image_id for image in chunk]
+        parts = [Row(row.name, {i: row.detections.get(i, ()) for i in ids}) for row in rows]
+        yield _Job(chunk, parts, settings, uoais_from_score)
+
+
+def _score_chunk(job: _Job) -> tuple[int, dict[str, RowScores]]:
+    truth_masks = {image.image_id: _truth_masks(image) for image in job.images}
+    # Every row has the same boxes in the same order, so the first one's scores choose.
+    chosen = {
+        image_id: [n for n, item in enumerate(found) if item.score >= job.uoais_from_score]
+        for image_id, found in job.rows[0].detections.items()
+    }
+    result = {}
+    for row in job.rows:
+        matches, truths = match_images(job.images, row.detections, job.settings)
+        scores = RowScores(matches, truths)
+        for image in job.images:
+            found = row.detections[image.image_id]
+            scores.best_ious[image.image_id] = _best_ious(image, found)
+            predicted = [_object_masks(found[n]) for n in chosen[image.image_id]]
+            scores.uoais.append(score_image(predicted, truth_masks[image.image_id], image.image_hw))
+        result[row.name] = scores
+    return len(job.images), result
+
+
+def _best_ious(image: AmodalImage, found: Sequence[Detection]) -> np.ndarray:
+    truths = [instance.amodal_rle for instance in image.instances if scorable(instance)]
+    if not truths or not found:
+        return np.zeros(len(found))
+    masks = [item.mask_rle for item in found]
+    return coco_mask.iou(masks, truths, [0] * len(truths)).max(axis=1)
+
+
+def _truth_masks(image: AmodalImage) -> list[ObjectMasks]:
+    masks = []
+    for instance in image.instances:
+        if scorable(instance):
+            assert instance.amodal_rle is not None
+            visible = instance.visible_rle and rle_to_crop(instance.visible_rle)
+            masks.append(ObjectMasks(rle_to_crop(instance.amodal_rle), visible))
+    return masks
+
+
+def _object_masks(item: Detection) -> ObjectMasks:
+    assert item.mask_rle is not None
+    return ObjectMasks(
+        rle_to_crop(item.mask_rle), item.visible_rle and rle_to_crop(item.visible_rle)
+    )

@@ -1,0 +1,132 @@
+"""The rows of the table: every way of answering the same boxes that is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sameo_model.data.prompts import PromptKind
+from sameo_model.data.rle import encode_mask
+from sameo_model.data.types import AmodalImage, Rle
+from sameo_model.evaluation.crops import crop_to_rle
+from sameo_model.evaluation.detections import Detection, box_ious, boxes_of
+from sameo_model.evaluation.instance_scores import PredictedObject
+from sameo_model.runtime.types import ImageHW
+
+FRONT_END = "front_end"
+VISIBLE_DECODER = "visible_decoder"
+TRUE_VISIBLE = "true_visible"
+SAMEO_PLAIN = "sameo_no_rescore"
+SAMEO = "sameo"
+LABELS = {
+    FRONT_END: "front end's own masks",
+    VISIBLE_DECODER: "visible decoder (EfficientSAM)",
+    TRUE_VISIBLE: "true visible masks",
+    SAMEO_PLAIN: "SAMEO, front end's scores",
+    SAMEO: "SAMEO",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: Key in result files.
+        detections: By image id, the same boxes in the same order in every row.
+    """
+
+    name: str
+    detections: Mapping[int, Sequence[Detection]]
+
+
+def front_end_row(detections: Mapping[int, Sequence[Detection]]) -> Row:
+    """Return the masks that the front end brought."""
+    return Row(FRONT_END, detections)
+
+
+def true_visible_row(
+    images: Sequence[AmodalImage],
+    detections: Mapping[int, Sequence[Detection]],
+    box_kind: PromptKind,
+) -> Row:
+    """Answer each box with the true visible mask of the object whose box it overlaps most.
+
+    A box that overlaps no object gets an empty mask. This is what a perfect segmentation of what
+    can be seen would reach with these boxes and scores.
+
+    Args:
+        images: True masks.
+        detections: By image id.
+        box_kind: Which part of an object the front end's boxes enclose.
+    """
+    chosen = {
+        image.image_id: _true_visible(image, detections.get(image.image_id, ()), box_kind)
+        for image in images
+    }
+    return Row(TRUE_VISIBLE, chosen)
+
+
+def _true_visible(
+    image: AmodalImage, detections: Sequence[Detection], box_kind: PromptKind
+) -> list[Detection]:
+    boxes, masks = [], []
+    for instance in image.instances:
+        is_visible = box_kind == "visible"
+        box_xywh = instance.visible_box_xywh if is_visible else instance.amodal_box_xywh
+        if instance.visible_rle is not None and box_xywh is not None:
+            x, y, width, height = box_xywh
+            boxes.append((x, y, x + width, y + height))
+            masks.append(instance.visible_rle)
+    empty = _empty_mask(image.image_hw)
+    if not boxes:
+        return [replace(item, mask_rle=empty, visible_rle=empty) for item in detections]
+    ious = box_ious(boxes_of(detections), np.array(boxes))
+    best = [masks[row.argmax()] if row.max() > 0 else empty for row in ious]
+    return [
+        replace(item, mask_rle=mask, visible_rle=mask)
+        for item, mask in zip(detections, best, strict=True)
+    ]
+
+
+def _empty_mask(image_hw: ImageHW) -> Rle:
+    return encode_mask(np.zeros(image_hw, dtype=np.uint8))
+
+
+def model_rows(
+    images: Sequence[AmodalImage],
+    detections: Mapping[int, Sequence[Detection]],
+    answers: Mapping[int, Sequence[PredictedObject]],
+) -> list[Row]:
+    """Return what a model answers to the boxes.
+
+    Args:
+        images: Images with detections.
+        detections: By image id.
+        answers: By image id, one for each detection.
+
+    Returns:
+        The amodal masks with the front end's scores and with scores multiplied by the predicted
+        IoU (equation 6), and before them the visible masks where the model has a visible decoder.
+    """
+    plain: dict[int, list[Detection]] = {}
+    rescored: dict[int, list[Detection]] = {}
+    visible: dict[int, list[Detection]] = {}
+    for image in images:
+        found = detections.get(image.image_id, ())
+        for item, answer in zip(found, answers.get(image.image_id, ()), strict=True):
+            amodal_rle = crop_to_rle(answer.amodal, image.image_hw)
+            visible_rle = None
+            if answer.visible is not None:
+                visible_rle = crop_to_rle(answer.visible, image.image_hw)
+            masked = replace(item, mask_rle=amodal_rle, visible_rle=visible_rle)
+            plain.setdefault(image.image_id, []).append(masked)
+            score = item.score * answer.predicted_iou
+            rescored.setdefault(image.image_id, []).append(replace(masked, score=score))
+            if visible_rle is not None:
+                modal = replace(item, mask_rle=visible_rle, visible_rle=visible_rle)
+                visible.setdefault(image.image_id, []).append(modal)
+    rows = [Row(SAMEO_PLAIN, plain), Row(SAMEO, rescored)]
+    return [Row(VISIBLE_DECODER, visible), *rows] if visible else rows
