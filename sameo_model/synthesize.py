@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sameo_model.synthesis.amodal_lvis_command import add_amodal_lvis_command
+from sameo_model.synthesis.walt_command import add_walt_command
 
 _SCENES_HELP = """\
 Render clutter: random objects fall onto a table, a floor or into a bin, and random cameras take
@@ -197,6 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     add_scenes_command(commands)
     add_composites_command(commands)
     add_amodal_lvis_command(commands)
+    add_walt_command(commands)
     args = parser.parse_args(argv)
     run: Callable[[argparse.Namespace], None] = args.run
     try:

@@ -1,0 +1,296 @@
+"""Composite WALT anew (paper section 3.2): whole objects pasted back into their own scenes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
+from sameo_model.data.catalogue import Table1Row
+from sameo_model.data.defects import DefectLog
+from sameo_model.data.index_cache import open_index
+from sameo_model.data.readers.amodal_coco import amodal_coco_source
+from sameo_model.data.readers.walt import find_cameras
+from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
+from sameo_model.data.segmentation import parse_segmentation
+from sameo_model.data.statistics import compare_with_paper, compute_statistics
+from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.synthesis.blocks import run_blocks, split_blocks, write_json
+from sameo_model.synthesis.walt_objects import (
+    WaltCamera,
+    WaltObject,
+    WaltObjectRule,
+    background_of,
+    read_camera,
+)
+
+# Raise when the same seed gives other pictures.
+VERSION = 1
+BLOCK_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class WaltSettings:
+    """Everything that the pictures follow from.
+
+    Attributes:
+        seed: Chooses hours, objects and layers.
+        images_per_camera: Composites of each camera.
+        objects_per_image: Most objects that are pasted into one scene; WALT has 30.
+        layer_order: "bottom" pastes objects whose outline ends lower, which are nearer to a
+            camera above the road, later; "random" pastes in any order.
+        max_occlusion_rate: Objects that are hidden further are not annotated.
+        objects: When a detection counts as whole.
+        jpeg_quality: 0 to 100.
+    """
+
+    seed: int
+    images_per_camera: int
+    objects_per_image: int = 30
+    layer_order: Literal["bottom", "random"] = "bottom"
+    max_occlusion_rate: float = 0.7
+    objects: WaltObjectRule = field(default_factory=WaltObjectRule)
+    jpeg_quality: int = 92
+
+    def __post_init__(self) -> None:
+        """Check the order.
+
+        Raises:
+            ValueError: If it is unknown.
+        """
+        if self.layer_order not in ("bottom", "random"):
+            raise ValueError(f"layer_order must be bottom or random, got {self.layer_order!r}")
+
+
+@dataclass(frozen=True)
+class SceneJob:
+    """A block of composites of one camera.
+
+    Attributes:
+        camera_name: Name of the camera.
+        camera_dir: Its folder.
+        camera_number: Place of the camera among all.
+        settings: What to make.
+        images: Numbers of the composites, from 0 for each camera.
+        output: Folder of the set.
+        record_path: File that appears when the block is finished.
+    """
+
+    camera_name: str
+    camera_dir: Path
+    camera_number: int
+    settings: WaltSettings
+    images: range
+    output: Path
+    record_path: Path
+
+
+def compose_walt(
+    root: Path,
+    output: Path,
+    settings: WaltSettings,
+    *,
+    workers: int,
+    paper: Table1Row | None = None,
+) -> dict[str, Any]:
+    """Make the composites of every camera, or what is missing of them.
+
+    Args:
+        root: Folder of WALT's raw data.
+        output: Folder of the set, begun with `open_folder`.
+        settings: What to make.
+        workers: Number of processes; they do not change the result.
+        paper: Row of Table 1 to compare with.
+
+    Returns:
+        The report.
+
+    Raises:
+        FileNotFoundError: If there is no camera.
+        ValueError: If no camera has an hour with two whole objects.
+    """
+    for name in ("images", "records", "backgrounds"):
+        (output / name).mkdir(exist_ok=True)
+    defects = DefectLog()
+    cameras = [
+        camera
+        for name, folder in find_cameras(root).items()
+        if (camera := read_camera(name, folder, settings.objects, defects)).objects
+    ]
+    if not cameras:
+        raise ValueError(
+            "walt must have a camera with at least 2 whole objects in an hour, got none; allow a "
+            "lower confidence or overlapping boxes"
+        )
+    jobs: dict[Path, SceneJob] = {}
+    for number, camera in enumerate(cameras):
+        _write_backgrounds(camera, output)
+        for block, images in enumerate(split_blocks(settings.images_per_camera, BLOCK_IMAGES)):
+            path = output / "records" / f"{camera.name}-{block:06d}.json"
+            jobs[path] = SceneJob(
+                camera.name, camera.folder, number, settings, images, output, path
+            )
+    sizes = [len(job.images) for job in jobs.values()]
+    run_blocks(_make_block, jobs, workers=workers, title="composites", unit="images", sizes=sizes)
+    with AmodalCocoWriter(output / "annotations.json") as writer:
+        for path in jobs:
+            writer.append_file(path)
+    report = _report(output, list(jobs), defects, paper)
+    num_objects = {camera.name: sum(map(len, camera.objects.values())) for camera in cameras}
+    manifest = {"version": VERSION, "settings": asdict(settings), "whole_objects": num_objects}
+    write_json(output / "manifest.json", manifest)
+    write_json(output / "report.json", report)
+    return report
+
+
+def _write_backgrounds(camera: WaltCamera, output: Path) -> None:
+    for hour in camera.objects:
+        path = _background_path(output, camera.name, hour)
+        if not path.is_file():
+            temporary = path.with_name(f".{path.name}")
+            temporary.write_bytes(cv2.imencode(".png", background_of(camera, hour))[1].tobytes())
+            temporary.replace(path)
+
+
+def _background_path(output: Path, camera: str, hour: int) -> Path:
+    return output / "backgrounds" / f"{camera}-{hour:02d}.png"
+
+
+@lru_cache(maxsize=1)
+def _load_camera(name: str, folder: Path, rule: WaltObjectRule) -> WaltCamera:
+    return read_camera(name, folder, rule, DefectLog())
+
+
+def _make_block(job: SceneJob) -> None:
+    cv2.setNumThreads(1)
+    camera = _load_camera(job.camera_name, job.camera_dir, job.settings.objects)
+    images, num_filtered = [], 0
+    for number in job.images:
+        image, filtered = _make_image(job, camera, number)
+        images.append(image)
+        num_filtered += filtered
+    write_json(job.record_path.with_suffix(".filtered"), num_filtered)
+    write_amodal_coco(job.record_path, images, job.output / "images")
+
+
+def _make_image(job: SceneJob, camera: WaltCamera, number: int) -> tuple[AmodalImage, int]:
+    settings = job.settings
+    generator = np.random.default_rng([settings.seed, job.camera_number, number])
+    hour, chosen = choose_objects(camera, settings, generator)
+    background_path = _background_path(job.output, camera.name, hour)
+    picture = cv2.imread(str(background_path))
+    if picture is None:
+        raise OSError(f"background {background_path} cannot be read; delete it and start again")
+    amodal_masks, shown = _paste_layers(picture, chosen, camera.image_hw)
+    image_id = job.camera_number * settings.images_per_camera + number + 1
+    instances = []
+    for place, mask, visible in visible_parts(amodal_masks):
+        rate = occlusion_rate(int(mask.sum()), int(visible.sum()))
+        if rate <= settings.max_occlusion_rate:
+            annotation_id = image_id * 1000 + place + 1
+            instances.append(_instance(annotation_id, shown[place], mask, visible))
+    path = job.output / "images" / f"{camera.name}_{number:06d}.jpg"
+    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]):
+        raise OSError(f"picture {path} could not be written; is the disk full?")
+    image = AmodalImage(image_id, path, camera.image_hw, instances, "walt")
+    return image, len(amodal_masks) - len(instances)
+
+
+def choose_objects(
+    camera: WaltCamera, settings: WaltSettings, generator: np.random.Generator
+) -> tuple[int, list[WaltObject]]:
+    """Choose an hour, by its number of objects, and objects of it in the order of pasting."""
+    hours = list(camera.objects)
+    counts = np.array([len(camera.objects[hour]) for hour in hours])
+    hour = hours[generator.choice(len(hours), p=counts / counts.sum())]
+    found = camera.objects[hour]
+    num_chosen = min(settings.objects_per_image, len(found))
+    chosen = [found[place] for place in generator.choice(len(found), num_chosen, replace=False)]
+    if settings.layer_order == "bottom":
+        chosen.sort(key=lambda item: item.polygon_xy[:, 1].max())
+    return hour, chosen
+
+
+def _paste_layers(
+    picture: np.ndarray, objects: Sequence[WaltObject], image_hw: tuple[int, int]
+) -> tuple[list[np.ndarray], list[WaltObject]]:
+    """Paste objects where they were seen, the later over the earlier ones, in place."""
+    masks, shown = [], []
+    for item in objects:
+        frame = cv2.imread(str(item.frame_path))
+        polygon = [item.polygon_xy.ravel().tolist()]
+        rle = parse_segmentation(polygon, image_hw, DefectLog(), item.source_id)
+        if frame is None or frame.shape != picture.shape or rle is None or not rle_area(rle):
+            continue
+        instance = AmodalInstance(1, "", rle, rle, None, None, None)
+        mask = instance.amodal_mask()
+        picture[mask] = frame[mask]
+        masks.append(mask)
+        shown.append(item)
+    return masks, shown
+
+
+def visible_parts(
+    amodal_masks: Sequence[np.ndarray],
+) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Return (place, amodal mask, visible mask) of stacked objects that are not wholly hidden.
+
+    Args:
+        amodal_masks: bool (H, W) each, the lowest layer first.
+    """
+    parts = []
+    above = np.zeros(amodal_masks[0].shape, dtype=bool) if amodal_masks else None
+    for place in reversed(range(len(amodal_masks))):
+        assert above is not None
+        mask = amodal_masks[place]
+        visible = mask & ~above
+        above = above | mask
+        if visible.any():
+            parts.append((place, mask, visible))
+    return parts[::-1]
+
+
+def _instance(
+    annotation_id: int, item: WaltObject, amodal: np.ndarray, visible: np.ndarray
+) -> AmodalInstance:
+    amodal_rle, visible_rle = encode_mask(amodal), encode_mask(visible)
+    return AmodalInstance(
+        annotation_id=annotation_id,
+        category=f"label {item.label_id}",
+        amodal_rle=amodal_rle,
+        visible_rle=visible_rle,
+        amodal_box_xywh=rle_box_xywh(amodal_rle),
+        visible_box_xywh=rle_box_xywh(visible_rle),
+        occlusion_rate=occlusion_rate(rle_area(amodal_rle), rle_area(visible_rle)),
+        # Numbers of categories start at 1.
+        category_id=item.label_id + 1,
+        source_id=item.source_id,
+    )
+
+
+def _report(
+    output: Path, record_paths: Sequence[Path], defects: DefectLog, paper: Table1Row | None
+) -> dict[str, Any]:
+    source = amodal_coco_source(output / "annotations.json", dataset="walt")
+    statistics = compute_statistics(open_index([source]))
+    filtered = [json.loads(path.with_suffix(".filtered").read_text()) for path in record_paths]
+    report: dict[str, Any] = {
+        **statistics.to_json(),
+        "num_removed_by_max_occlusion_rate": sum(filtered),
+        "defects": defects.to_json(),
+    }
+    if paper is not None:
+        report["paper"] = compare_with_paper(statistics, paper)
+    return report
+
+
+def settings_of_folder(root: Path, settings: WaltSettings) -> Mapping[str, Any]:
+    """Return what a folder of composites is begun with."""
+    return {"version": VERSION, "settings": asdict(settings), "cameras": list(find_cameras(root))}
