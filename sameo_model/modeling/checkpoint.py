@@ -18,6 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from sameo_model.modeling.official import OFFICIAL, checkpoint_path
 from sameo_model.modeling.presets import PRESETS, build_sameo
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime.bundle import find_bundle, load_bundle
@@ -25,7 +26,6 @@ from sameo_model.runtime.files import write_whole
 
 HEADER_KEY = "sameo"
 BUNDLE_WEIGHTS = "weights.safetensors"
-DOWNLOAD_FOLDER = Path("checkpoints")
 # Smaller tensors (biases, norms, the Fourier matrix) stay float32: they are sensitive and light.
 MIN_HALF_ELEMENTS = 1024
 MAX_LISTED = 12
@@ -112,14 +112,14 @@ def _find_weights(path_or_name: str | Path) -> Path:
     path = Path(path_or_name)
     if path.is_file():
         return path
-    downloaded = DOWNLOAD_FOLDER / f"{path_or_name}.pt"
-    if downloaded.is_file():
+    if path_or_name in OFFICIAL and not path.exists():
+        downloaded = checkpoint_path(str(path_or_name))
+        if not downloaded.is_file():
+            raise FileNotFoundError(
+                f"{downloaded} does not exist; "
+                f"run: python -m sameo_model.checkpoints fetch {path_or_name}"
+            )
         return downloaded
-    if str(path_or_name).startswith("efficient_sam_") and not path.exists():
-        raise FileNotFoundError(
-            f"{downloaded} does not exist; "
-            f"run: python -m sameo_model.checkpoints fetch {path_or_name}"
-        )
     if path.suffix and not path.exists():
         raise FileNotFoundError(f"checkpoint {path} does not exist; check the path")
     weights = load_bundle(find_bundle(path_or_name)).folder / BUNDLE_WEIGHTS
