@@ -105,14 +105,19 @@ class _Cursor:
         while True:
             try:
                 value, end = self._decoder.raw_decode(self._text, self._position)
-                # A number at the end of the buffer may go on behind it.
-                if end < len(self._text) or not self._read(size):
+                if self._is_whole(value, end) or not self._read(size):
                     self._position = end
                     return value
             except json.JSONDecodeError as error:
                 if not self._read(size):
                     raise self.error("a JSON value") from error
             size *= 2
+
+    def _is_whole(self, value: Any, end: int) -> bool:
+        # A number at the end of the buffer may go on behind it, also after "1." or "1e".
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return self._text[end : end + 1] in tuple(" \t\n\r,]}")
+        return True
 
     def error(self, expected: str) -> DatasetFormatError:
         """Return the error for something else than what was expected here."""

@@ -1,0 +1,187 @@
+"""The index: views, pickling, cache and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from sameo_model.data import index_cache
+from sameo_model.data.collection import open_dataset
+from sameo_model.data.types import DatasetFormatError
+from tests.sameo_model.data import fabricate as fab
+
+
+def write_many(root, num_images=30):
+    """Write a set whose image n shows n % 3 objects; annotations come before images."""
+    records = []
+    for number in range(1, num_images + 1):
+        for _ in range(number % 3):
+            record = fab.annotation(len(records) + 1, number, segmentation=fab.rle(fab.BACK))
+            record["visible_mask"] = fab.rle(fab.BACK_VISIBLE)
+            records.append(record)
+    images = [fab.image_entry(f"{n}.png", n) for n in range(1, num_images + 1)]
+    content = {"annotations": records[::-1], "categories": [], "images": images}
+    fab.save_json(root / "annotations.json", content)
+    return root
+
+
+@pytest.fixture
+def cached(monkeypatch):
+    """Treat even small files as large ones, whose index is kept."""
+    monkeypatch.setattr(index_cache, "UNCACHED_BYTES", 0)
+
+
+def shape_of(dataset):
+    return [(image.image_id, len(image.instances)) for image in dataset]
+
+
+def test_instances_find_their_image_whatever_the_order_of_the_file(tmp_path):
+    dataset = open_dataset("amodal_coco", write_many(tmp_path))
+    assert shape_of(dataset) == [(n, n % 3) for n in range(1, 31)]
+    assert dataset.num_instances_per_image().tolist() == [n % 3 for n in range(1, 31)]
+
+
+def test_a_sequence_has_slices_negative_indices_and_an_end(tmp_path):
+    dataset = open_dataset("amodal_coco", write_many(tmp_path))
+    assert [image.image_id for image in dataset[3:5]] == [4, 5]
+    assert dataset[-1].image_id == 30
+    with pytest.raises(IndexError):
+        dataset[30]
+
+
+def test_a_view_shows_some_instances_of_some_images(tmp_path):
+    dataset = open_dataset("amodal_coco", write_many(tmp_path))
+    keep = dataset.instance_table["annotation_id"] % 2 == 0
+    image_keep = dataset.image_table["image_id"] <= 10
+    view = dataset.select(keep, image_keep, drop_empty=True)
+    shown = [instance.annotation_id for image in view for instance in image.instances]
+    # Images 1 to 10 have 10 objects with the ids 1 to 10.
+    assert sorted(shown) == [2, 4, 6, 8, 10]
+    assert all(image.instances for image in view)
+    assert view.shown_instances().sum() == 5
+    # A view of a view shows what both show.
+    again = view.select(dataset.instance_table["annotation_id"] > 5)
+    assert again.shown_instances().sum() == 3
+    assert len(dataset) == 30
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_pickled_data_sets_and_views_are_the_same(tmp_path, monkeypatch, is_cached):
+    if is_cached:
+        monkeypatch.setattr(index_cache, "UNCACHED_BYTES", 0)
+    dataset = open_dataset("amodal_coco", write_many(tmp_path))
+    view = dataset.select(dataset.instance_table["annotation_id"] % 2 == 0, drop_empty=True)
+    assert shape_of(pickle.loads(pickle.dumps(dataset))) == shape_of(dataset)
+    assert shape_of(pickle.loads(pickle.dumps(view))) == shape_of(view)
+    if is_cached:
+        # A whole set travels as a path.
+        assert len(pickle.dumps(dataset)) < 1000
+
+
+def test_a_large_file_is_read_once(tmp_path, cached, monkeypatch):
+    write_many(tmp_path)
+    first = open_dataset("amodal_coco", tmp_path)
+    built = []
+    monkeypatch.setattr(index_cache, "build_index", lambda *a, **k: built.append(a))
+    assert shape_of(open_dataset("amodal_coco", tmp_path)) == shape_of(first)
+    assert built == []
+
+
+def test_a_changed_file_is_read_again(tmp_path, cached):
+    write_many(tmp_path)
+    assert len(open_dataset("amodal_coco", tmp_path)) == 30
+    write_many(tmp_path, 20)
+    assert len(open_dataset("amodal_coco", tmp_path)) == 20
+
+
+def test_a_build_that_fails_leaves_nothing_behind(tmp_path, cached):
+    write_many(tmp_path)
+    path = tmp_path / "annotations.json"
+    path.write_text(path.read_text()[:-10])
+    with pytest.raises(DatasetFormatError, match="valid JSON"):
+        open_dataset("amodal_coco", tmp_path)
+    folder = index_cache.cache_folder() / "index"
+    assert [entry.suffix for entry in folder.iterdir()] == [".lock"]
+
+
+def test_an_index_of_another_version_is_refused(tmp_path, cached):
+    write_many(tmp_path)
+    open_dataset("amodal_coco", tmp_path)
+    (meta_path,) = (index_cache.cache_folder() / "index").glob("*/meta.json")
+    meta = json.loads(meta_path.read_text())
+    meta_path.write_text(json.dumps({**meta, "format_version": 0}))
+    with pytest.raises(DatasetFormatError, match="must have format 1, got 0; delete it"):
+        open_dataset("amodal_coco", tmp_path)
+
+
+@pytest.mark.slow
+def test_workers_do_not_change_the_index(tmp_path, cached, monkeypatch):
+    write_many(tmp_path, 300)
+    contents = []
+    for workers in (1, 2):
+        monkeypatch.setenv("SAMEO_CACHE", str(tmp_path / f"cache{workers}"))
+        open_dataset("amodal_coco", tmp_path, workers=workers)
+        files = sorted((tmp_path / f"cache{workers}").glob("index/*/*"))
+        contents.append({path.name: path.read_bytes() for path in files})
+    assert len(contents[0]) == 5
+    assert contents[0] == contents[1]
+
+
+def test_the_cache_lies_in_the_users_folder_unless_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("SAMEO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert index_cache.cache_folder() == tmp_path / "xdg" / "sameo"
+
+
+def test_a_million_instances_open_quickly_in_little_memory(tmp_path):
+    """Rows as an index of 1,000,000 instances has them; opening must not read them all."""
+    import time
+    import tracemalloc
+
+    from sameo_model.data.index import IndexedDataset
+    from sameo_model.data.index_format import IMAGE_ROW, INSTANCE_ROW
+    from sameo_model.data.index_tables import load_tables
+
+    num_images, per_image = 100_000, 10
+    images = np.zeros(num_images, dtype=IMAGE_ROW)
+    images["image_id"] = np.arange(num_images) + 1
+    images["image_hw"] = fab.IMAGE_HW
+    images["num_instances"] = per_image
+    images["first_instance"] = np.arange(num_images) * per_image
+    images["coco_image_ids"] = -1
+    counts = fab.rle(fab.BACK)["counts"].encode()
+    instances = np.zeros(num_images * per_image, dtype=INSTANCE_ROW)
+    instances["image_row"] = np.arange(len(instances)) // per_image
+    instances["annotation_id"] = np.arange(len(instances)) + 1
+    instances["amodal_length"] = len(counts)
+    instances["flags"] = 7
+    instances["amodal_area"] = instances["visible_area"] = 20
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "instances.npy", instances)
+    (tmp_path / "masks.bin").write_bytes(counts)
+    (tmp_path / "paths.bin").write_bytes(b"")
+    meta = {
+        "format_version": 1,
+        "dataset": "amodal_coco",
+        "categories": [[1, "box"]],
+        "defects": {},
+    }
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    del images, instances
+    os.sync()
+    tracemalloc.start()
+    start = time.monotonic()
+    dataset = IndexedDataset(load_tables(tmp_path))
+    masks = [i.amodal_mask() for n in range(0, num_images, 999) for i in dataset[n].instances]
+    seconds = time.monotonic() - start
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 5
+    # One byte per instance and eight per image for the view; the rest stays on disk.
+    assert peak_bytes < 50 << 20
+    assert len(masks) == 1010
+    np.testing.assert_array_equal(masks[-1], fab.BACK)

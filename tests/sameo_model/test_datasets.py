@@ -1,0 +1,173 @@
+"""The command line `python -m sameo_model.datasets`."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import pytest
+
+from sameo_model.data.collection import dataset_names, open_dataset
+from sameo_model.datasets import main
+from tests.sameo_model.data import fabricate as fab
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMEO_CACHE", str(tmp_path / "cache"))
+
+
+def test_list_shows_terms_source_and_layout_of_every_set(capsys, tmp_path):
+    assert main(["list", "--json", str(tmp_path / "list.json")]) == 0
+    text = capsys.readouterr().out
+    for name in dataset_names():
+        assert f"\n{name}: " in f"\n{text}"
+    assert text.count("  licence ") == text.count("  obtain ") == len(dataset_names())
+    entries = {entry["name"]: entry for entry in json.loads((tmp_path / "list.json").read_text())}
+    assert entries["lvis"]["modalities"] == ["visible"]
+
+
+def test_check_of_a_sound_set(tmp_path, capsys):
+    fab.cocoa(tmp_path)
+    assert main(["check", "cocoa", str(tmp_path), "--json", str(tmp_path / "check.json")]) == 0
+    report = json.loads((tmp_path / "check.json").read_text())
+    assert report["verdict"] == "sound"
+    assert (report["num_images"], report["num_instances"], report["num_decoded"]) == (1, 2, 1)
+    assert "cocoa: sound. 1 images, 2 instances read, 0 skipped" in capsys.readouterr().out
+
+
+def test_check_counts_defects_with_example_ids(tmp_path, capsys):
+    fab.amodal_coco(tmp_path)
+    path = tmp_path / "annotations.json"
+    content = json.loads(path.read_text())
+    content["annotations"][1]["segmentation"] = []
+    fab.save_json(path, content)
+    assert main(["check", "amodal_coco", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "amodal_coco: usable. 1 images, 1 instances read, 1 skipped" in text
+    assert "skipped         1  empty_segmentation" in text
+    assert "(e.g. 2)" in text
+
+
+def break_missing(path):
+    path.unlink()
+
+
+def break_damaged(path):
+    path.write_bytes(b"no picture")
+
+
+def break_size(path):
+    fab.save_picture(path, (5, 5))
+
+
+@pytest.mark.parametrize(
+    ("break_it", "problem"),
+    [
+        (break_missing, "missing_images"),
+        (break_damaged, "unreadable_images"),
+        (break_size, "images_of_other_size"),
+    ],
+)
+def test_check_fails_on_broken_pictures(tmp_path, break_it, problem):
+    fab.amodal_coco(tmp_path)
+    break_it(tmp_path / "images" / "42.png")
+    report_path = tmp_path / "check.json"
+    assert main(["check", "amodal_coco", str(tmp_path), "--json", str(report_path)]) == 1
+    report = json.loads(report_path.read_text())
+    assert report["verdict"] == "broken"
+    assert report[problem]["count"] == 1
+    assert "42.png" in report[problem]["examples"][0]
+
+
+def test_check_can_leave_pictures_undecoded(tmp_path):
+    fab.amodal_coco(tmp_path)
+    break_damaged(tmp_path / "images" / "42.png")
+    assert main(["check", "amodal_coco", str(tmp_path), "--decode", "0"]) == 0
+    assert main(["check", "amodal_coco", str(tmp_path), "--decode", "-1"]) == 1
+
+
+def test_check_in_several_processes(tmp_path):
+    fab.amodal_coco(tmp_path)
+    arguments = ["check", "amodal_coco", str(tmp_path), "--workers", "2"]
+    assert main([*arguments, "--json", str(tmp_path / "check.json")]) == 0
+    assert json.loads((tmp_path / "check.json").read_text())["num_decoded"] == 1
+
+
+def test_stats_prints_the_row_of_table_1_beside_the_papers(tmp_path, capsys):
+    fab.cocoa(tmp_path)
+    json_path, plot_path = tmp_path / "stats.json", tmp_path / "plots" / "stats.png"
+    arguments = ["stats", "cocoa", str(tmp_path), "--json", str(json_path)]
+    assert main([*arguments, "--plot", str(plot_path)]) == 0
+    content = json.loads(json_path.read_text())
+    assert content["num_images"] == 1
+    assert content["num_instances"] == 2
+    # One of two is occluded, by 4 of 20 pixels.
+    assert content["poi"] == 0.5
+    assert content["mean_ror"] == pytest.approx(0.2)
+    assert content["paper"]["num_instances"]["difference"] == 2 - 32_926
+    text = capsys.readouterr().out
+    assert "num_instances            2       32926      -32924" in text
+    assert "poi                  50.0%       54.9%       -4.9%" in text
+    assert cv2.imread(str(plot_path)) is not None
+
+
+def test_stats_says_how_many_instances_each_rule_removed(tmp_path, capsys):
+    fab.dyce(tmp_path)
+    path = tmp_path / "annotations" / "train.txt"
+    path.write_text(path.read_text().replace("coffee table", "walls"))
+    json_path = tmp_path / "stats.json"
+    assert main(["stats", "dyce", str(tmp_path), "--json", str(json_path)]) == 0
+    removed = {
+        item["rule"]: item["num_removed"] for item in json.loads(json_path.read_text())["removed"]
+    }
+    assert removed == {"exclude_categories": 1, "min_visible_share": 0, "max_image_share": 0}
+    assert "removed by min_visible_share (value 0.1): 0" in capsys.readouterr().out
+    assert main(["stats", "dyce", str(tmp_path), "--raw", "--json", str(json_path)]) == 0
+    content = json.loads(json_path.read_text())
+    assert content["removed"] == []
+    assert content["num_instances"] == 2
+
+
+def test_convert_writes_amodal_coco_that_is_sound(tmp_path, capsys):
+    fab.kins_2019(tmp_path / "kins")
+    output = tmp_path / "converted" / "annotations.json"
+    assert main(["convert", "kins", str(tmp_path / "kins"), "--output", str(output)]) == 0
+    assert "wrote 1 images, 2 instances" in capsys.readouterr().out
+    assert main(["check", "amodal_coco", str(output.parent)]) == 0
+    (image,) = open_dataset("amodal_coco", output.parent)
+    assert [instance.category for instance in image.instances] == ["car", "pedestrian"]
+
+
+def test_show_draws_image_visible_amodal_and_hidden_side_by_side(tmp_path):
+    fab.cocoa(tmp_path)
+    output = tmp_path / "sheet.png"
+    arguments = ["show", "cocoa", str(tmp_path), "--num", "5", "--output", str(output)]
+    assert main(arguments) == 0
+    sheet = cv2.imread(str(output))
+    # Two instances, four tiles of 200 pixels each, captions of 22.
+    assert sheet.shape == (2 * 222, 800, 3)
+    tiles = {n: sheet[22:222, 200 * n : 200 * n + 200].astype(int) for n in range(4)}
+    # The grey photograph has no colour; the masks are painted green, blue and red.
+    assert (tiles[0].max(axis=2) == tiles[0].min(axis=2)).all()
+    assert ((tiles[1][..., 1] - tiles[1][..., 2]) > 60).any()
+    assert ((tiles[2][..., 0] - tiles[2][..., 2]) > 60).any()
+    rows = [sheet[:, 600:].astype(int)[22:222], sheet[:, 600:].astype(int)[244:444]]
+    reds = [int(((row[..., 2] - row[..., 0]) > 60).sum()) for row in rows]
+    # One of the two hides nothing.
+    assert sorted(red > 0 for red in reds) == [False, True]
+
+
+def test_problems_are_told_in_a_sentence(tmp_path, capsys):
+    assert main(["stats", "kins", str(tmp_path)]) == 1
+    assert "kins must have one of" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["stats", "unknown", str(tmp_path)])
+
+
+def test_a_modal_set_cannot_be_converted(tmp_path, capsys):
+    fab.lvis(tmp_path)
+    output = tmp_path / "out" / "annotations.json"
+    assert main(["convert", "lvis", str(tmp_path), "--output", str(output)]) == 1
+    assert "modal data sets cannot be converted" in capsys.readouterr().err
+    assert not output.exists()
