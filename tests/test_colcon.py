@@ -15,6 +15,7 @@ from tests.workspace import copy_project, run
 pytestmark = [
     pytest.mark.ros,
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         importlib.util.find_spec("colcon_core") is None, reason="colcon is not installed"
     ),
