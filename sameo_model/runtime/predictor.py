@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.backends.base import MAX_BOXES, Backend, BackendOptions, build_backend
+from sameo_model.runtime.backends.base import Backend, BackendOptions, build_backend
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.geometry import check_boxes, scale_boxes
 from sameo_model.runtime.postprocess import logits_to_crops, occlusion_ratios
@@ -124,8 +124,8 @@ class Predictor:
         amodal_masks: list[MaskCrop] = []
         visible_masks: list[MaskCrop] = []
         predicted_iou = np.zeros(len(boxes), dtype=np.float32)
-        for start in range(0, len(boxes), MAX_BOXES):
-            chunk = boxes[start : start + MAX_BOXES]
+        for start in range(0, len(boxes), self.backend.max_boxes):
+            chunk = boxes[start : start + self.backend.max_boxes]
             output = self.backend.decode(embedding.handle, chunk, visible)
             amodal_masks += logits_to_crops(output.amodal_logits, embedding.image_hw)
             predicted_iou[start : start + len(chunk)] = output.predicted_iou

@@ -19,6 +19,13 @@ BACKENDS = ("tensorrt", "openvino", "onnxruntime")
 """Names of the backends in the order in which `auto` tries them."""
 
 
+MAX_BOXES = 64
+"""Most boxes that any backend is given at once; the decoders' shape profile ends there."""
+
+CPU_MAX_BOXES = 16
+"""On a CPU more boxes at once cost memory, about 25 MB each, and gain no speed."""
+
+
 class BackendUnavailableError(RuntimeError):
     """A backend that was asked for cannot run here; the message says what to do."""
 
@@ -63,8 +70,10 @@ class Backend(ABC):
         name: Name of the backend, one of `BACKENDS`.
         device: The device and precision in words, for logs and diagnostics.
         has_visible_decoder: Whether `decode` can answer `visible=True`.
+        max_boxes: Most boxes per call of `decode`, at most `MAX_BOXES`; it bounds memory.
     """
 
+    max_boxes: int = MAX_BOXES
     name: str
     device: str
     has_visible_decoder: bool
@@ -87,16 +96,12 @@ class Backend(ABC):
 
         Args:
             handle: What `encode` returned.
-            boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels, 1 <= N <= `MAX_BOXES`.
+            boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels, 1 <= N <= `max_boxes`.
             visible: Whether to run the visible decoder too.
         """
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing that needs closing
         """Free the device's memory; nothing may be called afterwards."""
-
-
-MAX_BOXES = 64
-"""Most boxes per call of `Backend.decode`; it bounds memory and fits the engines' profile."""
 
 
 class _BackendModule(Protocol):

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sameo_model.runtime.backends.base import Backend, BackendOptions, DecoderOutput
+from sameo_model.runtime.backends.base import (
+    CPU_MAX_BOXES,
+    Backend,
+    BackendOptions,
+    DecoderOutput,
+)
 from sameo_model.runtime.bundle import Bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -29,6 +34,7 @@ class OnnxRuntimeBackend(Backend):
     """Runs the graphs with ONNX Runtime's CPU provider; handles are NumPy arrays."""
 
     name = "onnxruntime"
+    max_boxes = CPU_MAX_BOXES
 
     def __init__(self, bundle: Bundle, options: BackendOptions) -> None:
         """Load the graphs.

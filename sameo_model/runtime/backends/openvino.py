@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sameo_model.runtime.backends.base import Backend, BackendOptions, DecoderOutput
+from sameo_model.runtime.backends.base import (
+    CPU_MAX_BOXES,
+    Backend,
+    BackendOptions,
+    DecoderOutput,
+)
 from sameo_model.runtime.bundle import Bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -35,6 +40,7 @@ class OpenVinoBackend(Backend):
     """
 
     name = "openvino"
+    max_boxes = CPU_MAX_BOXES
 
     def __init__(self, bundle: Bundle, options: BackendOptions) -> None:
         """Compile the graphs, or take them from the cache.
