@@ -31,6 +31,9 @@ def zipped(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+ARCHIVE = zipped(CONTENT)
+
+
 class Server(ThreadingHTTPServer):
     """Serves `files`; `fault` says what goes wrong; `ranges` records what was asked for."""
 
@@ -80,12 +83,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setitem(
         official.OFFICIAL,
         "efficient_sam_vits",
-        OfficialFile("efficient_sam_vits.pt.zip", blob_id(zipped(CONTENT))),
+        OfficialFile("efficient_sam_vits.pt.zip", blob_id(ARCHIVE)),
     )
     with Server() as running:
         running.files = {
             "efficient_sam_vitt.pt": CONTENT,
-            "efficient_sam_vits.pt.zip": zipped(CONTENT),
+            "efficient_sam_vits.pt.zip": ARCHIVE,
         }
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
