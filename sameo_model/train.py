@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sameo_model.training.config import TrainConfig
-    from sameo_model.training.trainer import Validate
 
 EXAMPLES = """examples:
-  python -m sameo_model.train --config config/train/sameo_lite_visible.yaml
-  python -m sameo_model.train --config config/train/sameo_lite_amodal.yaml \\
+  python -m sameo_model.train --config config/train/sameo_lite_1_visible.yaml
+  python -m sameo_model.train --config config/train/sameo_lite_2_amodal.yaml \\
       steps=2000 optimiser.lr=3e-4 output=runs/mine
+  torchrun --nproc-per-node 4 -m sameo_model.train --config config/train/cocoa_cls.yaml
   tensorboard --logdir runs
 
 A run that was stopped goes on where it was: start the same command again. Every key and its
@@ -51,29 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config_path: Path, overrides: list[str]) -> None:
     # Imported here so that --help answers at once.
     from sameo_model.modeling.checkpoint import save_checkpoint
-    from sameo_model.training.config import load_config
-    from sameo_model.training.setup import build_model, open_sources
+    from sameo_model.training.config_loading import load_config
+    from sameo_model.training.setup import build_model, build_validation, open_sources
     from sameo_model.training.trainer import train
 
     config = load_config(config_path, overrides)
-    sources = open_sources(config.train)
+    sources = open_sources(config.train, config.held_out)
     model = build_model(config)
-    train(config, model, sources, _validation(config))
-    path = Path(config.output) / "model.safetensors"
-    save_checkpoint(model, path)
-    print(f"wrote {path}")
-
-
-def _validation(config: TrainConfig) -> Validate | None:
-    from sameo_model.evaluation.mask_metrics import evaluate_masks
-    from sameo_model.evaluation.torch_predictor import wrap_model
-    from sameo_model.training.setup import open_sources
-
-    if not config.val:
-        return None
-    images = [image for source in open_sources(config.val) for image in source.images]
-    images = images[: config.val_images or None]
-    return lambda model: evaluate_masks(wrap_model(model), images, prompts="visible")
+    train(config, model, sources, build_validation(config))
+    if os.environ.get("RANK", "0") == "0":
+        path = Path(config.output) / "model.safetensors"
+        save_checkpoint(model, path)
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

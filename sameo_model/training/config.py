@@ -1,22 +1,24 @@
-"""Training configuration: frozen dataclasses hold every default once, YAML files override them."""
+"""Training configuration: frozen dataclasses that hold every default once."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import types
-import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal
 
-import yaml
-
+from sameo_model.data.prompts import PromptKind
 from sameo_model.modeling.sameo import MaskSelection
-from sameo_model.training.samples import SampleOptions
 
 Decoder = Literal["mask_decoder", "visible_decoder"]
 Part = Literal["image_encoder", "prompt_encoder", "mask_decoder", "visible_decoder"]
+Metric = Literal[
+    "miou_full",
+    "miou_full_occluded",
+    "miou_full_unoccluded",
+    "miou_hidden",
+    "miou_visible",
+    "boundary_f",
+    "iou_spearman",
+]
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,45 @@ class DataSource:
     """One data set to train or validate on.
 
     Attributes:
-        root: folder of the data set, or its annotation file.
+        root: folder of the data set.
         name: format, a name that `python -m sameo_model.datasets list` shows.
         split: split within the data set, where it has several.
-        weight: relative share of samples; the default of 0 means the number of its images.
+        weight: relative share of samples with `mixing: weights`; the default of 0 means the
+            number of its images.
+        min_occlusion: only instances of which at least this share is hidden, in [0, 1].
+        quality_control: whether the set's rules of paper section 3.2 apply.
     """
 
     root: str
     name: str = "amodal_coco"
     split: str | None = None
     weight: float = 0.0
+    min_occlusion: float = 0.0
+    quality_control: bool = True
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How a training sample is drawn.
+
+    Attributes:
+        boxes_per_image: most boxes K that an image gets in a step.
+        target_stride: model input pixels per pixel of the true masks (4 is the logits' own).
+        prompt: `visible`, `amodal` or `random` (each with equal probability, section 3.1): the
+            true mask whose tight box is the prompt.
+        box_jitter: each side of the box moves by up to this share of the box's size.
+        augment: random window, mirror image and colours.
+        paste: probability of pasting a whole object of another image over this one.
+        min_window: smallest window as a share of the image's side.
+    """
+
+    boxes_per_image: int = 8
+    target_stride: int = 4
+    prompt: Literal["random", "visible", "amodal"] = "random"
+    box_jitter: float = 0.0
+    augment: bool = True
+    paste: float = 0.0
+    min_window: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,6 +79,8 @@ class OptimiserOptions:
         schedule: `constant` or `cosine` (down to 2 % of `lr` at the last step).
         warmup_steps: steps of linear warm-up.
         max_grad_norm: gradients are scaled down to this norm; 0 leaves them alone.
+        ema_decay: decay of the moving average of the trained weights, which then is what is
+            validated and written as the result; 0 keeps none.
     """
 
     name: Literal["adam", "adamw", "sgd"] = "adam"
@@ -57,6 +90,7 @@ class OptimiserOptions:
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
     max_grad_norm: float = 0.0
+    ema_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +99,7 @@ class TrainConfig:
 
     Attributes:
         train: data sets to train on.
+        held_out: data sets whose photographs are left out of `train`, which may share them.
         val: data sets to validate on; none skips validation.
         preset: network (see `sameo_model.modeling.presets`).
         image_size: side of the square model input; 0 is the preset's own.
@@ -75,20 +110,36 @@ class TrainConfig:
         trainable: parts that are updated; the rest stays frozen.
         mask_selection: which candidate masks carry the mask loss (see `sameo_loss`).
         samples: how samples are drawn.
+        mixing: how images are drawn. `weights`: each on its own, with the sources' weights.
+            `log_size`: each step from one source, with probability log(its instances) / sum of
+            the logs (section 4.3), and within a source each image once per round.
+        images_per_step: with `weights`, images in each optimiser step, over all processes.
+        prompts_per_step: with `log_size`, boxes in each optimiser step, over all processes.
+        max_images_at_once: most images that go through the network together; a larger step
+            accumulates gradients over several passes. 0 never splits a step.
         optimiser: how weights are updated.
-        images_per_step: images in each optimiser step, over all processes.
         steps: optimiser steps.
-        precision: `32-true`, `bf16-mixed` or `16-mixed`.
+        precision: `32-true`, `bf16-mixed` or, on a GPU, `16-mixed`.
+        compile: compile encoder and decoders before the first step.
+        embedding_cache: folder that keeps the frozen encoder's embeddings, empty for none; only
+            without image augmentation.
+        embedding_cache_gb: most 10^9 bytes that this folder may hold.
         workers: processes that prepare samples, per training process.
+        max_unreadable: image files that may be unreadable before the run stops.
         seed: of samples and initial weights.
         log_interval: steps between log entries.
         checkpoint_interval: steps between checkpoints.
         val_interval: steps between validations; 0 validates at the end only.
         val_images: images used for each validation; 0 uses all.
+        val_prompts: true masks whose boxes prompt; scores are averaged over the kinds.
+        val_pictures: validation images whose masks are drawn into TensorBoard each time.
+        best_metric: score whose highest value makes a checkpoint the best one.
+        allow_changes: resume although the run in `output` was started with other values.
         output: run folder (checkpoints, TensorBoard, resolved configuration).
     """
 
     train: tuple[DataSource, ...] = ()
+    held_out: tuple[DataSource, ...] = ()
     val: tuple[DataSource, ...] = ()
     preset: str = "sameo_lite"
     image_size: int = 0
@@ -98,126 +149,73 @@ class TrainConfig:
     trainable: tuple[Part, ...] = ("mask_decoder",)
     mask_selection: MaskSelection = "min_loss"
     samples: SampleOptions = field(default_factory=SampleOptions)
-    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    mixing: Literal["weights", "log_size"] = "weights"
     images_per_step: int = 4
+    prompts_per_step: int = 32
+    max_images_at_once: int = 0
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     steps: int = 1000
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
+    embedding_cache: str = ""
+    embedding_cache_gb: float = 10.0
     workers: int = 1
+    max_unreadable: int = 10
     seed: int = 0
     log_interval: int = 20
     checkpoint_interval: int = 200
     val_interval: int = 0
     val_images: int = 0
+    val_prompts: tuple[PromptKind, ...] = ("visible",)
+    val_pictures: int = 4
+    best_metric: Metric = "miou_full"
+    allow_changes: bool = False
     output: str = "runs/train"
 
 
-def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
-    """Read a training configuration.
-
-    Args:
-        path: YAML file whose keys are the fields of `TrainConfig`.
-        overrides: `key=value` pairs, nested keys with dots (`optimiser.lr=3e-4`), values in YAML.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If keys are unknown or values ill-typed; every problem is named.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no configuration at {path}; see config/train for examples")
-    try:
-        values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} must be YAML, {error}") from error
-    for override in overrides or []:
-        key, sign, value = override.partition("=")
-        if not sign:
-            raise ValueError(f"an override must look like key=value, got {override!r}")
-        _set_nested(values, key.strip().split("."), yaml.safe_load(value))
-    return config_from_dict(values, source=str(path))
-
-
-def config_from_dict(values: dict[str, Any], source: str = "the configuration") -> TrainConfig:
-    """Build a `TrainConfig` from nested plain values; the inverse of `dataclasses.asdict`.
-
-    Raises:
-        ValueError: If keys are unknown or values ill-typed; every problem is named.
-    """
-    problems: list[str] = []
-    config = _build(TrainConfig, values, "", problems)
-    if not problems:
-        problems += _check(config)
-    if problems:
-        raise ValueError(f"{source} cannot be used: " + "; ".join(problems))
-    return typing.cast(TrainConfig, config)
-
-
-def _set_nested(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        values = values.setdefault(key, {})
-    values[keys[-1]] = value
-
-
-def _build(kind: type, values: Any, prefix: str, problems: list[str]) -> Any:
-    if not isinstance(values, dict):
-        problems.append(f"{prefix.rstrip('.') or 'the file'} must hold keys, got {values!r}")
-        return None
-    hints = typing.get_type_hints(kind)
-    known = {}
-    for key, value in values.items():
-        if key in hints:
-            known[key] = _convert(hints[key], value, f"{prefix}{key}", problems)
-        else:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f", did you mean {near[0]}?" if near else f"; known: {', '.join(hints)}"
-            problems.append(f"unknown key {prefix}{key}{hint}")
-    missing = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is f.default_factory is dataclasses.MISSING and f.name not in known
-    ]
-    problems += [f"{prefix}{name} is missing" for name in missing]
-    return None if missing else kind(**known)
-
-
-def _convert(hint: Any, value: Any, key: str, problems: list[str]) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, f"{key}.", problems)
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            problems.append(f"{key} must be one of {', '.join(get_args(hint))}, got {value!r}")
-        return value
-    if get_origin(hint) is tuple:
-        item = get_args(hint)[0]
-        if not isinstance(value, (list, tuple)):
-            problems.append(f"{key} must be a list, got {value!r}")
-            return ()
-        return tuple(_convert(item, v, f"{key}[{i}]", problems) for i, v in enumerate(value))
-    allowed = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in allowed and isinstance(value, str):
-        value = _float_or_same(value)  # YAML reads 1e-4 as text
-    if float in allowed and type(value) is int:
-        value = float(value)
-    if type(value) not in allowed:
-        names = " or ".join(kind.__name__ for kind in allowed)
-        problems.append(f"{key} must be {names}, got {value!r}")
-    return value
-
-
-def _float_or_same(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _check(config: TrainConfig) -> list[str]:
+def find_problems(config: TrainConfig) -> list[str]:
+    """Return what makes no sense in a well-typed configuration, one sentence each."""
     problems = [
         f"{key} must name at least one, got none"
-        for key in ("train", "decoders", "trainable")
+        for key in ("train", "decoders", "trainable", "val_prompts")
         if not getattr(config, key)
     ]
-    for key in ("images_per_step", "steps", "log_interval", "checkpoint_interval"):
-        if getattr(config, key) < 1:
-            problems.append(f"{key} must be at least 1, got {getattr(config, key)}")
-    return problems
+    lowest = {
+        **dict.fromkeys(("images_per_step", "prompts_per_step", "steps", "log_interval"), 1),
+        **dict.fromkeys(("checkpoint_interval", "samples.boxes_per_image"), 1),
+        **dict.fromkeys(("max_images_at_once", "workers", "max_unreadable", "val_interval"), 0),
+        **dict.fromkeys(("val_images", "val_pictures", "embedding_cache_gb"), 0),
+    }
+    values = {key: _get_nested(config, key) for key in lowest}
+    problems += [
+        f"{key} must be at least {low}, got {values[key]}"
+        for key, low in lowest.items()
+        if values[key] < low
+    ]
+    if not 0 <= config.optimiser.ema_decay < 1:
+        problems.append(f"optimiser.ema_decay must lie in [0, 1), got {config.optimiser.ema_decay}")
+    if not 0 <= config.samples.box_jitter < 0.5:
+        problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
+    return problems + _find_cache_problems(config)
+
+
+def _get_nested(config: TrainConfig, key: str) -> float:
+    value = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value  # type: ignore[return-value]
+
+
+def _find_cache_problems(config: TrainConfig) -> list[str]:
+    if not config.embedding_cache:
+        return []
+    needed = {
+        "trainable without image_encoder": "image_encoder" not in config.trainable,
+        "samples.augment=false": not config.samples.augment,
+        "samples.paste=0": not config.samples.paste,
+    }
+    return [
+        f"embedding_cache needs {sentence}, because it keeps one embedding per image file"
+        for sentence, is_met in needed.items()
+        if not is_met
+    ]

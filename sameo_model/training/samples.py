@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from sameo_model.data.prompts import jitter_boxes_xyxy, mask_to_box_xyxy
@@ -23,47 +27,27 @@ from sameo_model.training.augment import (
     paste_occluder,
     random_window,
 )
+from sameo_model.training.config import SampleOptions
+from sameo_model.training.embedding_cache import EmbeddingCache
+from sameo_model.training.sample_plan import Draw, Source
 
 MAX_TRIES = 20
+MIN_CUTOUT_PIXELS = 400
+
+Sample = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class SampleOptions:
-    """How a training sample is drawn.
+class UnreadableImageError(Exception):
+    """An image file is missing or damaged; `path` is the file, the message says what is wrong."""
 
-    Attributes:
-        boxes_per_image: boxes K drawn from each image.
-        target_stride: model input pixels per pixel of the true masks (4 is the logits' own).
-        prompt: `visible`, `amodal` or `random` (each with equal probability, section 3.1): the
-            true mask whose tight box is the prompt.
-        box_jitter: each side of the box moves by up to this share of the box's size.
-        augment: random window, mirror image and colours.
-        paste: probability of pasting a whole object of another image over this one.
-        min_window: smallest window as a share of the image's side.
-    """
-
-    boxes_per_image: int = 8
-    target_stride: int = 4
-    prompt: Literal["random", "visible", "amodal"] = "random"
-    box_jitter: float = 0.0
-    augment: bool = True
-    paste: float = 0.0
-    min_window: float = 0.5
-
-
-@dataclass(frozen=True)
-class Source:
-    """Images of one data set and their relative share of the samples (0: their number)."""
-
-    images: Sequence[AmodalImage]
-    weight: float = 0.0
+    def __init__(self, path: Path, reason: Exception) -> None:
+        """Keep both."""
+        super().__init__(str(reason))
+        self.path = path
 
 
 class TrainingSamples(Dataset):
-    """Endless, random-access stream of samples; sample `n` depends on the seed and `n` alone.
-
-    This makes resuming exact: a run that continues at sample n sees what it would have seen.
-    """
+    """Samples by `Draw`; a sample depends on the draw and the seed alone."""
 
     def __init__(
         self,
@@ -72,115 +56,211 @@ class TrainingSamples(Dataset):
         *,
         image_size: int,
         seed: int,
+        cache: EmbeddingCache | None = None,
     ) -> None:
-        """Draw samples from `sources` for a square model input of side `image_size`.
+        """Prepare samples for a square model input of side `image_size`.
 
-        Raises:
-            ValueError: If there are no images.
+        Args:
+            sources: data sets that draws refer to.
+            options: how samples are drawn.
+            image_size: side of the model input, pixels.
+            seed: of all randomness.
+            cache: embeddings that stand for images; `options` must not change images then.
         """
-        sources = [source for source in sources if len(source.images)]
-        if not sources:
-            raise ValueError("the training set must hold at least one image, got none")
-        weights = np.array([source.weight or len(source.images) for source in sources], float)
-        self.images = [source.images for source in sources]
-        self.probabilities = weights / weights.sum()
+        self.sources = sources
         self.options = options
         self.image_size = image_size
         self.seed = seed
+        self.cache = cache
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return sample `index`.
+    def __getitem__(self, draw: Draw) -> Sample:
+        """Return the sample of a draw.
+
+        An image that is unreadable or shows nothing usable is replaced by a random one of the
+        same source.
 
         Returns:
-            `image` uint8 (3, S, S) RGB; `boxes_xyxy` float32 (K, 4), model input pixels;
-            `amodal` and `visible` bool (K, S / target_stride, S / target_stride), true masks.
+            `image` uint8 (3, S, S) RGB, or `embedding` float16 (256, S/16, S/16) in its place;
+            `boxes_xyxy` float32 (n, 4), model input pixels, 1 <= n <= K; `amodal` and `visible`
+            bool (n, S / target_stride, S / target_stride), true masks; `path` str; `unreadable`
+            dict of messages by path, images that were skipped.
+
+        Raises:
+            RuntimeError: If no usable image was found in `MAX_TRIES` tries.
         """
-        generator = np.random.default_rng([self.seed, index])
+        generator = np.random.default_rng([self.seed, *draw.stream])
+        images = self.sources[draw.source].images
+        unreadable: dict[str, str] = {}
         for _ in range(MAX_TRIES):
-            scene = self._draw_scene(generator)
-            if len(scene.amodal_masks):
-                return self._to_sample(scene, generator)
+            image = images[draw.image_index]
+            try:
+                sample = self._make_sample(image, draw, generator)
+                if sample is not None:
+                    return {**sample, "path": str(image.path), "unreadable": unreadable}
+            except UnreadableImageError as error:
+                unreadable[str(error.path)] = str(error)
+            other = int(generator.integers(len(images)))
+            draw = replace(draw, image_index=other, instance_indices=None)
+        reasons = "; ".join(unreadable.values()) or "all instances are tiny or hidden"
         raise RuntimeError(
-            f"no usable instance found in {MAX_TRIES} random images; check the data set with "
-            "`python -m sameo_model.datasets check`"
+            f"no usable image found in {MAX_TRIES} random ones ({reasons}); check the data set "
+            "with `python -m sameo_model.datasets check`"
         )
 
-    def _draw_image(self, generator: np.random.Generator) -> AmodalImage:
-        images = self.images[int(generator.choice(len(self.images), p=self.probabilities))]
-        return images[int(generator.integers(len(images)))]
-
-    def _draw_scene(self, generator: np.random.Generator) -> Scene:
-        options = self.options
-        image = self._draw_image(generator)
-        instances = [i for i in image.instances if i.occlusion_rate is not None]
-        generator.shuffle(instances)
-        scene = _load_scene(image, instances[: 2 * options.boxes_per_image])
-        if len(scene.amodal_masks) and generator.random() < options.paste:
-            scene = self._paste(scene, generator)
-        if options.augment:
-            scene = random_window(scene, generator, options.min_window)
-            if generator.random() < 0.5:
-                scene = flip(scene, axis=1)
-        return drop_unusable(scene)
-
-    def _paste(self, scene: Scene, generator: np.random.Generator) -> Scene:
-        donor = self._draw_image(generator)
-        whole = [i for i in donor.instances if i.occlusion_rate == 0]
-        if not whole:
-            return scene
-        mask = whole[int(generator.integers(len(whole)))].amodal_mask()
-        x1, y1, x2, y2 = mask_to_box_xyxy(mask).astype(int)
-        if (x2 - x1) * (y2 - y1) < 400:
-            return scene
-        cutout = donor.load_rgb()[y1:y2, x1:x2]
-        return paste_occluder(scene, cutout, mask[y1:y2, x1:x2], generator)
-
-    def _to_sample(self, scene: Scene, generator: np.random.Generator) -> dict[str, torch.Tensor]:
-        options = self.options
-        count = len(scene.amodal_masks)
-        rows = generator.permutation(count)[: options.boxes_per_image]
-        if count < options.boxes_per_image:
-            extra = generator.integers(0, count, options.boxes_per_image - count)
-            rows = np.concatenate([rows, extra])
-        image = resize_image(np.ascontiguousarray(scene.image_rgb), self.image_size)
-        if options.augment:
-            image = jitter_colours(image, generator)
-        side = self.image_size // options.target_stride
+    def _make_sample(
+        self, image: AmodalImage, draw: Draw, generator: np.random.Generator
+    ) -> Sample | None:
+        """Return what `__getitem__` does about the image, None if it shows nothing usable."""
+        embedding = self._read_embedding(image)
+        instances = self._choose_instances(image, draw, generator)
+        scene = _load_scene(image, instances, needs_pixels=embedding is None)
+        scene = self._change_scene(scene, generator)
+        if not len(scene.amodal_masks):
+            return None
+        rows = generator.permutation(len(scene.amodal_masks))[: self.options.boxes_per_image]
+        side = self.image_size // self.options.target_stride
+        network_input = (
+            {"image": self._to_input(scene.image_rgb, generator)}
+            if embedding is None
+            else {"embedding": torch.from_numpy(embedding)}
+        )
         return {
-            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            **network_input,
             "boxes_xyxy": torch.from_numpy(self._boxes(scene, rows, generator)),
             "amodal": torch.from_numpy(_resize_masks(scene.amodal_masks[rows], side)),
             "visible": torch.from_numpy(_resize_masks(scene.visible_masks[rows], side)),
         }
 
+    def _choose_instances(
+        self, image: AmodalImage, draw: Draw, generator: np.random.Generator
+    ) -> list[AmodalInstance]:
+        if draw.instance_indices is None:
+            # Twice as many: some may be unusable, or fall outside a window.
+            order = generator.permutation(len(image.instances))
+            chosen = order[: 2 * self.options.boxes_per_image].tolist()
+        else:
+            chosen = list(draw.instance_indices)
+        instances = [image.instances[i] for i in chosen]
+        return [item for item in instances if item.occlusion_rate is not None]
+
+    def _change_scene(self, scene: Scene, generator: np.random.Generator) -> Scene:
+        options = self.options
+        if len(scene.amodal_masks) and generator.random() < options.paste:
+            scene = self._paste(scene, generator)
+        if options.augment:
+            windowed = drop_unusable(random_window(scene, generator, options.min_window))
+            scene = windowed if len(windowed.amodal_masks) else scene
+            if generator.random() < 0.5:
+                scene = flip(scene, axis=1)
+        return drop_unusable(scene)
+
+    def _paste(self, scene: Scene, generator: np.random.Generator) -> Scene:
+        sizes = np.array([len(source.images) for source in self.sources])
+        images = self.sources[int(generator.choice(len(sizes), p=sizes / sizes.sum()))].images
+        donor = images[int(generator.integers(len(images)))]
+        whole = [i for i in donor.instances if i.occlusion_rate == 0]
+        if not whole:
+            return scene
+        mask = whole[int(generator.integers(len(whole)))].amodal_mask()
+        x1, y1, x2, y2 = mask_to_box_xyxy(mask).astype(int)
+        if (x2 - x1) * (y2 - y1) < MIN_CUTOUT_PIXELS:
+            return scene
+        cutout = _load_pixels(donor)[y1:y2, x1:x2]
+        return paste_occluder(scene, cutout, mask[y1:y2, x1:x2], generator)
+
+    def _to_input(self, image_rgb: NDArray[np.uint8], generator: np.random.Generator) -> Tensor:
+        squashed = resize_image(np.ascontiguousarray(image_rgb), self.image_size)
+        if self.options.augment:
+            squashed = jitter_colours(squashed, generator)
+        return torch.from_numpy(np.ascontiguousarray(squashed.transpose(2, 0, 1)))
+
+    def _read_embedding(self, image: AmodalImage) -> NDArray[np.float16] | None:
+        try:
+            return self.cache.read(image.path) if self.cache else None
+        except OSError as error:
+            raise UnreadableImageError(image.path, error) from error
+
     def _boxes(
         self, scene: Scene, rows: NDArray[np.intp], generator: np.random.Generator
     ) -> NDArray[np.float32]:
         options = self.options
-        amodal_prompt = {
+        is_amodal_prompt = {
             "amodal": np.ones(len(rows), bool),
             "visible": np.zeros(len(rows), bool),
             "random": generator.random(len(rows)) < 0.5,
         }[options.prompt]
         masks = np.where(
-            amodal_prompt[:, None, None], scene.amodal_masks[rows], scene.visible_masks[rows]
+            is_amodal_prompt[:, None, None], scene.amodal_masks[rows], scene.visible_masks[rows]
         )
         boxes = np.stack([mask_to_box_xyxy(mask) for mask in masks])
-        height, width = scene.image_rgb.shape[:2]
+        height, width = scene.amodal_masks.shape[1:]
         if options.box_jitter:
             boxes = jitter_boxes_xyxy(boxes, options.box_jitter, generator, (height, width))
         scale = np.array([self.image_size / width, self.image_size / height] * 2)
         return (boxes * scale).astype(np.float32)
 
 
-def _load_scene(image: AmodalImage, instances: list[AmodalInstance]) -> Scene:
+def collate_step(samples: list[Sample], max_images: int) -> list[dict[str, Any]]:
+    """Join the samples of one step into batches of at most `max_images` (0: one batch).
+
+    Returns:
+        One `collate` per batch.
+    """
+    size = max_images or len(samples)
+    return [collate(samples[i : i + size]) for i in range(0, len(samples), size)]
+
+
+def make_collate(max_images: int) -> Callable[[list[Sample]], list[dict[str, Any]]]:
+    """Return `collate_step` with its limit, in a form that worker processes can receive."""
+    return partial(collate_step, max_images=max_images)
+
+
+def collate(samples: list[Sample]) -> dict[str, Any]:
+    """Join samples of B images, padded to the most boxes N that one of them has.
+
+    Returns:
+        `image` uint8 (B', 3, S, S) and `embedding` float16 (B - B', 256, S/16, S/16), in order,
+        told apart by `is_cached` bool (B,); `boxes_xyxy` float32 (B, N, 4); `amodal`, `visible`
+        bool (B, N, h, w); `is_valid` bool (B, N), False for padding; `paths` list of B str;
+        `unreadable` dict of messages by path.
+    """
+    is_cached = torch.tensor(["embedding" in sample for sample in samples])
+    images = [sample["image"] for sample in samples if "image" in sample]
+    embeddings = [sample["embedding"] for sample in samples if "embedding" in sample]
+    counts = torch.tensor([len(sample["boxes_xyxy"]) for sample in samples])
+    return {
+        "image": torch.stack(images) if images else torch.zeros(0, 3, 1, 1, dtype=torch.uint8),
+        "embedding": torch.stack(embeddings) if embeddings else torch.zeros(0, 1, 1, 1).half(),
+        "is_cached": is_cached,
+        **{key: _pad(samples, key) for key in ("boxes_xyxy", "amodal", "visible")},
+        "is_valid": torch.arange(int(counts.max())) < counts[:, None],
+        "paths": [sample["path"] for sample in samples],
+        "unreadable": {p: text for s in samples for p, text in s["unreadable"].items()},
+    }
+
+
+def _pad(samples: list[Sample], key: str) -> Tensor:
+    return pad_sequence([sample[key] for sample in samples], batch_first=True)
+
+
+def _load_pixels(image: AmodalImage) -> NDArray[np.uint8]:
+    try:
+        return image.load_rgb()
+    except (OSError, ValueError) as error:
+        raise UnreadableImageError(image.path, error) from error
+
+
+def _load_scene(
+    image: AmodalImage, instances: list[AmodalInstance], *, needs_pixels: bool
+) -> Scene:
     height, width = image.image_hw
     amodal = np.zeros((len(instances), height, width), bool)
     visible = np.zeros_like(amodal)
     for row, instance in enumerate(instances):
         amodal[row] = instance.amodal_mask()
         visible[row] = instance.visible_mask()
-    return Scene(image.load_rgb(), amodal, visible)
+    pixels = _load_pixels(image) if needs_pixels else np.zeros((0, 0, 3), np.uint8)
+    return Scene(pixels, amodal, visible)
 
 
 def _resize_masks(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

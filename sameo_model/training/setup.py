@@ -3,33 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from sameo_model.data.collection import open_dataset
+from sameo_model.data.index import IndexedDataset
+from sameo_model.data.index_format import InstanceFlag
+from sameo_model.data.mixing import coco_photographs, without_photographs
 from sameo_model.modeling.checkpoint import load_checkpoint
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, load_imagenet_weights
 from sameo_model.modeling.presets import build_sameo
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.training.config import DataSource, TrainConfig
-from sameo_model.training.samples import Source
+from sameo_model.training.sample_plan import Source
+from sameo_model.training.validation import Validation
 
 
-def open_sources(sources: Sequence[DataSource]) -> list[Source]:
-    """Open data sets.
+def open_sources(
+    sources: Sequence[DataSource], held_out: Sequence[DataSource] = ()
+) -> list[Source]:
+    """Open data sets for training or validation.
+
+    Only instances with both true masks are kept, and images that show one.
+
+    Args:
+        sources: the data sets.
+        held_out: data sets whose COCO photographs are left out of `sources`.
 
     Raises:
         FileNotFoundError: If one of them does not exist.
-        ValueError: If a name is unknown or they hold no image.
+        ValueError: If a name is unknown, or nothing is left of one.
     """
-    opened = [
-        Source(open_dataset(source.name, source.root, source.split), source.weight)
-        for source in sources
+    opened = [_open(source) for source in sources]
+    photographs: set[int] = set()
+    for source in held_out:
+        photographs |= coco_photographs(open_dataset(source.name, source.root, source.split))
+    if photographs:
+        opened = [without_photographs(images, photographs) for images in opened]
+    for source, images in zip(sources, opened, strict=True):
+        if not len(images):
+            raise ValueError(
+                f"data set {source.name} in {source.root} must hold an image with a usable "
+                f"instance, got none after filtering; it needs amodal and visible masks, and "
+                f"min_occlusion ({source.min_occlusion}) and the quality control rules apply"
+            )
+    return [
+        Source(images, source.weight, f"{source.name} {source.root}")
+        for source, images in zip(sources, opened, strict=True)
     ]
-    if not any(len(source.images) for source in opened):
-        roots = ", ".join(source.root for source in sources)
-        raise ValueError(f"data sets must hold at least one image, got none in {roots}")
-    return opened
+
+
+def _open(source: DataSource) -> IndexedDataset:
+    if not Path(source.root).exists():
+        raise FileNotFoundError(
+            f"data set {source.name} must lie in {source.root}, but there is no such folder; "
+            "change its root in the configuration"
+        )
+    images = open_dataset(
+        source.name, source.root, source.split, quality_control=source.quality_control
+    )
+    table = images.instance_table
+    both = InstanceFlag.HAS_AMODAL | InstanceFlag.HAS_VISIBLE
+    hidden = table["amodal_area"] - table["visible_area"]
+    keep = (
+        ((table["flags"] & both) == both)
+        & (table["visible_area"] > 0)
+        & (hidden >= source.min_occlusion * table["amodal_area"])
+    )
+    return images.select(keep, drop_empty=True)
 
 
 def build_model(config: TrainConfig) -> Sameo:
@@ -67,3 +109,16 @@ def build_model(config: TrainConfig) -> Sameo:
         model.visible_mask_selection = config.mask_selection
     # Convolutions of the CPU and of recent GPUs are faster on this layout.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def build_validation(config: TrainConfig) -> Validation | None:
+    """Open the validation images; None if the run has none.
+
+    Raises:
+        FileNotFoundError: If a data set does not exist.
+        ValueError: If a name is unknown, or nothing is left of one.
+    """
+    if not config.val:
+        return None
+    images = [image for source in open_sources(config.val) for image in source.images]
+    return Validation(images[: config.val_images or None], config.val_prompts, config.val_pictures)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sameo_model.training.config import TrainConfig, load_config
+from sameo_model.training.config import TrainConfig
+from sameo_model.training.config_loading import load_config
 
 CONFIG_FOLDER = Path(__file__).parents[3] / "config" / "train"
 

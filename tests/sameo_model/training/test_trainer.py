@@ -9,9 +9,10 @@ from sameo_model.evaluation.mask_metrics import evaluate_masks
 from sameo_model.evaluation.torch_predictor import wrap_model
 from sameo_model.modeling.checkpoint import load_checkpoint
 from sameo_model.modeling.presets import build_sameo
-from sameo_model.training.config import config_from_dict
-from sameo_model.training.samples import Source
+from sameo_model.training.config_loading import config_from_dict
+from sameo_model.training.sample_plan import Source
 from sameo_model.training.trainer import train
+from sameo_model.training.validation import ValidationResult
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 
 PARTS = ["image_encoder", "prompt_encoder", "mask_decoder"]
@@ -105,7 +106,7 @@ def test_loss_that_is_not_finite_stops_the_run(tmp_path):
 def test_run_folder_holds_checkpoint_metrics_and_no_leftovers(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
     config = _config(tmp_path, steps=2, val_interval=1)
-    train(config, _model(), [Source(images)], lambda model: {"miou_full": 0.5})
+    train(config, _model(), [Source(images)], lambda model: ValidationResult({"miou_full": 0.5}))
     run = tmp_path / "run"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "train/total" in line] == [1, 2]

@@ -1,0 +1,168 @@
+"""Checkpoints of a run: written whole or not at all, resumed exactly, refused if they differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sameo_model.modeling.checkpoint import HEADER_KEY, describe
+from sameo_model.modeling.sameo import Sameo
+from sameo_model.runtime.files import write_whole
+from sameo_model.training.config import TrainConfig
+from sameo_model.training.config_loading import config_from_dict
+from sameo_model.training.optimisation import MovingAverage
+
+CHECKPOINT_NAME = "last.ckpt"
+CONFIG_NAME = "config.json"
+
+# May change between the parts of one run without changing what it learns.
+FREE_KEYS = frozenset(
+    (
+        *("output", "workers", "max_unreadable", "max_images_at_once", "allow_changes"),
+        *("log_interval", "checkpoint_interval", "compile", "embedding_cache_gb"),
+        *("val", "val_interval", "val_images", "val_prompts", "val_pictures"),
+    )
+)
+# What the saved state consists of, so that nobody can change it half-way.
+FIXED_KEYS = frozenset(("preset", "image_size", "decoders", "trainable"))
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class RunState:
+    """Everything that a run needs to go on.
+
+    Attributes:
+        model: the network, without wrappers.
+        optimiser: its optimiser.
+        average: moving average of weights, None without.
+        scaler: gradient scaler of float16, None without.
+        step: optimiser steps that are done.
+        best_score: highest validation score so far, None before the first validation.
+    """
+
+    model: Sameo
+    optimiser: torch.optim.Optimizer
+    average: MovingAverage | None = None
+    scaler: Any = None
+    step: int = 0
+    best_score: float | None = None
+
+
+def save_run(output: Path, config: TrainConfig, run: RunState) -> None:
+    """Write the run's checkpoint; the one before stays until the new one is whole.
+
+    Raises:
+        OSError: If it cannot be written, as on a full disk.
+    """
+    content = {
+        "model": run.model.state_dict(),
+        HEADER_KEY: describe(run.model),
+        "optimiser": run.optimiser.state_dict(),
+        "average": run.average.weights if run.average else None,
+        "scaler": run.scaler.state_dict() if run.scaler else None,
+        "step": run.step,
+        "best_score": run.best_score,
+        "random_state": torch.get_rng_state(),
+        "config": json.dumps(dataclasses.asdict(config)),
+    }
+    file = io.BytesIO()
+    torch.save(content, file)
+    path = output / CHECKPOINT_NAME
+    try:
+        write_whole(path, file.getvalue())
+    except OSError as error:
+        kept = "the previous one was kept" if path.exists() else "there is none yet"
+        raise OSError(
+            f"checkpoint of step {run.step} cannot be written to {path} ({error.strerror}), "
+            f"{kept}; free some space and start the same command again to resume"
+        ) from error
+
+
+def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
+    """Load the checkpoint in `output` into `run`, if there is one.
+
+    Raises:
+        ValueError: If the run was started with another configuration.
+    """
+    path = output / CHECKPOINT_NAME
+    if not path.exists():
+        return
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    check_same_run(path, json.loads(content["config"]), config)
+    run.model.load_state_dict(content["model"])
+    base_rates = [group["base_lr"] for group in run.optimiser.param_groups]
+    run.optimiser.load_state_dict(content["optimiser"])
+    for group, base_lr in zip(run.optimiser.param_groups, base_rates, strict=True):
+        group["base_lr"] = base_lr
+    if run.average:
+        # A run that starts to average half-way starts from the weights of that moment.
+        run.average.weights = content.get("average") or MovingAverage(run.model, 0.0).weights
+    if run.scaler and content.get("scaler"):
+        run.scaler.load_state_dict(content["scaler"])
+    if content.get("random_state") is not None:
+        torch.set_rng_state(content["random_state"])
+    run.step = int(content["step"])
+    run.best_score = content.get("best_score")
+    log.info("resuming %s at step %d", output, run.step)
+
+
+def write_config(output: Path, config: TrainConfig) -> None:
+    """Write the resolved configuration into the run folder."""
+    write_whole(output / CONFIG_NAME, json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+
+
+def check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
+    """Refuse to resume what would not be the same run.
+
+    Args:
+        path: The checkpoint, for messages.
+        saved: Configuration in it, as nested plain values; keys that it lacks had their default.
+        config: Configuration to resume with.
+
+    Raises:
+        ValueError: If values differ that may not.
+    """
+    before = _to_plain(config_from_dict(saved, source=str(path)))
+    now = _to_plain(config)
+    differing = [key for key in now if key not in FREE_KEYS and before[key] != now[key]]
+    fixed = [key for key in differing if key in FIXED_KEYS]
+    if fixed:
+        raise ValueError(
+            f"{path} holds another network ({_list_differences(fixed, before, now)}); start a new "
+            f"run in another output folder, with init={path}"
+        )
+    if differing and not config.allow_changes:
+        raise ValueError(
+            f"{path} belongs to a run with another configuration "
+            f"({_list_differences(differing, before, now)}); choose another output folder, restore "
+            "these values, or resume all the same with allow_changes=true"
+        )
+
+
+def _to_plain(config: TrainConfig) -> dict[str, Any]:
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def _list_differences(keys: Sequence[str], before: dict[str, Any], now: dict[str, Any]) -> str:
+    return "; ".join(line for key in keys for line in _name_differences(key, before[key], now[key]))
+
+
+def _name_differences(key: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            line
+            for name in now
+            if before.get(name) != now[name]
+            for line in _name_differences(f"{key}.{name}", before.get(name), now[name])
+        ]
+    return [f"{key}: {before!r} then, {now!r} now"]

@@ -1,0 +1,90 @@
+"""What happens to one batch: encode each image once, decode all of its boxes, sum the losses."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sameo_model.modeling.prompt_encoder import PointLabel
+from sameo_model.modeling.sameo import DecoderName, Sameo
+from sameo_model.training.config import Decoder, Part, TrainConfig
+from sameo_model.training.losses import sameo_loss
+
+Batch = dict[str, Any]
+CORNER_LABELS = (PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT)
+
+
+class TrainingStep(nn.Module):
+    """Loss of one batch; every image is encoded once for all of its boxes (equation 1)."""
+
+    def __init__(self, model: Sameo, config: TrainConfig) -> None:
+        """Wrap `model` and freeze the parts that `config` does not train."""
+        super().__init__()
+        self.model = model
+        self.decoders = config.decoders
+        self.mask_selection = config.mask_selection
+        self.encoder_frozen = "image_encoder" not in config.trainable
+        # Rounding every embedding, cached or not, makes a run independent of the cache's content.
+        self.round_embeddings = bool(config.embedding_cache)
+        for part in get_args(Part):
+            module = getattr(model, part, None)
+            if module is not None:
+                module.requires_grad_(part in config.trainable)
+
+    def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Return losses and embeddings of a batch.
+
+        Args:
+            batch: what `samples.collate` returns.
+
+        Returns:
+            Losses of `sameo_loss`, means over the batch's valid boxes, summed over the decoders;
+            and float (B', 256, S/16, S/16), embeddings of the images that were encoded, which
+            are those without a cached one.
+        """
+        encoded, embeddings = self._embed(batch)
+        losses: dict[str, Tensor] = {}
+        for decoder in self.decoders:
+            for name, value in self._decoder_losses(decoder, embeddings, batch).items():
+                losses[name] = losses[name] + value if name in losses else value
+        return losses, encoded
+
+    def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the new embeddings (B', ...) and those of all images (B, ...)."""
+        is_cached, images = batch["is_cached"], batch["image"]
+        encoded = batch["embedding"][:0]
+        if len(images):
+            with torch.set_grad_enabled(not self.encoder_frozen and torch.is_grad_enabled()):
+                encoded = self.model.encode(images.float() / 255)
+        if self.round_embeddings:
+            encoded = encoded.half()
+        if not is_cached.any():
+            return encoded, encoded.float() if self.round_embeddings else encoded
+        whole = batch["embedding"].new_empty((len(is_cached), *batch["embedding"].shape[1:]))
+        whole[is_cached] = batch["embedding"]
+        whole[~is_cached] = encoded.to(whole)
+        return encoded, whole.float()
+
+    def _decoder_losses(
+        self, decoder: Decoder, embeddings: Tensor, batch: Batch
+    ) -> dict[str, Tensor]:
+        kind: DecoderName = "amodal" if decoder == "mask_decoder" else "visible"
+        boxes, is_valid = batch["boxes_xyxy"], batch["is_valid"]
+        labels = torch.tensor(CORNER_LABELS, device=boxes.device).expand(*boxes.shape[:2], 2)
+        side = self.model.image_size
+        logits, iou = self.model.decode(
+            embeddings,
+            boxes.unflatten(-1, (2, 2)),
+            labels,
+            (side, side),
+            multimask=self.mask_selection != "token0",
+            decoder=kind,
+        )
+        logits, iou, target = logits[is_valid], iou[is_valid], batch[kind][is_valid]
+        if target.shape[-2:] != logits.shape[-2:]:
+            size = tuple(target.shape[-2:])
+            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+        return sameo_loss(logits, iou, target, mask_selection=self.mask_selection)
