@@ -11,6 +11,6 @@ setup(
     package_dir={"sameo_model.config": "config"},
     package_data={
         "sameo_model": ["weights/*", "weights/*/*"],
-        "sameo_model.config": ["data/*.yaml", "train/*.yaml"],
+        "sameo_model.config": ["*/*.yaml"],
     },
 )

@@ -116,6 +116,7 @@ def wheel(tmp_path_factory) -> Path:
 
 DATA_FOLDERS = {
     "config/data": "sameo_model/config/data",
+    "config/synthesis": "sameo_model/config/synthesis",
     "config/train": "sameo_model/config/train",
     "sameo_model/weights": "sameo_model/weights",
 }
