@@ -37,7 +37,7 @@ from sameo_model.evaluation.paper_tables import rows_for
 from sameo_model.evaluation.predictions import predict_images
 from sameo_model.evaluation.row_scores import RowScores, score_rows
 from sameo_model.evaluation.rows import Row
-from sameo_model.evaluation.text_tables import difference_table, row_table
+from sameo_model.evaluation.text_tables import align, difference_lines, row_lines
 
 NO_MODEL = "none"
 
@@ -127,8 +127,9 @@ def run(options: argparse.Namespace) -> int:
             "notes": notes,
         },
     }
-    print(row_table(result))
-    print(difference_table(result))
+    print(align(row_lines(result)))
+    if result["differences"]:
+        print(align(difference_lines(result)))
     if options.json:
         write_detection_files(options.json, result, truth.images, scores)
     if options.report:
@@ -190,7 +191,7 @@ def _build_rows(
     found: DetectionSet,
     detections: Mapping[int, list[Detection]],
 ) -> _BuiltRows:
-    rows = [row_names.front_end_row(detections)] if found.has_masks else []
+    rows = [row_names.front_end_row(detections, options.boxes)] if found.has_masks else []
     rows.append(row_names.true_visible_row(images, detections, options.boxes))
     if options.model == NO_MODEL:
         return _BuiltRows(rows)

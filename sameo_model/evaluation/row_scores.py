@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -21,7 +21,12 @@ from sameo_model.evaluation.matching import (
     scorable,
 )
 from sameo_model.evaluation.rows import Row
-from sameo_model.evaluation.uoais import ObjectMasks, Region, RegionScores, score_image
+from sameo_model.evaluation.uoais import (
+    ObjectMasks,
+    Region,
+    RegionScores,
+    score_image,
+)
 
 CHUNK_IMAGES = 32
 # Fewer images than this are matched faster than processes start.
@@ -36,12 +41,15 @@ class RowScores:
         matches: Per class, bucket and image.
         truths: The fate of each true object.
         best_ious: By image id, float64 (D,): the largest IoU of each detection with any truth.
+        nearest: By image and annotation number: the largest IoU of the truth with any detection,
+            and that detection's position in its image, -1 where nothing touches the truth.
         uoais: Measures of each image.
     """
 
     matches: list[ImageMatches] = field(default_factory=list)
     truths: list[TruthMatch] = field(default_factory=list)
     best_ious: dict[int, np.ndarray] = field(default_factory=dict)
+    nearest: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)
     uoais: list[dict[Region, RegionScores]] = field(default_factory=list)
 
     def extend(self, other: RowScores) -> None:
@@ -49,6 +57,7 @@ class RowScores:
         self.matches += other.matches
         self.truths += other.truths
         self.best_ious |= other.best_ious
+        self.nearest |= other.nearest
         self.uoais += other.uoais
 
 
@@ -103,7 +112,9 @@ def _jobs(
 ) -> Iterator[_Job]:
     for chunk in chunked(images, CHUNK_IMAGES):
         ids = [image.image_id for image in chunk]
-        parts = [Row(row.name, {i: row.detections.get(i, ()) for i in ids}) for row in rows]
+        parts = [
+            replace(row, detections={i: row.detections.get(i, ()) for i in ids}) for row in rows
+        ]
         yield _Job(chunk, parts, settings, uoais_from_score)
 
 
@@ -120,19 +131,25 @@ def _score_chunk(job: _Job) -> tuple[int, dict[str, RowScores]]:
         scores = RowScores(matches, truths)
         for image in job.images:
             found = row.detections[image.image_id]
-            scores.best_ious[image.image_id] = _best_ious(image, found)
+            _add_best_ious(scores, image, found)
             predicted = [_object_masks(found[n]) for n in chosen[image.image_id]]
             scores.uoais.append(score_image(predicted, truth_masks[image.image_id], image.image_hw))
         result[row.name] = scores
     return len(job.images), result
 
 
-def _best_ious(image: AmodalImage, found: Sequence[Detection]) -> np.ndarray:
-    truths = [instance.amodal_rle for instance in image.instances if scorable(instance)]
-    if not truths or not found:
-        return np.zeros(len(found))
-    masks = [item.mask_rle for item in found]
-    return coco_mask.iou(masks, truths, [0] * len(truths)).max(axis=1)
+def _add_best_ious(scores: RowScores, image: AmodalImage, found: Sequence[Detection]) -> None:
+    truths = [instance for instance in image.instances if scorable(instance)]
+    ious = np.zeros((len(found), len(truths)))
+    if truths and found:
+        masks = [item.mask_rle for item in found]
+        ious = coco_mask.iou(masks, [item.amodal_rle for item in truths], [0] * len(truths))
+    scores.best_ious[image.image_id] = ious.max(axis=1, initial=0.0)
+    for column, truth in enumerate(truths):
+        best = int(ious[:, column].argmax()) if len(found) else -1
+        iou = float(ious[best, column]) if len(found) else 0.0
+        key = image.image_id, truth.annotation_id
+        scores.nearest[key] = (iou, best) if iou else (0.0, -1)
 
 
 def _truth_masks(image: AmodalImage) -> list[ObjectMasks]:

@@ -36,15 +36,31 @@ class Row:
     Attributes:
         name: Key in result files.
         detections: By image id, the same boxes in the same order in every row.
+        knows_visible: Whether the detections say what is visible of their objects.
     """
 
     name: str
     detections: Mapping[int, Sequence[Detection]]
+    knows_visible: bool = True
 
 
-def front_end_row(detections: Mapping[int, Sequence[Detection]]) -> Row:
-    """Return the masks that the front end brought."""
-    return Row(FRONT_END, detections)
+def front_end_row(detections: Mapping[int, Sequence[Detection]], box_kind: PromptKind) -> Row:
+    """Return the masks that the front end brought.
+
+    Args:
+        detections: By image id; each with a mask.
+        box_kind: `visible` for a detector that segments what can be seen: its masks are the
+            visible masks too, where it gives no others.
+    """
+    if box_kind == "visible":
+        detections = {
+            image_id: [
+                replace(item, visible_rle=item.visible_rle or item.mask_rle) for item in items
+            ]
+            for image_id, items in detections.items()
+        }
+    known = (item.visible_rle is not None for items in detections.values() for item in items)
+    return Row(FRONT_END, detections, all(known))
 
 
 def true_visible_row(
@@ -128,5 +144,5 @@ def model_rows(
             if visible_rle is not None:
                 modal = replace(item, mask_rle=visible_rle, visible_rle=visible_rle)
                 visible.setdefault(image.image_id, []).append(modal)
-    rows = [Row(SAMEO_PLAIN, plain), Row(SAMEO, rescored)]
+    rows = [Row(SAMEO_PLAIN, plain, bool(visible)), Row(SAMEO, rescored, bool(visible))]
     return [Row(VISIBLE_DECODER, visible), *rows] if visible else rows

@@ -65,7 +65,10 @@ class RegionScores:
 
 
 def score_image(
-    predicted: Sequence[ObjectMasks], truth: Sequence[ObjectMasks], image_hw: ImageHW
+    predicted: Sequence[ObjectMasks],
+    truth: Sequence[ObjectMasks],
+    image_hw: ImageHW,
+    regions: Sequence[Region] = REGIONS,
 ) -> dict[Region, RegionScores]:
     """Score the objects of one image.
 
@@ -73,13 +76,14 @@ def score_image(
         predicted: Predicted objects.
         truth: True objects.
         image_hw: Height and width of the image, pixels.
+        regions: Kinds of masks to score; those that the predictions know.
 
     Returns:
         Scores by kind of mask. A kind is left out where it is unknown, and where neither a
         predicted nor a true object has any pixel of it.
     """
     scores = {}
-    for name in REGIONS:
+    for name in regions:
         theirs = [item.region(name) for item in predicted]
         ours = [item.region(name) for item in truth]
         if any(mask is None for mask in (*theirs, *ours)):

@@ -1,0 +1,1 @@
+"""Reports of an evaluation: one page with tables, charts and pictures, and plain files."""

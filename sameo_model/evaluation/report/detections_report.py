@@ -1,0 +1,223 @@
+"""The report of `evaluate detections`: page, Markdown, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.types import AmodalImage
+from sameo_model.evaluation import rows as row_names
+from sameo_model.evaluation.average_precision import RECALLS, MatchTable
+from sameo_model.evaluation.detection_files import instances_csv
+from sameo_model.evaluation.report.charts import Point, Series, line_chart
+from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
+from sameo_model.evaluation.report.page import Section, html_table, render_page
+from sameo_model.evaluation.result_files import write_json
+from sameo_model.evaluation.row_scores import RowScores
+from sameo_model.evaluation.rows import Row
+from sameo_model.evaluation.text_tables import (
+    METRICS,
+    align,
+    bucket_lines,
+    difference_lines,
+    occlusion_lines,
+    paper_lines,
+    row_lines,
+    uoais_lines,
+)
+from sameo_model.runtime.files import write_whole
+
+# Okabe and Ito's colours, told apart by people with any colour vision.
+COLOURS = {
+    row_names.FRONT_END: ("#e69f00", ""),
+    row_names.TRUE_VISIBLE: ("#009e73", "6 3"),
+    row_names.VISIBLE_DECODER: ("#cc79a7", "2 3"),
+    row_names.SAMEO_PLAIN: ("#56b4e9", "8 3 2 3"),
+    row_names.SAMEO: ("#0072b2", ""),
+}
+RULES = """<p>A true object is found by a detection of IoU 0.5 or more (COCO's greedy matching, best
+score first). Occlusion rate is hidden over amodal area. AP and AR are class-agnostic unless the
+settings say otherwise, with at most the stated detections per image; intervals are 95 % bootstrap
+intervals over images. The row marked with * is the headline.</p>"""
+
+
+def write_detections_report(
+    folder: Path,
+    result: Mapping[str, Any],
+    images: Sequence[AmodalImage],
+    rows: Sequence[Row],
+    scores: Mapping[str, RowScores],
+) -> None:
+    """Write `index.html`, `report.md`, `result.json`, `rows.csv` and `instances.csv`.
+
+    Args:
+        folder: Is made if need be.
+        result: The numbers of the run.
+        images: Images that were evaluated.
+        rows: The rows' detections.
+        scores: The rows' scores.
+
+    Raises:
+        FileNotFoundError: If an image of the gallery is missing.
+    """
+    sections = _sections(result, images, rows, scores)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "result.json", dict(result))
+    write_whole(folder / "rows.csv", _rows_csv(result))
+    write_whole(folder / "instances.csv", instances_csv(images, scores))
+    write_whole(folder / "report.md", _markdown(result))
+    write_whole(folder / "index.html", render_page(_title(result), _subtitle(result), sections))
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    front_end = result["settings"]["front_end"] or Path(result["settings"]["detections"]).name
+    return f"Amodal masks behind {front_end}"
+
+
+def _subtitle(result: Mapping[str, Any]) -> str:
+    settings = result["settings"]
+    model = settings["model"] or "sameo_lite"
+    if model != "none":
+        model += f" on {settings['backend']}"
+    return (
+        f"{settings['annotations']}: {result['num_images']} images, "
+        f"{result['num_truths']} objects, {result['num_detections']} detections; "
+        f"model {model}"
+    )
+
+
+def _tables(result: Mapping[str, Any]) -> list[tuple[str, list[list[str]]]]:
+    """Return the tables of the report with their titles; empty ones are left out."""
+    tables = [
+        ("Average precision and recall, percent", row_lines(result)),
+        ("Differences, points", difference_lines(result)),
+        ("By bucket, AP in percent", bucket_lines(result)),
+        ("Found objects by occlusion", occlusion_lines(result)),
+        ("Overlap and boundary (UOAIS measures), percent", uoais_lines(result)),
+        ("Beside the paper, percent", paper_lines(result)),
+    ]
+    return [(title, lines) for title, lines in tables if len(lines) > 1]
+
+
+def _sections(
+    result: Mapping[str, Any],
+    images: Sequence[AmodalImage],
+    rows: Sequence[Row],
+    scores: Mapping[str, RowScores],
+) -> list[Section]:
+    headline = result["headline"]
+    names = [row["name"] for row in result["rows"]]
+    tables = _tables(result)
+    first = html_table(tables[0][1], chosen=[names.index(headline)])
+    sections = [
+        Section(tables[0][0], RULES + first),
+        Section("Charts", f'<div class="charts">{"".join(_charts(result, images, scores))}</div>'),
+    ]
+    sections += [Section(title, html_table(lines)) for title, lines in tables[1:]]
+    detections = {row.name: row.detections for row in rows}[headline]
+    cases = choose_cases(images, scores[headline], detections)
+    for group in GROUPS:
+        if cases[group]:
+            pictures = "\n".join(figure(case) for case in cases[group])
+            sections.append(Section(f"Cases: {group}", f'<div class="gallery">{pictures}</div>'))
+    settings = escape(json.dumps(result["settings"], indent=2))
+    return [*sections, Section("Settings", f"<pre>{settings}</pre>")]
+
+
+def _charts(
+    result: Mapping[str, Any], images: Sequence[AmodalImage], scores: Mapping[str, RowScores]
+) -> list[str]:
+    image_ids = sorted(image.image_id for image in images)
+    tables = {name: MatchTable(row.matches, image_ids) for name, row in scores.items()}
+    charts = [_precision_chart(result, tables, threshold) for threshold in (0.5, 0.75)]
+    charts.append(_occlusion_chart(result))
+    if result["calibration"]:
+        charts.append(_calibration_chart(result["calibration"]))
+    return charts
+
+
+def _precision_chart(
+    result: Mapping[str, Any], tables: Mapping[str, MatchTable], threshold: float
+) -> str:
+    series = []
+    for row in result["rows"]:
+        colour, dashes = COLOURS[row["name"]]
+        curve = tables[row["name"]].precision_curve(threshold)
+        points = [
+            Point(float(x), None if y != y else float(y))
+            for x, y in zip(RECALLS, curve, strict=True)
+        ]
+        series.append(Series(row["label"], colour, points, dashes, has_marks=False))
+    title = f"Precision over recall at IoU {threshold:.2f}"
+    return line_chart(title, f"recall at IoU {threshold:.2f}", "precision", series)
+
+
+def _occlusion_chart(result: Mapping[str, Any]) -> str:
+    series = []
+    for row in result["rows"]:
+        colour, dashes = COLOURS[row["name"]]
+        bins = row["iou_by_occlusion"]
+        points = [
+            Point(
+                (n + 0.5) / len(bins),
+                entry["mean_iou"],
+                f"{row['label']}, {entry['lo']:.1f} to {entry['hi']:.1f} hidden: mean IoU "
+                f"{entry['mean_iou'] or 0:.3f}, {entry['num']} objects",
+            )
+            for n, entry in enumerate(bins)
+        ]
+        series.append(Series(row["label"], colour, points, dashes))
+    ticks = [
+        ((n + 0.5) / len(bins), f"{entry['lo']:.1f}-{entry['hi']:.1f}\n{entry['num']}")
+        for n, entry in enumerate(bins)
+    ]
+    title = "IoU by occlusion rate, objects that were not found count 0"
+    return line_chart(
+        title, "occlusion rate, number of objects", "mean IoU, missed = 0", series, x_ticks=ticks
+    )
+
+
+def _calibration_chart(calibration: Mapping[str, Any]) -> str:
+    bins = [entry for entry in calibration["bins"] if entry["num"]]
+    most = max((entry["num"] for entry in bins), default=1)
+    points = [
+        Point(
+            entry["predicted"],
+            entry["true"],
+            f"predicted {entry['predicted']:.3f}, true {entry['true']:.3f}, "
+            f"{entry['num']} detections",
+            entry["num"] / most,
+        )
+        for entry in bins
+    ]
+    series = [Series("detections by predicted IoU", COLOURS[row_names.SAMEO][0], points)]
+    return line_chart(
+        "Predicted against true IoU",
+        "predicted IoU (size: detections)",
+        "true IoU",
+        series,
+        has_diagonal=True,
+    )
+
+
+def _rows_csv(result: Mapping[str, Any]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    bounds = [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
+    writer.writerow(["name", "label", *METRICS, *bounds])
+    for row in result["rows"]:
+        ends = [end for metric in METRICS for end in (row["ci"][metric] or ["", ""])]
+        writer.writerow([row["name"], row["label"], *(row[m] for m in METRICS), *ends])
+    return text.getvalue()
+
+
+def _markdown(result: Mapping[str, Any]) -> str:
+    parts = [f"# {_title(result)}", _subtitle(result)]
+    for title, lines in _tables(result):
+        parts += [f"## {title}", align(lines)]
+    return "\n\n".join(parts) + "\n"

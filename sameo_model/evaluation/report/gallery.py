@@ -1,0 +1,179 @@
+"""Pictures of single objects: the photograph, what is true, and what was predicted."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import cv2
+import numpy as np
+
+from sameo_model.data.types import AmodalImage, AmodalInstance, Rle
+from sameo_model.evaluation.crops import rle_to_crop
+from sameo_model.evaluation.detections import Detection
+from sameo_model.evaluation.instance_scores import OCCLUDED_ABOVE
+from sameo_model.evaluation.row_scores import RowScores
+from sameo_model.runtime.overlay import draw_overlay
+from sameo_model.runtime.types import MaskCrop
+
+PANEL_HEIGHT = 200
+PANEL_WIDTH = 220
+MARGIN_SHARE = 0.2
+GAP = 4
+PER_GROUP = 4
+GROUPS = ("worst", "median", "best")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An object that is shown.
+
+    Attributes:
+        image: Its image.
+        instance: Its true masks.
+        detection: The detection that overlaps it most; None if none touches it.
+        iou: IoU of the two, 0 without a detection.
+    """
+
+    image: AmodalImage
+    instance: AmodalInstance
+    detection: Detection | None
+    iou: float
+
+
+def choose_cases(
+    images: Sequence[AmodalImage], scores: RowScores, detections: Mapping[int, Sequence[Detection]]
+) -> dict[str, list[Case]]:
+    """Choose the worst, median and best objects by the IoU of the detection that fits best.
+
+    Occluded objects are chosen, if there are enough; whole ones show nothing about amodal masks.
+
+    Args:
+        images: True masks.
+        scores: Scores of the row that is shown.
+        detections: By image id; each with a mask.
+
+    Returns:
+        Up to four cases by the name of the group; no object is in two groups.
+    """
+    cases = []
+    for image in images:
+        found = detections.get(image.image_id, ())
+        for instance in image.instances:
+            key = image.image_id, instance.annotation_id
+            if key in scores.nearest:
+                iou, position = scores.nearest[key]
+                cases.append(Case(image, instance, found[position] if position >= 0 else None, iou))
+    occluded = [c for c in cases if (c.instance.occlusion_rate or 0.0) > OCCLUDED_ABOVE]
+    if len(occluded) >= PER_GROUP * len(GROUPS):
+        cases = occluded
+    cases.sort(key=lambda case: case.iou)
+    size = min(PER_GROUP, len(cases) // len(GROUPS) or 1)
+    middle = max((len(cases) - size) // 2, 0)
+    return {
+        "worst": cases[:size],
+        "median": cases[middle : middle + size] if len(cases) > size else [],
+        "best": cases[::-1][:size] if len(cases) > 2 * size else [],
+    }
+
+
+def figure(case: Case) -> str:
+    """Return a `<figure>` with the three panels and a caption."""
+    rate = case.instance.occlusion_rate or 0.0
+    judged = "no detection" if case.detection is None else f"IoU {case.iou:.2f}"
+    caption = (
+        f"image {case.image.image_id} ({case.image.path.name}), object "
+        f"{case.instance.annotation_id} {case.instance.category}: {judged}, "
+        f"{100 * rate:.0f} % hidden. Photograph, true, predicted."
+    )
+    data = base64.b64encode(_encode_jpeg(draw_case(case))).decode("ascii")
+    text = escape(caption)
+    return (
+        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{text}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def draw_case(case: Case) -> np.ndarray:
+    """Draw photograph, truth and prediction side by side, the hidden part hatched.
+
+    Returns:
+        uint8 (h, w, 3), RGB.
+    """
+    instance, detection = case.instance, case.detection
+    true_masks = _crop_of(instance.amodal_rle), _crop_of(instance.visible_rle)
+    found_masks = (
+        (_crop_of(detection.mask_rle), _crop_of(detection.visible_rle)) if detection else None
+    )
+    window = _window([true_masks, found_masks] if found_masks else [true_masks], case.image)
+    x1, y1, x2, y2 = window
+    pixels = case.image.load_rgb()[y1:y2, x1:x2]
+    scale = min(PANEL_HEIGHT / (y2 - y1), PANEL_WIDTH / (x2 - x1))
+    panels = [_resize(pixels, scale)]
+    for pair in (true_masks, found_masks):
+        panels.append(_draw_panel(pixels, pair, (x1, y1), scale))
+    gap = np.full((panels[0].shape[0], GAP, 3), 128, dtype=np.uint8)
+    return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+
+
+def _crop_of(rle: Rle | None) -> MaskCrop | None:
+    return None if rle is None else rle_to_crop(rle)
+
+
+def _window(
+    pairs: Sequence[tuple[MaskCrop | None, MaskCrop | None]], image: AmodalImage
+) -> tuple[int, int, int, int]:
+    """Return the part of the image around the masks, with a margin."""
+    boxes = np.array([pair[0].box_xyxy for pair in pairs if pair[0] and pair[0].mask.size])
+    x1, y1 = boxes[:, :2].min(axis=0).tolist()
+    x2, y2 = boxes[:, 2:].max(axis=0).tolist()
+    margin = int(MARGIN_SHARE * max(x2 - x1, y2 - y1)) + 4
+    height, width = image.image_hw
+    return (
+        max(x1 - margin, 0),
+        max(y1 - margin, 0),
+        min(x2 + margin, width),
+        min(y2 + margin, height),
+    )
+
+
+def _draw_panel(
+    pixels: np.ndarray,
+    pair: tuple[MaskCrop | None, MaskCrop | None] | None,
+    origin_xy: tuple[int, int],
+    scale: float,
+) -> np.ndarray:
+    panel = _resize(pixels, scale)
+    if pair is None or pair[0] is None:
+        return panel
+    amodal = _move(pair[0], origin_xy, scale, pixels.shape[:2])
+    visible = None if pair[1] is None else [_move(pair[1], origin_xy, scale, pixels.shape[:2])]
+    return draw_overlay(panel, [amodal], visible, [amodal.box_xyxy], [""])
+
+
+def _move(
+    crop: MaskCrop, origin_xy: tuple[int, int], scale: float, window_hw: tuple[int, int]
+) -> MaskCrop:
+    """Return a mask in the pixels of a panel."""
+    shifted = MaskCrop(crop.x - origin_xy[0], crop.y - origin_xy[1], crop.mask)
+    x1, y1, x2, y2 = shifted.box_xyxy
+    inside = np.zeros(window_hw, dtype=np.uint8)
+    top, left = max(y1, 0), max(x1, 0)
+    part = shifted.mask[top - y1 :, left - x1 :]
+    room = inside[top:y2, left:x2]
+    room[...] = part[: room.shape[0], : room.shape[1]]
+    return MaskCrop.from_mask(_resize(inside * 255, scale) > 127)
+
+
+def _resize(pixels: np.ndarray, scale: float) -> np.ndarray:
+    size_wh = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(pixels), size_wh, interpolation=method)
+
+
+def _encode_jpeg(image_rgb: np.ndarray) -> bytes:
+    image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return data.tobytes()
