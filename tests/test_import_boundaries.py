@@ -14,7 +14,13 @@ ARROWS = {
     "sameo_model.runtime": (),
     "sameo_model.modeling": ("sameo_model.runtime",),
     "sameo_model.data": ("sameo_model.runtime",),
-    "sameo_model.training": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
+    # Training validates with the scores that `evaluate` reports.
+    "sameo_model.training": (
+        "sameo_model.data",
+        "sameo_model.evaluation",
+        "sameo_model.modeling",
+        "sameo_model.runtime",
+    ),
     "sameo_model.evaluation": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
     "sameo_model.export": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
     "sameo_model.synthesis": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
