@@ -74,7 +74,7 @@ class SameoParameters:
         limits=(0.01, 60),
     )  # fmt: skip
     max_wait_s: float = _parameter(
-        0.2, "How long boxes wait for an image that comes after them.", limits=(0, 10)
+        0.5, "How long boxes wait for an image that comes after them.", limits=(0, 10)
     )
     cache_frames: int = _parameter(4, "Number of encoded images that are kept.", limits=(1, 64))
     visible: bool = _parameter(

@@ -1,0 +1,286 @@
+"""The node over real DDS: what comes in, what goes out, and what it makes of bad input."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
+
+from sensor_msgs.msg import Image  # noqa: E402
+
+from sameo_ros.conversions import image_view, stamp_to_ns  # noqa: E402
+from sameo_ros.messages import crop_to_mask  # noqa: E402
+from sameo_ros.srv import SegmentBoxes  # noqa: E402
+from tests.bundles import make_tiny_bundle  # noqa: E402
+from tests.sameo_ros.node_bench import (  # noqa: E402
+    RELIABLE,
+    Client,
+    boxes_for,
+    start_node,
+)
+
+BOX = (16, 16, 48, 48)
+NAN, INF = math.nan, math.inf
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_tiny_bundle(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def running(tiny, tmp_path_factory):
+    """One node for all tests of this file, and a client."""
+    process = start_node(tmp_path_factory.mktemp("node"), tiny)
+    client = Client()
+    try:
+        client.until_active()
+        yield process, client
+        assert process.popen.poll() is None, process.text()
+    finally:
+        client.close()
+        status = process.stop()
+    assert status == 0, process.text()
+    assert "Traceback" not in process.text()
+
+
+@pytest.fixture
+def client(running):
+    client = running[1]
+    client.masks.clear()
+    return client
+
+
+@pytest.fixture
+def process(running):
+    return running[0]
+
+
+def answers_a_good_frame(client):
+    image = client.image()
+    return len(client.answer(image, boxes_for(image, BOX)).masks) == 1
+
+
+def test_masks_come_under_the_header_of_the_image(client):
+    image = client.image(np.full((64, 64, 3), 102, np.uint8))
+    message = client.answer(image, boxes_for(image, BOX, (0, 0, 32, 32)))
+    assert message.header == image.header
+    assert (message.image_height, message.image_width, message.model) == (64, 64, "tiny")
+    first, second = message.masks
+    assert (first.detection_index, second.detection_index) == (0, 1)
+    assert (first.detection_id, first.class_id, first.detection_score) == ("id 0", "mug", 0.5)
+    assert first.predicted_iou == pytest.approx(0.4, abs=1e-5)  # red is 102 / 255
+    assert first.score == pytest.approx(0.2, abs=1e-5)  # 0.5 * 0.4
+    assert first.occlusion_ratio == pytest.approx(0.5, abs=0.01)  # the lower half is hidden
+    amodal, visible = crop_to_mask(first.amodal), crop_to_mask(first.visible)
+    assert amodal.box_xyxy == (16, 16, 48, 48)
+    assert visible.box_xyxy == (16, 16, 48, 32)
+    assert first.amodal.image.header == image.header
+    # Box 1's visible part is rows 0 to 16; it covers nothing of box 0's hidden rows 32 to 48.
+    # Box 1's hidden part is rows 16 to 32, of whose 32 * 16 pixels box 0 shows half in front.
+    assert list(first.occluded_by) == []
+    assert list(second.occluded_by) == [0]
+
+
+def test_no_boxes_are_answered_with_no_masks(client):
+    image = client.image()
+    message = client.answer(image, boxes_for(image))
+    assert message.header == image.header
+    assert (message.image_height, message.image_width) == (64, 64)
+    assert list(message.masks) == []
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(NAN, 1, 30, 30), (1, 1, INF, 30), (40, 10, 20, 30), (9, 9, 9, 30), (70, 70, 90, 90)],
+    ids=["nan", "infinite", "inverted", "zero-sized", "outside"],
+)
+def test_a_box_that_cannot_be_used_is_left_out_and_counted(client, box):
+    before = int(client.values().get("boxes_rejected", 0))
+    image = client.image()
+    message = client.answer(image, boxes_for(image, BOX, box, BOX))
+    assert [mask.detection_index for mask in message.masks] == [0, 2]
+    client.until_count("boxes_rejected", before + 1)
+
+
+def test_a_rotated_box_becomes_its_hull(client):
+    # 20 x 10 around (32, 32), turned by 90 degrees: 10 x 20.
+    image = client.image()
+    message = client.answer(image, boxes_for(image, (22, 27, 42, 37), theta=math.pi / 2))
+    assert crop_to_mask(message.masks[0].amodal).box_xyxy == (27, 22, 37, 42)
+
+
+def test_300_boxes_are_all_answered(client):
+    boxes = [(x, y, x + 16, y + 16) for x in range(0, 40, 2) for y in range(0, 30, 2)]
+    image = client.image()
+    message = client.answer(image, boxes_for(image, *boxes))
+    assert [mask.detection_index for mask in message.masks] == list(range(300))
+
+
+def test_boxes_whose_image_never_came_are_dropped_with_a_reason(client, process):
+    before = int(client.values().get("dropped_unmatched", 0))
+    client.detections.publish(boxes_for(client.image(), BOX))
+    client.until_count("dropped_unmatched", before + 1)
+    assert "no usable image of that stamp came" in process.text()
+    assert answers_a_good_frame(client)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"step": 10}, "image step must be at least 192 bytes"),
+        ({"data": [0] * 100}, "image data must hold step * height = 12288 bytes; got 100"),
+        ({"encoding": "no_such_encoding"}, "got 'no_such_encoding'"),
+        ({"height": 0}, "image must have at least one pixel; got 64x0"),
+    ],
+    ids=["step", "length", "encoding", "no pixels"],
+)
+def test_a_bad_image_is_counted_named_and_survived(client, process, fields, sentence):
+    rejected = int(client.values().get("images_rejected", 0))
+    unmatched = int(client.values().get("dropped_unmatched", 0))
+    image = client.image(**fields)
+    client.send(image, boxes_for(image, BOX))
+    client.until_count("images_rejected", rejected + 1)
+    client.until_count("dropped_unmatched", unmatched + 1)
+    client.until(lambda: client.values()["level"] == "1")
+    assert client.find_masks(stamp_to_ns(image.header.stamp)) is None
+    assert answers_a_good_frame(client)
+    # The kind is logged once per period, so that only the first sentence is sure to be there.
+    assert sentence in process.text() or "image step must be" in process.text()
+
+
+def test_padded_rows_are_skipped(client):
+    # The padding is white: if it were read as pixels, the mean brightness would not be 0.
+    padded = np.full((64, 70, 3), 255, np.uint8)
+    padded[:, :64] = 0
+    image = client.image(padded, width=64, step=210)
+    assert client.answer(image, boxes_for(image, BOX)).masks[0].predicted_iou == 0
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (3000, 4000)], ids=["1x1", "4000x3000"])
+def test_extreme_sizes_are_answered(client, size_hw):
+    height, width = size_hw
+    received = int(client.values().get("images_received", 0))
+    image = client.image(np.zeros((height, width, 3), np.uint8))
+    client.images.publish(image)
+    client.until_count("images_received", received + 1)  # 36 MB take a while
+    client.detections.publish(boxes_for(image, (0, 0, width, height)))
+    message = client.until(lambda: client.find_masks(stamp_to_ns(image.header.stamp)))
+    assert (message.image_height, message.image_width) == size_hw
+    amodal = crop_to_mask(message.masks[0].amodal)
+    assert amodal.box_xyxy == (0, 0, width, height)
+
+
+def test_stamps_may_go_backwards(client):
+    jumps = int(client.values().get("time_jumps", 0))
+    first = client.next_stamp_ns()
+    stamps = [first, first + 10_000_000, first + 20_000_000]
+    for _ in range(3):  # a recording that loops
+        for stamp_ns in stamps:
+            client.masks.clear()
+            image = client.image(stamp_ns=stamp_ns)
+            client.answer(image, boxes_for(image, BOX))
+    client.until_count("time_jumps", jumps + 2)
+    client.next_stamp_ns(100_000_000)
+
+
+def test_zero_stamps_are_answered_with_a_warning(client, process):
+    image = client.image(stamp_ns=0)
+    assert len(client.answer(image, boxes_for(image, BOX)).masks) == 1
+    client.until(lambda: "stamps are zero" in process.text())
+
+
+def test_the_overlay_comes_when_somebody_subscribes(client):
+    overlays = []
+    subscription = client.node.create_subscription(
+        Image, "/sameo/overlay", overlays.append, RELIABLE
+    )
+    client.until(lambda: client.node.count_subscribers("/sameo/overlay"))
+    client.spin(0.3)  # until the node knows of it, too
+    image = client.image(np.full((240, 320, 3), 90, np.uint8))
+    client.answer(image, boxes_for(image, (80, 60, 240, 180)))
+    (overlay,) = client.until(lambda: overlays)
+    client.node.destroy_subscription(subscription)
+    assert overlay.header == image.header
+    picture = image_view(overlay)
+    assert picture.shape == (240, 320, 3)
+    assert (picture[:40] == 90).all()
+    assert (picture[70:110, 100:220] != 90).any()
+
+
+def test_a_call_is_answered_for_its_own_image_and_for_the_latest_frame(client):
+    image = client.image(np.zeros((64, 96, 3), np.uint8))
+    request = SegmentBoxes.Request(image=image, detections=boxes_for(image, BOX))
+    response = client.call(client.segment, request)
+    assert response.success
+    assert response.message == ""
+    assert response.masks.header == image.header
+    assert response.masks.image_width == 96
+    assert len(response.masks.masks) == 1
+
+    frame = client.image(np.zeros((64, 80, 3), np.uint8))
+    client.answer(frame, boxes_for(frame))
+    request = SegmentBoxes.Request(detections=boxes_for(frame, BOX, BOX))
+    response = client.call(client.segment, request)
+    assert response.masks.header == frame.header
+    assert len(response.masks.masks) == 2
+
+
+def test_a_call_with_a_bad_image_says_what_is_wrong(client):
+    image = client.image(step=1)
+    request = SegmentBoxes.Request(image=image, detections=boxes_for(image, BOX))
+    response = client.call(client.segment, request)
+    assert not response.success
+    assert "image step must be at least 192 bytes" in response.message
+    assert response.masks.image_width == 0
+
+
+def test_calls_at_once_are_all_answered_while_frames_go_on(client):
+    image = client.image()
+    request = SegmentBoxes.Request(image=image, detections=boxes_for(image, BOX))
+    futures = [client.segment.call_async(request) for _ in range(10)]
+    assert answers_a_good_frame(client)
+    client.until(lambda: all(future.done() for future in futures))
+    assert all(len(future.result().masks.masks) == 1 for future in futures)
+
+
+def test_parameters_change_while_frames_go_on(client):
+    assert client.set(visible=False, min_detection_score=0.6).successful
+    image = client.image()
+    assert list(client.answer(image, boxes_for(image, BOX)).masks) == []  # score 0.5
+    assert client.set(min_detection_score=0.0).successful
+    image = client.image()
+    (mask,) = client.answer(image, boxes_for(image, BOX)).masks
+    assert math.isnan(mask.occlusion_ratio)
+    assert mask.visible.image.width == 0
+    assert client.set(visible=True).successful
+    image = client.image()
+    assert client.answer(image, boxes_for(image, BOX)).masks[0].occlusion_ratio < 1
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"encode_ahead": "maybe"}, "encode_ahead must be one of on, off, auto; got 'maybe'"),
+        ({"model": "other"}, "deactivate it first"),
+        ({"visible": False, "encode_ahead": "maybe"}, "encode_ahead must be one of"),
+    ],
+)
+def test_a_wrong_change_is_refused_as_a_whole(client, values, reason):
+    result = client.set(**values)
+    assert not result.successful
+    assert reason in result.reason
+    image = client.image()
+    assert client.answer(image, boxes_for(image, BOX)).masks[0].occlusion_ratio < 1
+
+
+def test_everything_received_is_published_or_counted(client):
+    client.spin(0.8)  # longer than max_wait_s: nothing waits any more
+    values = client.values()
+    dropped = sum(int(value) for key, value in values.items() if key.startswith("dropped_"))
+    assert int(values["detections_received"]) == int(values["masks_published"]) + dropped
+    assert dropped > 0  # of the bad images above
+    assert float(values["latency_decode_ms_p50"]) > 0
+    assert values["backend"] == "onnxruntime"

@@ -1,0 +1,197 @@
+"""Nodes that a test starts itself: life cycle, faulty models, many frames, restarts."""
+
+import signal
+
+import cv2
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
+
+from sensor_msgs.msg import CompressedImage  # noqa: E402
+
+from sameo_ros.conversions import stamp_to_ns  # noqa: E402
+from tests.bundles import make_tiny_bundle  # noqa: E402
+from tests.sameo_ros.node_bench import Client, boxes_for, start_node  # noqa: E402
+
+BOX = (16, 16, 48, 48)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_tiny_bundle(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start nodes that are stopped after the test."""
+    processes = []
+
+    def start(model, *arguments, **parameters):
+        processes.append(start_node(tmp_path, model, *arguments, **parameters))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.stop()
+
+
+@pytest.fixture
+def client():
+    client = Client()
+    yield client
+    client.close()
+
+
+def answer_of_a_good_frame(client):
+    image = client.image()
+    return client.answer(image, boxes_for(image, BOX))
+
+
+def test_without_autostart_the_node_goes_through_its_states_on_request(tiny, start, client):
+    process = start(tiny, autostart=False)
+    client.until(lambda: client.values().get("message", "").startswith("not active"))
+    assert client.state() == "unconfigured"
+    assert not client.transition("activate")  # no such transition from here
+
+    assert client.transition("configure")
+    client.until(lambda: client.values()["message"].endswith("is ready"))
+    assert client.state() == "inactive"
+    assert client.transition("activate")
+    client.until_active()
+    assert len(answer_of_a_good_frame(client).masks) == 1
+    client.until(lambda: client.values()["state"] == "active")
+
+    assert client.transition("deactivate")
+    client.until(lambda: client.images.get_subscription_count() == 0)
+    client.masks.clear()
+    image = client.image()
+    client.send(image, boxes_for(image, BOX))
+    client.spin(0.3)
+    assert client.masks == []
+
+    assert client.transition("activate")
+    client.until_active()
+    assert len(answer_of_a_good_frame(client).masks) == 1
+    assert client.transition("deactivate")
+    assert client.transition("cleanup")
+    assert client.state() == "unconfigured"
+    client.until(lambda: client.values()["message"].endswith("is not loaded"))
+    assert client.transition("configure")
+    client.until(lambda: client.values()["message"].endswith("is ready"))
+    assert client.transition("shutdown")
+    assert client.state() == "finalized"
+    assert process.stop() == 0
+
+
+def test_a_missing_model_is_named_and_can_be_replaced(tiny, start, client):
+    process = start("no_such_model")
+    client.until(lambda: client.values().get("level") == "2")
+    assert "no_such_model" in client.values()["message"]
+    assert client.state() == "inactive"
+    assert not client.transition("activate")
+    client.until(lambda: "cannot activate: model no_such_model is not usable" in process.text())
+    assert client.set(model=str(tiny)).successful
+    client.until(lambda: client.values()["message"].endswith("is ready"))
+    assert client.transition("activate")
+    client.until_active()
+    assert answer_of_a_good_frame(client).model == "tiny"
+
+
+def test_a_damaged_bundle_is_named(tmp_path, start, client):
+    folder = make_tiny_bundle(tmp_path / "damaged")
+    path = folder / "mask_decoder.onnx"
+    path.write_bytes(path.read_bytes() + b"x")
+    process = start(folder)
+    client.until(lambda: client.values().get("level") == "2")
+    assert "mask_decoder.onnx" in client.values()["message"]
+    assert "SHA-256" in client.values()["message"]
+    assert process.text().count("model cannot be loaded") == 1
+
+
+def test_an_unknown_backend_is_named(tiny, start, client):
+    start(tiny, backend="abacus")
+    client.until(lambda: client.values().get("level") == "2")
+    assert "abacus" in client.values()["message"]
+    assert client.set(backend="onnxruntime").successful
+    client.until(lambda: client.values()["message"].endswith("is ready"))
+
+
+def test_a_wrong_parameter_at_the_start_ends_in_one_sentence(tiny, start):
+    process = start(tiny, image_transport="theora")
+    assert process.popen.wait(30) == 1
+    sentence = "sameo_node: parameter image_transport must be one of raw, compressed; got 'theora'"
+    assert process.text().strip().splitlines()[-1] == sentence
+    assert "Traceback" not in process.text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_quietly(tiny, start, client, number):
+    process = start(tiny)
+    client.until_active()
+    assert process.stop(number) == 0
+    assert "Traceback" not in process.text()
+
+
+def test_compressed_images_are_read(tiny, start):
+    reliable = {"qos_overrides./image/compressed.subscription.reliability": "reliable"}
+    start(tiny, image_transport="compressed", **reliable)
+    client = Client("image/compressed", CompressedImage)
+    try:
+        client.until_active()
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[..., 2] = 255  # BGR: red
+        for data in (b"nonsense", cv2.imencode(".png", pixels)[1].tobytes()):
+            image = client.compressed(data)
+            stamp_ns = client.send(image, boxes_for(image, BOX))
+            client.spin(0.2)  # else the second would supersede the first
+        message = client.until(lambda: client.find_masks(stamp_ns))
+        assert message.masks[0].predicted_iou == 1.0
+        client.until_count("images_rejected", 1)
+    finally:
+        client.close()
+
+
+def test_500_frames_at_full_speed_are_accounted_for_in_constant_memory(tiny, start, client):
+    process = start(tiny, max_age_s=0.2)
+    client.until_active()
+    sent, memory_mib = set(), []
+    pixels = np.zeros((480, 640, 3), np.uint8)
+    for number in range(500):
+        image = client.image(pixels)
+        sent.add(client.send(image, boxes_for(image, *[BOX] * 8)))
+        client.spin(0.01)
+        if number >= 50 and number % 25 == 0:
+            memory_mib.append(process.resident_mib())
+    client.spin(1.0)  # longer than max_wait_s: nothing waits any more
+    values = client.values()
+    received, published = int(values["detections_received"]), int(values["masks_published"])
+    dropped = sum(int(value) for key, value in values.items() if key.startswith("dropped_"))
+    assert received == published + dropped, values
+    assert received >= 250  # the rest was lost on the way, before the node
+    assert published >= 50
+    stamps = [stamp_to_ns(message.header.stamp) for message in client.masks]
+    assert set(stamps) <= sent
+    assert len(set(stamps)) == len(stamps)
+    # Frames come in bursts, and as many more or fewer images of 0.9 MB are in the cache.
+    early_mib, late_mib = np.median(memory_mib[1:9]), np.median(memory_mib[-8:])
+    assert late_mib <= early_mib + 8, memory_mib
+
+
+def test_a_restarted_node_answers_again(tiny, start, client):
+    for _ in range(2):
+        process = start(tiny)
+        client.until_active()
+        client.masks.clear()
+        # The first frames may be lost until both sides know each other.
+        client.until(lambda: _send_and_find(client))
+        process.popen.kill()
+        process.popen.wait()
+
+
+def _send_and_find(client):
+    image = client.image()
+    stamp_ns = client.send(image, boxes_for(image, BOX))
+    client.spin(0.1)
+    return client.find_masks(stamp_ns)
