@@ -33,7 +33,8 @@ class EncoderGraph(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map uint8 (1, S, S, 3), RGB, to float32 (1, 256, S/16, S/16)."""
-        return self.model.encode(image.permute(0, 3, 1, 2).float() / 255)
+        # Cast before anything else: TensorRT takes uint8 as an input, but no layer computes in it.
+        return self.model.encode(image.float().permute(0, 3, 1, 2) / 255)
 
 
 class DecoderGraph(nn.Module):

@@ -1,0 +1,338 @@
+"""Build a TensorRT engine from a typed ONNX graph, with progress shown."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sameo_model.runtime.backends.base import MAX_BOXES
+from sameo_model.runtime.backends.tensorrt_flavour import ErrorLog, Flavour
+from sameo_model.runtime.files import write_whole
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_LOGGER = logging.getLogger(__name__)
+
+GRAPHS = ("image_encoder", "mask_decoder", "visible_decoder")
+BOX_PROFILE = (1, 8, MAX_BOXES)
+"""Smallest, usual and largest number of boxes of one decoder call."""
+WORKSPACE_MB = 1024
+REPORT_PERIOD_S = 1.0
+
+Report = Callable[[float, str, float], None]
+"""Called with the fraction done in [0, 1], the phase's name and the seconds since the start."""
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What a build may be asked for.
+
+    Attributes:
+        target: Compute capability such as `SM86` to build for; None is the GPU at hand.
+        workspace_mb: Most memory that one layer may use for its work, MiB.
+        timing_cache: File in which TensorRT keeps its measurements; None keeps none.
+    """
+
+    target: str | None = None
+    workspace_mb: int = WORKSPACE_MB
+    timing_cache: Path | None = None
+
+
+Shape = tuple[int, ...]
+
+
+def graph_contract(graph: str, image_size: int) -> dict[str, tuple[str, Shape]]:
+    """Return data type and shape of each input and output of a graph; -1 is the number of boxes.
+
+    Args:
+        graph: One of `GRAPHS`.
+        image_size: Side S of the model's square input, pixels.
+    """
+    embedding = ("FLOAT", (1, 256, image_size // 16, image_size // 16))
+    if graph == "image_encoder":
+        return {"image": ("UINT8", (1, image_size, image_size, 3)), "embedding": embedding}
+    logits = ("FLOAT", (-1, image_size // 4, image_size // 4))
+    inputs = {"embedding": embedding, "boxes": ("FLOAT", (-1, 4))}
+    if graph == "mask_decoder":
+        return {**inputs, "amodal_logits": logits, "predicted_iou": ("FLOAT", (-1,))}
+    return {**inputs, "visible_logits": logits}
+
+
+def shape_profile(graph: str) -> str:
+    """Return the shapes that an engine accepts, in words, for its key."""
+    if graph == "image_encoder":
+        return "fixed"
+    return "boxes " + "/".join(str(count) for count in BOX_PROFILE)
+
+
+def check_target(flavour: Flavour, target: str) -> None:
+    """Refuse a compute capability that a flavour cannot build for.
+
+    Raises:
+        ValueError: If it cannot; the message says which it can.
+    """
+    if not flavour.can_target_other_gpus:
+        raise ValueError(
+            f"{flavour} builds engines for the GPU at hand alone, not for {target}; leave the "
+            "compute capability out and build on the robot, or use format tensorrt-rtx"
+        )
+    if target not in flavour.target_names:
+        known = ", ".join(flavour.target_names)
+        raise ValueError(f"compute capability for {flavour} must be one of {known}; got '{target}'")
+
+
+def build_engine(
+    flavour: Flavour,
+    path: Path,
+    image_size: int,
+    settings: BuildSettings,
+    report: Report | None = None,
+) -> bytes:
+    """Build the engine of one graph; this takes seconds to many minutes.
+
+    Args:
+        flavour: The TensorRT to build with.
+        path: The graph, named as in `GRAPHS`; its weights lie beside it.
+        image_size: Side S of the model's square input, pixels.
+        settings: How to build.
+        report: Told how far the build is, about once a second; None logs it.
+
+    Returns:
+        The engine.
+
+    Raises:
+        FileNotFoundError: If there is no such graph.
+        ValueError: If the graph is not one of this project, or the target is unknown.
+        RuntimeError: If TensorRT cannot build it; the message holds TensorRT's own words.
+        KeyboardInterrupt: If the user interrupted the build.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"graph {path} does not exist; export the bundle again")
+    log = ErrorLog(flavour)
+    api = flavour.api
+    builder: trt.Builder = api.Builder(log.native)
+    network: trt.INetworkDefinition = builder.create_network(_network_flags(api))
+    _parse(api, network, path, log)
+    _check_contract(network, path, image_size)
+    config = _configure(flavour, builder, path.stem, settings)
+    progress = BuildProgress(path.stem, report or _log_report(path.stem))
+    config.progress_monitor = _monitor(api, progress)
+    engine = builder.build_serialized_network(network, config)
+    if progress.interrupted:
+        raise KeyboardInterrupt(f"the build of {path.stem} was interrupted")
+    if engine is None:
+        raise RuntimeError(f"{flavour} could not build {path.name}: {log.summary()}")
+    _save_timing_cache(flavour, config, settings)
+    return bytes(engine)
+
+
+def _network_flags(api: Any) -> int:
+    """Ask for a strongly typed network where that is not the only kind (TensorRT 10)."""
+    flag = getattr(api.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
+
+
+def _parse(api: Any, network: trt.INetworkDefinition, path: Path, log: ErrorLog) -> None:
+    parser: trt.OnnxParser = api.OnnxParser(network, log.native)
+    if parser.parse_from_file(str(path)):
+        return
+    errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+    first = errors[0].splitlines()[0] if errors else log.summary()
+    raise ValueError(
+        f"graph {path} cannot be read by TensorRT ({first}); export the bundle again with this "
+        "version of sameo_model"
+    )
+
+
+def _check_contract(network: trt.INetworkDefinition, path: Path, image_size: int) -> None:
+    tensors = [network.get_input(index) for index in range(network.num_inputs)]
+    tensors += [network.get_output(index) for index in range(network.num_outputs)]
+    found = {tensor.name: (tensor.dtype.name, tuple(tensor.shape)) for tensor in tensors}
+    expected = graph_contract(path.stem, image_size)
+    if found != expected:
+        raise ValueError(
+            f"graph {path} must have {_describe(expected)}, but has {_describe(found)}; it "
+            "belongs to another model or version: export the bundle again"
+        )
+
+
+def _describe(tensors: dict[str, tuple[str, Shape]]) -> str:
+    return ", ".join(f"{name} {kind} {list(shape)}" for name, (kind, shape) in tensors.items())
+
+
+def _configure(
+    flavour: Flavour, builder: trt.Builder, graph: str, settings: BuildSettings
+) -> trt.IBuilderConfig:
+    api = flavour.api
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, settings.workspace_mb << 20)
+    # float32 in the graph means float32: TensorFloat-32 has the 10 bits of float16.
+    config.clear_flag(api.BuilderFlag.TF32)
+    # Lets fewer boxes take less memory, so that a full GPU can be answered with smaller chunks.
+    resize = getattr(api.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
+    if resize is not None:
+        config.set_preview_feature(resize, True)
+    if graph != "image_encoder":
+        profile = builder.create_optimization_profile()
+        profile.set_shape("boxes", *((count, 4) for count in BOX_PROFILE))
+        config.add_optimization_profile(profile)
+    if settings.target is not None:
+        check_target(flavour, settings.target)
+        _set_target(config, getattr(api.ComputeCapability, settings.target))
+    if flavour.has_timing_cache and settings.timing_cache is not None:
+        config.set_timing_cache(_load_timing_cache(config, settings.timing_cache), True)
+    return config
+
+
+def _set_target(config: Any, capability: Any) -> None:
+    """Name the compute capability; this exists in TensorRT for RTX alone."""
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(capability, 0)
+
+
+def _load_timing_cache(config: trt.IBuilderConfig, path: Path) -> trt.ITimingCache:
+    saved = b""
+    with suppress(FileNotFoundError):
+        saved = path.read_bytes()
+    cache = config.create_timing_cache(saved)
+    # TensorRT refuses a damaged one, or one of another version.
+    return config.create_timing_cache(b"") if cache is None else cache
+
+
+def _save_timing_cache(
+    flavour: Flavour, config: trt.IBuilderConfig, settings: BuildSettings
+) -> None:
+    if not flavour.has_timing_cache or settings.timing_cache is None:
+        return
+    try:
+        write_whole(settings.timing_cache, bytes(config.get_timing_cache().serialize()))
+    except OSError as error:
+        _LOGGER.warning("timing cache %s was not saved: %s", settings.timing_cache, error)
+
+
+@dataclass
+class _Phase:
+    name: str
+    num_steps: int
+    num_done: int = 0
+    children: list[_Phase] = field(default_factory=list)
+
+    @property
+    def fraction(self) -> float:
+        inner = sum(child.fraction for child in self.children[-1:])
+        return min((self.num_done + inner) / max(self.num_steps, 1), 1.0)
+
+
+class BuildProgress:
+    """Turns TensorRT's nested phases into one rising number.
+
+    Attributes:
+        interrupted: Whether the user pressed Ctrl-C; the build then stops at its next step.
+    """
+
+    def __init__(self, name: str, report: Report, period_s: float = REPORT_PERIOD_S) -> None:
+        """Start the clock.
+
+        Args:
+            name: Name of the graph.
+            report: Told how far the build is.
+            period_s: Least time between two reports, seconds.
+        """
+        self.name = name
+        self.interrupted = False
+        self._report, self._period_s = report, period_s
+        self._started = time.monotonic()
+        self._reported = -period_s
+        self._roots: list[_Phase] = []
+        self._open: dict[str, _Phase] = {}
+        self._reached = 0.0
+
+    def start(self, name: str, parent: str | None, num_steps: int) -> None:
+        """Note that a phase begins within its parent, or on its own."""
+        phase = _Phase(name, num_steps)
+        siblings = self._roots if parent not in self._open else self._open[parent].children
+        siblings.append(phase)
+        self._open[name] = phase
+        self._tell(name)
+
+    def step(self, name: str, index: int) -> bool:
+        """Note that a step is done; return whether the build shall go on."""
+        phase = self._open.get(name)
+        if phase is not None:
+            phase.num_done = index + 1
+            phase.children.clear()
+        self._tell(name)
+        return not self.interrupted
+
+    def finish(self, name: str) -> None:
+        """Note that a phase is over."""
+        phase = self._open.pop(name, None)
+        if phase is not None:
+            phase.num_done = phase.num_steps
+        self._tell(name)
+
+    def _tell(self, phase: str) -> None:
+        elapsed_s = time.monotonic() - self._started
+        if elapsed_s - self._reported < self._period_s:
+            return
+        self._reported = elapsed_s
+        done = sum(root.fraction for root in self._roots) / max(len(self._roots), 1)
+        # A second root phase must not take back what was shown.
+        self._reached = max(self._reached, done)
+        self._report(self._reached, phase, elapsed_s)
+
+
+def _monitor(api: Any, progress: BuildProgress) -> trt.IProgressMonitor:
+    """Wrap the progress for TensorRT; no exception may pass through its C++ code."""
+
+    class Monitor(api.IProgressMonitor):  # type: ignore[name-defined,misc]
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._guard(progress.start, phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._guard(progress.step, phase_name, step)
+            return not progress.interrupted
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._guard(progress.finish, phase_name)
+
+        def _guard(self, act: Callable[..., Any], *arguments: Any) -> None:
+            try:
+                act(*arguments)
+            except KeyboardInterrupt:
+                progress.interrupted = True
+
+    return Monitor()  # type: ignore[no-any-return]
+
+
+def _log_report(name: str) -> Report:
+    last = [-10.0]
+
+    def report(fraction: float, phase: str, elapsed_s: float) -> None:
+        if elapsed_s - last[0] >= 10.0:
+            last[0] = elapsed_s
+            _LOGGER.info(
+                "building %s: %.0f %% after %.0f s (%s)", name, 100 * fraction, elapsed_s, phase
+            )
+
+    return report
+
+
+def target_of(compute_capability: tuple[int, int]) -> str:
+    """Return the name of a compute capability, (8, 6) as `SM86`."""
+    return "SM{}{}".format(*compute_capability)
+
+
+def capability_text(target: str) -> str:
+    """Return a target's compute capability for keys, `SM86` as `8.6`."""
+    match = re.fullmatch(r"SM(\d+)(\d)", target)
+    if match is None:
+        raise ValueError(f"compute capability must look like SM86, got '{target}'")
+    return f"{match[1]}.{match[2]}"
