@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sameo_model.evaluation import detections_command, masks_command
+from sameo_model.evaluation import compare_command, detections_command, masks_command
 
-COMMANDS = (masks_command, detections_command)
+COMMANDS = (masks_command, detections_command, compare_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
