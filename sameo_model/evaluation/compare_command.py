@@ -76,7 +76,11 @@ def run(options: argparse.Namespace) -> int:
 
 def find_regressions(comparisons: Sequence[Comparison], tolerance: float) -> list[Comparison]:
     """Return the headline numbers that fell by more than the tolerance."""
-    return [item for item in comparisons if item.is_headline and item.judged.value < -tolerance]
+    return [
+        item
+        for item in comparisons
+        if item.is_headline and item.judged.value < -tolerance - ROUNDING
+    ]
 
 
 def _lines(comparisons: Sequence[Comparison]) -> list[list[str]]:
