@@ -38,6 +38,44 @@ class DetailSkips(nn.Module):
         return self.stride8(cells), self.stride4(cells).unflatten(-1, (4, -1))
 
 
+class MaskRefinement(nn.Module):
+    """Correct mask logits from their neighbourhood and from the image's fine detail.
+
+    Upscaling treats each cell of the embedding on its own, which leaves seams between cells. The
+    image's share is computed once per image; a box costs two small convolutions. With fresh
+    weights nothing is changed.
+    """
+
+    def __init__(self, embed_dim: int, dim: int = 16, kernel: int = 5) -> None:
+        """Build the layers.
+
+        Args:
+            embed_dim: Channels of the embedding.
+            dim: Channels of the hidden layer.
+            kernel: Odd side of the kernels that see the logits, in their pixels.
+        """
+        super().__init__()
+        self.unfold_detail = nn.Conv2d(embed_dim, dim * 16, kernel_size=1)
+        self.mix_detail = nn.Conv2d(dim, dim, kernel_size=3, padding=1)
+        self.read_mask = nn.Conv2d(1, dim, kernel, padding=kernel // 2)
+        self.correct_mask = nn.Conv2d(dim, 1, kernel, padding=kernel // 2)
+        nn.init.zeros_(self.correct_mask.weight)
+        nn.init.zeros_(self.correct_mask.bias)
+
+    def forward(self, logits: Tensor, embeddings: Tensor) -> Tensor:
+        """Return corrected logits.
+
+        Args:
+            logits: float (B, N, M, 4h, 4w).
+            embeddings: float (B, C, h, w).
+        """
+        detail = F.pixel_shuffle(self.unfold_detail(embeddings), 4)
+        detail = self.mix_detail(F.relu(detail))[:, None, None]
+        seen = self.read_mask(logits.flatten(0, 2).unsqueeze(1)).unflatten(0, logits.shape[:3])
+        correction = self.correct_mask(F.relu(seen + detail).flatten(0, 2))
+        return logits + correction.reshape(logits.shape)
+
+
 class MaskDecoder(nn.Module):
     """Predict four candidate masks per prompt."""
 
@@ -55,7 +93,8 @@ class MaskDecoder(nn.Module):
             embed_dim: Channels of embedding and tokens.
             mlp_dim: Hidden width of the transformer's feed-forward layers.
             upscaling_dims: Channels after the first and the second doubling of the resolution.
-            has_detail_skips: Whether to add `DetailSkips` while upscaling.
+            has_detail_skips: Whether to add `DetailSkips` while upscaling and `MaskRefinement`
+                at the end.
         """
         super().__init__()
         dim_stride8, dim_stride4 = upscaling_dims
@@ -82,6 +121,7 @@ class MaskDecoder(nn.Module):
         self.detail_skips = (
             DetailSkips(embed_dim, dim_stride8, dim_stride4) if has_detail_skips else None
         )
+        self.refinement = MaskRefinement(embed_dim) if has_detail_skips else None
 
     def forward(
         self,
@@ -117,6 +157,8 @@ class MaskDecoder(nn.Module):
             dim=2,
         )
         logits = _cells_to_map(filters @ features.transpose(2, 3), embeddings.shape[3])
+        if self.refinement is not None:
+            logits = self.refinement(logits, embeddings)
         iou = self.iou_prediction_head(tokens[:, :, 0])[..., list(token_ids)]
         return logits, iou
 
