@@ -32,7 +32,7 @@ FREE_KEYS = frozenset(
     )
 )
 # What the saved state consists of, so that nobody can change it half-way.
-FIXED_KEYS = frozenset(("preset", "image_size", "decoders", "trainable"))
+FIXED_KEYS = frozenset(("preset", "image_size", "visible_decoder", "decoders", "trainable"))
 
 log = logging.getLogger(__name__)
 

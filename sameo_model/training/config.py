@@ -104,6 +104,8 @@ class TrainConfig:
         preset: network (see `sameo_model.modeling.presets`).
         image_size: side of the square model input; 0 is the preset's own.
         init: checkpoint to start from; empty starts from the preset's pretrained backbone.
+        visible_decoder: give official EfficientSAM weights a visible decoder: a copy of their
+            decoder as it was; other checkpoints keep theirs in any case.
         copy_visible_decoder: start the amodal decoder as a copy of the visible one (stage 2).
         decoders: decoders whose loss counts: `mask_decoder` draws the amodal masks,
             `visible_decoder` the visible ones; with both, the sum of their losses.
@@ -144,6 +146,7 @@ class TrainConfig:
     preset: str = "sameo_lite"
     image_size: int = 0
     init: str = ""
+    visible_decoder: bool = False
     copy_visible_decoder: bool = False
     decoders: tuple[Decoder, ...] = ("mask_decoder",)
     trainable: tuple[Part, ...] = ("mask_decoder",)

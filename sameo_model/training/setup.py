@@ -83,7 +83,8 @@ def build_model(config: TrainConfig) -> Sameo:
     """
     torch.manual_seed(config.seed)
     image_size = config.image_size or None
-    needs_visible = "visible_decoder" in (*config.decoders, *config.trainable)
+    named = (*config.decoders, *config.trainable)
+    needs_visible = config.visible_decoder or "visible_decoder" in named
     if not config.init:
         model = build_sameo(config.preset, image_size, visible_decoder=needs_visible)
         if isinstance(model.image_encoder, LiteImageEncoder):

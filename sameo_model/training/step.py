@@ -60,7 +60,8 @@ class TrainingStep(nn.Module):
             with torch.set_grad_enabled(not self.encoder_frozen and torch.is_grad_enabled()):
                 encoded = self.model.encode(images.float() / 255)
         if self.round_embeddings:
-            encoded = encoded.half()
+            # The layout of cached ones too, since sums depend on it.
+            encoded = encoded.half().contiguous()
         if not is_cached.any():
             return encoded, encoded.float() if self.round_embeddings else encoded
         whole = batch["embedding"].new_empty((len(is_cached), *batch["embedding"].shape[1:]))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sameo_model.data.catalogue import load_card
+from sameo_model.data.collection import dataset_names
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.config_loading import load_config
 
@@ -63,7 +65,35 @@ def test_missing_file_is_named(tmp_path):
 
 
 def test_every_configuration_in_the_repository_loads():
-    paths = sorted(CONFIG_FOLDER.glob("*.yaml"))
+    paths = sorted(CONFIG_FOLDER.rglob("*.yaml"))
     assert paths
     for path in paths:
         assert isinstance(load_config(path), TrainConfig)
+
+
+def test_every_data_set_in_the_configurations_exists_with_its_split():
+    sources = [
+        source
+        for path in sorted(CONFIG_FOLDER.rglob("*.yaml"))
+        for config in [load_config(path)]
+        for source in (*config.train, *config.val, *config.held_out)
+    ]
+    assert len({source.name for source in sources}) > 10
+    for source in sources:
+        assert source.name in dataset_names()
+        assert source.split is None or source.split in load_card(source.name).splits
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "prompts"),
+    [("cocoa_cls", 1440, 16), ("d2sa", 2340, 16), ("muva", 22500, 16), ("zero_shot", 40000, 32)],
+)
+def test_the_papers_runs_have_its_published_settings(name, steps, prompts):
+    config = load_config(CONFIG_FOLDER / f"{name}.yaml")
+    optimiser = config.optimiser
+    assert (config.steps, config.prompts_per_step, config.mixing) == (steps, prompts, "log_size")
+    assert (optimiser.name, optimiser.lr, optimiser.schedule) == ("adam", 1e-4, "constant")
+    assert (optimiser.warmup_steps, optimiser.weight_decay) == (0, 0)
+    assert config.trainable == config.decoders == ("mask_decoder",)
+    assert (config.samples.prompt, config.samples.augment) == ("random", False)
+    assert not {"cocoa_cls", "d2sa"} & {s.name for s in config.train} or name != "zero_shot"

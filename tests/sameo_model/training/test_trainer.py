@@ -8,44 +8,23 @@ import torch
 from sameo_model.evaluation.mask_metrics import evaluate_masks
 from sameo_model.evaluation.torch_predictor import wrap_model
 from sameo_model.modeling.checkpoint import load_checkpoint
-from sameo_model.modeling.presets import build_sameo
-from sameo_model.training.config_loading import config_from_dict
-from sameo_model.training.sample_plan import Source
 from sameo_model.training.trainer import train
 from sameo_model.training.validation import ValidationResult
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
-
-PARTS = ["image_encoder", "prompt_encoder", "mask_decoder"]
-
-
-def _config(tmp_path, **changes):
-    values = {
-        "train": [{"root": "unused"}],
-        "trainable": PARTS,
-        "samples": {"boxes_per_image": 4, "augment": False},
-        "optimiser": {"name": "adamw", "lr": 1e-3, "max_grad_norm": 1.0},
-        "images_per_step": 2,
-        "steps": 4,
-        "workers": 0,
-        "log_interval": 1,
-        "output": str(tmp_path / "run"),
-    }
-    return config_from_dict({**values, **changes})
+from tests.sameo_model.training.runs import (
+    PARTS,
+    assert_same_weights,
+    make_config,
+    make_model,
+    make_sources,
+)
 
 
-def _model(visible_decoder=False):
-    torch.manual_seed(0)
-    return build_sameo("sameo_lite", 128, visible_decoder=visible_decoder)
-
-
-class _Killed(Exception):
-    pass
-
-
+@pytest.mark.slow
 def test_training_overfits_a_handful_of_instances_with_both_decoders(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    before = evaluate_masks(wrap_model(_model(visible_decoder=True)), images)
-    config = _config(
+    before = evaluate_masks(wrap_model(make_model(visible_decoder=True, image_size=128)), images)
+    config = make_config(
         tmp_path,
         steps=150,
         log_interval=50,
@@ -53,7 +32,10 @@ def test_training_overfits_a_handful_of_instances_with_both_decoders(tmp_path):
         trainable=[*PARTS, "visible_decoder"],
     )
     scores = evaluate_masks(
-        wrap_model(train(config, _model(visible_decoder=True), [Source(images)])), images
+        wrap_model(
+            train(config, make_model(visible_decoder=True, image_size=128), make_sources(images))
+        ),
+        images,
     )
     assert max(before["miou_full"], before["miou_visible"]) < 0.5
     assert scores["miou_full"] > 0.9
@@ -61,52 +43,59 @@ def test_training_overfits_a_handful_of_instances_with_both_decoders(tmp_path):
     assert scores["miou_visible"] > 0.85
 
 
-def test_a_killed_run_resumes_bit_exactly(tmp_path):
-    images = write_drawn_scenes(tmp_path / "data")
-    straight = train(
-        _config(tmp_path, output=str(tmp_path / "straight")), _model(), [Source(images)]
-    )
-    config = _config(tmp_path, checkpoint_interval=2, val_interval=3)
-
-    def kill(_):
-        raise _Killed
-
-    with pytest.raises(_Killed):
-        train(config, _model(), [Source(images)], kill)  # after step 3, with a checkpoint of step 2
-    resumed = train(_config(tmp_path, checkpoint_interval=2), _model(), [Source(images)])
-    for name, value in straight.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
-
-
 def test_frozen_parts_stay_and_the_trained_decoder_moves(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    before = _model(visible_decoder=True).state_dict()
-    config = _config(tmp_path, trainable=["mask_decoder"], steps=1)
-    after = train(config, _model(visible_decoder=True), [Source(images)]).state_dict()
+    before = make_model(visible_decoder=True, image_size=128).state_dict()
+    config = make_config(tmp_path, trainable=["mask_decoder"], steps=1)
+    after = train(config, make_model(visible_decoder=True), make_sources(images)).state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"mask_decoder"}
 
 
-def test_another_configuration_is_refused_with_what_differs(tmp_path):
+def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_sample(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    train(_config(tmp_path, steps=1), _model(), [Source(images)])
-    with pytest.raises(ValueError, match="steps: 1 then, 2 now"):
-        train(_config(tmp_path, steps=2), _model(), [Source(images)])
-
-
-def test_loss_that_is_not_finite_stops_the_run(tmp_path):
-    images = write_drawn_scenes(tmp_path / "data")
-    model = _model()
+    model = make_model()
     with torch.no_grad():
         model.mask_decoder.iou_token.weight.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="the loss must be finite, got nan at step 0"):
-        train(_config(tmp_path), model, [Source(images)])
+    with pytest.raises(FloatingPointError, match="the loss must be finite, got nan at step 0 with"):
+        train(make_config(tmp_path), model, make_sources(images))
+    (batch,) = torch.load(tmp_path / "run" / "failed_step_0.pt", weights_only=True)
+    assert batch["image"].shape == (2, 3, 64, 64)
+    assert all(path.endswith(".png") for path in batch["paths"])
+
+
+def test_gradient_that_is_not_finite_never_reaches_the_weights(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data")
+    model = make_model()
+    model.mask_decoder.iou_token.weight.register_hook(lambda grad: grad * float("inf"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(FloatingPointError, match=r"the gradient must be finite, got .* at step 0"):
+        train(make_config(tmp_path), model, make_sources(images))
+    assert_same_weights(before, model.state_dict())
+
+
+def test_accumulated_passes_give_the_step_of_one_pass(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data", 4)
+    # Random windows lose instances, so that the passes differ in boxes.
+    changes = {"images_per_step": 4, "steps": 1, "samples": {"boxes_per_image": 4}}
+    changes["optimiser"] = {"name": "sgd", "lr": 1.0}
+    whole = train(make_config(tmp_path, **changes), make_model(), make_sources(images))
+    config = make_config(
+        tmp_path, **changes, max_images_at_once=1, output=str(tmp_path / "accumulated")
+    )
+    accumulated = train(config, make_model(), make_sources(images))
+    assert_same_weights(whole.state_dict(), accumulated.state_dict(), rtol=1e-4, atol=1e-5)
 
 
 def test_run_folder_holds_checkpoint_metrics_and_no_leftovers(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    config = _config(tmp_path, steps=2, val_interval=1)
-    train(config, _model(), [Source(images)], lambda model: ValidationResult({"miou_full": 0.5}))
+    config = make_config(tmp_path, steps=2, val_interval=1)
+    train(
+        config,
+        make_model(),
+        make_sources(images),
+        lambda model: ValidationResult({"miou_full": 0.5}),
+    )
     run = tmp_path / "run"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "train/total" in line] == [1, 2]
@@ -114,3 +103,37 @@ def test_run_folder_holds_checkpoint_metrics_and_no_leftovers(tmp_path):
     assert not list(run.glob(".*.tmp"))
     assert any(run.glob("events.out.tfevents*"))
     assert load_checkpoint(run / "last.ckpt").preset == "sameo_lite"
+
+
+def test_best_checkpoint_is_that_of_the_highest_score(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data")
+    scores, seen = iter((0.3, 0.6, 0.5)), []
+
+    def validate(model):
+        seen.append({name: value.clone() for name, value in model.state_dict().items()})
+        return ValidationResult({"boundary_f": next(scores), "miou_full": 0.1})
+
+    config = make_config(tmp_path, steps=3, val_interval=1, best_metric="boundary_f")
+    train(config, make_model(), make_sources(images), validate)
+    best = load_checkpoint(tmp_path / "run" / "best.safetensors").state_dict()
+    assert_same_weights(seen[1], best)
+    assert not torch.equal(
+        seen[1]["mask_decoder.iou_token.weight"], seen[2]["mask_decoder.iou_token.weight"]
+    )
+
+
+def test_a_best_metric_that_is_undefined_is_refused(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data")
+    config = make_config(tmp_path, steps=1, best_metric="miou_visible")
+    with pytest.raises(ValueError, match=r"best_metric must be a score .* got miou_visible"):
+        train(
+            config, make_model(), make_sources(images), lambda _: ValidationResult({"miou_full": 1})
+        )
+
+
+def test_float16_needs_a_gpu(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    images = write_drawn_scenes(tmp_path / "data")
+    with pytest.raises(ValueError, match="precision 16-mixed needs a GPU, got the CPU"):
+        train(make_config(tmp_path, precision="16-mixed"), make_model(), make_sources(images))

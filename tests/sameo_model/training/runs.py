@@ -1,0 +1,38 @@
+"""Short training runs on drawn scenes."""
+
+import torch
+
+from sameo_model.modeling.presets import build_sameo
+from sameo_model.training.config_loading import config_from_dict
+from sameo_model.training.sample_plan import Source
+
+PARTS = ["image_encoder", "prompt_encoder", "mask_decoder"]
+
+
+def make_config(tmp_path, **changes):
+    values = {
+        "train": [{"root": str(tmp_path / "data")}],
+        "trainable": PARTS,
+        "samples": {"boxes_per_image": 4, "augment": False},
+        "optimiser": {"name": "adamw", "lr": 1e-3, "max_grad_norm": 1.0},
+        "images_per_step": 2,
+        "steps": 4,
+        "workers": 0,
+        "log_interval": 1,
+        "output": str(tmp_path / "run"),
+    }
+    return config_from_dict({**values, **changes})
+
+
+def make_model(visible_decoder=False, image_size=64):
+    torch.manual_seed(0)
+    return build_sameo("sameo_lite", image_size, visible_decoder=visible_decoder)
+
+
+def make_sources(images):
+    return [Source(images, label="drawn")]
+
+
+def assert_same_weights(first, second, **tolerance):
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], **(tolerance or {"rtol": 0, "atol": 0}))

@@ -1,0 +1,85 @@
+"""Checkpoints: whole or not at all, everything in them, and refused where runs differ."""
+
+import resource
+
+import pytest
+import torch
+
+from sameo_model.training.trainer import train
+from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
+from tests.sameo_model.training.runs import (
+    assert_same_weights,
+    make_config,
+    make_model,
+    make_sources,
+)
+
+
+@pytest.fixture
+def sources(tmp_path):
+    return make_sources(write_drawn_scenes(tmp_path / "data"))
+
+
+def test_resuming_restores_average_and_random_state(tmp_path, sources):
+    optimiser = {"name": "adam", "lr": 1e-3, "ema_decay": 0.9}
+    straight = make_config(tmp_path, output=str(tmp_path / "straight"), optimiser=optimiser)
+    expected = train(straight, make_model(), sources)
+    config = make_config(tmp_path, optimiser=optimiser, checkpoint_interval=2, val_interval=3)
+
+    def kill(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, make_model(), sources, kill)
+    content = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert content["step"] == 2
+    resumed = train(config, make_model(), sources)
+    assert_same_weights(expected.state_dict(), resumed.state_dict())
+
+
+def test_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path, sources):
+    run = tmp_path / "run"
+    train(make_config(tmp_path, steps=1), make_model(), sources)
+    before = (run / "last.ckpt").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system refuses to let any file grow beyond this, as it does on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        config = make_config(tmp_path, steps=2, allow_changes=True)
+        with pytest.raises(OSError, match=r"step 2 cannot be written to .*last.ckpt .*was kept"):
+            train(config, make_model(), sources)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (run / "last.ckpt").read_bytes() == before
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+    resumed = train(config, make_model(), sources)
+    straight = make_config(tmp_path, steps=2, output=str(tmp_path / "straight"))
+    expected = train(straight, make_model(), sources)
+    assert_same_weights(expected.state_dict(), resumed.state_dict())
+
+
+def test_another_configuration_is_named_and_refused_unless_asked_for(tmp_path, sources):
+    train(make_config(tmp_path, steps=1), make_model(), sources)
+    changes = {"steps": 2, "optimiser": {"name": "adamw", "lr": 1e-4, "max_grad_norm": 1.0}}
+    with pytest.raises(ValueError, match="belongs to a run with another") as caught:
+        train(make_config(tmp_path, **changes), make_model(), sources)
+    assert "optimiser.lr: 0.001 then, 0.0001 now; steps: 1 then, 2 now" in str(caught.value)
+    assert "allow_changes=true" in str(caught.value)
+    config = make_config(tmp_path, **changes, allow_changes=True)
+    train(config, make_model(), sources)
+    content = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert content["step"] == 2
+    assert content["optimiser"]["param_groups"][-1]["lr"] == 1e-4
+
+
+def test_another_network_is_refused_even_when_changes_are_allowed(tmp_path, sources):
+    train(make_config(tmp_path, steps=1), make_model(), sources)
+    config = make_config(tmp_path, trainable=["mask_decoder"], allow_changes=True)
+    with pytest.raises(ValueError, match=r"holds another network \(trainable: .* init="):
+        train(config, make_model(), sources)
+
+
+def test_settings_that_do_not_change_what_is_learnt_may_differ(tmp_path, sources):
+    train(make_config(tmp_path, steps=1), make_model(), sources)
+    config = make_config(tmp_path, steps=1, log_interval=5, max_unreadable=3, val_pictures=0)
+    train(config, make_model(), sources)

@@ -1,0 +1,57 @@
+"""What a run is built from: data sets that exist and hold something, weights that fit."""
+
+import pytest
+import torch
+
+from sameo_model.modeling.checkpoint import save_checkpoint
+from sameo_model.training.config import DataSource
+from sameo_model.training.setup import build_model, build_validation, open_sources
+from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
+from tests.sameo_model.training.runs import make_config, make_model
+
+
+def test_a_missing_root_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"amodal_coco must lie in .*gone.* no such folder"):
+        open_sources([DataSource(str(tmp_path / "gone"))])
+
+
+def test_a_set_that_is_empty_after_filtering_is_refused(tmp_path):
+    write_drawn_scenes(tmp_path / "data")
+    # About a third of each disc is hidden, and nothing of the bars.
+    with pytest.raises(ValueError, match=r"got none after filtering; .* min_occlusion \(0\.9\)"):
+        open_sources([DataSource(str(tmp_path / "data"), min_occlusion=0.9)])
+
+
+def test_min_occlusion_keeps_occluded_instances_alone(tmp_path):
+    write_drawn_scenes(tmp_path / "data")
+    (source,) = open_sources([DataSource(str(tmp_path / "data"), min_occlusion=0.05)])
+    assert [len(image.instances) for image in source.images] == [1, 1]
+    assert all(image.instances[0].occlusion_rate > 0.05 for image in source.images)
+
+
+def test_stage_two_starts_the_amodal_decoder_as_the_visible_one(tmp_path):
+    first = make_model(visible_decoder=True)
+    save_checkpoint(first, tmp_path / "first.safetensors")
+    init = str(tmp_path / "first.safetensors")
+    model = build_model(make_config(tmp_path, init=init, copy_visible_decoder=True))
+    expected = first.visible_decoder.state_dict()
+    for part in (model.mask_decoder, model.visible_decoder):
+        for name, value in part.state_dict().items():
+            assert torch.equal(value, expected[name]), name
+
+
+def test_a_checkpoint_that_does_not_fit_the_run_is_refused(tmp_path):
+    save_checkpoint(make_model(), tmp_path / "first.safetensors")
+    init = str(tmp_path / "first.safetensors")
+    with pytest.raises(ValueError, match="copy_visible_decoder needs a visible decoder"):
+        build_model(make_config(tmp_path, init=init, copy_visible_decoder=True))
+    with pytest.raises(ValueError, match="init must hold a efficient_sam_vitt network, got sameo"):
+        build_model(make_config(tmp_path, init=init, preset="efficient_sam_vitt"))
+
+
+def test_validation_takes_the_first_images_and_is_left_out_without_data(tmp_path):
+    write_drawn_scenes(tmp_path / "data", 3)
+    val = [{"root": str(tmp_path / "data")}]
+    validation = build_validation(make_config(tmp_path, val=val, val_images=2))
+    assert [image.image_id for image in validation.images] == [1, 2]
+    assert build_validation(make_config(tmp_path)) is None
