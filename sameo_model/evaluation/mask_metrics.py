@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from sameo_model.data.prompts import PromptKind, instance_box_xyxy, jitter_boxes_xyxy
 from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.evaluation.bootstrap import clustered_mean, draw_weights, interval, resample
 from sameo_model.evaluation.instance_scores import InstanceScore, score_instance
 from sameo_model.evaluation.predictions import predict_images
 from sameo_model.evaluation.predictors import Predictor
@@ -156,6 +157,38 @@ def summarise(scores: Sequence[InstanceScore]) -> dict[str, Any]:
         summary[f"baseline_{name}_miou_full_occluded"] = _mean(occluded, f"baseline_{name}")
     summary["bins"] = _bins(scores)
     return summary
+
+
+def intervals(
+    scores: Sequence[InstanceScore], *, replicates: int, seed: int = 0
+) -> dict[str, list[float] | None]:
+    """Return 95 % bootstrap intervals of the main averages, resampling images.
+
+    Args:
+        scores: One score per object.
+        replicates: Number of bootstrap samples.
+        seed: Seed of the samples.
+
+    Returns:
+        Lower and upper end by the keys of `summarise`; None where nothing counts.
+    """
+    numbers = {image: i for i, image in enumerate(sorted({score.image_id for score in scores}))}
+    weights = draw_weights(len(numbers), replicates, seed)
+    occluded = [score for score in scores if score.is_occluded]
+    chosen = {
+        "miou_full": ("iou_full", scores),
+        "miou_full_occluded": ("iou_full", occluded),
+        "miou_hidden": ("iou_hidden", occluded),
+        "miou_visible": ("iou_visible", scores),
+        "boundary_f": ("boundary_f", scores),
+    }
+    result: dict[str, list[float] | None] = {}
+    for name, (column, rows) in chosen.items():
+        values = np.array([getattr(score, column) for score in rows], dtype=float)
+        clusters = np.array([numbers[score.image_id] for score in rows], dtype=int)
+        low, high = interval(resample(clustered_mean(values, clusters), weights))
+        result[name] = None if math.isnan(low) else [low, high]
+    return result
 
 
 def _bins(scores: Sequence[InstanceScore]) -> list[dict[str, Any]]:

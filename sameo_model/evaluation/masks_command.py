@@ -7,8 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.data_options import add_data_options, open_truth
-from sameo_model.evaluation.mask_metrics import PromptedImage, score_masks, summarise
+from sameo_model.evaluation.mask_metrics import (
+    PromptedImage,
+    intervals,
+    score_masks,
+    summarise,
+)
 from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.result_files import instances_path, write_instances, write_json
 
@@ -50,7 +56,7 @@ def add_parser(commands: Any) -> None:
         metavar="P",
         help="move each side by up to this share of the box's size (default 0)",
     )
-    add("--seed", type=int, default=0, help="seed of the noise (default 0)")
+    add("--seed", type=int, default=0, help="of noise and intervals (default 0)")
     add("--json", type=Path, metavar="OUT", help="write the result here")
     parser.set_defaults(run=run)
 
@@ -70,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         rows = score_masks(model.predictor, usable, **model.arguments)
         scores = [score for scores in rows for score in scores]
         result = summarise(scores)
+        result["ci"] = intervals(scores, replicates=DEFAULT_REPLICATES, seed=options.seed)
         settings = {
             "command": "masks",
             "annotations": str(options.annotations),
@@ -93,7 +100,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _table(result: dict[str, Any]) -> str:
-    lines = [f"{name:<38}{_cell(result[name])}" for name in SHOWN]
+    lines = [
+        f"{name:<38}{_cell(result[name])}{_interval(result['ci'].get(name))}" for name in SHOWN
+    ]
     lines.append(f"{'occlusion':<12}{'num':>8}{'miou_full':>12}{'miou_hidden':>14}")
     lines += [
         f"{row['lo']:.1f} to {row['hi']:.1f}  {row['num']:>8}{_cell(row['miou_full']):>12}"
@@ -101,6 +110,10 @@ def _table(result: dict[str, Any]) -> str:
         for row in result["bins"]
     ]
     return "\n".join(lines)
+
+
+def _interval(bounds: list[float] | None) -> str:
+    return f"  [{bounds[0]:.4f}, {bounds[1]:.4f}]" if bounds else ""
 
 
 def _cell(value: float | None) -> str:

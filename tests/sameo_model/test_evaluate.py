@@ -49,6 +49,30 @@ def test_masks_writes_the_contracted_json_and_a_line_per_object(tmp_path, bundle
     assert "miou_full" in capsys.readouterr().out
 
 
+def test_masks_goes_on_from_kept_predictions(tmp_path, bundle):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    arguments = _masks_arguments(tmp_path, bundle, "--predictions", str(tmp_path / "kept"))
+
+    assert evaluate.main([*arguments, "--json", str(first)]) == 0
+    (tmp_path / "images" / "000007.png").unlink()
+    assert evaluate.main([*arguments, "--json", str(second)]) == 0
+
+    results = [json.loads(path.read_text()) for path in (first, second)]
+    assert [result["settings"]["images_predicted"] for result in results] == [1, 0]
+    assert results[0]["miou_full"] == results[1]["miou_full"]
+    assert (tmp_path / "first.instances.csv").read_text() == (
+        tmp_path / "second.instances.csv"
+    ).read_text()
+
+
+def test_kept_predictions_of_other_boxes_are_refused(tmp_path, bundle, capsys):
+    arguments = _masks_arguments(tmp_path, bundle, "--predictions", str(tmp_path / "kept"))
+    assert evaluate.main(arguments) == 0
+
+    assert evaluate.main([*arguments, "--box-noise", "0.1"]) == 2
+    assert "give another --predictions folder" in capsys.readouterr().err
+
+
 def test_masks_names_a_missing_file_in_one_sentence(tmp_path, bundle, capsys):
     arguments = _masks_arguments(tmp_path, bundle)
     arguments[2] = str(tmp_path / "nothing.json")

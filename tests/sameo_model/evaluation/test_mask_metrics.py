@@ -1,6 +1,8 @@
 import json
 import math
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,7 +10,9 @@ from sameo_model.evaluation.mask_metrics import (
     PromptedImage,
     bin_index,
     evaluate_masks,
+    intervals,
     score_masks,
+    summarise,
 )
 from sameo_model.runtime import load_predictor
 from tests.bundles import make_tiny_bundle
@@ -115,10 +119,6 @@ def test_box_noise_repeats_with_the_seed_and_does_not_depend_on_other_images(tmp
 def test_spearman_orders_predicted_against_true_iou(predictor, tmp_path):
     # The predicted IoU is the image's red mean, the same within an image, so use two images:
     # the brighter one is predicted better, and it is (whole square against hidden half).
-    from dataclasses import replace
-
-    import cv2
-
     image = two_squares(tmp_path)
     good = replace(image, image_id=1, instances=image.instances[1:])
     bad = replace(image, image_id=2, instances=image.instances[:1], path=tmp_path / "dark.png")
@@ -136,3 +136,22 @@ def test_each_object_keeps_its_own_scores(predictor, tmp_path):
     assert scores[0].amodal_area == 32 * 32
     assert scores[0].predicted_iou == pytest.approx(128 / 255, abs=1e-5)
     assert math.isnan(scores[1].iou_hidden)
+
+
+def test_intervals_hold_the_means_and_resample_whole_images(predictor, tmp_path):
+    # Ten copies of the same image: every resample of images has the same mean.
+    images = [two_squares(tmp_path)] * 10
+    prompted = [PromptedImage.build(image, "visible", 0.0, seed=0) for image in images]
+    scores = [
+        replace(score, image_id=number)
+        for number, rows in enumerate(score_masks(predictor, prompted))
+        for score in rows
+    ]
+    alike = intervals(scores, replicates=50)
+    assert alike["miou_full"] == pytest.approx([summarise(scores)["miou_full"]] * 2)
+
+    # All objects of one image: there is nothing to resample. In images of their own there is.
+    apart = [replace(score, image_id=number) for number, score in enumerate(scores)]
+    low, high = intervals(apart, replicates=200)["miou_full"]
+    assert low < summarise(apart)["miou_full"] < high
+    assert intervals(scores[1:2], replicates=50)["miou_hidden"] is None
