@@ -1,0 +1,41 @@
+"""The training benchmark measures what it says, on drawn scenes."""
+
+import json
+
+import pytest
+
+from benchmarks import training
+from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
+from tests.sameo_model.training.runs import make_config, make_model, make_sources
+
+
+@pytest.mark.slow
+def test_the_table_has_a_rate_for_each_loop_and_ratios_to_the_plain_one(tmp_path, capsys):
+    write_drawn_scenes(tmp_path / "scenes", 3)
+    words = ["--data", str(tmp_path / "scenes"), "--image-size", "64", "--steps", "1"]
+    words += ["--images", "2", "--workers", "0", "--json", str(tmp_path / "out.json")]
+    assert training.main(words) == 0
+    result = json.loads((tmp_path / "out.json").read_text())
+    names = ["plain loop, encodes once per instance", "train", "train, cached embeddings"]
+    assert list(result["rates"]) == names
+    assert all(rate > 0 for rate in result["rates"].values())
+    ratio = result["rates"]["train"] / result["rates"][names[0]]
+    assert f"| {ratio:.1f} |" in capsys.readouterr().out
+    assert result["conditions"]["image_size"] == 64
+
+
+def test_the_plain_loop_encodes_once_per_instance(tmp_path, monkeypatch):
+    sources = make_sources(write_drawn_scenes(tmp_path / "scenes"))
+    model = make_model()
+    num_encoded = []
+    encode = type(model).encode
+
+    def count(self, images):
+        num_encoded.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(type(model), "encode", count)
+    config = make_config(tmp_path, trainable=["mask_decoder"], steps=2, images_per_step=1)
+    assert isinstance(training.measure_plain_loop(config, model, sources), float)
+    # One image of four boxes per step: four encodings of it.
+    assert num_encoded == [4, 4]
