@@ -22,9 +22,10 @@ from sameo_ros.conversions import (
 from sameo_ros.diagnostics import ProblemLog, Statistics
 from sameo_ros.frame_cache import Frame
 from sameo_ros.messages import Answer, MaskMessageTypes, fill_mask_array
-from sameo_ros.model_jobs import Camera
+from sameo_ros.model_jobs import Camera, Request
 from sameo_ros.msg import AmodalMask, AmodalMaskArray, MaskCrop
 from sameo_ros.overlay import draw_answer
+from sameo_ros.srv import SegmentBoxes
 from sameo_ros.worker import Worker
 
 MASK_TYPES = MaskMessageTypes(AmodalMaskArray, AmodalMask, MaskCrop)
@@ -46,7 +47,7 @@ class TopicOptions:
 
 
 class CameraTopics:
-    """Publishers from construction to `destroy`, subscriptions from `subscribe` to `unsubscribe`.
+    """Publishers and service until `destroy`; subscriptions from `subscribe` to `unsubscribe`.
 
     Attributes:
         statistics: Counters of this camera.
@@ -64,10 +65,10 @@ class CameraTopics:
         name: str,
         compressed: bool,
     ) -> None:
-        """Create the publishers.
+        """Create publishers and service.
 
         Args:
-            node: The lifecycle node.
+            node: The lifecycle node; its `open_reply` gives a future and what fulfils it.
             worker: What answers.
             problems: Where complaints go.
             statistics: Where counts go.
@@ -89,6 +90,7 @@ class CameraTopics:
             AmodalMaskArray, f"{outputs}masks", **options.masks
         )
         self._overlay = node.create_lifecycle_publisher(Image, f"{outputs}overlay", **options.masks)
+        self._service = node.create_service(SegmentBoxes, f"{outputs}segment", self._segment)
         self._subscriptions: list[Any] = []
 
     def subscribe(self) -> Camera:
@@ -117,15 +119,11 @@ class CameraTopics:
         self._subscriptions = []
 
     def destroy(self) -> None:
-        """Destroy subscriptions and publishers."""
+        """Destroy subscriptions, publishers and the service."""
         self.unsubscribe()
         for publisher in (self._masks, self._overlay):
             self._node.destroy_lifecycle_publisher(publisher)
-
-    def fill_masks(self, message: Any, answer: Answer, header: Any) -> None:
-        """Fill a sameo_ros/AmodalMaskArray with an answer."""
-        fill_mask_array(message, MASK_TYPES, answer, header)
-        message.model = self._worker.model_name
+        self._node.destroy_service(self._service)
 
     def _on_image(self, message: Any) -> None:
         self.statistics.count("images_received")
@@ -145,10 +143,25 @@ class CameraTopics:
     def _on_detections(self, message: Any) -> None:
         self._worker.add_boxes(self.camera, stamp_to_ns(message.header.stamp), message)
 
+    async def _segment(
+        self, request: SegmentBoxes.Request, response: SegmentBoxes.Response
+    ) -> SegmentBoxes.Response:
+        """Answer a call; the executor goes on while the worker is at it."""
+        replied, reply = self._node.open_reply()
+        image = request.image if request.image.height or request.image.width else None
+        self._worker.add_request(Request(self.camera, image, request.detections, reply))
+        result = await replied
+        if isinstance(result, tuple):
+            self._fill_masks(response.masks, result[1], result[0].header)
+        else:
+            response.message = str(result)
+        response.success = not response.message
+        return response
+
     def _deliver(self, frame: Frame, answer: Answer) -> None:
         header = frame.message.header
         masks = AmodalMaskArray()
-        self.fill_masks(masks, answer, header)
+        self._fill_masks(masks, answer, header)
         self._masks.publish(masks)
         now_ns = self._node.get_clock().now().nanoseconds
         self.statistics.record("age", (now_ns - frame.stamp_ns) * 1e-6)
@@ -157,6 +170,10 @@ class CameraTopics:
             picture = draw_answer(self._read_image(frame.message), answer)
             fill_image(overlay, picture, "rgb8", header)
             self._overlay.publish(overlay)
+
+    def _fill_masks(self, message: Any, answer: Answer, header: Any) -> None:
+        fill_mask_array(message, MASK_TYPES, answer, header)
+        message.model = self._worker.model_name
 
     def _report(self, kind: str, sentence: str) -> None:
         self._problems.report(kind, sentence, time.monotonic(), source=self.camera.name)

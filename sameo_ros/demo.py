@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import cv2
 
+from sameo_ros.arguments import positive
 from sameo_ros.picture_source import find_pictures
 from sameo_ros.recording import format_table
 
@@ -170,8 +171,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: %(default)s")
     add("--model", default="sameo_lite", help="bundled model or folder (default: %(default)s)")
     add("--backend", default="auto", help="default: %(default)s")
-    add("--rate", type=float, default=2.0, metavar="HZ", help="pictures a second (default: 2)")
-    add("--timeout", type=float, default=120.0, metavar="S", help="give up after (default: 120)")
+    add("--rate", type=positive, default=2.0, metavar="HZ", help="pictures a second (default: 2)")
+    add("--timeout", type=positive, default=120.0, metavar="S", help="give up after (default: 120)")
     return parser
 
 

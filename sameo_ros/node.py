@@ -28,10 +28,7 @@ from sameo_ros.diagnostics import (
     fill_diagnostics,
     forward_logs,
 )
-from sameo_ros.messages import Answer
-from sameo_ros.model_jobs import Request
 from sameo_ros.parameters import declare_parameters
-from sameo_ros.srv import SegmentBoxes
 from sameo_ros.transport import use_large_socket_buffers
 from sameo_ros.worker import ModelState, Worker
 
@@ -71,10 +68,9 @@ class SameoNode(LifecycleNode):
         self._settings = declare_parameters(self)
         self.add_on_set_parameters_callback(self._change_settings)
         self._problems = ProblemLog(self.get_logger().warning)
-        self._statistics = Statistics()
+        self._statistics = {name: Statistics() for name in self._settings.cameras}
         self._worker = Worker(self._settings, self._problems)
-        self._topics: CameraTopics | None = None
-        self._service: Any = None
+        self._cameras: list[CameraTopics] = []
         self._is_active = False
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(self._settings.diagnostics_period_s, self._publish_diagnostics)
@@ -85,29 +81,30 @@ class SameoNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create publishers and the service, and begin to load the model in the background."""
         self._worker = Worker(self._settings, self._problems)
-        self._topics = CameraTopics(
-            self,
-            self._worker,
-            self._problems,
-            self._statistics,
-            _topic_options(),
-            name="",
-            compressed=self._settings.image_transport == "compressed",
-        )
-        self._service = self.create_service(SegmentBoxes, "~/segment", self._segment)
+        for name, statistics in self._statistics.items():
+            topics = CameraTopics(
+                self,
+                self._worker,
+                self._problems,
+                statistics,
+                _topic_options(),
+                name=name,
+                compressed=self._settings.image_transport == "compressed",
+            )
+            self._cameras.append(topics)
         self._worker.start()
         return super().on_configure(state)
 
     @_say_why
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, if the model is ready."""
-        assert self._topics is not None
         if self._worker.state is not ModelState.READY:
             self.get_logger().error(f"cannot activate: {self._worker.describe()}")
             return TransitionCallbackReturn.FAILURE
         super().on_activate(state)
-        self._worker.activate([self._topics.camera])
-        self._topics.subscribe()
+        self._worker.activate([topics.camera for topics in self._cameras])
+        for topics in self._cameras:
+            topics.subscribe()
         self._is_active = True
         model, backend = self._worker.model_name, self._worker.backend_name
         self.get_logger().info(f"active with model {model} on {backend}")
@@ -116,9 +113,9 @@ class SameoNode(LifecycleNode):
     @_say_why
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; boxes that wait are dropped, an answer in hand is not published."""
-        assert self._topics is not None
         self._is_active = False
-        self._topics.unsubscribe()
+        for topics in self._cameras:
+            topics.unsubscribe()
         self._worker.deactivate()
         return super().on_deactivate(state)
 
@@ -145,11 +142,9 @@ class SameoNode(LifecycleNode):
         """Free what configure and activate made."""
         self._is_active = False
         self._worker.stop()
-        if self._topics is not None:
-            self._topics.destroy()
-        if self._service is not None:
-            self.destroy_service(self._service)
-        self._topics = self._service = None
+        for topics in self._cameras:
+            topics.destroy()
+        self._cameras.clear()
         self._worker = Worker(self._settings, self._problems)
 
     def _continue_start(self) -> None:
@@ -177,35 +172,25 @@ class SameoNode(LifecycleNode):
         self._worker.set_parameters(settings)
         return SetParametersResult(successful=True)
 
-    async def _segment(
-        self, request: SegmentBoxes.Request, response: SegmentBoxes.Response
-    ) -> SegmentBoxes.Response:
-        """Answer a call; the executor goes on while the worker is at it."""
-        topics, executor = self._topics, self.executor
-        assert topics is not None
+    def open_reply(self) -> tuple[Future[Any], Callable[[Any], None]]:
+        """Return a future, and a function that fulfils it from any thread."""
+        executor = self.executor
         assert executor is not None
-        replied: Future[tuple[Any, Answer] | str] = Future(executor=executor)
+        replied: Future[Any] = Future(executor=executor)
 
-        def reply(result: tuple[Any, Answer] | str) -> None:
+        def reply(result: Any) -> None:
             replied.set_result(result)
             executor.wake()
 
-        image = request.image if request.image.height or request.image.width else None
-        self._worker.add_request(Request(topics.camera, image, request.detections, reply))
-        result = await replied
-        if isinstance(result, tuple):
-            topics.fill_masks(response.masks, result[1], result[0].header)
-        else:
-            response.message = str(result)
-        response.success = not response.message
-        return response
+        return replied, reply
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
-        name = f"{self.get_fully_qualified_name()[1:]}: masks"
-        status = self._worker.status()
-        fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, self._statistics, status)
+        status, node_name = self._worker.status(), self.get_fully_qualified_name()[1:]
+        for camera, statistics in self._statistics.items():
+            name = f"{node_name}: {camera or 'masks'}"
+            fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, statistics, status)
         self._diagnostics.publish(array)
 
 
@@ -241,6 +226,9 @@ def main(args: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"sameo_node: {error}", file=sys.stderr)
         return 1
+    except Exception:
+        if rclpy.ok():  # else a signal ended ROS while a callback was publishing
+            raise
     finally:
         if node is not None:
             node.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,12 @@ class SameoParameters:
         "raw reads sensor_msgs/Image; compressed reads sensor_msgs/CompressedImage on the image "
         "topic's name with /compressed.",
         choices=("raw", "compressed"),
+        read_only=True,
+    )
+    cameras: Sequence[str] = _parameter(
+        ("",),
+        "Names of the cameras that share the model; camera x has the topics x/image, x/detections "
+        "and ~/x/masks. One empty name: a single camera on image, detections and ~/masks.",
         read_only=True,
     )
     encode_ahead: str = _parameter(
@@ -136,7 +143,7 @@ def declare_parameters(node: Any) -> SameoParameters:
     # Messages, not rclpy: they are imported here so that the values can be used without ROS.
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-    values = {}
+    values: dict[str, Any] = {}
     for one in dataclasses.fields(SameoParameters):
         descriptor = ParameterDescriptor(
             description=one.metadata["description"],
@@ -152,7 +159,10 @@ def declare_parameters(node: Any) -> SameoParameters:
                 from_value=float(limits[0]), to_value=float(limits[1])
             )
             descriptor.floating_point_range = [limits_float]
-        values[one.name] = node.declare_parameter(one.name, one.default, descriptor).value
+        is_list = isinstance(one.default, tuple)
+        default = list(one.default) if is_list else one.default
+        value = node.declare_parameter(one.name, default, descriptor).value
+        values[one.name] = tuple(value) if is_list else value
         if not one.metadata["with_model"]:
             _check(one, values[one.name])
     return SameoParameters(**values)
@@ -164,7 +174,7 @@ def parameter_table() -> str:
     for one in dataclasses.fields(SameoParameters):
         default = one.default
         text = str(default).lower() if isinstance(default, bool) else str(default)
-        text = text or "(empty)"
+        text = '[""]' if default == ("",) else text or "(empty)"
         lines.append(
             f"| `{one.name}` | {text} | {_range(one)} | {one.metadata['description']}{_when(one)} |"
         )
@@ -176,9 +186,21 @@ def _check(one: dataclasses.Field[Any], value: Any) -> None:
     if choices is not None and value not in choices:
         named = ", ".join(choice or '""' for choice in choices)
         raise ValueError(f"parameter {one.name} must be one of {named}; got {value!r}")
+    if one.name == "cameras":
+        _check_cameras(value)
     if limits is not None and not limits[0] <= value <= limits[1]:
         raise ValueError(
             f"parameter {one.name} must be from {limits[0]} to {limits[1]}; got {value}"
+        )
+
+
+def _check_cameras(names: Sequence[str]) -> None:
+    is_single = list(names) == [""]
+    is_several = bool(names) and all(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names)
+    if not (is_single or is_several) or len(set(names)) < len(names):
+        raise ValueError(
+            "parameter cameras must hold different names of letters, digits and underscores, or "
+            f"one empty name; got {list(names)}"
         )
 
 

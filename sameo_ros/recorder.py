@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -19,6 +20,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from sameo_model.runtime.files import write_whole
+from sameo_ros.arguments import positive
 from sameo_ros.conversions import NANOSECONDS, image_to_rgb, stamp_to_ns
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.recording import draw_panels, masks_to_json
@@ -31,6 +33,7 @@ class RecorderNode(Node):
 
     Attributes:
         records: What `masks_to_json` made of the messages, by name of the picture.
+        error: What the node says that it cannot do, "" while all is well.
     """
 
     def __init__(self, output: Path, reliability: str) -> None:
@@ -42,6 +45,7 @@ class RecorderNode(Node):
         """
         super().__init__("sameo_recorder")
         self.records: dict[str, dict[str, Any]] = {}
+        self.error = ""
         self._output = output
         self._images: dict[int, Any] = {}
         self._boxes: dict[int, Any] = {}
@@ -49,6 +53,12 @@ class RecorderNode(Node):
         self.create_subscription(Image, "image", self._keep_image, qos)
         self.create_subscription(Detection2DArray, "detections", self._keep_boxes, qos)
         self.create_subscription(AmodalMaskArray, "sameo/masks", self._record, 10)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._look_for_error, 10)
+
+    def _look_for_error(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith("sameo") and status.level == DiagnosticStatus.ERROR:
+                self.error = status.message
 
     def _keep_image(self, message: Image) -> None:
         _keep(self._images, message)
@@ -80,25 +90,23 @@ def main(arguments: list[str] | None = None) -> int:
     node = RecorderNode(options.output, options.reliability)
     deadline_s = time.monotonic() + options.timeout
     try:
-        while len(node.records) < options.count and time.monotonic() < deadline_s:
+        while len(node.records) < options.count and not node.error:
             rclpy.spin_once(node, timeout_sec=0.2)
+            if time.monotonic() > deadline_s:
+                node.error = f"no more within {options.timeout:.0f} s; /diagnostics has the reasons"
         if node.records:
             records = [node.records[name] for name in sorted(node.records)]
             write_whole(options.output / "masks.json", json.dumps(records, indent=1) + "\n")
     except (KeyboardInterrupt, ExternalShutdownException):
         return 130
     except OSError as error:
-        print(f"sameo_recorder: {error}", file=sys.stderr)
-        return 1
+        node.error = str(error)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
-    if len(node.records) < options.count:
-        print(
-            f"sameo_recorder: {len(node.records)} of {options.count} pictures were answered within "
-            f"{options.timeout:.0f} s; look at /diagnostics for what was dropped",
-            file=sys.stderr,
-        )
+    if node.error:
+        number = f"{len(node.records)} of {options.count} pictures were answered"
+        print(f"sameo_recorder: {number}: {node.error}", file=sys.stderr)
         return 1
     return 0
 
@@ -113,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add("--count", required=True, type=int, metavar="N", help="stop after N different pictures")
-    add("--timeout", type=float, default=60.0, metavar="S", help="give up after (default: 60)")
+    add("--timeout", type=positive, default=60.0, metavar="S", help="give up after (default: 60)")
     add(
         "--reliability",
         choices=("best_effort", "reliable"),

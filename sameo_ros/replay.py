@@ -21,6 +21,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from sameo_model.runtime.preprocess import read_image
+from sameo_ros.arguments import not_negative, positive
 from sameo_ros.conversions import bytes_to_array
 from sameo_ros.messages import DetectionMessageTypes, fill_detections
 from sameo_ros.picture_source import Picture, find_pictures
@@ -142,10 +143,10 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--images", required=True, type=Path, help="a picture, or a folder of pictures")
     add("--boxes", required=True, help='amodal COCO or JSON file, or "x1,y1,x2,y2;..."')
-    add("--rate", type=_positive, default=5.0, metavar="HZ", help="images a second (default: 5)")
+    add("--rate", type=positive, default=5.0, metavar="HZ", help="images a second (default: 5)")
     add(
         "--detector-delay",
-        type=_not_negative,
+        type=not_negative,
         default=0.0,
         metavar="S",
         help="seconds that the detector takes for an image (default: 0)",
@@ -168,20 +169,6 @@ def _to_message(path: Path) -> Image:
     message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     message.data = bytes_to_array(image_rgb)
     return message
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must not be below 0, got {text}")
-    return value
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 from sameo_ros.conversions import bytes_to_array, stamp_to_ns
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.srv import SegmentBoxes
+from tests.sameo_ros.processes import ROOT
 
-ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
 RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 _VALUE_FIELDS = {
@@ -88,7 +88,9 @@ def start_node(folder: Path, model: str | Path, *arguments: str, **parameters: A
 class Client:
     """The camera, the detector and a listener in one."""
 
-    def __init__(self, image_topic: str = "image", image_type: type = Image) -> None:
+    def __init__(
+        self, image_topic: str = "image", image_type: type = Image, camera: str = ""
+    ) -> None:
         self.context = Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("client", context=self.context)
@@ -100,8 +102,11 @@ class Client:
         self._stamp_ns = 1_000_000_000
         node = self.node
         self.images = node.create_publisher(image_type, image_topic, RELIABLE)
-        self.detections = node.create_publisher(Detection2DArray, "detections", RELIABLE)
-        node.create_subscription(AmodalMaskArray, "/sameo/masks", self.masks.append, RELIABLE)
+        inputs = f"{camera}/" if camera else ""
+        self.outputs = f"/sameo/{inputs}"
+        self.detections = node.create_publisher(Detection2DArray, f"{inputs}detections", RELIABLE)
+        masks_topic = self.outputs + "masks"
+        node.create_subscription(AmodalMaskArray, masks_topic, self.masks.append, RELIABLE)
         node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, RELIABLE)
         self.segment = node.create_client(SegmentBoxes, "/sameo/segment")
         self.change_state = node.create_client(ChangeState, "/sameo/change_state")
@@ -130,7 +135,7 @@ class Client:
     def until_active(self) -> Client:
         publishers = self.images, self.detections
         self.until(lambda: all(one.get_subscription_count() for one in publishers))
-        self.until(lambda: self.node.count_publishers("/sameo/masks"))
+        self.until(lambda: self.node.count_publishers(self.outputs + "masks"))
         return self
 
     def values(self) -> dict[str, str]:

@@ -153,6 +153,31 @@ def test_compressed_images_are_read(tiny, start):
         client.close()
 
 
+def test_two_cameras_share_one_model(tiny, start):
+    start(
+        tiny,
+        cameras="[left, right]",
+        **{
+            f"qos_overrides./{name}/image.subscription.reliability": "reliable"
+            for name in ("left", "right")
+        },
+    )
+    clients = [Client(f"{name}/image", camera=name) for name in ("left", "right")]
+    try:
+        for client, red in zip(clients, (0, 255), strict=True):
+            client.until_active()
+            image = client.image(np.full((64, 64, 3), red, np.uint8))
+            stamp_ns = client.send(image, boxes_for(image, BOX))
+            message = client.until(lambda: client.find_masks(stamp_ns))  # noqa: B023
+            assert message.masks[0].predicted_iou == red / 255
+        names = {status.name for status in clients[0].diagnostics[-1].status}
+        assert names == {"sameo: left", "sameo: right"}
+        assert [len(client.masks) for client in clients] == [1, 1]
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_500_frames_at_full_speed_are_accounted_for_in_constant_memory(tiny, start, client):
     process = start(tiny, max_age_s=0.2)
     client.until_active()

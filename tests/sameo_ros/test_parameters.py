@@ -45,6 +45,19 @@ def test_a_value_out_of_range_is_refused(values, sentence):
         SameoParameters().changed(values)
 
 
+@pytest.mark.parametrize(
+    "names", [(), ("left", ""), ("left", "left"), ("a/b",), ("1st",), ("läft",)]
+)
+def test_camera_names_that_cannot_be_topics_are_refused(names):
+    with pytest.raises(ValueError, match="cameras must hold different names"):
+        SameoParameters().changed({"cameras": names})
+
+
+@pytest.mark.parametrize("names", [("",), ("left",), ("left", "right_2")])
+def test_camera_names_that_can_be_topics_are_taken(names):
+    assert SameoParameters().changed({"cameras": names}).cameras == names
+
+
 def test_a_change_leaves_the_other_values():
     changed = SameoParameters(max_wait_s=1.0).changed({"visible": False})
     assert changed == SameoParameters(max_wait_s=1.0, visible=False)
@@ -94,7 +107,7 @@ def test_the_yaml_file_names_every_parameter_with_its_default():
     content = yaml.safe_load((ROOT / "config" / "sameo.yaml").read_text())
     values = content["/**"]["ros__parameters"]
     assert list(values) == NAMES
-    assert values == dataclasses.asdict(SameoParameters())
+    assert {**values, "cameras": tuple(values["cameras"])} == dataclasses.asdict(SameoParameters())
 
 
 def test_the_table_has_one_row_per_parameter():

