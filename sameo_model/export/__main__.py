@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sameo_model.export.tensorrt import ParityRequest
+    from sameo_model.runtime.bundle import Bundle
 
 EXAMPLES = """examples:
   # the network that training wrote, as a bundle for OpenVINO and ONNX Runtime
@@ -19,6 +24,14 @@ EXAMPLES = """examples:
   python -m sameo_model.export --model efficient_sam_vitt --image-size 512 --visible-decoder \\
       --format onnx --output bundles/vitt_512
 
+  # engines for one kind of GPU, built here without it (TensorRT for RTX alone can do that)
+  python -m sameo_model.export --model bundles/vitt_512 --format tensorrt-rtx \\
+      --compute-capability SM86 --output bundles/vitt_512_sm86
+
+  # on the robot: what would be built for its GPU, and about how long it takes; then build it
+  python -m sameo_model.export --model bundles/vitt_512 --format tensorrt --dry-run
+  python -m sameo_model.export --model bundles/vitt_512 --format tensorrt --output bundles/robot
+
   # then run it
   python -m sameo_model.predict --model bundles/vitt_512 --image photo.jpg \\
       --boxes "40,30,300,260" --output out
@@ -26,7 +39,9 @@ EXAMPLES = """examples:
 A bundle is a folder with model.json, weights.safetensors (float16) and the graphs
 image_encoder.onnx, mask_decoder.onnx and, where the network has a visible decoder,
 visible_decoder.onnx. Every export compares the graphs with the network on each installed backend
-and writes nothing if they disagree.
+and writes nothing if they disagree. The TensorRT formats add <graph>.engine beside the graphs.
+TensorRT takes the precision from the graphs; every precision but fp32 is measured by emulation on
+the CPU and refused where its masks differ too much. Only a run on a GPU proves it.
 """
 
 
@@ -51,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", required=True, help="checkpoint file, bundle or fetched official name")
     add("--format", required=True, choices=("onnx", "tensorrt", "tensorrt-rtx"))
-    add("--output", required=True, type=Path, help="folder to write; an old bundle is replaced")
+    add("--output", type=Path, help="folder to write; an old bundle is replaced")
     add("--image-size", type=int, help="side of the model's square input, pixels")
     add(
         "--visible-decoder",
@@ -62,15 +77,110 @@ def _parser() -> argparse.ArgumentParser:
     add("--licence", default="Apache-2.0", help="terms of the weights (%(default)s)")
     add("--training", type=Path, help="JSON file that says how the weights were trained")
     add("--scores", type=Path, help="JSON file with the model's scores")
+    _add_tensorrt_options(parser)
     return parser
 
 
+def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("precision and TensorRT").add_argument
+    add(
+        "--precision",
+        help="fp32, fp16, bf16 or mixed (float16 with its weak spots in float32); default: that "
+        "of a bundle that has one, else fp32 for onnx and mixed for TensorRT",
+    )
+    add("--min-mask-iou", type=float, default=0.98, help="refuse a precision below (%(default)s)")
+    add("--parity-images", type=Path, help="folder of further pictures to measure precision on")
+    add("--parity-boxes", help="their boxes, as for python -m sameo_model.predict --boxes")
+    add("--compute-capability", help="GPU to build for, such as SM86; default: the GPU at hand")
+    add("--cache-dir", type=Path, help="folder of the engine cache; default: the user's")
+    add("--dry-run", action="store_true", help="say what TensorRT would build, and write nothing")
+
+
 def _run(options: argparse.Namespace) -> None:
-    if options.format != "onnx":
-        raise NotImplementedError(
-            f"format {options.format} is not available in this version; export with --format onnx"
-        )
+    _check_options(options)
+    precision = _precision(options)
+    if options.format == "onnx" and precision == "fp32" and not options.dry_run:
+        _export_network(options, options.output)
+        _say_size(options.output)
+        return
     # Imported here so that --help answers at once.
+    from sameo_model.export.bundle import replacing
+    from sameo_model.export.precision import write_typed_bundle
+    from sameo_model.export.tensorrt import describe_plan, export_engines, write_precision
+
+    engines = (options.format, options.compute_capability, options.cache_dir)
+    with tempfile.TemporaryDirectory(prefix="sameo-export-") as workplace:
+        source = _source_bundle(options, Path(workplace) / _name(options))
+        if options.dry_run:
+            draft = Path(workplace) / "typed"
+            draft.mkdir()
+            for line in describe_plan(write_typed_bundle(source, draft, precision), *engines):
+                print(line)
+            return
+        with replacing(options.output) as draft:
+            bundle = write_precision(source, draft, precision, _parity_request(options), print)
+            if options.format != "onnx":
+                export_engines(bundle, *engines, print)
+    _say_size(options.output)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.format == "onnx" and (options.dry_run or options.compute_capability):
+        raise ValueError("--dry-run and --compute-capability belong to the formats of TensorRT")
+    if options.output is None and not options.dry_run:
+        raise ValueError("--output must name the folder to write; only --dry-run needs none")
+    if (options.parity_images is None) != (options.parity_boxes is None):
+        raise ValueError("--parity-images and --parity-boxes go together; give both or none")
+
+
+def _precision(options: argparse.Namespace) -> str:
+    """Return the precision asked for, that of the bundle, or the format's default."""
+    from sameo_model.export.precision import check_precision
+    from sameo_model.runtime.backends.engine_plan import bundle_precision
+
+    if options.precision is not None:
+        check_precision(options.precision)
+        return str(options.precision)
+    bundle = _bundle(options.model)
+    if bundle is not None and bundle_precision(bundle) != "fp32":
+        return bundle_precision(bundle)
+    return "fp32" if options.format == "onnx" else "mixed"
+
+
+def _bundle(model: str) -> Bundle | None:
+    """Return the bundle that a model's name or path means, or None if it means a checkpoint."""
+    from sameo_model.runtime.bundle import load_bundle
+
+    try:
+        return load_bundle(model)
+    except FileNotFoundError:
+        return None
+
+
+def _source_bundle(options: argparse.Namespace, folder: Path) -> Bundle:
+    """Return the bundle to convert: the model itself, or what its checkpoint exports to."""
+    from sameo_model.runtime.bundle import load_bundle
+
+    bundle = _bundle(options.model)
+    size = options.image_size
+    if bundle is not None and size in (None, bundle.info.image_size):
+        return bundle
+    _export_network(options, folder)
+    return load_bundle(folder)
+
+
+def _name(options: argparse.Namespace) -> str:
+    return options.name or (options.output.resolve().name if options.output else "model")
+
+
+def _parity_request(options: argparse.Namespace) -> ParityRequest:
+    from sameo_model.export.tensorrt import ParityRequest
+
+    return ParityRequest(options.parity_images, options.parity_boxes, options.min_mask_iou)
+
+
+def _export_network(options: argparse.Namespace, folder: Path) -> None:
+    """Export a checkpoint as a float32 bundle, verified on the backends of this machine."""
     from sameo_model.export.bundle import export_bundle
     from sameo_model.export.verify import Parity, verify_bundle
     from sameo_model.modeling.checkpoint import load_checkpoint
@@ -84,7 +194,7 @@ def _run(options: argparse.Namespace) -> None:
     )
     export_bundle(
         model,
-        options.output,
+        folder,
         name=options.name,
         licence=options.licence,
         training=training,
@@ -96,8 +206,11 @@ def _run(options: argparse.Namespace) -> None:
             f"{result.backend:12s} {result.precision:5s} mean mask IoU {result.mean_mask_iou:.5f}"
             f"  largest logit error {result.max_logit_error:.1e} of the scale"
         )
-    size_mb = sum(path.stat().st_size for path in options.output.iterdir()) / 1e6
-    print(f"wrote {options.output} ({size_mb:.1f} MB)")
+
+
+def _say_size(folder: Path) -> None:
+    size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    print(f"wrote {folder} ({size_mb:.1f} MB)")
 
 
 def _json_object(path: Path | None) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.export.graphs import OPSET, decoder_graph, encoder_graph
+from sameo_model.export.verify import run_eager
 from sameo_model.export.weights import attach_weights
 from sameo_model.modeling.checkpoint import BUNDLE_WEIGHTS, load_checkpoint, save_checkpoint
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime import bundle as bundles
+from sameo_model.runtime.backends.engine_check import reference_scene, write_reference
 
 DEFAULT_LICENCE = "Apache-2.0"
 _LOGGER = logging.getLogger(__name__)
@@ -50,10 +52,11 @@ def export_bundle(
         FileExistsError: The folder holds something that is not a bundle.
     """
     folder = Path(folder)
-    with _replacing(folder) as draft:
+    with replacing(folder) as draft:
         save_checkpoint(model, draft / BUNDLE_WEIGHTS, half=True)
         rounded = load_checkpoint(draft / BUNDLE_WEIGHTS)
         _write_graphs(rounded, draft)
+        write_reference(draft, run_eager(rounded, *reference_scene(model.image_size)))
         bundles.write_bundle_info(
             draft,
             name=name or folder.resolve().name,
@@ -94,7 +97,7 @@ def _normalisation(model: Sameo) -> dict[str, Any]:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """Yield a draft folder that takes the place of ``folder`` when the block succeeds."""
     is_bundle = (folder / bundles.MODEL_JSON).is_file()
     if folder.exists() and not is_bundle and (folder.is_file() or any(folder.iterdir())):

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from sameo_model.runtime.backends.engine_plan import PRECISION_KEY, bundle_precision
 from sameo_model.runtime.bundle import Bundle, load_bundle, write_bundle_info
 
 PRECISIONS = ("fp32", "fp16", "bf16", "mixed")
@@ -24,7 +25,6 @@ LOW_TYPES = {
 KEEPABLE = ("softmax", "norm", "position", "iou_head", "pixels")
 """Parts of the network that can stay in float32, see `kept_nodes`."""
 KEPT = {"fp16": (), "bf16": (), "mixed": KEEPABLE}
-PRECISION_KEY = "sameo_precision"
 # Inputs from this position on stay as they are, whatever the operator works in.
 _FIRST_FIXED_INPUT = {"Resize": 1, "Shape": 0}
 _NORMS = ("LayerNormalization", "InstanceNormalization")
@@ -40,26 +40,20 @@ def check_precision(precision: str) -> None:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got '{precision}'")
 
 
-def bundle_precision(bundle: Bundle) -> str:
-    """Return the precision in which a bundle's graphs are typed."""
-    graph = onnx.load(bundle.mask_decoder, load_external_data=False)
-    properties = {entry.key: entry.value for entry in graph.metadata_props}
-    return properties.get(PRECISION_KEY, "fp32")
-
-
 def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
     """Write a bundle whose graphs compute in a precision; weights are shared as they are stored.
 
     Args:
-        source: A bundle with float32 graphs.
+        source: A bundle with float32 graphs, or with graphs of that precision.
         folder: An empty folder.
         precision: One of `PRECISIONS`.
 
     Raises:
-        ValueError: If the precision is unknown, or the source is typed already.
+        ValueError: If the precision is unknown, or the source has another one.
     """
     check_precision(precision)
-    if (found := bundle_precision(source)) != "fp32":
+    found = bundle_precision(source)
+    if found not in ("fp32", precision):
         raise ValueError(
             f"bundle {source.folder} must have float32 graphs to be converted to {precision}, "
             f"but is {found}; start from its checkpoint or its fp32 bundle"
@@ -69,13 +63,14 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
             shutil.copyfile(source.folder / name, folder / name)
             continue
         graph = onnx.load(source.folder / name, load_external_data=False)
-        typed = graph if precision == "fp32" else to_precision(graph, precision)
+        typed = graph if precision == found else to_precision(graph, precision)
         (folder / name).write_bytes(typed.SerializeToString())
     for name in source.info.files:
         if name.endswith(".onnx"):
             onnx.checker.check_model(str(folder / name))
     info = asdict(source.info)
     del info["files"]
+    info["scores"] = {**info["scores"], PRECISION_KEY: precision}
     write_bundle_info(folder, **info)
     return load_bundle(folder)
 
@@ -91,10 +86,7 @@ def to_precision(
         keep: Which of `KEEPABLE` stay in float32; None is what the precision says.
     """
     kept = kept_nodes(model, KEPT[precision] if keep is None else keep)
-    typed = _Typing(model, LOW_TYPES[precision], kept).run()
-    del typed.metadata_props[:]
-    typed.metadata_props.add(key=PRECISION_KEY, value=precision)
-    return typed
+    return _Typing(model, LOW_TYPES[precision], kept).run()
 
 
 def kept_nodes(model: onnx.ModelProto, keep: tuple[str, ...]) -> set[int]:

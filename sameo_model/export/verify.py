@@ -72,7 +72,7 @@ def verify_bundle(folder: str | Path) -> list[Parity]:
     """
     bundle = load_bundle(folder)
     image, boxes = draw_scene(bundle.info.image_size)
-    expected = _eager(load_checkpoint(bundle.folder), image, boxes)
+    expected = run_eager(load_checkpoint(bundle.folder), image, boxes)
     results = []
     for name, precision in BACKENDS:
         if precision == "bf16" and not _has_bf16():
@@ -119,7 +119,14 @@ def draw_scene(image_size: int) -> tuple[Uint8Array, FloatArray]:
     return np.clip(image, 0, 255).astype(np.uint8), clipped
 
 
-def _eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> DecoderOutput:
+def run_eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> DecoderOutput:
+    """Run the network in PyTorch.
+
+    Args:
+        model: The network.
+        image: uint8 (S, S, 3), RGB, of the model's own size.
+        boxes_xyxy: float32 (N, 4), pixels of that image.
+    """
     side = model.image_size
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():

@@ -1,0 +1,194 @@
+"""Measure on the CPU, by emulation, what a precision costs in masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sameo_model.export.emulation import FLOAT16_MAX, EmulatedGraph
+from sameo_model.runtime import bundle as bundles
+from sameo_model.runtime.backends.base import MAX_BOXES, DecoderOutput
+from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
+from sameo_model.runtime.boxes import prompts_to_boxes, read_boxes
+from sameo_model.runtime.geometry import check_boxes, scale_boxes
+from sameo_model.runtime.preprocess import read_image, resize_image
+from sameo_model.runtime.types import FloatArray, Uint8Array
+
+MIN_MEAN_MASK_IOU = 0.98
+DEMO_SCENES = Path(__file__).resolve().parents[2] / "sameo_ros" / "demo_scenes"
+NUM_DEMO_SCENES = 2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the comparison.
+
+    Attributes:
+        name: Where it is from.
+        image: uint8 (S, S, 3), RGB, squashed to the model's input.
+        boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels.
+    """
+
+    name: str
+    image: Uint8Array
+    boxes: FloatArray
+
+
+@dataclass(frozen=True)
+class PrecisionParity:
+    """How far a precision is from float32, emulated on the CPU.
+
+    Attributes:
+        precision: One of `precision.PRECISIONS`.
+        num_masks: Number of masks compared, of all decoders.
+        mean_mask_iou: Mean IoU of the masks with those of float32.
+        worst_mask_iou: The smallest of them.
+        worst_mask: Which mask that is.
+        max_iou_error: Largest error of the predicted IoU.
+        largest_value: Largest absolute value of any tensor in low precision.
+        largest_tensor: Its name.
+    """
+
+    precision: str
+    num_masks: int
+    mean_mask_iou: float
+    worst_mask_iou: float
+    worst_mask: str
+    max_iou_error: float
+    largest_value: float
+    largest_tensor: str
+
+    def fault(self, min_mean_mask_iou: float = MIN_MEAN_MASK_IOU) -> str | None:
+        """Say what is wrong in words, or return None."""
+        if not np.isfinite(self.max_iou_error):
+            return f"its outputs are not finite (largest value {self.largest_value:.3g})"
+        if not self.mean_mask_iou >= min_mean_mask_iou:
+            return f"mean mask IoU must reach {min_mean_mask_iou}, is {self.mean_mask_iou:.4f}"
+        return None
+
+    def __str__(self) -> str:
+        """Return the result as one line."""
+        return (
+            f"{self.precision:5s} emulated on the CPU: mask IoU with fp32 mean "
+            f"{self.mean_mask_iou:.4f}, worst {self.worst_mask_iou:.4f} ({self.worst_mask}) of "
+            f"{self.num_masks}; predicted IoU off by at most {self.max_iou_error:.4f}; largest "
+            f"value {self.largest_value:.3g} of {FLOAT16_MAX:.0f} ({self.largest_tensor})"
+        )
+
+
+def default_pictures(image_size: int) -> list[Picture]:
+    """Return the drawn picture of the engines' check and, from a checkout, rendered scenes."""
+    pictures = [Picture("drawn", *reference_scene(image_size))]
+    if (DEMO_SCENES / "annotations.json").is_file():
+        found = load_pictures(DEMO_SCENES / "images", DEMO_SCENES / "annotations.json", image_size)
+        pictures += found[:NUM_DEMO_SCENES]
+    return pictures
+
+
+def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[Picture]:
+    """Read the pictures of a folder for which there are boxes.
+
+    Args:
+        images_dir: The folder.
+        boxes: Boxes in any form that `read_boxes` reads.
+        image_size: Side S of the model's square input, pixels.
+
+    Raises:
+        FileNotFoundError: If folder or boxes do not exist.
+        ValueError: If no picture of the folder has boxes.
+    """
+    if not images_dir.is_dir():
+        raise FileNotFoundError(f"folder of pictures {images_dir} does not exist")
+    source = read_boxes(boxes)
+    pictures = []
+    for path in sorted(p for p in images_dir.iterdir() if p.suffix in (".png", ".jpg", ".jpeg")):
+        if source.by_image is not None and source.find_image(path) is None:
+            continue
+        image = read_image(path)
+        image_hw = (image.shape[0], image.shape[1])
+        checked = check_boxes(prompts_to_boxes(source.for_image(path)), image_hw)
+        usable = checked.boxes_xyxy[checked.usable][:MAX_BOXES]
+        if len(usable):
+            squashed = resize_image(image, image_size)
+            model_boxes = scale_boxes(usable, image_hw, image_size)
+            pictures.append(Picture(path.name, squashed, model_boxes))
+    if not pictures:
+        raise ValueError(f"folder {images_dir} must hold pictures with boxes in {boxes}, has none")
+    return pictures
+
+
+def measure_precision(
+    reference: Path, typed: Path, precision: str, pictures: Iterable[Picture]
+) -> PrecisionParity:
+    """Compare typed graphs with float32 graphs.
+
+    Args:
+        reference: Folder with the float32 graphs.
+        typed: Folder with the graphs in the precision.
+        precision: Its name.
+        pictures: What to run them on.
+    """
+    expected_graphs, found_graphs = _Graphs(reference), _Graphs(typed)
+    ious: list[tuple[float, str]] = []
+    errors = []
+    for picture in pictures:
+        expected = expected_graphs.run(picture)
+        found = found_graphs.run(picture)
+        pairs = [("amodal", found.amodal_logits, expected.amodal_logits)]
+        if found.visible_logits is not None and expected.visible_logits is not None:
+            pairs.append(("visible", found.visible_logits, expected.visible_logits))
+        for kind, of_typed, of_reference in pairs:
+            values = mask_ious(of_typed > 0, of_reference > 0)
+            ious += [
+                (float(value), f"{kind} mask {index} of {picture.name}")
+                for index, value in enumerate(values)
+            ]
+            # Infinite or undefined logits would pass for a mask.
+            errors.append(0.0 if np.isfinite(of_typed).all() else np.inf)
+        errors.append(float(np.abs(found.predicted_iou - expected.predicted_iou).max()))
+    worst_iou, worst_mask = min(ious)
+    tensor, value = found_graphs.largest()
+    return PrecisionParity(
+        precision=precision,
+        num_masks=len(ious),
+        mean_mask_iou=float(np.mean([value for value, _ in ious])),
+        worst_mask_iou=worst_iou,
+        worst_mask=worst_mask,
+        max_iou_error=float(np.max(errors)),
+        largest_value=value,
+        largest_tensor=tensor,
+    )
+
+
+class _Graphs:
+    """The graphs of one folder, emulated."""
+
+    def __init__(self, folder: Path) -> None:
+        self.encoder = EmulatedGraph.load(folder / bundles.IMAGE_ENCODER)
+        self.mask_decoder = EmulatedGraph.load(folder / bundles.MASK_DECODER)
+        visible = folder / bundles.VISIBLE_DECODER
+        self.visible_decoder = EmulatedGraph.load(visible) if visible.is_file() else None
+
+    def run(self, picture: Picture) -> DecoderOutput:
+        inputs = self.encoder.run({"image": picture.image[np.newaxis]})
+        inputs["boxes"] = picture.boxes
+        amodal = self.mask_decoder.run(inputs)
+        visible = self.visible_decoder.run(inputs) if self.visible_decoder else None
+        return DecoderOutput(
+            amodal["amodal_logits"],
+            amodal["predicted_iou"],
+            visible["visible_logits"] if visible else None,
+        )
+
+    def largest(self) -> tuple[str, float]:
+        """Return the tensor in low precision with the largest value; float32 graphs have none."""
+        values = {
+            f"{graph.model.graph.name}: {name}": value
+            for graph in (self.encoder, self.mask_decoder, self.visible_decoder)
+            if graph is not None
+            for name, value in graph.largest.items()
+        }
+        return max(values.items(), key=lambda item: item[1], default=("none", 0.0))

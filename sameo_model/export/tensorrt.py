@@ -1,0 +1,190 @@
+"""Export a typed bundle with its TensorRT engines, or say what that would take."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sameo_model.export.parity import (
+    MIN_MEAN_MASK_IOU,
+    PrecisionParity,
+    default_pictures,
+    load_pictures,
+    measure_precision,
+)
+from sameo_model.export.precision import write_typed_bundle
+from sameo_model.export.verify import ParityError
+from sameo_model.runtime.backends import cuda
+from sameo_model.runtime.backends.base import BackendUnavailableError
+from sameo_model.runtime.backends.engine_build import Report
+from sameo_model.runtime.backends.engine_cache import EngineCache
+from sameo_model.runtime.backends.engine_plan import (
+    EnginePlan,
+    bundle_precision,
+    plan_engines,
+    plan_engines_for_target,
+)
+from sameo_model.runtime.backends.gpu import Gpu
+from sameo_model.runtime.backends.tensorrt import start_backend
+from sameo_model.runtime.backends.tensorrt_engine import TensorRtEngine
+from sameo_model.runtime.backends.tensorrt_flavour import Flavour, load_flavour
+from sameo_model.runtime.bundle import Bundle, load_bundle, write_bundle_info
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ParityRequest:
+    """On what a precision is measured, and when it is refused.
+
+    Attributes:
+        images_dir: Folder of further pictures; None takes the built-in ones alone.
+        boxes: Their boxes, in any form that `runtime.boxes.read_boxes` reads.
+        min_mean_mask_iou: Smallest mean mask IoU that is accepted.
+    """
+
+    images_dir: Path | None = None
+    boxes: str | None = None
+    min_mean_mask_iou: float = MIN_MEAN_MASK_IOU
+
+
+def write_precision(
+    source: Bundle, folder: Path, precision: str, request: ParityRequest, say: Say
+) -> Bundle:
+    """Write a bundle in a precision into an empty folder, measured by emulation.
+
+    Args:
+        source: A float32 bundle, or one that has the precision already.
+        folder: The folder.
+        precision: One of `precision.PRECISIONS`.
+        request: How to measure it.
+        say: Told what came out.
+
+    Raises:
+        ValueError: If the precision is unknown or the source has another one.
+        ParityError: If its masks are too far from those of float32.
+    """
+    bundle = write_typed_bundle(source, folder, precision)
+    if precision == bundle_precision(source):
+        return bundle
+    pictures = default_pictures(source.info.image_size)
+    if request.images_dir is not None:
+        pictures += load_pictures(request.images_dir, request.boxes or "", source.info.image_size)
+    parity = measure_precision(source.folder, folder, precision, pictures)
+    say(str(parity))
+    if fault := parity.fault(request.min_mean_mask_iou):
+        raise ParityError(
+            f"precision {precision} of {source.info.name} was refused: {fault}; choose another "
+            "--precision, or lower --min-mask-iou"
+        )
+    return _add_scores(bundle, parity)
+
+
+def _add_scores(bundle: Bundle, parity: PrecisionParity) -> Bundle:
+    info = asdict(bundle.info)
+    del info["files"]
+    measured = {name: value for name, value in asdict(parity).items() if name != "precision"}
+    info["scores"]["precision_parity_emulated"] = measured
+    write_bundle_info(bundle.folder, **info)
+    return load_bundle(bundle.folder)
+
+
+def export_engines(
+    bundle: Bundle, flavour_name: str, target: str | None, cache_dir: Path | None, say: Say
+) -> None:
+    """Build a bundle's engines, or take them from the cache, and put them beside its graphs.
+
+    With a GPU the engines are run and checked, unless they are for another one.
+
+    Args:
+        bundle: The bundle.
+        flavour_name: `tensorrt` or `tensorrt-rtx`.
+        target: Compute capability such as `SM86`; None is the GPU at hand.
+        cache_dir: Folder of the engine cache; None is the user's.
+        say: Told what was done.
+
+    Raises:
+        ValueError: If the flavour cannot build for the target.
+        BackendUnavailableError: If TensorRT, or without a target a GPU, is missing.
+        RuntimeError: If a build fails, or an engine its check.
+    """
+    flavour = load_flavour(flavour_name)
+    if target is not None:
+        plan = plan_engines_for_target(bundle, flavour, target, cache_dir)
+        engines, _ = plan.load_or_build(show_progress)
+        say(f"engines built for {target} by {flavour}; none was run: that takes such a GPU")
+    else:
+        with _gpu_for(flavour) as gpu:
+            plan = plan_engines(bundle, flavour, gpu.name, gpu.compute_capability, cache_dir)
+            start_backend(gpu, bundle, plan, show_progress).close()
+            engines, _ = plan.load_or_build()
+            say(f"engines ran on {gpu.name} with {flavour}")
+    for graph, data in engines.items():
+        EngineCache(bundle.folder).store(plan.keys[graph], data, plan.estimate_s(graph), graph)
+
+
+def describe_plan(
+    bundle: Bundle, flavour_name: str, target: str | None, cache_dir: Path | None
+) -> Iterator[str]:
+    """Yield what an export would do, line by line: version, GPU, keys, builds and their time."""
+    flavour = load_flavour(flavour_name)
+    yield f"flavour     {flavour.name}"
+    yield f"version     {flavour.version}"
+    if target is None:
+        with _gpu_for(flavour) as gpu:
+            plan = plan_engines(bundle, flavour, gpu.name, gpu.compute_capability, cache_dir)
+            yield f"GPU         {gpu.name}"
+    else:
+        plan = plan_engines_for_target(bundle, flavour, target, cache_dir)
+        yield f"GPU         any with {target}; none is needed for the build"
+    yield f"precision   {plan.precision}"
+    yield f"cache       {plan.cache.folder}"
+    yield from _describe_engines(plan)
+
+
+def _describe_engines(plan: EnginePlan) -> Iterator[str]:
+    total_s = 0.0
+    for graph, key in plan.keys.items():
+        status = plan.status(graph)
+        yield f"engine      {graph}: key {key.digest[:16]}, {status}"
+        if not status.startswith("ready"):
+            total_s += plan.estimate_s(graph)
+    yield f"build       needed, about {total_s:.0f} s" if total_s else "build       not needed"
+
+
+@contextmanager
+def _gpu_for(flavour: Flavour) -> Iterator[Gpu]:
+    try:
+        gpu = cuda.open_gpu(lambda data, stream: TensorRtEngine(flavour, data, stream))
+    except BackendUnavailableError as error:
+        hint = (
+            f"; name the GPU to build for, one of {', '.join(flavour.target_names)}, with "
+            "--compute-capability"
+            if flavour.can_target_other_gpus
+            else "; run this on the robot"
+        )
+        raise BackendUnavailableError(
+            f"{flavour} has no GPU to build for: {error}{hint}"
+        ) from error
+    try:
+        yield gpu
+    finally:
+        gpu.close()
+
+
+def show_progress(graph: str) -> Report:
+    """Return a report that shows a build's progress on standard error."""
+    is_terminal = sys.stderr.isatty()
+    shown = [-10.0]
+
+    def report(fraction: float, phase: str, elapsed_s: float) -> None:
+        if not is_terminal and elapsed_s - shown[0] < 10.0:
+            return
+        shown[0] = elapsed_s
+        line = f"building {graph}: {100 * fraction:3.0f} % after {elapsed_s:.0f} s, {phase}"
+        print(f"{line:<100.100s}", file=sys.stderr, end="\r" if is_terminal else "\n", flush=True)
+
+    return report
