@@ -159,8 +159,9 @@ def declare_parameters(node: Any) -> SameoParameters:
                 from_value=float(limits[0]), to_value=float(limits[1])
             )
             descriptor.floating_point_range = [limits_float]
-        is_list = isinstance(one.default, tuple)
-        default = list(one.default) if is_list else one.default
+        default: Any = one.default
+        is_list = isinstance(default, tuple)
+        default = list(default) if is_list else default
         value = node.declare_parameter(one.name, default, descriptor).value
         values[one.name] = tuple(value) if is_list else value
         if not one.metadata["with_model"]:
