@@ -61,12 +61,13 @@ def test_unsure_small_and_cut_objects_are_not_whole_but_may_hide_others():
 def test_layers_hide_what_lies_below_them():
     lowest, middle, top = np.zeros((3, 1, 10), dtype=bool)
     lowest[0, 0:4] = middle[0, 2:8] = top[0, 3:6] = True
+    top[0, 0] = True
     parts = visible_parts([lowest, middle, top])
-    # The lowest keeps columns 0 and 1, the middle one 2, 6 and 7, the top all.
+    # The lowest keeps column 1: 0 lies under the top, 2 and 3 under the middle one.
     assert [(place, np.flatnonzero(visible[0]).tolist()) for place, _, visible in parts] == [
-        (0, [0, 1]),
+        (0, [1]),
         (1, [2, 6, 7]),
-        (2, [3, 4, 5]),
+        (2, [0, 3, 4, 5]),
     ]
 
 
