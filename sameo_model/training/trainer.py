@@ -251,6 +251,8 @@ def start_fabric(config: TrainConfig) -> Fabric:
     Raises:
         ValueError: If the precision needs another device.
     """
+    if config.precision == "16-mixed" and not torch.cuda.is_available():
+        raise ValueError("precision 16-mixed needs a GPU, got the CPU; use bf16-mixed or 32-true")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(
@@ -262,8 +264,6 @@ def start_fabric(config: TrainConfig) -> Fabric:
         precision=config.precision,
     )
     fabric.launch()
-    if config.precision == "16-mixed" and fabric.device.type == "cpu":
-        raise ValueError("precision 16-mixed needs a GPU, got the CPU; use bf16-mixed or 32-true")
     torch.manual_seed(config.seed)
     return fabric
 

@@ -8,6 +8,14 @@ from sameo_model.training.sample_plan import Source
 
 PARTS = ["image_encoder", "prompt_encoder", "mask_decoder"]
 
+# Steps of four images with different numbers of boxes; sgd moves the weights by the gradient.
+RAGGED = {"images_per_step": 4, "seed": 1, "optimiser": {"name": "sgd", "lr": 1.0}}
+
+
+def ragged_train(folder):
+    """Name the drawn scenes twice: with both objects of each image, and with the occluded one."""
+    return [{"root": str(folder)}, {"root": str(folder), "min_occlusion": 0.05}]
+
 
 def make_config(tmp_path, **changes):
     values = {

@@ -12,8 +12,16 @@ import torch
 import yaml
 
 from sameo_model.modeling.checkpoint import save_checkpoint
+from sameo_model.training.sample_plan import SamplePlan
+from sameo_model.training.setup import open_sources
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
-from tests.sameo_model.training.runs import assert_same_weights, make_config, make_model
+from tests.sameo_model.training.runs import (
+    RAGGED,
+    assert_same_weights,
+    make_config,
+    make_model,
+    ragged_train,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,16 +30,16 @@ ROOT = Path(__file__).parents[3]
 def test_two_processes_take_the_step_of_one_with_the_double_batch(tmp_path):
     write_drawn_scenes(tmp_path / "data", 4)
     save_checkpoint(make_model(), tmp_path / "start.safetensors")
-    # Random windows lose instances, so that the processes differ in boxes; sgd moves the weights
-    # by the gradient.
     config = make_config(
         tmp_path,
+        **RAGGED,
+        train=ragged_train(tmp_path / "data"),
         init=str(tmp_path / "start.safetensors"),
-        images_per_step=4,
         steps=1,
-        samples={"boxes_per_image": 4},
-        optimiser={"name": "sgd", "lr": 1.0},
     )
+    sources = open_sources(config.train)
+    num_boxes = [_count_boxes(config, sources, rank) for rank in (0, 1)]
+    assert num_boxes[0] != num_boxes[1]
     path = tmp_path / "run.yaml"
     path.write_text(yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(config)))))
     one = _train(path, tmp_path / "one", [])
@@ -42,6 +50,11 @@ def test_two_processes_take_the_step_of_one_with_the_double_batch(tmp_path):
         start["mask_decoder.iou_token.weight"], one["mask_decoder.iou_token.weight"]
     )
     assert_same_weights(one, two, rtol=1e-4, atol=1e-5)
+
+
+def _count_boxes(config, sources, rank):
+    draws = next(iter(SamplePlan(config, sources, rank=rank, world_size=2)))
+    return sum(len(sources[d.source].images[d.image_index].instances) for d in draws)
 
 
 def _train(config, output, launcher):

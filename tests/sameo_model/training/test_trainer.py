@@ -8,15 +8,19 @@ import torch
 from sameo_model.evaluation.mask_metrics import evaluate_masks
 from sameo_model.evaluation.torch_predictor import wrap_model
 from sameo_model.modeling.checkpoint import load_checkpoint
+from sameo_model.training.sample_plan import SamplePlan
+from sameo_model.training.setup import open_sources
 from sameo_model.training.trainer import train
 from sameo_model.training.validation import ValidationResult
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import (
     PARTS,
+    RAGGED,
     assert_same_weights,
     make_config,
     make_model,
     make_sources,
+    ragged_train,
 )
 
 
@@ -75,15 +79,17 @@ def test_gradient_that_is_not_finite_never_reaches_the_weights(tmp_path):
 
 
 def test_accumulated_passes_give_the_step_of_one_pass(tmp_path):
-    images = write_drawn_scenes(tmp_path / "data", 4)
-    # Random windows lose instances, so that the passes differ in boxes.
-    changes = {"images_per_step": 4, "steps": 1, "samples": {"boxes_per_image": 4}}
-    changes["optimiser"] = {"name": "sgd", "lr": 1.0}
-    whole = train(make_config(tmp_path, **changes), make_model(), make_sources(images))
+    write_drawn_scenes(tmp_path / "data", 4)
+    changes = {**RAGGED, "train": ragged_train(tmp_path / "data"), "steps": 1}
+    config = make_config(tmp_path, **changes)
+    sources = open_sources(config.train)
+    draws = next(iter(SamplePlan(config, sources)))
+    assert {len(sources[d.source].images[d.image_index].instances) for d in draws} == {1, 2}
+    whole = train(config, make_model(), sources)
     config = make_config(
         tmp_path, **changes, max_images_at_once=1, output=str(tmp_path / "accumulated")
     )
-    accumulated = train(config, make_model(), make_sources(images))
+    accumulated = train(config, make_model(), sources)
     assert_same_weights(whole.state_dict(), accumulated.state_dict(), rtol=1e-4, atol=1e-5)
 
 
