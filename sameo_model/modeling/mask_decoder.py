@@ -59,8 +59,8 @@ class MaskRefinement(nn.Module):
         self.mix_detail = nn.Conv2d(dim, dim, kernel_size=3, padding=1)
         self.read_mask = nn.Conv2d(1, dim, kernel, padding=kernel // 2)
         self.correct_mask = nn.Conv2d(dim, 1, kernel, padding=kernel // 2)
-        nn.init.zeros_(self.correct_mask.weight)
-        nn.init.zeros_(self.correct_mask.bias)
+        for value in self.correct_mask.parameters():
+            nn.init.zeros_(value)
 
     def forward(self, logits: Tensor, embeddings: Tensor) -> Tensor:
         """Return corrected logits.
@@ -129,6 +129,7 @@ class MaskDecoder(nn.Module):
         image_pe: Tensor,
         prompt_tokens: Tensor,
         token_ids: tuple[int, ...],
+        best_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Decode all prompts of all images.
 
@@ -137,9 +138,11 @@ class MaskDecoder(nn.Module):
             image_pe: float (h * w, C), position encoding of the embedding's cells.
             prompt_tokens: float (B, N, P, C).
             token_ids: Which of the four mask tokens to decode, in this order.
+            best_only: Whether to draw, of these, only the mask with the highest predicted IoU.
 
         Returns:
-            Mask logits (B, N, M, 4h, 4w) and predicted IoU (B, N, M), M = len(token_ids).
+            Mask logits (B, N, M, 4h, 4w) and predicted IoU (B, N, M); M is 1 with ``best_only``,
+            else len(token_ids).
         """
         num_images, num_boxes = prompt_tokens.shape[:2]
         output_tokens = torch.cat((self.iou_token.weight, self.mask_tokens.weight))
@@ -156,10 +159,14 @@ class MaskDecoder(nn.Module):
             ],
             dim=2,
         )
+        iou = self.iou_prediction_head(tokens[:, :, 0])[..., list(token_ids)]
+        if best_only:
+            best = iou.argmax(dim=2, keepdim=True)
+            iou = iou.gather(2, best)
+            filters = filters.gather(2, best.unsqueeze(3).expand(-1, -1, 1, filters.shape[3]))
         logits = _cells_to_map(filters @ features.transpose(2, 3), embeddings.shape[3])
         if self.refinement is not None:
             logits = self.refinement(logits, embeddings)
-        iou = self.iou_prediction_head(tokens[:, :, 0])[..., list(token_ids)]
         return logits, iou
 
     def _upscale(self, image: Tensor, cells: Tensor) -> Tensor:

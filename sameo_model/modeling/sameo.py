@@ -18,6 +18,13 @@ MaskSelection = Literal["min_loss", "best_predicted", "all", "token0"]
 # Token 0 was trained for unambiguous prompts, tokens 1 to 3 for alternatives.
 SINGLE_MASK_TOKENS = (0,)
 MULTI_MASK_TOKENS = (1, 2, 3)
+# Among which candidates `decode_boxes` looks for the highest predicted IoU.
+READ_OUT_TOKENS: dict[MaskSelection, tuple[int, ...]] = {
+    "min_loss": MULTI_MASK_TOKENS,
+    "best_predicted": MULTI_MASK_TOKENS,
+    "all": MULTI_MASK_TOKENS[:1],
+    "token0": SINGLE_MASK_TOKENS,
+}
 
 
 @dataclass(frozen=True)
@@ -136,12 +143,11 @@ class Sameo(nn.Module):
         Raises:
             ValueError: Shapes do not fit, or the network has no such decoder.
         """
-        tokens = self.prompt_encoder(
-            *self._to_model_points(points_xy, point_labels, input_hw), self.image_size
-        )
-        image_pe = self.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))
+        prompt_tokens = self._encode_points(points_xy, point_labels, input_hw)
         token_ids = MULTI_MASK_TOKENS if multimask else SINGLE_MASK_TOKENS
-        return self._decoder(decoder)(embeddings, image_pe, tokens, token_ids)
+        return self._decoder(decoder)(
+            embeddings, self._position_encoding(embeddings), prompt_tokens, token_ids
+        )
 
     def decode_boxes(
         self,
@@ -175,16 +181,18 @@ class Sameo(nn.Module):
         corners = boxes_xyxy.unflatten(2, (2, 2))
         labels = corners.new_tensor((PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT))
         selection = self.mask_selection if decoder == "amodal" else self.visible_mask_selection
-        logits, iou = self.decode(
+        prompt_tokens = self._encode_points(corners, labels.expand(corners.shape[:3]), input_hw)
+        logits, iou = self._decoder(decoder)(
             embeddings,
-            corners,
-            labels.expand(corners.shape[:3]),
-            input_hw,
-            multimask=selection != "token0",
-            decoder=decoder,
+            self._position_encoding(embeddings),
+            prompt_tokens,
+            READ_OUT_TOKENS[selection],
+            best_only=True,
         )
-        logits, iou = _read_out(logits, iou, selection)
-        return logits, iou.clamp(0.0, 1.0)
+        return logits.squeeze(2), iou.squeeze(2).clamp(0.0, 1.0)
+
+    def _position_encoding(self, embeddings: Tensor) -> Tensor:
+        return self.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))
 
     def _decoder(self, name: DecoderName) -> MaskDecoder:
         if name == "amodal":
@@ -194,10 +202,10 @@ class Sameo(nn.Module):
         available = "amodal and visible" if self.has_visible_decoder else "amodal alone"
         raise ValueError(f"decoder {name!r} does not exist in this network, which has {available}")
 
-    def _to_model_points(
+    def _encode_points(
         self, points_xy: Tensor, point_labels: Tensor, input_hw: tuple[int, int]
-    ) -> tuple[Tensor, Tensor]:
-        """Scale points to the square input and pad them to `MAX_POINTS`."""
+    ) -> Tensor:
+        """Scale points to the square input, pad them to `MAX_POINTS` and encode them."""
         num_points = points_xy.shape[2] if points_xy.ndim == 4 else 0
         if not 1 <= num_points <= MAX_POINTS or points_xy.shape[3] != 2:
             raise ValueError(
@@ -213,16 +221,6 @@ class Sameo(nn.Module):
         scale = points_xy.new_tensor((self.image_size / width, self.image_size / height))
         scaled = torch.where(points_xy < 0, -1.0, points_xy * scale)
         padding = MAX_POINTS - num_points
-        return (
-            F.pad(scaled, (0, 0, 0, padding), value=-1.0),
-            F.pad(point_labels, (0, padding), value=float(PointLabel.PADDING)),
-        )
-
-
-def _read_out(logits: Tensor, iou: Tensor, selection: MaskSelection) -> tuple[Tensor, Tensor]:
-    """Choose one of the candidates (B, N, M, h, w) and (B, N, M), to (B, N, h, w) and (B, N)."""
-    if selection in ("all", "token0"):
-        return logits[:, :, 0], iou[:, :, 0]
-    best = iou.argmax(dim=2, keepdim=True)
-    index = best[..., None, None].expand(-1, -1, 1, *logits.shape[3:])
-    return logits.gather(2, index).squeeze(2), iou.gather(2, best).squeeze(2)
+        scaled = F.pad(scaled, (0, 0, 0, padding), value=-1.0)
+        labels = F.pad(point_labels, (0, padding), value=float(PointLabel.PADDING))
+        return self.prompt_encoder(scaled, labels, self.image_size)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sameo_model.modeling.mask_decoder import MaskDecoder, _cells_to_map
+from sameo_model.modeling.mask_decoder import MaskDecoder, MaskRefinement, _cells_to_map
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "with_detail_skips"])
@@ -70,3 +70,32 @@ def test_tokens_are_decoded_in_the_order_asked_for(decoder):
         some_logits, some_iou = decoder(*inputs, (3, 1))
     torch.testing.assert_close(some_logits, logits[:, :, [3, 1]])
     torch.testing.assert_close(some_iou, iou[:, :, [3, 1]])
+
+
+def test_fresh_refinement_changes_nothing_and_a_trained_one_crosses_cells():
+    torch.manual_seed(0)
+    refinement = MaskRefinement(embed_dim=8)
+    logits, embeddings = torch.randn(1, 1, 1, 16, 16), torch.randn(1, 8, 4, 4)
+    with torch.no_grad():
+        assert torch.equal(refinement(logits, embeddings), logits)
+        for value in refinement.correct_mask.parameters():
+            value.normal_()
+        changed = logits.clone()
+        changed[..., 7, 7] += 5.0
+        difference = refinement(changed, embeddings) - refinement(logits, embeddings)
+    # Pixel (7, 7) is the last of its cell of 4 x 4 pixels; two 5 x 5 kernels reach 4 pixels on.
+    rows, columns = difference[0, 0, 0].abs().gt(1e-6).nonzero(as_tuple=True)
+    assert rows.max() in range(8, 12)
+    assert columns.max() in range(8, 12)
+    assert rows.min() >= 3
+
+
+def test_the_best_mask_alone_equals_the_best_of_all(decoder):
+    inputs = (torch.randn(1, 256, 2, 2), torch.randn(4, 256), torch.randn(1, 6, 6, 256))
+    with torch.no_grad():
+        logits, iou = decoder(*inputs, (1, 2, 3))
+        best_logits, best_iou = decoder(*inputs, (1, 2, 3), best_only=True)
+    assert best_logits.shape == (1, 6, 1, 8, 8)
+    for box, index in enumerate(iou[0].argmax(dim=1)):
+        torch.testing.assert_close(best_logits[0, box, 0], logits[0, box, index])
+        assert best_iou[0, box, 0] == iou[0, box].max()
