@@ -184,7 +184,8 @@ def _slice(
     index: list[slice] = [slice(None)] * value.ndim
     for axis, start, end, step in zip(places, starts.tolist(), ends.tolist(), strides, strict=True):
         # ONNX writes "to the end" as the largest integer.
-        index[axis] = slice(start, min(end, value.shape[axis]), step)
+        side = value.shape[axis]
+        index[axis] = slice(max(start, -side), min(end, side), step)
     return value[tuple(index)]
 
 
@@ -245,6 +246,14 @@ def _resize(
     return F.interpolate(value, size=target, mode=mode, align_corners=False)
 
 
+def _depth_to_space(attributes: dict[str, Any], value: Tensor) -> Tensor:
+    factor = attributes["blocksize"]
+    if attributes.get("mode", b"DCR") == b"CRD":
+        return F.pixel_shuffle(value, factor)
+    cells = value.unflatten(1, (factor, factor, -1)).permute(0, 3, 4, 1, 5, 2)
+    return cells.flatten(4, 5).flatten(2, 3)
+
+
 def _expand(attributes: dict[str, Any], value: Tensor, shape: Tensor) -> Tensor:
     return value.expand(torch.broadcast_shapes(value.shape, tuple(shape.tolist())))
 
@@ -270,6 +279,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "Concat": lambda a, *x: torch.cat(x, a["axis"]),
     "Conv": _conv,
     "Cos": lambda a, x: x.cos(),
+    "DepthToSpace": _depth_to_space,
     "Div": lambda a, x, y: x / y if x.is_floating_point() else x // y,
     "Equal": lambda a, x, y: x == y,
     "Erf": lambda a, x: x.erf(),

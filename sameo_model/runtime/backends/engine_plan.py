@@ -26,6 +26,8 @@ from sameo_model.runtime.bundle import Bundle
 _LOGGER = logging.getLogger(__name__)
 
 PRECISION_KEY = "precision"
+# Layer normalisation is one operator from 17 on; the parser of TensorRT 10.3 ends at 20.
+OPSETS = (17, 20)
 # Seconds per graph where this machine has not built one yet. RTX was measured on two CPU cores;
 # for TensorRT they are what users of similar models report.
 TYPICAL_BUILD_S = {"tensorrt": 300.0, "tensorrt-rtx": 15.0}
@@ -139,6 +141,7 @@ def plan_engines(
 
     Raises:
         BackendUnavailableError: If the flavour does not support the GPU.
+        ValueError: If the bundle's opset is not supported.
     """
     target = target_of(compute_capability)
     if flavour.can_target_other_gpus and target not in flavour.target_names:
@@ -156,7 +159,7 @@ def plan_engines_for_target(
     """Plan engines for a named compute capability, such as `SM86`; no GPU is needed.
 
     Raises:
-        ValueError: If the flavour cannot build for it.
+        ValueError: If the flavour cannot build for it, or the bundle's opset is not supported.
     """
     check_target(flavour, target)
     return _plan(bundle, flavour, "any", target, cache_dir)
@@ -165,6 +168,12 @@ def plan_engines_for_target(
 def _plan(
     bundle: Bundle, flavour: Flavour, gpu_name: str, target: str, cache_dir: Path | None
 ) -> EnginePlan:
+    first, last = OPSETS
+    if not first <= bundle.info.opset <= last:
+        raise ValueError(
+            f"bundle {bundle.info.name} must have an opset from {first} to {last} for TensorRT, "
+            f"but has {bundle.info.opset}; export it again with this version of sameo_model"
+        )
     cache = EngineCache(cache_dir or default_cache_dir())
     # An engine of TensorRT for RTX serves every GPU of a compute capability.
     is_rtx = flavour.can_target_other_gpus

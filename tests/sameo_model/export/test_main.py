@@ -32,7 +32,9 @@ def test_a_checkpoint_becomes_a_verified_bundle(
     [
         ({"--model": "nowhere.safetensors"}, "checkpoint nowhere.safetensors does not exist"),
         ({"--model": "nothing"}, "'nothing' is neither a bundled model"),
-        ({"--format": "tensorrt"}, "format tensorrt is not available in this version"),
+        ({"--precision": "fp8"}, "precision must be one of fp32, fp16, bf16, mixed; got 'fp8'"),
+        ({"--compute-capability": "SM86"}, "belong to the formats of TensorRT"),
+        ({"--parity-images": "."}, "--parity-images and --parity-boxes go together"),
         ({"--scores": "nowhere.json"}, "nowhere.json"),
         ({"--scores": "broken.json"}, "broken.json is not JSON"),
         ({"--training": "list.json"}, "list.json must hold a JSON object, got list"),
