@@ -6,6 +6,7 @@ import torch
 from sameo_model.modeling.checkpoint import save_checkpoint
 from sameo_model.training.config import DataSource
 from sameo_model.training.setup import build_model, build_validation, open_sources
+from tests.sameo_model.data import fabricate
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import make_config, make_model
 
@@ -55,3 +56,14 @@ def test_validation_takes_the_first_images_and_is_left_out_without_data(tmp_path
     validation = build_validation(make_config(tmp_path, val=val, val_images=2))
     assert [image.image_id for image in validation.images] == [1, 2]
     assert build_validation(make_config(tmp_path)) is None
+
+
+def test_photographs_of_held_out_sets_are_left_out(tmp_path):
+    # Both fabricated sets show the same photograph of COCO.
+    fabricate.cocoa(tmp_path / "cocoa")
+    fabricate.cocoa_cls(tmp_path / "cocoa_cls")
+    train = [DataSource(str(tmp_path / "cocoa"), "cocoa", "val")]
+    held_out = [DataSource(str(tmp_path / "cocoa_cls"), "cocoa_cls", "val")]
+    assert len(open_sources(train)[0].images) == 1
+    with pytest.raises(ValueError, match=r"data set cocoa in .* got none after filtering"):
+        open_sources(train, held_out)
