@@ -34,7 +34,7 @@ from sameo_model.evaluation.instance_scores import PredictedObject
 from sameo_model.evaluation.matching import MatchSettings
 from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.paper_tables import rows_for
-from sameo_model.evaluation.predictions import predict_images
+from sameo_model.evaluation.predictions import Clock, predict_images
 from sameo_model.evaluation.row_scores import RowScores, score_rows
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import align, difference_lines, row_lines
@@ -88,12 +88,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
+    clock = Clock()
     truth = open_truth(options)
     found, detections = _read(options, truth)
     notes = [*truth.notes, *found.notes]
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    built = _build_rows(options, truth.images, found, detections)
+    built = _build_rows(options, truth.images, found, detections, clock)
     headline = _headline(options)
     scores = score_rows(
         truth.images,
@@ -123,7 +124,8 @@ def run(options: argparse.Namespace) -> int:
         "settings": {
             **_settings(options),
             "format": found.format,
-            **built.settings,
+            **built.description,
+            **clock.settings(),
             "notes": notes,
         },
     }
@@ -178,11 +180,11 @@ def _read(
 
 @dataclass(frozen=True)
 class _BuiltRows:
-    """The rows of the table, and what the model answered and adds to the settings."""
+    """The rows of the table, and what the model answered and what it is."""
 
     rows: list[Row]
     answers: dict[int, list[PredictedObject]] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, str] = field(default_factory=dict)
 
 
 def _build_rows(
@@ -190,6 +192,7 @@ def _build_rows(
     images: Sequence[AmodalImage],
     found: DetectionSet,
     detections: Mapping[int, list[Detection]],
+    clock: Clock,
 ) -> _BuiltRows:
     rows = [row_names.front_end_row(detections, options.boxes)] if found.has_masks else []
     rows.append(row_names.true_visible_row(images, detections, options.boxes))
@@ -199,12 +202,12 @@ def _build_rows(
         _check_scores(detections)
     with_boxes = [image for image in images if detections.get(image.image_id)]
     boxes = {image.image_id: boxes_of(detections[image.image_id]) for image in with_boxes}
-    with open_model(options, with_boxes, boxes) as model:
+    with open_model(options, with_boxes, boxes, clock) as model:
         predictions = predict_images(model.predictor, with_boxes, boxes, **model.arguments)
         answers = {image.image_id: objects for image, objects in predictions}
-        settings = {**model.description, **model.speed()}
+        description = dict(model.description)
     rows += row_names.model_rows(with_boxes, detections, answers)
-    return _BuiltRows(rows, answers, settings)
+    return _BuiltRows(rows, answers, description)
 
 
 def _check_scores(detections: Mapping[int, Sequence[Detection]]) -> None:

@@ -16,6 +16,7 @@ from sameo_model.evaluation.mask_metrics import (
     summarise,
 )
 from sameo_model.evaluation.model_options import add_model_options, open_model
+from sameo_model.evaluation.predictions import Clock
 from sameo_model.evaluation.result_files import instances_path, write_instances, write_json
 
 SHOWN = (
@@ -63,6 +64,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
+    clock = Clock()
     truth = open_truth(options)
     for note in truth.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -72,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     ]
     usable = [item for item in prompted if item.instances]
     boxes = {item.image.image_id: item.boxes_xyxy for item in usable}
-    with open_model(options, [item.image for item in usable], boxes) as model:
+    with open_model(options, [item.image for item in usable], boxes, clock) as model:
         rows = score_masks(model.predictor, usable, **model.arguments)
         scores = [score for scores in rows for score in scores]
         result = summarise(scores)
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
             "seed": options.seed,
             "limit": options.limit,
             **model.description,
-            **model.speed(),
+            **clock.settings(),
             "notes": truth.notes,
         }
     print(_table(result))

@@ -44,7 +44,7 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
 
 @dataclass(frozen=True)
 class ModelRun:
-    """An opened model with the clock and the store of its run.
+    """An opened model and how it is to be run.
 
     Attributes:
         predictor: The model.
@@ -56,25 +56,13 @@ class ModelRun:
     description: Mapping[str, str]
     arguments: dict[str, Any]
 
-    def speed(self) -> dict[str, float | int | None]:
-        """Return how fast the model ran; None where all predictions came from shards."""
-        clock: Clock = self.arguments["clock"]
-        seconds = clock.total_s()
-        fresh = clock.num_predicted
-        return {
-            "seconds": round(seconds, 3),
-            "seconds_model": round(clock.model_s, 3),
-            "images_predicted": fresh,
-            "images_per_second": round(fresh / seconds, 3) if fresh else None,
-            "share_outside_model": round(1 - clock.model_s / seconds, 4) if fresh else None,
-        }
-
 
 @contextmanager
 def open_model(
     options: argparse.Namespace,
     images: Sequence[AmodalImage],
     boxes: Mapping[int, FloatArray],
+    clock: Clock,
 ) -> Iterator[ModelRun]:
     """Open what the options name, for a run over the given images and boxes.
 
@@ -82,6 +70,7 @@ def open_model(
         options: Parsed options of `add_model_options`.
         images: Images in order.
         boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels.
+        clock: Is told how long loading and running the model take.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -90,7 +79,9 @@ def open_model(
     """
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
-    with open_predictor(options.model, options.backend, options.threads) as predictor:
+    with clock.model_time():
+        predictor = open_predictor(options.model, options.backend, options.threads)
+    with predictor:
         description = describe_predictor(predictor, options.model)
         store = None
         if options.predictions:
@@ -103,7 +94,7 @@ def open_model(
             {
                 "store": store,
                 "batch_size": options.batch_size,
-                "clock": Clock(),
+                "clock": clock,
                 "progress": True,
             },
         )

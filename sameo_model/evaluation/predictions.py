@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ class Clock:
     """Where the time went.
 
     Attributes:
-        model_s: Seconds inside the predictor's encode and decode.
+        model_s: Seconds of loading the model and inside its encode and decode.
         num_predicted: Images that the model saw; the others came from shards.
     """
 
@@ -39,9 +40,26 @@ class Clock:
     num_predicted: int = 0
     _started: float = field(default_factory=time.perf_counter)
 
-    def total_s(self) -> float:
-        """Return the seconds since the clock was made."""
-        return time.perf_counter() - self._started
+    @contextmanager
+    def model_time(self) -> Iterator[None]:
+        """Count the time inside the block as the model's."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.model_s += time.perf_counter() - started
+
+    def settings(self) -> dict[str, float | int | None]:
+        """Return how fast the run was so far; None where all predictions came from shards."""
+        seconds = time.perf_counter() - self._started
+        fresh = self.num_predicted
+        return {
+            "seconds": round(seconds, 3),
+            "seconds_model": round(self.model_s, 3),
+            "images_predicted": fresh,
+            "images_per_second": round(fresh / seconds, 3) if fresh else None,
+            "share_outside_model": round(1 - self.model_s / seconds, 4) if fresh else None,
+        }
 
 
 class PredictionStore:
@@ -161,13 +179,11 @@ def _predict_shard(
     clock: Clock,
 ) -> Iterator[list[PredictedObject]]:
     for batch in chunked(load_ahead(images), batch_size):
-        started = time.perf_counter()
-        embeddings = encode_images(predictor, [pixels for _, pixels in batch])
-        clock.model_s += time.perf_counter() - started
+        with clock.model_time():
+            embeddings = encode_images(predictor, [pixels for _, pixels in batch])
         for (image, _), embedding in zip(batch, embeddings, strict=True):
-            started = time.perf_counter()
-            prediction = predictor.decode(embedding, boxes[image.image_id])
-            clock.model_s += time.perf_counter() - started
+            with clock.model_time():
+                prediction = predictor.decode(embedding, boxes[image.image_id])
             clock.num_predicted += 1
             yield predicted_objects(prediction)
 
