@@ -80,7 +80,12 @@ def add_amodal_lvis_command(
     parser.add_argument(
         "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="part to make (0/1)"
     )
-    parser.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=default_workers(),
+        help="default: all cores; each loads the model, so use 1 with a GPU backend",
+    )
     parser.set_defaults(run=run_amodal_lvis)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.prompts import instance_box_xyxy
-from sameo_model.data.types import AmodalImage
 from sameo_model.runtime import Predictor, load_predictor
 from sameo_model.runtime.types import MaskCrop
 from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
@@ -179,7 +178,16 @@ def _score_image(job: ScoreJob, index: int) -> list[tuple[int, int, int, float, 
     candidates = [i for i, area in enumerate(areas) if job.rule.min_area <= area <= largest]
     if not candidates or not image.path.is_file():
         return []
-    ious = _predicted_ious(job, image, candidates, masks)
+    if job.model == NO_MODEL:
+        ious = [1.0] * len(candidates)
+    else:
+        try:
+            photograph = image.load_rgb()
+        except ValueError:
+            # Damaged: its objects cannot be judged, and so they are not used.
+            return []
+        boxes = np.stack([instance_box_xyxy(image.instances[i], "visible") for i in candidates])
+        ious = _predicted_ious(job, photograph, boxes, [masks[i] for i in candidates])
     return [
         (
             index,
@@ -194,17 +202,14 @@ def _score_image(job: ScoreJob, index: int) -> list[tuple[int, int, int, float, 
 
 
 def _predicted_ious(
-    job: ScoreJob, image: AmodalImage, candidates: list[int], masks: list[np.ndarray]
+    job: ScoreJob, photograph: np.ndarray, boxes_xyxy: np.ndarray, masks: list[np.ndarray]
 ) -> list[float]:
-    if job.model == NO_MODEL:
-        return [1.0] * len(candidates)
+    """Return the IoU of each predicted amodal mask with the true visible mask."""
     predictor = _predictor(job.model, job.backend)
-    boxes = np.stack([instance_box_xyxy(image.instances[i], "visible") for i in candidates])
-    embedding = predictor.encode(image.load_rgb())
-    prediction = predictor.decode(embedding, boxes, visible=False)
+    prediction = predictor.decode(predictor.encode(photograph), boxes_xyxy, visible=False)
     return [
-        _iou(crop, MaskCrop.from_mask(masks[number]))
-        for number, crop in zip(candidates, prediction.amodal_masks, strict=True)
+        _iou(crop, MaskCrop.from_mask(mask))
+        for crop, mask in zip(prediction.amodal_masks, masks, strict=True)
     ]
 
 

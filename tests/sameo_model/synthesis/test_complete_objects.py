@@ -96,6 +96,12 @@ def test_too_few_complete_objects_are_refused(dataset, tmp_path):
         chosen(dataset, tmp_path, max_contact_share=-1)
 
 
+def test_objects_whose_photograph_is_damaged_are_not_scored(dataset, tmp_path):
+    dataset[0].path.write_bytes(b"no photograph")
+    score(dataset, tmp_path)
+    assert len(np.load(next((tmp_path / "scores").glob("*.npy")))) == 0
+
+
 def test_objects_whose_photograph_is_missing_are_not_scored(dataset, tmp_path):
     dataset[0].path.unlink()
     score(dataset, tmp_path, model=NO_MODEL)
