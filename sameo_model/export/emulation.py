@@ -294,6 +294,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "MatMul": lambda a, x, y: x @ y,
     "Mul": lambda a, x, y: x * y,
     "Pad": _pad,
+    "Relu": lambda a, x: x.relu(),
     "Reshape": _reshape,
     "Resize": _resize,
     "Shape": _shape,

@@ -185,10 +185,12 @@ class _Graphs:
 
     def largest(self) -> tuple[str, float]:
         """Return the tensor in low precision with the largest value; float32 graphs have none."""
+        graphs = {"encoder": self.encoder, "mask decoder": self.mask_decoder}
+        if self.visible_decoder is not None:
+            graphs["visible decoder"] = self.visible_decoder
         values = {
-            f"{graph.model.graph.name}: {name}": value
-            for graph in (self.encoder, self.mask_decoder, self.visible_decoder)
-            if graph is not None
+            f"{name} in the {part}": value
+            for part, graph in graphs.items()
             for name, value in graph.largest.items()
         }
         return max(values.items(), key=lambda item: item[1], default=("none", 0.0))
