@@ -158,7 +158,7 @@ def choose_pair(
     is the first random one from another photograph whose size suits.
 
     Args:
-        pool: POOL_ROW (P,), in random order.
+        pool: POOL_ROW (P,), in random order, of at least two photographs.
         pair: Number of the pair.
         settings: Seed and limits of size.
 
@@ -170,17 +170,21 @@ def choose_pair(
     target = pool[pair % len(pool)]
     rule = settings.composite
     ratio = draw_size_ratio(rule, generator)
-    scale = 1.0
     for _ in range(MAX_DRAWS):
         occluder = pool[generator.integers(len(pool))]
         scale = wanted_scale(float(target["area"]), float(occluder["area"]), ratio)
-        is_other = (occluder["source"], occluder["image_index"]) != (
-            target["source"],
-            target["image_index"],
-        )
-        if is_other and rule.min_scale <= scale <= rule.max_scale:
-            break
+        if rule.min_scale <= scale <= rule.max_scale and not _same_photograph(occluder, target):
+            return target, occluder, scale, generator
+    # Rare: no size suits, so any other photograph has to do.
+    others = np.flatnonzero(~_same_photograph(pool, target))
+    occluder = pool[generator.choice(others)]
+    scale = wanted_scale(float(target["area"]), float(occluder["area"]), ratio)
     return target, occluder, min(max(scale, rule.min_scale), rule.max_scale), generator
+
+
+def _same_photograph(rows: np.ndarray | np.void, row: np.void) -> Any:
+    is_same_image = rows["image_index"] == row["image_index"]
+    return (rows["source"] == row["source"]) & is_same_image
 
 
 def _make_block(job: ComposeJob) -> None:

@@ -129,7 +129,7 @@ def load_pool(
 
     Raises:
         FileNotFoundError: If blocks are not scored yet.
-        ValueError: If fewer than two objects are complete.
+        ValueError: If fewer than two photographs show complete objects.
     """
     pools = [np.zeros(0, dtype=POOL_ROW)]
     for number, dataset in enumerate(datasets):
@@ -149,10 +149,11 @@ def load_pool(
             pool[name] = rows[name]
         pools.append(pool)
     pool = np.concatenate(pools)
-    if len(pool) < 2:
+    num_photographs = len(np.unique(pool[["source", "image_index"]]))
+    if num_photographs < 2:
         raise ValueError(
-            f"at least 2 complete objects are needed, got {len(pool)}; lower min_iou or allow "
-            f"objects at the border"
+            f"complete objects must come from at least 2 photographs, got {len(pool)} objects of "
+            f"{num_photographs}; lower min_iou or allow objects at the border"
         )
     return np.random.default_rng([seed, 0, 0]).permutation(pool)
 

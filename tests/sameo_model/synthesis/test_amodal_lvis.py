@@ -228,6 +228,18 @@ def test_targets_are_used_in_turn_and_occluders_come_from_other_photographs():
     assert {int(o["image_index"]) for _, o, *_ in chosen} == set(range(5))
 
 
+def test_an_occluder_of_unsuitable_size_still_comes_from_another_photograph():
+    pool = np.zeros(3, dtype=POOL_ROW)
+    pool["image_index"] = [0, 0, 1]
+    pool["area"] = [100, 100, 1_000_000]
+    settings = AmodalLvisSettings(seed=0, num_pairs=3)
+    for pair in range(3):
+        target, occluder, scale, _ = choose_pair(pool, pair, settings)
+        assert target["image_index"] != occluder["image_index"]
+        # sqrt(100 / 1,000,000) = 0.01 is below the least scale and the reverse above the largest.
+        assert scale == (0.2 if target["area"] == 100 else 2.0)
+
+
 def test_the_configuration_file_holds_the_defaults():
     defaults = AmodalLvisSettings(seed=0, num_pairs=1)
     assert load_settings(CONFIG, defaults) == defaults

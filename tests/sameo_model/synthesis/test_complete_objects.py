@@ -26,11 +26,16 @@ SMALL = [30, 30, 34, 30, 34, 34, 30, 34]  # 16 pixels
 
 @pytest.fixture
 def dataset(tmp_path):
-    fab.save_picture(tmp_path / "lvis" / "val2017" / "1.jpg", HW)
-    entry = {"id": 1, "height": HW[0], "width": HW[1], "coco_url": "http://a.org/val2017/1.jpg"}
+    entries = []
+    for number in (1, 2):
+        fab.save_picture(tmp_path / "lvis" / "val2017" / f"{number}.jpg", HW)
+        entry = {"id": number, "coco_url": f"http://a.org/val2017/{number}.jpg"}
+        entries.append({**entry, "height": HW[0], "width": HW[1]})
     shapes = [RECTANGLE, TRIANGLE, AT_BORDER, NEIGHBOUR, SMALL]
     records = [fab.annotation(n, 1, segmentation=[s]) for n, s in enumerate(shapes, start=1)]
-    content = {"images": [entry], "annotations": records, "categories": [{"id": 1, "name": "a"}]}
+    # The second photograph shows one whole object.
+    records.append(fab.annotation(6, 2, segmentation=[RECTANGLE]))
+    content = {"images": entries, "annotations": records, "categories": [{"id": 1, "name": "a"}]}
     fab.save_json(tmp_path / "lvis" / "lvis_v1_val.json", content)
     return open_dataset("lvis", tmp_path / "lvis")
 
@@ -44,7 +49,12 @@ def score(dataset, tmp_path, **changes):
 
 def chosen(dataset, tmp_path, **rule):
     pool = load_pool([dataset], tmp_path / "scores", CompletenessRule(**rule), seed=0)
-    return sorted(pool["instance_index"].tolist())
+    return sorted(pool["instance_index"][pool["image_index"] == 0].tolist())
+
+
+def scores_of_the_first_photograph(tmp_path):
+    rows = np.load(next((tmp_path / "scores").glob("*.npy")))
+    return rows[rows["image_index"] == 0]
 
 
 def test_objects_that_the_model_would_complete_or_the_border_cuts_are_left_out(dataset, tmp_path):
@@ -57,7 +67,7 @@ def test_objects_that_the_model_would_complete_or_the_border_cuts_are_left_out(d
 
 def test_scores_are_the_iou_with_the_models_amodal_mask(dataset, tmp_path):
     score(dataset, tmp_path)
-    rows = np.load(next((tmp_path / "scores").glob("*.npy")))
+    rows = scores_of_the_first_photograph(tmp_path)
     # The small object is below the least area of 50 pixels.
     assert rows["instance_index"].tolist() == [0, 1, 2, 3]
     assert rows["iou"][[0, 2, 3]] == pytest.approx(1.0, abs=0.1)
@@ -67,7 +77,7 @@ def test_scores_are_the_iou_with_the_models_amodal_mask(dataset, tmp_path):
 
 def test_the_share_of_the_outline_that_neighbours_touch_can_decide(dataset, tmp_path):
     score(dataset, tmp_path, model=NO_MODEL)
-    rows = np.load(next((tmp_path / "scores").glob("*.npy")))
+    rows = scores_of_the_first_photograph(tmp_path)
     # The ring around 20 x 10 pixels has 2 * (20 + 10) + 4 = 64; the neighbour fills 20 of them.
     assert rows["contact_share"].tolist() == pytest.approx([20 / 64, 0, 0, 20 / 64])
     assert chosen(dataset, tmp_path, max_contact_share=0.3, allow_border=True) == [1, 2]
@@ -90,19 +100,19 @@ def test_blocks_of_other_shards_must_be_there_before_composing(dataset, tmp_path
     assert chosen(dataset, tmp_path) == [0, 1, 3]
 
 
-def test_too_few_complete_objects_are_refused(dataset, tmp_path):
+def test_objects_of_too_few_photographs_are_refused(dataset, tmp_path):
     score(dataset, tmp_path, model=NO_MODEL)
-    with pytest.raises(ValueError, match="at least 2 complete objects are needed, got 0"):
+    with pytest.raises(ValueError, match="at least 2 photographs, got 0 objects of 0"):
         chosen(dataset, tmp_path, max_contact_share=-1)
 
 
 def test_objects_whose_photograph_is_damaged_are_not_scored(dataset, tmp_path):
     dataset[0].path.write_bytes(b"no photograph")
     score(dataset, tmp_path)
-    assert len(np.load(next((tmp_path / "scores").glob("*.npy")))) == 0
+    assert len(scores_of_the_first_photograph(tmp_path)) == 0
 
 
 def test_objects_whose_photograph_is_missing_are_not_scored(dataset, tmp_path):
     dataset[0].path.unlink()
     score(dataset, tmp_path, model=NO_MODEL)
-    assert len(np.load(next((tmp_path / "scores").glob("*.npy")))) == 0
+    assert len(scores_of_the_first_photograph(tmp_path)) == 0
