@@ -106,7 +106,9 @@ def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
         group["base_lr"] = base_lr
     if run.average:
         # A run that starts to average half-way starts from the weights of that moment.
-        run.average.weights = content.get("average") or MovingAverage(run.model, 0.0).weights
+        current = MovingAverage(run.model, 0.0).weights
+        saved = content.get("average") or current
+        run.average.weights = {name: saved[name].to(value) for name, value in current.items()}
     if run.scaler and content.get("scaler"):
         run.scaler.load_state_dict(content["scaler"])
     if content.get("random_state") is not None:

@@ -84,17 +84,16 @@ class Trainer:
         self.model = model.eval()
         step_module = TrainingStep(model, config)
         optimiser = build_optimiser(model, config.optimiser)
+        if config.compile:
+            compile_parts(model)
+        self.module, self.optimiser = self.fabric.setup(step_module, optimiser)
+        # Only now are the weights on their device, where what belongs to them must be too.
         average = None
         if config.optimiser.ema_decay:
             average = MovingAverage(model, config.optimiser.ema_decay)
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         self.state = RunState(model, optimiser, average, scaler)
         resume_run(self.output, config, self.state)
-        if config.compile:
-            compile_parts(model)
-        self.module, self.optimiser = self.fabric.setup(step_module, optimiser)
-        if average:
-            average.weights = self.fabric.to_device(average.weights)
         self.cache = self._open_cache()
         self.unreadable = UnreadableImages(config.max_unreadable)
         self.loader = self._build_loader(sources)
@@ -108,7 +107,16 @@ class Trainer:
         self.log = RunLog(
             self.output, first_step=state.step, num_steps=config.steps, is_silent=not is_first
         )
-        meter = Meter()
+        try:
+            self._do_steps(Meter())
+        finally:
+            self.log.close()
+        if state.average:
+            state.average.copy_into_model()
+        return self.model
+
+    def _do_steps(self, meter: Meter) -> None:
+        state, config = self.state, self.config
         for batches in self.loader:
             losses, num_images, num_instances = self._step(batches)
             state.step += 1
@@ -120,12 +128,10 @@ class Trainer:
             # Before the checkpoint, so that none claims a validation that was not finished.
             if is_last or (config.val_interval and state.step % config.val_interval == 0):
                 self._validate()
-            if is_first and (is_last or state.step % config.checkpoint_interval == 0):
+            if self.fabric.is_global_zero and (
+                is_last or state.step % config.checkpoint_interval == 0
+            ):
                 save_run(self.output, config, state)
-        self.log.close()
-        if state.average:
-            state.average.copy_into_model()
-        return self.model
 
     def _step(self, batches: Sequence[Batch]) -> tuple[dict[str, float], int, int]:
         """Do one optimiser step.
