@@ -1,0 +1,165 @@
+"""Measure SAMEO on an NVIDIA GPU: real half-precision parity and latency, in one command.
+
+    python benchmarks/gpu.py [--model sameo_lite] [--json OUT]
+
+The PyTorch part needs a CUDA build of PyTorch; the TensorRT part runs where the backend does.
+It has not been run yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
+
+NUM_BOXES = (1, 8, 32)
+NUM_WARM_UP, NUM_RUNS = 10, 50
+TYPES = ("float32", "float16", "bfloat16")
+
+
+def main() -> int:
+    """Print both tables and write them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="sameo_lite", help="bundle, checkpoint or preset name")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    options = parser.parse_args()
+    rows = measure_torch(options.model) + measure_tensorrt(options.model)
+    print("| path | precision | part | boxes | median ms | p95 ms | mask IoU with float32 |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    return 0 if rows else 1
+
+
+def measure_torch(model_name: str) -> list[dict]:
+    """Time encoder and decoder as CUDA graphs, and compare the types' masks."""
+    import torch
+
+    if not torch.cuda.is_available():
+        print("PyTorch sees no CUDA GPU; its part is left out", file=sys.stderr)
+        return []
+    # PyTorch would otherwise compute float32 convolutions with TensorFloat-32.
+    torch.backends.cudnn.allow_tf32 = False
+    model = _load_network(model_name).cuda()
+    image, boxes = reference_scene(model.image_size)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float().cuda() / 255
+    side = model.image_size
+    rows, expected = [], None
+    for name in TYPES:
+        kind = getattr(torch, name)
+        enabled = kind is not torch.float32
+        with torch.no_grad(), torch.autocast("cuda", kind, enabled=enabled):
+            embedding = model.encode(pixels)
+            logits, _ = model.decode_boxes(
+                embedding, torch.from_numpy(boxes)[None].cuda(), (side, side)
+            )
+            masks = (logits[0] > 0).cpu().numpy()
+            expected = masks if expected is None else expected
+            iou = float(np.mean(mask_ious(masks, expected)))
+            encode = _graphed(torch, lambda: model.encode(pixels))
+            rows.append(_row("PyTorch", name, "encoder", "", encode, iou))
+            for count in NUM_BOXES:
+                repeated = np.resize(boxes, (count, 4))
+                cuda_boxes = torch.from_numpy(repeated)[None].cuda()
+                decode = _graphed(
+                    torch,
+                    lambda e=embedding, b=cuda_boxes: model.decode_boxes(e, b, (side, side)),
+                )
+                rows.append(_row("PyTorch", name, "decoder", count, decode, iou))
+    return rows
+
+
+def _load_network(name: str):
+    from sameo_model.modeling import build_sameo, load_checkpoint
+    from sameo_model.modeling.presets import PRESETS
+
+    try:
+        return load_checkpoint(name)
+    except FileNotFoundError:
+        if name not in PRESETS:
+            raise
+        print(f"no weights of {name} are here; random ones are timed", file=sys.stderr)
+        return build_sameo(name)
+
+
+def _graphed(torch, work: Callable[[], object]) -> Callable[[], None]:
+    """Record work as a CUDA graph; running the result also waits for it."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+
+    def run() -> None:
+        graph.replay()
+        torch.cuda.synchronize()
+
+    return run
+
+
+def measure_tensorrt(model_name: str) -> list[dict]:
+    """Time the runtime's own backend, copies included."""
+    from sameo_model.runtime import BackendUnavailableError
+    from sameo_model.runtime.backends.base import build_backend
+    from sameo_model.runtime.backends.engine_check import read_reference
+    from sameo_model.runtime.bundle import load_bundle
+
+    try:
+        bundle = load_bundle(model_name)
+        backend = build_backend("tensorrt", bundle)
+    except (BackendUnavailableError, FileNotFoundError) as error:
+        print(f"TensorRT is left out: {error}", file=sys.stderr)
+        return []
+    image, boxes = reference_scene(bundle.info.image_size)
+    handle = backend.encode(image)
+    stored = read_reference(bundle.folder)
+    found = backend.decode(handle, boxes, False).amodal_logits > 0
+    iou = float(np.mean(mask_ious(found, stored["amodal"]))) if stored else float("nan")
+    path, precision = backend.device.rsplit(", ", 1)
+    rows = [_row(path, precision, "encoder", "", lambda: backend.encode(image), iou)]
+    for count in NUM_BOXES:
+        repeated = np.resize(boxes, (count, 4))
+        decode = lambda repeated=repeated: backend.decode(handle, repeated, False)  # noqa: E731
+        rows.append(_row(path, precision, "decoder", count, decode, iou))
+    backend.close()
+    return rows
+
+
+def _row(
+    path: str, precision: str, part: str, boxes: object, work: Callable[[], object], iou: float
+) -> dict:
+    times_ms = []
+    for index in range(NUM_WARM_UP + NUM_RUNS):
+        started = time.perf_counter()
+        work()
+        if index >= NUM_WARM_UP:
+            times_ms.append(1000 * (time.perf_counter() - started))
+    return {
+        "path": path,
+        "precision": precision,
+        "part": part,
+        "boxes": boxes,
+        "median_ms": round(statistics.median(times_ms), 3),
+        "p95_ms": round(float(np.percentile(times_ms, 95)), 3),
+        "mask_iou": round(iou, 5),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
