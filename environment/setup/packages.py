@@ -6,6 +6,9 @@ from pathlib import Path
 from environment.setup.errors import SetupError
 from environment.setup.virtualenv import VirtualEnvironment
 
+ALONE = "no-dependencies.txt"
+"""Requirement file whose packages are installed without what they ask for."""
+
 # What pip says when it cannot reach a package index.
 _OFFLINE_SIGNS = (
     "Connection refused",
@@ -35,8 +38,11 @@ def install_requirements(environment: VirtualEnvironment, files: list[Path]) -> 
     torch = [line for line in _requirement_lines(files) if line.startswith("torch==")]
     for requirement in torch:
         _install_torch(environment, requirement)
-    arguments = [part for path in files for part in ("-r", str(path))]
-    _pip_install(environment, arguments)
+    alone = [path for path in files if path.name == ALONE]
+    others = [path for path in files if path.name != ALONE]
+    _pip_install(environment, [part for path in others for part in ("-r", str(path))])
+    for path in alone:
+        _pip_install(environment, ["--no-deps", "-r", str(path)])
 
 
 def _install_torch(environment: VirtualEnvironment, requirement: str) -> None:

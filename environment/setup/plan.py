@@ -11,7 +11,7 @@ from environment.setup.interfaces import (
     join_with_sources,
     mend_cmake_exports,
 )
-from environment.setup.packages import install_requirements
+from environment.setup.packages import ALONE, install_requirements
 from environment.setup.stamp import Stamp, hash_files
 from environment.setup.virtualenv import VirtualEnvironment
 
@@ -36,6 +36,8 @@ class Setup:
         requirements = ENVIRONMENT / "requirements"
         ros, demo = requirements / f"ros-{distribution}.txt", requirements / "demo.txt"
         self._requirements = [ros, requirements / f"{kind}.txt"]
+        if kind == "full":
+            self._requirements.append(requirements / ALONE)
         # Messages are compiled against the ROS wheels and numpy, not against the other packages.
         self._packages_key = hash_files(
             [*self._requirements, demo, CODE / "packages.py", CODE / "interfaces.py"], str(root)
