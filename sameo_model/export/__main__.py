@@ -107,6 +107,7 @@ def _run(options: argparse.Namespace) -> None:
     from sameo_model.export.bundle import replacing
     from sameo_model.export.precision import write_typed_bundle
     from sameo_model.export.tensorrt import describe_plan, export_engines, write_precision
+    from sameo_model.runtime.backends.engine_plan import bundle_precision
 
     engines = (options.format, options.compute_capability, options.cache_dir)
     with tempfile.TemporaryDirectory(prefix="sameo-export-") as workplace:
@@ -114,7 +115,10 @@ def _run(options: argparse.Namespace) -> None:
         if options.dry_run:
             draft = Path(workplace) / "typed"
             draft.mkdir()
-            for line in describe_plan(write_typed_bundle(source, draft, precision), *engines):
+            # Engines beside the bundle count, so a bundle that is typed already is not copied.
+            if bundle_precision(source) != precision:
+                source = write_typed_bundle(source, draft, precision)
+            for line in describe_plan(source, *engines):
                 print(line)
             return
         with replacing(options.output) as draft:
