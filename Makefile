@@ -38,11 +38,11 @@ test-all: test ## make test, and what touches ROS again with Jazzy
 	@$(SETUP) full --distribution jazzy
 	.venv-jazzy/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
 
-bench: setup ## speed table as Markdown and JSON
-	$(VENV) benchmarks/speed.py
+bench: setup ## speed table as Markdown and JSON, in five minutes [OUTPUT=folder]
+	$(VENV) -m benchmarks.speed $(if $(OUTPUT),--output "$(OUTPUT)")
 
-bench-compare: setup ## compare two speed tables: OLD=file NEW=file
-	$(VENV) benchmarks/compare.py "$(OLD)" "$(NEW)"
+bench-compare: setup ## measure again, or take NEW=file, and compare with BASE=file.json
+	$(VENV) -m benchmarks.speed --compare "$(BASE)" $(if $(NEW),--new "$(NEW)")
 
 clean: ## remove build results and caches; environments and results stay
 	rm -rf build install log dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,165 @@
+"""The network computed the way the reference writes it: the contestant that ratios refer to.
+
+Attention builds its whole matrix, the image embedding is repeated for every box, layers keep the
+(B, C, H, W) layout, and every candidate mask is drawn before one is chosen. Weights and results
+are those of the network that is wrapped.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sameo_model.modeling.image_encoder import VitBlock, VitImageEncoder
+from sameo_model.modeling.layers import LayerNorm2d
+from sameo_model.modeling.mask_decoder import MaskDecoder
+from sameo_model.modeling.sameo import READ_OUT_TOKENS, DecoderName, Sameo
+from sameo_model.modeling.transformer import Attention, TwoWayBlock
+
+
+class ReferenceStyle(nn.Module):
+    """Same `encode` and `decode_boxes` as the `Sameo` inside, computed without any short cut."""
+
+    def __init__(self, model: Sameo) -> None:
+        """Wrap a network, which is not changed."""
+        super().__init__()
+        self.model = model
+        self.image_size = model.image_size
+        self.has_visible_decoder = model.has_visible_decoder
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Embed images; see `Sameo.encode`. They must have the model's own size."""
+        model = self.model
+        normalised = (images - model.pixel_mean) / model.pixel_deviation
+        if isinstance(model.image_encoder, VitImageEncoder):
+            return _vit(model.image_encoder, normalised)
+        return model.image_encoder(normalised)  # convolutions: there is nothing else to write
+
+    def decode_boxes(
+        self,
+        embeddings: Tensor,
+        boxes_xyxy: Tensor,
+        input_hw: tuple[int, int],
+        decoder: DecoderName = "amodal",
+    ) -> tuple[Tensor, Tensor]:
+        """Predict one mask per box of one image; see `Sameo.decode_boxes`."""
+        model = self.model
+        corners = boxes_xyxy.unflatten(2, (2, 2))
+        labels = corners.new_tensor((2, 3)).expand(corners.shape[:3])
+        prompts = model._encode_points(corners, labels, input_hw)[0]
+        grid = model.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))
+        layers = model.mask_decoder if decoder == "amodal" else model.visible_decoder
+        selection = model.mask_selection if decoder == "amodal" else model.visible_mask_selection
+        assert layers is not None
+        logits, iou = _decode(layers, embeddings, grid, prompts, READ_OUT_TOKENS[selection])
+        best = iou.argmax(dim=1)
+        rows = torch.arange(len(best))
+        return logits[rows, best][None], iou[rows, best][None].clamp(0, 1)
+
+
+def _softmax_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
+    return scores.softmax(dim=-1) @ values
+
+
+def _vit(encoder: VitImageEncoder, images: Tensor) -> Tensor:
+    features = encoder.patch_embed(images)
+    grid_hw = (features.shape[2], features.shape[3])
+    features = features + encoder._position_embedding(grid_hw)
+    tokens = features.flatten(2).transpose(1, 2)
+    for block in encoder.blocks:
+        assert isinstance(block, VitBlock)
+        tokens = tokens + _self_attention(block, block.norm1(tokens))
+        tokens = tokens + block.mlp(block.norm2(tokens))
+    features = tokens.transpose(1, 2).unflatten(2, grid_hw)
+    for layer in encoder.neck:
+        features = _norm_2d(layer, features) if isinstance(layer, LayerNorm2d) else layer(features)
+    return features
+
+
+def _self_attention(block: VitBlock, tokens: Tensor) -> Tensor:
+    batch, length, dim = tokens.shape
+    heads = block.attn.num_heads
+    qkv = block.attn.qkv(tokens).reshape(batch, length, 3, heads, dim // heads)
+    attended = _softmax_attention(*qkv.permute(2, 0, 3, 1, 4))
+    return block.attn.proj(attended.transpose(1, 2).reshape(batch, length, dim))
+
+
+def _norm_2d(norm: LayerNorm2d, features: Tensor) -> Tensor:
+    mean = features.mean(1, keepdim=True)
+    variance = (features - mean).pow(2).mean(1, keepdim=True)
+    normed = (features - mean) / torch.sqrt(variance + norm.eps)
+    return norm.weight[:, None, None] * normed + norm.bias[:, None, None]
+
+
+def _decode(
+    decoder: MaskDecoder,
+    embedding: Tensor,
+    image_pe: Tensor,
+    prompts: Tensor,
+    token_ids: tuple[int, ...],
+) -> tuple[Tensor, Tensor]:
+    """Decode N prompts (N, P, C) of one image to logits (N, M, 4h, 4w) and IoU (N, M)."""
+    num_boxes = len(prompts)
+    tiled = embedding.repeat(num_boxes, 1, 1, 1)
+    tiled_pe = image_pe.repeat(num_boxes, 1, 1)
+    outputs = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
+    tokens = torch.cat((outputs.expand(num_boxes, -1, -1), prompts), dim=1)
+    tokens, cells = _transform(decoder, tokens, tiled.flatten(2).transpose(1, 2), tiled_pe)
+    features = _upscale(decoder, cells.transpose(1, 2).reshape(tiled.shape), tiled)
+    filters = torch.stack(
+        [decoder.output_hypernetworks_mlps[k](tokens[:, 1 + k]) for k in token_ids], dim=1
+    )
+    logits = (filters @ features.flatten(2)).unflatten(2, features.shape[2:])
+    if decoder.refinement is not None:
+        logits = decoder.refinement(logits.unsqueeze(1), tiled).squeeze(1)
+    return logits, decoder.iou_prediction_head(tokens[:, 0])[:, list(token_ids)]
+
+
+def _transform(
+    decoder: MaskDecoder, tokens: Tensor, image: Tensor, image_pe: Tensor
+) -> tuple[Tensor, Tensor]:
+    token_pe = tokens
+    for block in decoder.transformer.layers:
+        assert isinstance(block, TwoWayBlock)
+        asking = tokens if block.is_first else tokens + token_pe
+        tokens = block.norm1(asking + _attend(block.self_attn, asking, asking, asking))
+        seen = _attend(block.cross_attn_token_to_image, tokens + token_pe, image + image_pe, image)
+        tokens = block.norm2(tokens + seen)
+        tokens = block.norm3(tokens + block.mlp(tokens))
+        seen = _attend(block.cross_attn_image_to_token, image + image_pe, tokens + token_pe, tokens)
+        image = block.norm4(image + seen)
+    final = decoder.transformer.final_attn_token_to_image
+    seen = _attend(final, tokens + token_pe, image + image_pe, image)
+    return decoder.transformer.norm_final_attn(tokens + seen), image
+
+
+def _attend(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    split = [
+        projection(inputs).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for projection, inputs in (
+            (attention.q_proj, queries),
+            (attention.k_proj, keys),
+            (attention.v_proj, values),
+        )
+    ]
+    return attention.out_proj(_softmax_attention(*split).transpose(1, 2).flatten(2))
+
+
+def _upscale(decoder: MaskDecoder, image: Tensor, tiled: Tensor) -> Tensor:
+    """Double (N, C, h, w) twice, with the skips that `sameo_lite` folds into its embedding."""
+    (double_to_8, norm, activate_8), (double_to_4, activate_4) = (
+        decoder.final_output_upscaling_layers
+    )
+    features = double_to_8(image)
+    if decoder.detail_skips is None:
+        return activate_4(double_to_4(activate_8(norm(features))))
+    skip8, skip4 = decoder.detail_skips(tiled.flatten(2).transpose(1, 2))
+    height, width = tiled.shape[2:]
+    by_cell = skip8.unflatten(2, (2, 2, -1)).unflatten(1, (height, width))
+    features = features + by_cell.permute(0, 5, 1, 3, 2, 4).reshape(features.shape)
+    features = double_to_4(activate_8(norm(features)))
+    by_cell = skip4.flatten(2).unflatten(2, (2, 2, 2, 2, -1)).unflatten(1, (height, width))
+    return activate_4(features + by_cell.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(features.shape))

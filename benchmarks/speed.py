@@ -1,0 +1,214 @@
+r"""How fast everything is on this machine, as one table in Markdown and JSON.
+
+    python -m benchmarks.speed                            # about five minutes on two idle cores
+    python -m benchmarks.speed --output results/mine      # instead of benchmarks/results
+    python -m benchmarks.speed --compare before.json      # measure, and say what changed
+    python -m benchmarks.speed --quick                    # does it run? its numbers mean nothing
+
+Contestants take turns, call by call. The ratio of a row says how many times faster it is than
+the same weights in PyTorch, eager float32, written as the reference writes the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import whole
+from benchmarks.contestants import (
+    contestant_names,
+    load_scene,
+    open_contestant,
+    scatter_boxes,
+)
+from benchmarks.measure import (
+    BASELINE,
+    Row,
+    alternate,
+    comparison_table,
+    conditions,
+    read_rows,
+    write_results,
+)
+from sameo_model.runtime import Predictor
+from sameo_model.runtime.bundle import find_bundle, load_bundle
+from sameo_model.runtime.geometry import scale_boxes
+from sameo_model.runtime.postprocess import logits_to_crops
+from sameo_model.runtime.preprocess import resize_image
+from sameo_model.runtime.types import FloatArray
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+VITT = "efficient_sam_vitt"
+SECTIONS = ("models", "post-processing", "node", "processes", "data")
+NOTES = (
+    "Contestants took turns call by call; the node's and the processes' rows came one after "
+    "the other.",
+    f"{VITT} has random weights: its speed is that of the official ones, but its masks are noise, "
+    "and the post-processing of them inside `predict` takes longer than that of real masks.",
+    "f32 rows use neither AMX nor bf16 units: they are what a processor without these gives, "
+    "apart from its vector width.",
+    "`predict` and node: 640 x 480 picture, 10 boxes of about 100 x 100 pixels.",
+)
+
+
+def measure(model: Path, sections: Sequence[str], *, quick: bool) -> list[Row]:
+    """Run the sections that were asked for; ``model`` is the bundle of `sameo_lite`."""
+    budget_s = 0.0 if quick else 1.0
+    rows: list[Row] = []
+    if "models" in sections:
+        sizes = () if quick else (512, 1024)
+        for bundle in (model, *map(_vitt_bundle, sizes)):
+            rows += _measure_model(bundle, budget_s, quick=quick)
+    if "post-processing" in sections:
+        rows += _measure_postprocessing(budget_s)
+    if "node" in sections:
+        rows += whole.measure_node(model, num_frames=2 if quick else 40)
+    if "processes" in sections:
+        names = contestant_names()
+        rows += whole.measure_processes(model, names[-1:] if quick else names)
+    if "data" in sections:
+        rows += whole.measure_data_and_training(quick=quick)
+    return rows
+
+
+def _vitt_bundle(image_size: int) -> Path:
+    """Export EfficientSAM with random weights, unless the same sources did so before."""
+    sources = [*(ROOT / "sameo_model").glob("modeling/*.py")]
+    sources += (ROOT / "sameo_model").glob("export/*.py")
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
+    folder = RESULTS / "bundles" / f"{VITT}_{image_size}_{digest[:12]}"
+    if not folder.exists():
+        import torch
+
+        from sameo_model.export.bundle import export_bundle
+        from sameo_model.modeling import build_sameo
+
+        print(f"exporting {folder.name}", file=sys.stderr)
+        torch.manual_seed(0)
+        export_bundle(build_sameo(VITT, image_size), folder, name=VITT)
+    return folder
+
+
+def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> list[Row]:
+    info = load_bundle(folder).info
+    model = f"{info.preset} {info.image_size}"
+    players = {name: open_contestant(name, folder) for name in contestant_names()}
+    image = load_scene()
+    squashed = resize_image(image, info.image_size)
+    rows = alternate(
+        f"{model}: image encoder",
+        {name: _call(player.backend.encode, squashed) for name, player in players.items()},
+        budget_s=3 * budget_s,
+        min_rounds=1 if quick else 3,
+    )
+    handles = {name: player.backend.encode(squashed) for name, player in players.items()}
+    for number in (1, 10) if quick else (1, 10, 50):
+        boxes = scale_boxes(scatter_boxes(number), (480, 640), info.image_size)
+        rows += alternate(
+            f"{model}: amodal decoder, {number} box{'es' if number > 1 else ''}",
+            {n: _call(_decode_all, player, handles[n], boxes) for n, player in players.items()},
+            budget_s=2 * budget_s,
+            min_rounds=1 if quick else 3,
+            # Nothing is left to warm up after 10 boxes, and 50 take the reference long.
+            warm_up=number <= 10 and not quick,
+        )
+    masks = "amodal and visible" if info.has_visible_decoder else "amodal"
+    rows += alternate(
+        f"{model}: predict, {masks} masks of 10 boxes",
+        {name: _call(_predict, player, image, True) for name, player in players.items()},
+        budget_s=3 * budget_s,
+        min_rounds=1 if quick else 3,
+        warm_up=False,
+    )
+    for player in players.values():
+        player.close()
+    return rows
+
+
+def _call(function: Any, *arguments: Any) -> Any:
+    return lambda: function(*arguments)
+
+
+def _decode_all(player: Predictor, handle: Any, boxes: FloatArray) -> None:
+    step = player.backend.max_boxes
+    for start in range(0, len(boxes), step):
+        player.backend.decode(handle, boxes[start : start + step], False)
+
+
+def _predict(player: Predictor, image: Any, visible: bool) -> None:
+    player.decode(player.encode(image), scatter_boxes(10), visible=visible)
+
+
+def _measure_postprocessing(budget_s: float) -> list[Row]:
+    """Ten discs of 200 pixels in a picture of 1280 x 720, as 128 x 128 logits."""
+    import torch
+    from torch.nn import functional as F
+
+    centres = np.random.default_rng(0).uniform((110, 110), (1170, 610), (10, 2))
+    x = (np.arange(128) + 0.5) * 1280 / 128
+    y = (np.arange(128) + 0.5) * 720 / 128
+    distances = [np.hypot(x[None] - cx, y[:, None] - cy) for cx, cy in centres]
+    logits = (10 - np.stack(distances).astype(np.float32) / 10).astype(np.float32)
+
+    def whole_image() -> FloatArray:
+        up = F.interpolate(torch.from_numpy(logits)[None], (720, 1280), mode="bilinear")
+        return (up > 0).numpy()
+
+    return alternate(
+        "post-processing, 10 masks of 200 x 200 at 1280 x 720",
+        {BASELINE: whole_image, "crops": lambda: logits_to_crops(logits, (720, 1280))},
+        budget_s=budget_s,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--output", type=Path, default=RESULTS, help="folder for speed.md and speed.json")
+    add("--model", help="bundle of sameo_lite; default: the bundled one")
+    add("--compare", type=Path, metavar="BASE", help="an older speed.json")
+    add("--new", type=Path, help="compare this one with BASE instead of measuring")
+    add("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
+    add("--quick", action="store_true", help="one round of everything that takes no time")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write, print."""
+    options = _parser().parse_args(arguments)
+    # Before the measuring, which may overwrite the file.
+    base = read_rows(options.compare) if options.compare else None
+    if base is not None and options.new:
+        print("\n".join(comparison_table(base, read_rows(options.new))))
+        return 0
+    import torch
+
+    settings = {
+        **conditions(),
+        "threads": f"each library's default; PyTorch {torch.get_num_threads()}",
+        "precision": "float32 but where bf16 is named",
+        "quick": options.quick,
+    }
+    started_s = time.perf_counter()
+    rows = measure(find_bundle(options.model), options.sections, quick=options.quick)
+    settings["measured_for_s"] = round(time.perf_counter() - started_s)
+    print(write_results(options.output, rows, settings, NOTES))
+    if base is not None:
+        print("\n".join(comparison_table(base, rows)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,191 @@
+"""Whole programs: the node over DDS, fresh processes, rendering of training data, training."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contestants import RUNTIMES, contestant_names, load_scene, scatter_boxes
+from benchmarks.measure import Row
+
+ROOT = Path(__file__).parents[1]
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+WARM_UP_FRAMES = 3
+FRAMES_IN_A_ROW = 10
+
+
+def measure_node(model: Path, num_frames: int) -> list[Row]:
+    """Measure the node, the next frame sent when the answer to the last came."""
+    # A robot on the same network must neither see these frames nor answer them.
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    from tests.sameo_ros.node_bench import Client, start_node
+
+    rows = []
+    for name in contestant_names():
+        if name not in RUNTIMES:
+            continue
+        backend, precision = RUNTIMES[name]
+        with tempfile.TemporaryDirectory() as folder:
+            started_s = time.perf_counter()
+            node = start_node(
+                Path(folder),
+                model,
+                backend=backend,
+                precision=precision,
+                diagnostics_period_s=1.0,
+            )
+            client = Client()
+            try:
+                client.until_active()
+                ready_s = time.perf_counter() - started_s
+                rows.append(Row.from_samples("node: start until active", name, "s", [ready_s]))
+                rows += _measure_frames(client, node.popen.pid, name, num_frames)
+            finally:
+                client.close()
+                node.stop()
+    return rows
+
+
+def _measure_frames(client: Any, pid: int, name: str, num_frames: int) -> list[Row]:
+    from tests.sameo_ros.node_bench import boxes_for
+
+    pixels, boxes = load_scene(), scatter_boxes(10).tolist()
+    latencies_ms: dict[bool, list[float]] = {False: [], True: []}
+    cores: dict[bool, list[float]] = {False: [], True: []}
+    while len(latencies_ms[True]) < num_frames:
+        for visible in (False, True):
+            client.set(visible=visible)
+            for frame in range(WARM_UP_FRAMES + min(FRAMES_IN_A_ROW, num_frames)):
+                if frame == WARM_UP_FRAMES:
+                    busy_s, started_s = _processor_time_s(pid), time.perf_counter()
+                image = client.image(pixels)
+                detections = boxes_for(image, *boxes)
+                sent_s = time.perf_counter()
+                answer = client.answer(image, detections)
+                if len(answer.masks) != len(boxes):
+                    raise RuntimeError(
+                        f"the node must answer {len(boxes)} boxes, got {len(answer.masks)} masks"
+                    )
+                if frame >= WARM_UP_FRAMES:
+                    latencies_ms[visible].append(1000 * (time.perf_counter() - sent_s))
+            elapsed_s = time.perf_counter() - started_s
+            cores[visible].append((_processor_time_s(pid) - busy_s) / elapsed_s)
+    rows = []
+    for visible, masks in ((False, "amodal"), (True, "amodal and visible")):
+        case = f"node: sent to received, {masks} masks of 10 boxes"
+        rows.append(Row.from_samples(case, name, "ms", latencies_ms[visible]))
+        rows.append(Row.from_samples(f"{case}: cores busy", name, "cores", cores[visible]))
+    return rows
+
+
+def _processor_time_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def measure_processes(bundle: Path, names: Sequence[str], rounds: int = 2) -> list[Row]:
+    """Measure start-up and peak memory of `predict` with 10 boxes, each in a fresh process."""
+    figures = ("process start to loaded", "process start to first masks", "peak memory")
+    units = ("s", "s", "MiB")
+    samples: dict[tuple[str, str], list[float]] = {(f, name): [] for f in figures for name in names}
+    for _ in range(rounds):
+        for name in names:
+            for figure, value in zip(figures, _watch_process(bundle, name), strict=True):
+                samples[figure, name].append(value)
+    return [
+        Row.from_samples(f"{bundle.name}: {figure}", name, unit, samples[figure, name])
+        for figure, unit in zip(figures, units, strict=True)
+        for name in names
+    ]
+
+
+def _watch_process(bundle: Path, name: str) -> tuple[float, float, float]:
+    command = [sys.executable, "-m", "benchmarks.contestants", name, str(bundle)]
+    started_s = time.perf_counter()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        loaded_s = time.perf_counter() - started_s
+        last_line = process.stdout.readline()
+        answered_s = time.perf_counter() - started_s
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed; its message is above")
+    return loaded_s, answered_s, json.loads(last_line)["peak_mib"]
+
+
+def measure_data_and_training(*, quick: bool) -> list[Row]:
+    """Render scenes with one process, then train `sameo_lite` on them."""
+    num_scenes, num_steps = (2, 2) if quick else (4, 6)
+    with tempfile.TemporaryDirectory() as folder:
+        scenes = Path(folder) / "scenes"
+        rows = _measure_rendering(scenes, num_scenes)
+        side = 64 if quick else 512
+        everything = ["image_encoder", "prompt_encoder", "mask_decoder"]
+        for parts in (everything, ["mask_decoder"]):
+            output = Path(folder) / "_".join(parts)
+            rows.append(_measure_training(scenes, output, parts, num_steps, side))
+    return rows
+
+
+def _measure_rendering(output: Path, num_scenes: int) -> list[Row]:
+    from sameo_model.synthesis.generation import generate_scenes, open_output
+    from sameo_model.synthesis.records import merge_records
+    from sameo_model.synthesis.scenes import SceneConfig
+
+    config = SceneConfig()
+    open_output(output, config)
+    instances_per_s, pictures_per_s = [], []
+    finished_s = None
+    for record in generate_scenes(output, config, num_scenes, workers=1):
+        now_s = time.perf_counter()
+        if finished_s is not None:  # the first scene's time includes the start of its process
+            instances_per_s.append(len(record["annotations"]) / (now_s - finished_s))
+            pictures_per_s.append(len(record["images"]) / (now_s - finished_s))
+        finished_s = now_s
+    merge_records(output, num_scenes)
+    case = "synthesize scenes, one process"
+    return [
+        Row.from_samples(case, "pictures of 640 x 480", "1/s", pictures_per_s),
+        Row.from_samples(case, "instances", "1/s", instances_per_s),
+    ]
+
+
+def _measure_training(
+    scenes: Path, output: Path, trainable: list[str], num_steps: int, side: int
+) -> Row:
+    from sameo_model.modeling import build_sameo
+    from sameo_model.training.config_loading import config_from_dict
+    from sameo_model.training.run_log import METRICS_NAME
+    from sameo_model.training.setup import open_sources
+    from sameo_model.training.trainer import train
+
+    config = config_from_dict(
+        {
+            "train": [{"root": str(scenes)}],
+            "preset": "sameo_lite",
+            "image_size": side,
+            "trainable": trainable,
+            "images_per_step": 4,
+            "samples": {"boxes_per_image": 8},
+            "steps": num_steps,
+            "log_interval": 1,
+            "checkpoint_interval": num_steps,
+            "precision": "bf16-mixed",
+            "workers": 1,
+            "output": str(output),
+        }
+    )
+    train(config, build_sameo("sameo_lite", side), open_sources(config.train))
+    entries = [json.loads(line) for line in (output / METRICS_NAME).read_text().splitlines()]
+    rates = [entry["train/instances_per_s"] for entry in entries[1:]]
+    case = f"train sameo_lite {side}, bf16, 4 images of at most 8 boxes"
+    parts = "decoder alone" if len(trainable) == 1 else "encoders and decoder"
+    return Row.from_samples(case, parts, "instances/s", rates)
