@@ -95,7 +95,7 @@ class MatchTable:
         row = _threshold_index(iou_threshold)
         weights = np.ones(self.num_images)
         curves = [
-            _interpolate(*_recall_precision(table, weights, row, table.num_truths.sum()))
+            _interpolate(*_recall_precision(table, weights)[row])
             for table in self._classes
             if table.num_truths.any()
         ]
@@ -127,18 +127,22 @@ def _build_class(matches: Sequence[ImageMatches], position: dict[int, int]) -> _
 
 
 def _recall_precision(
-    table: _ClassTable, weights: np.ndarray, threshold: int, num_truths: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return recall at each true positive, rising, and the precision's upper envelope there.
+    table: _ClassTable, weights: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return recall at each true positive and the precision's upper envelope, by threshold.
 
     Between true positives recall stands still and precision falls, so nothing else counts.
     """
+    num_truths = float(table.num_truths @ weights)
     weight = weights[table.image]
-    counted = (table.counted[min(threshold, len(table.counted) - 1)] * weight).cumsum()
-    position = table.hits[threshold]
-    hits = weight[position].cumsum()
-    precision = hits / (counted[position] + np.spacing(1))
-    return hits / num_truths, np.maximum.accumulate(precision[::-1])[::-1]
+    counted = (table.counted * weight).cumsum(axis=1)
+    curves = []
+    for threshold, position in enumerate(table.hits):
+        hits = weight[position].cumsum()
+        total = counted[min(threshold, len(counted) - 1)][position]
+        precision = hits / (total + np.spacing(1))
+        curves.append((hits / num_truths, np.maximum.accumulate(precision[::-1])[::-1]))
+    return curves
 
 
 def _interpolate(recall: np.ndarray, envelope: np.ndarray) -> np.ndarray:
@@ -148,12 +152,9 @@ def _interpolate(recall: np.ndarray, envelope: np.ndarray) -> np.ndarray:
 
 def _score_class(table: _ClassTable, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Return AP and final recall by threshold, each float (T,); None without truths."""
-    num_truths = float(table.num_truths @ weights)
-    if num_truths == 0:
+    if not table.num_truths @ weights:
         return None
-    precisions, recalls = np.zeros(len(IOU_THRESHOLDS)), np.zeros(len(IOU_THRESHOLDS))
-    for row in range(len(IOU_THRESHOLDS)):
-        recall, envelope = _recall_precision(table, weights, row, num_truths)
-        precisions[row] = _interpolate(recall, envelope).mean()
-        recalls[row] = recall[-1] if recall.size else 0.0
-    return precisions, recalls
+    curves = _recall_precision(table, weights)
+    precisions = [_interpolate(recall, envelope).mean() for recall, envelope in curves]
+    recalls = [recall[-1] if recall.size else 0.0 for recall, _ in curves]
+    return np.array(precisions), np.array(recalls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from sameo_model.evaluation.matching import (
 )
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.uoais import (
+    REGIONS,
     ObjectMasks,
     Region,
     RegionScores,
@@ -125,17 +126,37 @@ def _score_chunk(job: _Job) -> tuple[int, dict[str, RowScores]]:
         image_id: [n for n, item in enumerate(found) if item.score >= job.uoais_from_score]
         for image_id, found in job.rows[0].detections.items()
     }
+    # Rows that differ in scores alone share their masks, and what depends on masks alone.
+    by_masks: dict[tuple[int, ...], RowScores] = {}
     result = {}
     for row in job.rows:
-        matches, truths = match_images(job.images, row.detections, job.settings)
-        scores = RowScores(matches, truths)
-        for image in job.images:
-            found = row.detections[image.image_id]
-            _add_best_ious(scores, image, found)
-            predicted = [_object_masks(found[n]) for n in chosen[image.image_id]]
-            scores.uoais.append(score_image(predicted, truth_masks[image.image_id], image.image_hw))
-        result[row.name] = scores
+        scores = RowScores(*match_images(job.images, row.detections, job.settings))
+        masks = (id(item.mask_rle) for found in row.detections.values() for item in found)
+        key = (row.knows_visible, *masks)
+        if key not in by_masks:
+            _add_mask_scores(scores, job.images, row, truth_masks, chosen)
+        else:
+            same = by_masks[key]
+            scores.best_ious, scores.nearest = same.best_ious, same.nearest
+            scores.uoais = same.uoais
+        result[row.name] = by_masks[key] = scores
     return len(job.images), result
+
+
+def _add_mask_scores(
+    scores: RowScores,
+    images: Sequence[AmodalImage],
+    row: Row,
+    truth_masks: Mapping[int, list[ObjectMasks]],
+    chosen: Mapping[int, list[int]],
+) -> None:
+    regions = REGIONS if row.knows_visible else REGIONS[:1]
+    for image in images:
+        found = row.detections[image.image_id]
+        _add_best_ious(scores, image, found)
+        predicted = [_object_masks(found[n]) for n in chosen[image.image_id]]
+        truth = truth_masks[image.image_id]
+        scores.uoais.append(score_image(predicted, truth, image.image_hw, regions))
 
 
 def _add_best_ious(scores: RowScores, image: AmodalImage, found: Sequence[Detection]) -> None:
