@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def read_matches(path: Path) -> list[ImageMatches]:
                 zip(ends.tolist(), data["num_detections"].tolist(), strict=True)
             )
         ]
-    except (ValueError, KeyError, OSError, EOFError) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
         raise DatasetFormatError(
             f"{path} must be a whole file of matches, but reading it failed; run the evaluation "
             f"again"

@@ -12,7 +12,7 @@ import numpy as np
 
 from sameo_model.data.types import AmodalImage, AmodalInstance, Rle
 from sameo_model.evaluation.crops import rle_to_crop
-from sameo_model.evaluation.detections import Detection
+from sameo_model.evaluation.detections import BoxXyxy, Detection
 from sameo_model.evaluation.instance_scores import OCCLUDED_ABOVE
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.runtime.overlay import draw_overlay
@@ -97,7 +97,7 @@ def figure(case: Case) -> str:
 
 
 def draw_case(case: Case) -> np.ndarray:
-    """Draw photograph, truth and prediction side by side, the hidden part hatched.
+    """Draw photograph, truth and prediction with its box side by side, hidden parts hatched.
 
     Returns:
         uint8 (h, w, 3), RGB.
@@ -111,9 +111,9 @@ def draw_case(case: Case) -> np.ndarray:
     x1, y1, x2, y2 = window
     pixels = case.image.load_rgb()[y1:y2, x1:x2]
     scale = min(PANEL_HEIGHT / (y2 - y1), PANEL_WIDTH / (x2 - x1))
-    panels = [_resize(pixels, scale)]
-    for pair in (true_masks, found_masks):
-        panels.append(_draw_panel(pixels, pair, (x1, y1), scale))
+    panels = [_resize(pixels, scale), _draw_panel(pixels, true_masks, None, (x1, y1), scale)]
+    prompt = detection.box_xyxy if detection else None
+    panels.append(_draw_panel(pixels, found_masks, prompt, (x1, y1), scale))
     gap = np.full((panels[0].shape[0], GAP, 3), 128, dtype=np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
 
@@ -142,15 +142,20 @@ def _window(
 def _draw_panel(
     pixels: np.ndarray,
     pair: tuple[MaskCrop | None, MaskCrop | None] | None,
+    box_xyxy: BoxXyxy | None,
     origin_xy: tuple[int, int],
     scale: float,
 ) -> np.ndarray:
+    """Draw amodal and visible mask and a box, by default the amodal mask's own."""
     panel = _resize(pixels, scale)
     if pair is None or pair[0] is None:
         return panel
     amodal = _move(pair[0], origin_xy, scale, pixels.shape[:2])
     visible = None if pair[1] is None else [_move(pair[1], origin_xy, scale, pixels.shape[:2])]
-    return draw_overlay(panel, [amodal], visible, [amodal.box_xyxy], [""])
+    box = np.array(amodal.box_xyxy, dtype=float)
+    if box_xyxy is not None:
+        box = (np.array(box_xyxy) - np.array([*origin_xy, *origin_xy])) * scale
+    return draw_overlay(panel, [amodal], visible, [box], [""])
 
 
 def _move(
