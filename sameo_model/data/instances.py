@@ -71,27 +71,21 @@ def check_instance(
         The instance, or None if it was skipped.
     """
     example = raw.source_id or raw.annotation_id
-    if raw.is_modal:
-        amodal_rle = None
-        visible_rle = _visible_part(raw.visible, image_hw, defects, example)
-        if visible_rle is None:
-            return None
-    else:
+    amodal_rle = None
+    if not raw.is_modal:
         amodal_rle = _amodal_part(raw.amodal, image_hw, defects, example)
         if amodal_rle is None:
             return None
-        if raw.visible is None:
-            if absent_visible is AbsentVisible.SKIP:
-                defects.add(Defect.ABSENT_VISIBLE, example)
-                return None
-            visible_rle = amodal_rle if absent_visible is AbsentVisible.UNOCCLUDED else None
-        else:
-            visible_rle = _visible_part(raw.visible, image_hw, defects, example)
-            if visible_rle is None:
-                return None
-            visible_rle = _clip(visible_rle, amodal_rle, defects, example)
-            if visible_rle is None:
-                return None
+    visible_rle: Rle | None
+    if raw.visible is not None or amodal_rle is None:
+        visible_rle = _visible_part(raw.visible, amodal_rle, image_hw, defects, example)
+        if visible_rle is None:
+            return None
+    elif absent_visible is AbsentVisible.SKIP:
+        defects.add(Defect.ABSENT_VISIBLE, example)
+        return None
+    else:
+        visible_rle = amodal_rle if absent_visible is AbsentVisible.UNOCCLUDED else None
     _check_box(raw.amodal_box_xywh, amodal_rle, defects, example)
     _check_box(raw.visible_box_xywh, visible_rle, defects, example)
     return ParsedInstance(
@@ -122,10 +116,16 @@ def _amodal_part(
 
 
 def _visible_part(
-    segmentation: Any, image_hw: tuple[int, int], defects: DefectLog, example: object
+    segmentation: Any,
+    amodal_rle: Rle | None,
+    image_hw: tuple[int, int],
+    defects: DefectLog,
+    example: object,
 ) -> Rle | None:
     before = _num_skipped_masks(defects)
     rle = parse_segmentation(segmentation, image_hw, defects, example)
+    if rle is not None and amodal_rle is not None:
+        rle = _clip(rle, amodal_rle, defects, example)
     if rle is not None and rle_area(rle):
         return rle
     if _num_skipped_masks(defects) == before:
@@ -138,17 +138,14 @@ def _num_skipped_masks(defects: DefectLog) -> int:
     return counts[Defect.BAD_RUN_LENGTHS.name] + counts[Defect.OBJECT_CUT.name]
 
 
-def _clip(visible_rle: Rle, amodal_rle: Rle, defects: DefectLog, example: object) -> Rle | None:
+def _clip(visible_rle: Rle, amodal_rle: Rle, defects: DefectLog, example: object) -> Rle:
+    """Return the visible mask inside the amodal one; the same object if nothing is hidden."""
     if visible_rle["counts"] == amodal_rle["counts"]:
         return amodal_rle
     clipped = intersect_rles(visible_rle, amodal_rle)
-    area = rle_area(clipped)
-    if area != rle_area(visible_rle):
+    if rle_area(clipped) != rle_area(visible_rle):
         defects.add(Defect.VISIBLE_OUTSIDE_AMODAL, example)
-    if not area:
-        defects.add(Defect.EMPTY_VISIBLE, example)
-        return None
-    return amodal_rle if area == rle_area(amodal_rle) else clipped
+    return amodal_rle if rle_area(clipped) == rle_area(amodal_rle) else clipped
 
 
 def _check_box(box_xywh: Any, rle: Rle | None, defects: DefectLog, example: object) -> None:
