@@ -154,6 +154,7 @@ def _parse(api: Any, network: trt.INetworkDefinition, path: Path, log: ErrorLog)
 def _check_contract(network: trt.INetworkDefinition, path: Path, image_size: int) -> None:
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     tensors += [network.get_output(index) for index in range(network.num_outputs)]
+    found: dict[str, tuple[str, Shape]]
     found = {tensor.name: (tensor.dtype.name, tuple(tensor.shape)) for tensor in tensors}
     expected = graph_contract(path.stem, image_size)
     if found != expected:
@@ -181,7 +182,7 @@ def _configure(
         config.set_preview_feature(resize, True)
     if graph != "image_encoder":
         profile = builder.create_optimization_profile()
-        profile.set_shape("boxes", *((count, 4) for count in BOX_PROFILE))
+        profile.set_shape("boxes", *(api.Dims((count, 4)) for count in BOX_PROFILE))
         config.add_optimization_profile(profile)
     if settings.target is not None:
         check_target(flavour, settings.target)

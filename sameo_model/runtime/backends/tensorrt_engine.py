@@ -29,8 +29,10 @@ class TensorRtEngine:
         self._stream = stream
         api = flavour.api
         runtime: trt.Runtime | None = api.Runtime(self._log.native)
-        engine: trt.ICudaEngine | None = runtime and runtime.deserialize_cuda_engine(data)
-        if engine is None:
+        engine: trt.ICudaEngine | None = None
+        if runtime is not None:
+            engine = runtime.deserialize_cuda_engine(data)
+        if runtime is None or engine is None:
             raise self._error(f"{flavour} did not take an engine")
         # The caller gives the memory, so that all engines share one block and none allocates.
         context: trt.IExecutionContext | None = engine.create_execution_context(
