@@ -155,13 +155,18 @@ def _check_contract(network: trt.INetworkDefinition, path: Path, image_size: int
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
     tensors += [network.get_output(index) for index in range(network.num_outputs)]
     found: dict[str, tuple[str, Shape]]
-    found = {tensor.name: (tensor.dtype.name, tuple(tensor.shape)) for tensor in tensors}
+    found = {tensor.name: (tensor.dtype.name, _to_shape(tensor.shape)) for tensor in tensors}
     expected = graph_contract(path.stem, image_size)
     if found != expected:
         raise ValueError(
             f"graph {path} must have {_describe(expected)}, but has {_describe(found)}; it "
             "belongs to another model or version: export the bundle again"
         )
+
+
+def _to_shape(dims: Any) -> Shape:
+    """Return TensorRT's sizes, a sequence that its type stubs do not declare as one."""
+    return tuple(dims)
 
 
 def _describe(tensors: dict[str, tuple[str, Shape]]) -> str:
