@@ -85,11 +85,11 @@ class Setup:
         )
 
     def _build_vision_msgs(self) -> None:
-        say("[2/3] Generating the ROS package vision_msgs (takes about 15 s)")
+        say("[2/3] Generating the ROS package vision_msgs (half a minute)")
         build_interface_package(self.environment, ENVIRONMENT / "vision_msgs", "vision_msgs")
 
     def _build_sameo_ros(self) -> None:
-        say("[3/3] Generating the messages and the service of sameo_ros (takes about 10 s)")
+        say("[3/3] Generating the messages and the service of sameo_ros (half a minute)")
         build_interface_package(
             self.environment, PROJECT_ROOT, "sameo_ros", "-DSAMEO_INTERFACES_ONLY=ON"
         )
