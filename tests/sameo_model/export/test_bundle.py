@@ -21,6 +21,7 @@ def test_model_json_says_what_the_bundle_is(small_bundle):
     assert sorted(info.files) == [
         "image_encoder.onnx",
         "mask_decoder.onnx",
+        "reference_masks.npz",
         "visible_decoder.onnx",
         "weights.safetensors",
     ]
