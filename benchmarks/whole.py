@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.contestants import RUNTIMES, contestant_names, load_scene, scatter_boxes
 from benchmarks.measure import Row
+from sameo_model.runtime.bundle import load_bundle
 
 ROOT = Path(__file__).parents[1]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -100,8 +101,11 @@ def measure_processes(bundle: Path, names: Sequence[str], rounds: int = 2) -> li
         for name in names:
             for figure, value in zip(figures, _watch_process(bundle, name), strict=True):
                 samples[figure, name].append(value)
+    info = load_bundle(bundle).info
     return [
-        Row.from_samples(f"{bundle.name}: {figure}", name, unit, samples[figure, name])
+        Row.from_samples(
+            f"{info.preset} {info.image_size}: {figure}", name, unit, samples[figure, name]
+        )
         for figure, unit in zip(figures, units, strict=True)
         for name in names
     ]

@@ -1,0 +1,88 @@
+"""The speed table: who takes turns, what the figures mean, and that all of it runs."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks.contestants import contestant_names, scatter_boxes
+from benchmarks.measure import BASELINE, Row, alternate, comparison_table, markdown_table
+from benchmarks.speed import main
+from sameo_model.export.bundle import export_bundle
+from sameo_model.modeling import build_sameo
+
+
+def test_contestants_take_turns_and_the_first_round_does_not_count():
+    order = []
+    rows = alternate(
+        "case",
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")},
+        budget_s=0,
+        min_rounds=3,
+    )
+    assert "".join(order) == "abababab"
+    assert [(row.contestant, row.num_samples) for row in rows] == [("a", 3), ("b", 3)]
+
+
+def test_a_row_holds_median_and_spread():
+    # Of 0 to 10 the median is 5, a tenth lies below 1, a tenth above 9.
+    row = Row.from_samples("case", "a", "ms", [10, 0, 1, 2, 9, 3, 8, 4, 7, 5, 6])
+    assert (row.median, row.low, row.high, row.num_samples) == (5, 1, 9, 11)
+
+
+def test_ratio_says_how_many_times_faster_than_the_reference_style():
+    rows = [Row("case", BASELINE, "ms", 300, 290, 310, 3), Row("case", "ours", "ms", 50, 49, 51, 3)]
+    assert markdown_table(rows)[-1] == "| case | ours | 50 | 49 to 51 | ms | 3 | 6.00 |"
+
+
+def test_comparison_marks_changes_within_the_spread():
+    before = [Row("x", "a", "ms", 10, 9, 11, 3), Row("y", "a", "ms", 10, 9, 11, 3)]
+    now = [Row("x", "a", "ms", 5, 4, 6, 3), Row("y", "a", "ms", 12, 10.5, 13, 3)]
+    assert comparison_table(before, [*now, Row("new", "a", "ms", 1, 1, 1, 3)])[2:] == [
+        "| x | a | 10 | 5 | ms | 0.50 |  |",
+        "| y | a | 10 | 12 | ms | 1.20 | spreads overlap |",
+    ]
+
+
+def test_boxes_of_about_100_pixels_lie_in_the_picture():
+    boxes = scatter_boxes(50)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    assert boxes.shape == (50, 4)
+    assert 89 < sides.min() < sides.max() < 111
+    assert boxes.min() >= 0
+    assert (boxes[:, 2:] <= (640, 480)).all()
+
+
+@pytest.fixture(scope="module")
+def small_bundle(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("speed") / "small"
+    export_bundle(build_sameo("sameo_lite", 64, visible_decoder=True), folder)
+    return folder
+
+
+def test_quick_run_writes_every_contestant_and_compares(small_bundle, tmp_path, capsys):
+    sections = ["models", "post-processing", "processes"]
+    run = ["--quick", "--model", str(small_bundle), "--output", str(tmp_path)]
+    assert main([*run, "--sections", *sections]) == 0
+    content = json.loads((tmp_path / "speed.json").read_text())
+    found = {(row["case"], row["contestant"]) for row in content["rows"]}
+    cases = (
+        "image encoder",
+        "amodal decoder, 1 box",
+        "amodal decoder, 10 boxes",
+        "predict, amodal and visible masks of 10 boxes",
+    )
+    expected = {(f"sameo_lite 64: {case}", name) for case in cases for name in contestant_names()}
+    assert expected <= found
+    assert all(0 < row["low"] <= row["median"] <= row["high"] for row in content["rows"])
+    memory = [row for row in content["rows"] if row["case"] == "sameo_lite 64: peak memory"]
+    assert memory[0]["median"] > 50  # MiB: Python, NumPy and OpenCV alone take more
+    assert {"cpu", "cores", "threads", "precision", "libraries"} <= set(content["settings"])
+    assert (tmp_path / "speed.md").read_text() in capsys.readouterr().out
+
+    path = str(tmp_path / "speed.json")
+    assert main(["--compare", path, "--new", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(content["rows"])
+    assert all(" 1.00 | spreads overlap |" in line for line in lines[2:])
