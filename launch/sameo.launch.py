@@ -17,8 +17,8 @@ from launch.actions import (
     TimerAction,
 )
 from launch.conditions import IfCondition
-from launch.entity import Entity
 from launch.events import matches_action
+from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
@@ -31,6 +31,8 @@ from sameo_ros.parameters import SameoParameters
 TOPICS = {
     "image": "Camera images; with image_transport:=compressed, /compressed is appended.",
     "detections": "Boxes, vision_msgs/Detection2DArray, under the stamps of the images.",
+    "depth": "Depth registered to the images, for 3D boxes.",
+    "camera_info": "Calibration of the images, for 3D boxes.",
 }
 RETRY_PERIOD_S = 0.5
 
@@ -75,7 +77,7 @@ def generate_launch_description() -> LaunchDescription:
     )
 
 
-def start_node(context: LaunchContext) -> list[Entity]:
+def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Build the node from the values that the arguments have now."""
     by_events = context.launch_configurations["lifecycle"].lower() in ("true", "1")
     node = LifecycleNode(
@@ -105,7 +107,7 @@ def read_parameters(values: dict[str, str], *, by_events: bool) -> list[str | di
     return [*files, given]
 
 
-def activate_by_events(node: LifecycleNode) -> list[Entity]:
+def activate_by_events(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
     """Configure at once, then activate; again after a while as long as the model still loads."""
 
     def change(transition_id: int) -> EmitEvent:

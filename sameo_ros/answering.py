@@ -13,6 +13,7 @@ from sameo_model.runtime.types import ImageHW
 from sameo_ros.messages import Answer, DetectedBoxes
 from sameo_ros.occlusion import find_occluders
 from sameo_ros.parameters import SameoParameters
+from sameo_ros.scene_depth import SceneDepth
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,11 @@ def choose_boxes(
 
 
 def build_answer(
-    detections: DetectedBoxes, indices: list[int], prediction: Prediction, image_hw: ImageHW
+    detections: DetectedBoxes,
+    indices: list[int],
+    prediction: Prediction,
+    image_hw: ImageHW,
+    depth: SceneDepth | None = None,
 ) -> Answer:
     """Join masks with the detections that they belong to and find out what hides what.
 
@@ -68,7 +73,9 @@ def build_answer(
         indices: K positions in the detections, in the order of the prediction's rows.
         prediction: Masks of the K boxes.
         image_hw: Height and width of the image, pixels.
+        depth: Depth of the image, where there is any; it rules out some occluders.
     """
-    occluders = find_occluders(prediction.amodal_masks, prediction.visible_masks)
+    depth_m = None if depth is None else depth.depth_m
+    occluders = find_occluders(prediction.amodal_masks, prediction.visible_masks, depth_m)
     occluded_by = [[indices[j] for j in rows] for rows in occluders]
-    return Answer(image_hw, detections, indices, prediction, occluded_by)
+    return Answer(image_hw, detections, indices, prediction, occluded_by, depth)

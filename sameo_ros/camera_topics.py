@@ -24,7 +24,9 @@ from sameo_ros.frame_cache import Frame
 from sameo_ros.messages import Answer, MaskMessageTypes, fill_mask_array
 from sameo_ros.model_jobs import Camera, Request
 from sameo_ros.msg import AmodalMask, AmodalMaskArray, MaskCrop
+from sameo_ros.object_topics import ObjectTopics
 from sameo_ros.overlay import draw_answer
+from sameo_ros.parameters import SameoParameters
 from sameo_ros.srv import SegmentBoxes
 from sameo_ros.worker import Worker
 
@@ -36,7 +38,7 @@ class TopicOptions:
     """Keyword arguments for the node's `create_...` calls, by kind of topic.
 
     Attributes:
-        image: For the image subscription.
+        image: For the subscriptions to images, depth and calibration.
         detections: For the detections subscription.
         masks: For the publishers of masks and overlay.
     """
@@ -85,7 +87,16 @@ class CameraTopics:
         self._inputs = f"{name}/" if name else ""
         outputs = f"~/{name}/" if name else "~/"
         self._read_image = compressed_to_rgb if compressed else image_to_rgb
-        self.camera = worker.build_camera(name, self._read_image, self._deliver, statistics)
+        self._objects = ObjectTopics(
+            node, problems, name=name, input_options=options.image, output_options=options.masks
+        )
+        self.camera = worker.build_camera(
+            name,
+            statistics,
+            read_image=self._read_image,
+            read_depth=self._objects.read_depth,
+            deliver=self._deliver,
+        )
         self._masks = node.create_lifecycle_publisher(
             AmodalMaskArray, f"{outputs}masks", **options.masks
         )
@@ -110,6 +121,7 @@ class CameraTopics:
                 **self._options.detections,
             ),
         ]
+        self._objects.subscribe()
         return self.camera
 
     def unsubscribe(self) -> None:
@@ -117,10 +129,12 @@ class CameraTopics:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        self._objects.unsubscribe()
 
     def destroy(self) -> None:
         """Destroy subscriptions, publishers and the service."""
         self.unsubscribe()
+        self._objects.destroy()
         for publisher in (self._masks, self._overlay):
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_service(self._service)
@@ -158,7 +172,7 @@ class CameraTopics:
         response.success = not response.message
         return response
 
-    def _deliver(self, frame: Frame, answer: Answer) -> None:
+    def _deliver(self, frame: Frame, answer: Answer, parameters: SameoParameters) -> None:
         header = frame.message.header
         masks = AmodalMaskArray()
         self._fill_masks(masks, answer, header)
@@ -170,6 +184,7 @@ class CameraTopics:
             picture = draw_answer(self._read_image(frame.message), answer)
             fill_image(overlay, picture, "rgb8", header)
             self._overlay.publish(overlay)
+        self._objects.publish(frame, answer, self._read_image, parameters)
 
     def _fill_masks(self, message: Any, answer: Answer, header: Any) -> None:
         fill_mask_array(message, MASK_TYPES, answer, header)

@@ -93,26 +93,6 @@ def lift_object(
     )
 
 
-def check_depth(depth_m: FloatArray, image_hw: tuple[int, int], camera: CameraModel) -> None:
-    """Raise ValueError unless depth, colour image and calibration have the same size.
-
-    Args:
-        depth_m: float32 (H, W).
-        image_hw: Height and width of the colour image, pixels.
-        camera: The calibration.
-
-    Raises:
-        ValueError: If a size differs; the message says which.
-    """
-    sizes = {"depth image": depth_m.shape, "camera_info": camera.image_hw}
-    for subject, size_hw in sizes.items():
-        if tuple(size_hw) != tuple(image_hw):
-            raise ValueError(
-                f"{subject} must have the size of the colour image, {image_hw[1]}x{image_hw[0]}; "
-                f"got {size_hw[1]}x{size_hw[0]}: use depth that is registered to colour"
-            )
-
-
 def is_behind(occluder: MaskCrop, hidden: MaskCrop, visible: MaskCrop, depth_m: FloatArray) -> bool:
     """Say whether depth rules out that one object hides part of another.
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from sameo_model.runtime.boxes import BoxPrompt
 from sameo_model.runtime.types import ImageHW, MaskCrop, Prediction
 from sameo_ros.conversions import Uint8Array, fill_image
+from sameo_ros.scene_depth import SceneDepth
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,7 @@ class Answer:
         indices: K positions in `detections`, ascending.
         prediction: Masks and scores of the K boxes.
         occluded_by: For each of the K boxes the positions in `detections` of what hides it.
+        depth: Depth of the image, where there is any.
     """
 
     image_hw: ImageHW
@@ -59,6 +61,7 @@ class Answer:
     indices: list[int]
     prediction: Prediction
     occluded_by: list[list[int]]
+    depth: SceneDepth | None = None
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sameo_model.runtime import Embedding, Predictor
+from sameo_model.runtime.types import ImageHW
 from sameo_ros.answering import build_answer, choose_boxes
 from sameo_ros.conversions import image_to_rgb
 from sameo_ros.diagnostics import ProblemLog, Statistics
 from sameo_ros.frame_cache import Boxes, DropCause, Frame, FrameCache
 from sameo_ros.messages import Answer, detections_to_boxes
 from sameo_ros.parameters import SameoParameters
+from sameo_ros.scene_depth import SceneDepth
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -31,14 +33,16 @@ class Camera:
     Attributes:
         name: Its name, "" where there is only one.
         read_image: Turns an image message into uint8 (H, W, 3), RGB, or raises ValueError.
-        deliver: Publishes an answer to a frame.
+        read_depth: Finds the depth of a frame of a size, if there is any; never raises.
+        deliver: Publishes an answer to a frame, with the parameters of that moment.
         statistics: Its counters.
         cache: Its frames and waiting boxes.
     """
 
     name: str
     read_image: Callable[[Any], Any]
-    deliver: Callable[[Frame, Answer], None]
+    read_depth: Callable[[Frame, ImageHW, SameoParameters], SceneDepth | None]
+    deliver: Callable[[Frame, Answer, SameoParameters], None]
     statistics: Statistics
     cache: FrameCache
 
@@ -107,13 +111,13 @@ class ModelJobs:
         """
         try:
             embedding, encode_ms = self._embedding_of(camera, frame)
-            answer, decode_ms = self._decode(camera, embedding, boxes.message)
+            answer, decode_ms = self._decode(camera, embedding, boxes.message, frame)
             with delivering:
                 if camera not in active:
                     camera.statistics.count(DropCause.LATE.value)
                     return
                 started_s = time.monotonic()
-                camera.deliver(frame, answer)
+                camera.deliver(frame, answer, self.parameters)
             ended_s = time.monotonic()
         except UnreadableImageError as error:
             camera.statistics.count(DropCause.UNMATCHED.value)
@@ -136,14 +140,14 @@ class ModelJobs:
         try:
             if request.image is not None:
                 image = request.image
-                embedding = self._predictor.encode(image_to_rgb(image))
+                embedding, frame = self._predictor.encode(image_to_rgb(image)), None
             elif latest is not None:
                 image = latest.message
-                embedding, _ = self._embedding_of(camera, latest)
+                embedding, frame = self._embedding_of(camera, latest)[0], latest
             else:
                 request.reply("no image was given and no camera frame has come yet")
                 return
-            answer, _ = self._decode(camera, embedding, request.detections)
+            answer, _ = self._decode(camera, embedding, request.detections, frame)
         except Exception as error:  # the caller hears about it; the thread goes on
             request.reply(f"the image cannot be segmented: {error}")
         else:
@@ -182,7 +186,9 @@ class ModelJobs:
             camera.cache.keep_embedding(frame, embedding)
         return embedding, encode_ms
 
-    def _decode(self, camera: Camera, embedding: Embedding, message: Any) -> tuple[Answer, float]:
+    def _decode(
+        self, camera: Camera, embedding: Embedding, message: Any, frame: Frame | None
+    ) -> tuple[Answer, float]:
         """Answer a detections message; also return the milliseconds inside the model."""
         parameters = self.parameters
         detections = detections_to_boxes(message)
@@ -196,8 +202,9 @@ class ModelJobs:
         )
         decode_ms = (time.monotonic() - started_s) * 1e3
         camera.statistics.record("latency_decode", decode_ms)
-        answer = build_answer(detections, chosen.indices, prediction, embedding.image_hw)
-        return answer, decode_ms
+        image_hw = embedding.image_hw
+        depth = camera.read_depth(frame, image_hw, parameters) if frame else None
+        return build_answer(detections, chosen.indices, prediction, image_hw, depth), decode_ms
 
     def _forget(self, camera: Camera, frame: Frame) -> None:
         with self._lock:

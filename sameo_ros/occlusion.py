@@ -7,22 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.types import MaskCrop
+from sameo_model.runtime.types import FloatArray, MaskCrop
+from sameo_ros.lifting import is_behind
 
 MIN_COVERED_SHARE = 0.1
 
 
 def find_occluders(
-    amodal_masks: Sequence[MaskCrop], visible_masks: Sequence[MaskCrop] | None
+    amodal_masks: Sequence[MaskCrop],
+    visible_masks: Sequence[MaskCrop] | None,
+    depth_m: FloatArray | None = None,
 ) -> list[list[int]]:
     """Find for each object the objects in front of it.
 
     Object j is in front of i if the visible mask of j covers at least a tenth of the hidden part
-    of i (its amodal mask without its visible mask).
+    of i (its amodal mask without its visible mask), unless depth says that j lies behind i.
 
     Args:
         amodal_masks: N crops of one image.
         visible_masks: N crops of that image, or None if they are unknown.
+        depth_m: float32 (H, W), depth of the image, metres, NaN where unknown; None without.
 
     Returns:
         For each object the positions of those in front of it, ascending; nothing where the
@@ -39,7 +43,10 @@ def find_occluders(
         [
             j
             for j, visible in enumerate(visible_masks)
-            if touching[i, j] and j != i and _covers(visible, hidden)
+            if touching[i, j]
+            and j != i
+            and _covers(visible, hidden)
+            and not (depth_m is not None and is_behind(visible, hidden, visible_masks[i], depth_m))
         ]
         for i, hidden in enumerate(hidden_masks)
     ]

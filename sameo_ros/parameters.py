@@ -94,6 +94,12 @@ class SameoParameters:
         300, "At most this many boxes of a message are answered, those with the highest scores.",
         limits=(1, 10000),
     )  # fmt: skip
+    depth_tolerance_s: float = _parameter(
+        0.05, "Largest difference between the stamps of depth and image.", limits=(0, 10)
+    )
+    points_of: str = _parameter(
+        "", "Detection id, or index, of the object whose visible points go to ~/points."
+    )
     diagnostics_period_s: float = _parameter(
         1.0, "Time between messages on /diagnostics.", limits=(0.05, 60), read_only=True
     )

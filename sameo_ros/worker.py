@@ -10,11 +10,13 @@ from enum import Enum
 from typing import Any
 
 from sameo_model.runtime import load_predictor
+from sameo_model.runtime.types import ImageHW
 from sameo_ros.diagnostics import NodeStatus, ProblemLog, Statistics
 from sameo_ros.frame_cache import DropCause, Frame, FrameCache
 from sameo_ros.messages import Answer
 from sameo_ros.model_jobs import Camera, ModelJobs, Request
 from sameo_ros.parameters import SameoParameters
+from sameo_ros.scene_depth import SceneDepth
 
 Job = Callable[[], None]
 
@@ -98,9 +100,11 @@ class Worker:
     def build_camera(
         self,
         name: str,
-        read_image: Callable[[Any], Any],
-        deliver: Callable[[Frame, Answer], None],
         statistics: Statistics,
+        *,
+        read_image: Callable[[Any], Any],
+        read_depth: Callable[[Frame, ImageHW, SameoParameters], SceneDepth | None],
+        deliver: Callable[[Frame, Answer, SameoParameters], None],
     ) -> Camera:
         """Make a camera whose drops are counted and explained."""
 
@@ -111,7 +115,7 @@ class Worker:
                 self._problems.report(cause.value, sentence, time.monotonic(), source=name)
 
         cache = FrameCache(self._parameters.cache_rules, on_drop)
-        return Camera(name, read_image, deliver, statistics, cache)
+        return Camera(name, read_image, read_depth, deliver, statistics, cache)
 
     def activate(self, cameras: Sequence[Camera]) -> None:
         """Begin to answer for these cameras."""

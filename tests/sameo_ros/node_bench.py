@@ -127,9 +127,10 @@ class Client:
             self.executor.spin_once(timeout_sec=0.05)
         return result
 
-    def spin(self, duration_s: float) -> None:
+    def spin(self, duration_s: float, is_enough: Callable[[], bool] = lambda: False) -> None:
+        """Listen for a while, or until it is enough."""
         deadline_s = time.monotonic() + duration_s
-        while time.monotonic() < deadline_s:
+        while time.monotonic() < deadline_s and not is_enough():
             self.executor.spin_once(timeout_sec=0.01)
 
     def until_active(self) -> Client:

@@ -3,7 +3,7 @@ import pytest
 
 from sameo_model.runtime import MaskCrop
 from sameo_ros.camera_model import CameraModel
-from sameo_ros.lifting import check_depth, is_behind, lift_object
+from sameo_ros.lifting import is_behind, lift_object
 
 IMAGE_HW = 100, 120
 # Focal length 100, centre (60, 50): a pixel at depth 1 m is a centimetre wide.
@@ -102,19 +102,6 @@ def test_an_object_without_visible_pixels_gives_no_object():
 def test_an_empty_amodal_mask_leaves_the_visible_extent():
     lifted = lift_object(MaskCrop.empty(), WHOLE, np.nan, flat(), CAMERA)
     np.testing.assert_allclose(lifted.box_size_xyz, [0.16, 0.16, 0.0])
-
-
-@pytest.mark.parametrize(
-    ("depth_hw", "camera_hw", "sentence"),
-    [
-        ((50, 60), IMAGE_HW, "depth image must have .* 120x100; got 60x50: use depth that is"),
-        (IMAGE_HW, (480, 640), "camera_info must have .* 120x100; got 640x480"),
-    ],
-)
-def test_sizes_that_differ_are_refused(depth_hw, camera_hw, sentence):
-    camera = CameraModel(CAMERA.matrix, CAMERA.distortion, False, camera_hw, "optical")
-    with pytest.raises(ValueError, match=sentence):
-        check_depth(np.ones(depth_hw, np.float32), IMAGE_HW, camera)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,13 @@ class Bench:
         self.parameters = SameoParameters(model=str(model), **parameters)
         self.worker = Worker(self.parameters, ProblemLog(self.complaints.append))
         self.cameras = [
-            self.worker.build_camera(name, self.read, self.deliverer(name), Statistics())
+            self.worker.build_camera(
+                name,
+                Statistics(),
+                read_image=self.read,
+                read_depth=lambda *_: None,
+                deliver=self.deliverer(name),
+            )
             for name in names
         ]
 
@@ -46,7 +52,7 @@ class Bench:
         return image_to_rgb(message)
 
     def deliverer(self, name):
-        def deliver(frame, answer):
+        def deliver(frame, answer, _parameters):
             if self.fail_delivery:
                 raise RuntimeError("the wire is cut")
             self.answers.append((name, frame.stamp_ns, answer))

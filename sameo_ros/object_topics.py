@@ -1,0 +1,174 @@
+"""The 3D topics of one camera: depth and calibration in, objects, markers and points out.
+
+The node and its QoS objects are handed in, so that this module needs messages but not rclpy.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
+from visualization_msgs.msg import Marker, MarkerArray
+
+from sameo_model.runtime.types import ImageHW, MaskCrop
+from sameo_ros.conversions import Uint8Array
+from sameo_ros.depth_cache import DepthCache
+from sameo_ros.diagnostics import ProblemLog
+from sameo_ros.frame_cache import Frame
+from sameo_ros.lifting import LiftedObject, lift_object
+from sameo_ros.messages import Answer
+from sameo_ros.object_messages import ObjectMessageTypes, fill_markers, fill_objects, fill_points
+from sameo_ros.parameters import SameoParameters
+from sameo_ros.scene_depth import SceneDepth, read_depth
+
+_TYPES = ObjectMessageTypes(Detection3D, ObjectHypothesisWithPose, Marker, PointField)
+
+
+class ObjectTopics:
+    """Publishers until `destroy`; subscriptions from `subscribe` to `unsubscribe`."""
+
+    def __init__(
+        self,
+        node: Any,
+        problems: ProblemLog,
+        *,
+        name: str,
+        input_options: dict[str, Any],
+        output_options: dict[str, Any],
+    ) -> None:
+        """Create the publishers.
+
+        Args:
+            node: The lifecycle node.
+            problems: Where complaints go.
+            name: The camera's name, "" where there is only one.
+            input_options: Keyword arguments of subscriptions.
+            output_options: Keyword arguments of publishers.
+        """
+        self._node = node
+        self._problems = problems
+        self._name = name
+        self._input_options = input_options
+        self._cache = DepthCache()
+        outputs = f"~/{name}/" if name else "~/"
+
+        def publisher(kind: type, topic: str) -> Any:
+            return node.create_lifecycle_publisher(kind, outputs + topic, **output_options)
+
+        self._objects = publisher(Detection3DArray, "objects")
+        self._markers = publisher(MarkerArray, "markers")
+        self._points = publisher(PointCloud2, "points")
+        self._subscriptions: list[Any] = []
+
+    def subscribe(self) -> None:
+        """Subscribe to depth and calibration."""
+        inputs = f"{self._name}/" if self._name else ""
+        self._subscriptions = [
+            self._node.create_subscription(kind, inputs + topic, callback, **self._input_options)
+            for kind, topic, callback in (
+                (Image, "depth", self._cache.add_image),
+                (CameraInfo, "camera_info", self._cache.set_camera_info),
+            )
+        ]
+
+    def unsubscribe(self) -> None:
+        """Destroy the subscriptions and forget what came."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._cache.clear()
+
+    def destroy(self) -> None:
+        """Destroy subscriptions and publishers."""
+        self.unsubscribe()
+        for publisher in (self._objects, self._markers, self._points):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def read_depth(
+        self, frame: Frame, image_hw: ImageHW, parameters: SameoParameters
+    ) -> SceneDepth | None:
+        """Return the depth of a frame, or None if there is none that can be used."""
+        try:
+            tolerance_s = parameters.depth_tolerance_s
+            return read_depth(self._cache, frame.stamp_ns, image_hw, tolerance_s)
+        except ValueError as error:
+            self._report(str(error))
+            return None
+
+    def publish(
+        self,
+        frame: Frame,
+        answer: Answer,
+        read_image: Callable[[Any], Uint8Array],
+        parameters: SameoParameters,
+    ) -> None:
+        """Lift the objects of an answer and publish them to those who listen.
+
+        Args:
+            frame: The frame.
+            answer: Its masks.
+            read_image: Turns its message into pixels.
+            parameters: `points_of` counts.
+        """
+        listened = [
+            one for one in (self._objects, self._markers, self._points) if _has_listener(one)
+        ]
+        if answer.depth is None or not listened:
+            return
+        camera = answer.depth.camera
+        if camera is None:
+            self._report("depth comes without camera_info: 3D boxes need it; remap camera_info")
+            return
+        if answer.prediction.visible_masks is None:
+            self._report("3D boxes need visible masks; set the parameter visible")
+            return
+        header = copy.deepcopy(frame.message.header)
+        header.frame_id = camera.frame_id or header.frame_id
+        objects = lift_objects(answer, answer.depth)
+        if self._objects in listened:
+            message = Detection3DArray()
+            fill_objects(message, _TYPES, answer, objects, header)
+            self._objects.publish(message)
+        if self._markers in listened:
+            message = MarkerArray()
+            fill_markers(message, _TYPES, answer, objects, header)
+            self._markers.publish(message)
+        row = find_row(answer, parameters.points_of)
+        lifted = None if row is None else objects[row]
+        if self._points in listened and lifted is not None:
+            message = PointCloud2()
+            fill_points(message, _TYPES, lifted, read_image(frame.message), header)
+            self._points.publish(message)
+
+    def _report(self, sentence: str) -> None:
+        self._problems.report("depth", sentence, time.monotonic(), source=self._name)
+
+
+def lift_objects(answer: Answer, depth: SceneDepth) -> list[LiftedObject | None]:
+    """Lift every mask of an answer; depth must have a camera."""
+    prediction = answer.prediction
+    visible_masks = prediction.visible_masks or [MaskCrop.empty()] * len(answer.indices)
+    assert depth.camera is not None
+    return [
+        lift_object(amodal, visible, float(ratio), depth.depth_m, depth.camera)
+        for amodal, visible, ratio in zip(
+            prediction.amodal_masks, visible_masks, prediction.occlusion_ratio, strict=True
+        )
+    ]
+
+
+def find_row(answer: Answer, wanted: str) -> int | None:
+    """Return the row of the object with that detection id, else with that detection index."""
+    ids = [answer.detections.detection_ids[index] for index in answer.indices]
+    numbers = [str(index) for index in answer.indices]
+    if wanted and wanted in ids:
+        return ids.index(wanted)
+    return numbers.index(wanted) if wanted in numbers else None
+
+
+def _has_listener(publisher: Any) -> bool:
+    return bool(publisher.get_subscription_count() > 0)

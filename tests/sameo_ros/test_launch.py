@@ -1,0 +1,111 @@
+"""The launch files: compiled everywhere, started where launch_ros is installed."""
+
+import dataclasses
+import py_compile
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sameo_ros.parameters import SameoParameters
+from tests.bundles import make_tiny_bundle
+from tests.sameo_ros.processes import ROOT
+
+FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+NEEDS_LAUNCH = "launch_ros is not installed: it comes with a ROS distribution"
+
+START = """
+import sys
+from launch import LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description import LaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+source = PythonLaunchDescriptionSource(sys.argv[1])
+given = [tuple(one.split(":=", 1)) for one in sys.argv[2:]]
+service = LaunchService()
+include = IncludeLaunchDescription(source, launch_arguments=given)
+service.include_launch_description(LaunchDescription([include]))
+sys.exit(service.run())
+"""
+
+
+def test_there_are_launch_files():
+    assert [path.name for path in FILES] == ["demo.launch.py", "sameo.launch.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_launch_file_compiles(path, tmp_path):
+    py_compile.compile(str(path), cfile=str(tmp_path / "compiled.pyc"), doraise=True)
+
+
+def test_rviz_shows_the_topics_that_the_node_publishes():
+    config = yaml.safe_load((ROOT / "config" / "sameo.rviz").read_text())
+    displays = config["Visualization Manager"]["Displays"]
+    topics = {display["Topic"]["Value"] for display in displays if "Topic" in display}
+    assert topics == {"/sameo/overlay", "/sameo/markers", "/sameo/points"}
+
+
+def test_every_parameter_and_topic_is_an_argument_without_a_second_default():
+    launch = pytest.importorskip("launch", reason=NEEDS_LAUNCH)
+    pytest.importorskip("launch_ros", reason=NEEDS_LAUNCH)
+    from launch.launch_description_sources import get_launch_description_from_python_launch_file
+
+    path = str(ROOT / "launch" / "sameo.launch.py")
+    arguments = get_launch_description_from_python_launch_file(path).get_launch_arguments()
+    context = launch.LaunchContext()
+    defaults = {
+        argument.name: "".join(part.perform(context) for part in argument.default_value)
+        for argument in arguments
+    }
+    names = {one.name for one in dataclasses.fields(SameoParameters)}
+    topics = {"image", "detections", "depth", "camera_info"}
+    assert set(defaults) == names | topics | {"namespace", "config", "lifecycle", "rviz"}
+    assert {defaults[name] for name in names} == {""}
+    assert all(argument.description for argument in arguments)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("lifecycle", ["false", "true"])
+def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle):
+    pytest.importorskip("launch_ros", reason=NEEDS_LAUNCH)
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+    try:
+        executable = Path(get_package_prefix("sameo_ros")) / "lib" / "sameo_ros" / "sameo_node"
+    except PackageNotFoundError:
+        executable = Path("nowhere")
+    if not executable.is_file():
+        pytest.skip("the package is not installed with its executables: colcon build")
+    from tests.sameo_ros.node_bench import Client, boxes_for
+
+    launched = subprocess.Popen(
+        [
+            *(sys.executable, "-c", START, str(ROOT / "launch" / "sameo.launch.py")),
+            f"model:={make_tiny_bundle(tmp_path / 'tiny')}",
+            *("image:=/cam/image_raw", f"lifecycle:={lifecycle}", "visible:=false"),
+        ],
+        cwd=ROOT,
+    )
+    client = Client("/cam/image_raw")
+    try:
+        client.until_active()
+        image = client.image()
+        client.until(lambda: _send_and_find(client, boxes_for))
+        assert client.state() == "active"
+        image = client.image()
+        message = client.answer(image, boxes_for(image, (16, 16, 48, 48)))
+        assert message.masks[0].visible.image.width == 0
+    finally:
+        client.close()
+        launched.terminate()
+        launched.wait(30)
+
+
+def _send_and_find(client, boxes_for):
+    image = client.image()
+    stamp_ns = client.send(image, boxes_for(image, (16, 16, 48, 48)))
+    client.spin(0.2)
+    return client.find_masks(stamp_ns)
