@@ -73,6 +73,7 @@ def test_quick_run_writes_every_contestant_and_compares(small_bundle, tmp_path, 
         "amodal decoder, 10 boxes",
         "predict, amodal and visible masks of 10 boxes",
     )
+    assert {BASELINE, "PyTorch", "ONNX Runtime", "OpenVINO"} <= set(contestant_names())
     expected = {(f"sameo_lite 64: {case}", name) for case in cases for name in contestant_names()}
     assert expected <= found
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in content["rows"])
