@@ -1,12 +1,18 @@
 import csv
 import json
+from pathlib import Path
 
 import pytest
 
 from sameo_model import evaluate
 from sameo_model.data.rle import encode_mask
+from sameo_model.evaluation.mask_metrics import evaluate_masks
+from sameo_model.evaluation.torch_predictor import wrap_model
+from sameo_model.modeling import build_sameo, save_checkpoint
 from tests.bundles import make_tiny_bundle
 from tests.sameo_model.evaluation.scenes import filled, two_squares, write_set
+
+COCOA = Path(__file__).resolve().parents[3] / "shared" / "samples" / "cocoa"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,78 @@ def test_masks_writes_the_contracted_json_and_a_line_per_object(tmp_path, bundle
     assert float(rows[0]["iou_full"]) == pytest.approx(508 / 1024, abs=1e-5)
     assert rows[1]["iou_hidden"] == ""
     assert "miou_full" in capsys.readouterr().out
+
+
+def test_backends_score_alike(tmp_path, bundle):
+    results = []
+    for backend in ("onnxruntime", "openvino"):
+        output = tmp_path / f"{backend}.json"
+        arguments = _masks_arguments(tmp_path, bundle, "--json", str(output))
+        arguments[arguments.index("--backend") + 1] = backend
+        assert evaluate.main(arguments) == 0
+        results.append(json.loads(output.read_text()))
+
+    assert results[0]["miou_full"] == pytest.approx(results[1]["miou_full"], abs=1e-6)
+    assert [result["settings"]["backend"] for result in results] == ["onnxruntime", "openvino"]
+
+
+def test_checkpoints_are_scored_in_pytorch_without_export(tmp_path):
+    checkpoint = tmp_path / "model.safetensors"
+    model = build_sameo("sameo_lite", image_size=64, visible_decoder=True)
+    save_checkpoint(model, checkpoint)
+    output = tmp_path / "scores.json"
+    arguments = _masks_arguments(tmp_path, checkpoint, "--batch-size", "2", "--json", str(output))
+    arguments[arguments.index("--backend") + 1] = "torch"
+
+    assert evaluate.main(arguments) == 0
+    result = json.loads(output.read_text())
+    direct = evaluate_masks(wrap_model(model), [two_squares(tmp_path)], prompts="visible")
+    assert result["settings"]["backend"] == "torch"
+    assert result["miou_full"] == pytest.approx(direct["miou_full"])
+
+
+@pytest.mark.skipif(not COCOA.is_dir(), reason="the photographs of ../shared/samples are missing")
+def test_real_cocoa_annotations_are_scored_on_their_photographs(tmp_path, bundle):
+    output = tmp_path / "scores.json"
+    status = evaluate.main(
+        [
+            "masks",
+            *("--dataset", "cocoa", "--annotations", str(COCOA / "COCO_amodal_sample.json")),
+            *("--images", str(COCOA), "--prompts", "amodal", "--model", str(bundle)),
+            *("--backend", "onnxruntime", "--json", str(output)),
+        ]
+    )
+
+    assert status == 0
+    result = json.loads(output.read_text())
+    # Two photographs with 13 regions, of which 6 are hidden by more than 5 %.
+    assert (result["num_instances"], result["num_occluded"]) == (13, 6)
+    # The tiny model fills the prompt box, as the baseline does.
+    assert result["miou_full"] == pytest.approx(result["baseline_box_miou_full"], abs=0.02)
+
+
+def test_truncated_annotations_end_in_one_sentence(tmp_path, bundle, capsys):
+    arguments = _masks_arguments(tmp_path, bundle)
+    annotations = tmp_path / "annotations.json"
+    annotations.write_text(annotations.read_text()[:-40])
+
+    assert evaluate.main(arguments) == 2
+    assert "annotations.json" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--box-noise", "0.5"], r"share must lie in [0, 0.5)"),
+        (["--limit", "0"], "--limit must be at least 1"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--model", "no_such_model"], "no_such_model"),
+        (["--images", "no/such/folder"], "image folder no/such/folder does not exist"),
+    ],
+)
+def test_wrong_options_end_in_one_sentence(tmp_path, bundle, capsys, more, message):
+    assert evaluate.main([*_masks_arguments(tmp_path, bundle), *more]) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_masks_goes_on_from_kept_predictions(tmp_path, bundle):
@@ -258,6 +336,21 @@ def test_scores_beyond_one_cannot_be_rescored(tmp_path, bundle, capsys):
     assert evaluate.main(arguments) == 2
     assert "scores must lie in [0, 1]" in capsys.readouterr().err
     assert evaluate.main([*arguments, "--no-rescore"]) == 0
+
+
+def test_duplicates_low_scores_and_further_images_can_be_left_out(tmp_path):
+    output = tmp_path / "out.json"
+    big, small = _perfect_detections()
+    low = _record((0, 50, 8, 60), 0.05, (0, 50, 8, 60))
+    duplicate = _record((44, 44, 60, 59), 0.7, (44, 44, 60, 59))
+    arguments = _detections_arguments(
+        tmp_path, "--json", str(output), detections=[big, small, low, duplicate]
+    )
+
+    assert evaluate.main(arguments) == 0
+    assert json.loads(output.read_text())["num_detections"] == 4
+    assert evaluate.main([*arguments, "--nms", "0.7", "--score-threshold", "0.1"]) == 0
+    assert json.loads(output.read_text())["num_detections"] == 2
 
 
 def test_no_detections_at_all_score_zero(tmp_path, bundle):
