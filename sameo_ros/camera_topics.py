@@ -1,12 +1,11 @@
 """The topics of one camera: images and boxes to the worker, answers out.
 
-The node and its QoS objects are handed in, so that this module needs messages but not rclpy.
+The node is handed in, so that this module needs messages but not rclpy.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from sensor_msgs.msg import CompressedImage, Image
@@ -33,21 +32,6 @@ from sameo_ros.worker import Worker
 MASK_TYPES = MaskMessageTypes(AmodalMaskArray, AmodalMask, MaskCrop)
 
 
-@dataclass(frozen=True)
-class TopicOptions:
-    """Keyword arguments for the node's `create_...` calls, by kind of topic.
-
-    Attributes:
-        image: For the subscriptions to images, depth and calibration.
-        detections: For the detections subscription.
-        masks: For the publishers of masks and overlay.
-    """
-
-    image: dict[str, Any]
-    detections: dict[str, Any]
-    masks: dict[str, Any]
-
-
 class CameraTopics:
     """Publishers and service until `destroy`; subscriptions from `subscribe` to `unsubscribe`.
 
@@ -62,7 +46,6 @@ class CameraTopics:
         worker: Worker,
         problems: ProblemLog,
         statistics: Statistics,
-        options: TopicOptions,
         *,
         name: str,
         compressed: bool,
@@ -70,11 +53,10 @@ class CameraTopics:
         """Create publishers and service.
 
         Args:
-            node: The lifecycle node; its `open_reply` gives a future and what fulfils it.
+            node: The node; it opens topics and replies.
             worker: What answers.
             problems: Where complaints go.
             statistics: Where counts go.
-            options: How topics are opened.
             name: The camera's name, "" where there is only one.
             compressed: Whether images come as sensor_msgs/CompressedImage.
         """
@@ -82,14 +64,11 @@ class CameraTopics:
         self._node = node
         self._worker = worker
         self._problems = problems
-        self._options = options
         self._compressed = compressed
         self._inputs = f"{name}/" if name else ""
         outputs = f"~/{name}/" if name else "~/"
         self._read_image = compressed_to_rgb if compressed else image_to_rgb
-        self._objects = ObjectTopics(
-            node, problems, name=name, input_options=options.image, output_options=options.masks
-        )
+        self._objects = ObjectTopics(node, problems, name)
         self.camera = worker.build_camera(
             name,
             statistics,
@@ -97,10 +76,8 @@ class CameraTopics:
             read_depth=self._objects.read_depth,
             deliver=self._deliver,
         )
-        self._masks = node.create_lifecycle_publisher(
-            AmodalMaskArray, f"{outputs}masks", **options.masks
-        )
-        self._overlay = node.create_lifecycle_publisher(Image, f"{outputs}overlay", **options.masks)
+        self._masks = node.open_publisher(AmodalMaskArray, outputs + "masks")
+        self._overlay = node.open_publisher(Image, outputs + "overlay")
         self._service = node.create_service(SegmentBoxes, f"{outputs}segment", self._segment)
         self._subscriptions: list[Any] = []
 
@@ -110,15 +87,11 @@ class CameraTopics:
         image_type = CompressedImage if self._compressed else Image
         if self._compressed:
             topic = _with_suffix(self._node.resolve_topic_name(topic), "/compressed")
+        boxes_topic = self._inputs + "detections"
         self._subscriptions = [
-            self._node.create_subscription(
-                image_type, topic, self._on_image, **self._options.image
-            ),
-            self._node.create_subscription(
-                Detection2DArray,
-                self._inputs + "detections",
-                self._on_detections,
-                **self._options.detections,
+            self._node.open_subscription(image_type, topic, self._on_image, depth=1),
+            self._node.open_subscription(
+                Detection2DArray, boxes_topic, self._on_detections, depth=5
             ),
         ]
         self._objects.subscribe()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +26,9 @@ COUNTERS = (
 )
 STAGES = ("latency_encode", "latency_decode", "latency_publish", "overhead", "age")
 _WINDOW = 200
+
+ResultT = TypeVar("ResultT")
+Transition = Callable[[Any, Any], ResultT]
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,42 @@ class ProblemLog:
             if self._latest is None or now_s - self._latest[0] > 2 * self._period_s:
                 return ""
             return self._latest[1]
+
+
+def describe_qos_conflict(topic: str, own: str, policy: str) -> str:
+    """Say what to do about a topic whose two sides do not fit.
+
+    Args:
+        topic: The topic's full name.
+        own: What the node has there, `subscription` or `publisher`.
+        policy: The policy that differs, such as `reliability`.
+    """
+    other = "publisher" if own == "subscription" else "subscriber"
+    return (
+        f"a {other} of {topic} asks for another {policy}, so that nothing passes between it and "
+        f"this node; change it there, or start with -p qos_overrides.{topic}.{own}.{policy}:=..."
+    )
+
+
+def say_why(failure: ResultT) -> Callable[[Transition[ResultT]], Transition[ResultT]]:
+    """Make a decorator that logs why a node's transition failed; rclpy drops the exception.
+
+    Args:
+        failure: What the transition returns instead.
+    """
+
+    def decorate(transition: Transition[ResultT]) -> Transition[ResultT]:
+        @functools.wraps(transition)
+        def wrapper(node: Any, state: Any) -> ResultT:
+            try:
+                return transition(node, state)
+            except Exception as error:  # whatever it is, the user must hear of it
+                node.get_logger().error(f"{transition.__name__} failed: {error}")
+                return failure
+
+        return wrapper
+
+    return decorate
 
 
 def forward_logs(logger: Any) -> None:

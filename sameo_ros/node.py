@@ -5,9 +5,9 @@ The executor's callbacks only store messages; the worker's thread runs the model
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,40 +16,33 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 
-from sameo_ros.camera_topics import CameraTopics, TopicOptions
+from sameo_ros.camera_topics import CameraTopics
 from sameo_ros.diagnostics import (
     DiagnosticTypes,
     ProblemLog,
     Statistics,
+    describe_qos_conflict,
     fill_diagnostics,
     forward_logs,
+    say_why,
 )
 from sameo_ros.parameters import declare_parameters
 from sameo_ros.transport import use_large_socket_buffers
 from sameo_ros.worker import ModelState, Worker
 
+try:
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+
 _AUTOSTART_PERIOD_S = 0.05
 _DIAGNOSTIC_TYPES = DiagnosticTypes(DiagnosticStatus, KeyValue)
 
-Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
-
-
-def _say_why(transition: Transition) -> Transition:
-    """Log why a transition failed; rclpy itself drops the exception."""
-
-    @functools.wraps(transition)
-    def wrapper(node: Any, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            return transition(node, state)
-        except Exception as error:  # whatever it is, the user must hear of it
-            node.get_logger().error(f"{transition.__name__} failed: {error}")
-            return TransitionCallbackReturn.ERROR
-
-    return wrapper
+_say_why = say_why(TransitionCallbackReturn.ERROR)
 
 
 class SameoNode(LifecycleNode):
@@ -81,15 +74,10 @@ class SameoNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create publishers and the service, and begin to load the model in the background."""
         self._worker = Worker(self._settings, self._problems)
+        is_compressed = self._settings.image_transport == "compressed"
         for name, statistics in self._statistics.items():
             topics = CameraTopics(
-                self,
-                self._worker,
-                self._problems,
-                statistics,
-                _topic_options(),
-                name=name,
-                compressed=self._settings.image_transport == "compressed",
+                self, self._worker, self._problems, statistics, name=name, compressed=is_compressed
             )
             self._cameras.append(topics)
         self._worker.start()
@@ -147,6 +135,35 @@ class SameoNode(LifecycleNode):
         self._cameras.clear()
         self._worker = Worker(self._settings, self._problems)
 
+    def open_publisher(self, kind: type, topic: str) -> Any:
+        """Create a lifecycle publisher, reliable unless overridden."""
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+        events = PublisherEventCallbacks(incompatible_qos=self._qos_warning(topic, "publisher"))
+        options = QoSOverridingOptions.with_default_policies()
+        return self.create_lifecycle_publisher(
+            kind, topic, qos, event_callbacks=events, qos_overriding_options=options
+        )
+
+    def open_subscription(
+        self, kind: type, topic: str, callback: Callable[[Any], None], *, depth: int
+    ) -> Any:
+        """Create a subscription, best effort (which matches every publisher) unless overridden."""
+        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+        warning = self._qos_warning(topic, "subscription")
+        events = SubscriptionEventCallbacks(incompatible_qos=warning)
+        options = QoSOverridingOptions.with_default_policies()
+        return self.create_subscription(
+            kind, topic, callback, qos, event_callbacks=events, qos_overriding_options=options
+        )
+
+    def _qos_warning(self, topic: str, own: str) -> Callable[[Any], None]:
+        def warn(event: Any) -> None:
+            policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+            sentence = describe_qos_conflict(self.resolve_topic_name(topic), own, policy)
+            self._problems.report(f"qos {topic}", sentence, time.monotonic())
+
+        return warn
+
     def _continue_start(self) -> None:
         """Walk to active, one step per call, waiting for the model in between."""
         if self._worker.state is ModelState.LOADING:
@@ -192,22 +209,6 @@ class SameoNode(LifecycleNode):
             name = f"{node_name}: {camera or 'masks'}"
             fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, statistics, status)
         self._diagnostics.publish(array)
-
-
-def _topic_options() -> TopicOptions:
-    """Return the QoS of the design; every reliability, depth and history can be overridden."""
-
-    def options(depth: int, reliability: ReliabilityPolicy) -> dict[str, Any]:
-        return {
-            "qos_profile": QoSProfile(depth=depth, reliability=reliability),
-            "qos_overriding_options": QoSOverridingOptions.with_default_policies(),
-        }
-
-    return TopicOptions(
-        image=options(1, ReliabilityPolicy.BEST_EFFORT),
-        detections=options(5, ReliabilityPolicy.BEST_EFFORT),
-        masks=options(1, ReliabilityPolicy.RELIABLE),
-    )
 
 
 def main(args: list[str] | None = None) -> int:

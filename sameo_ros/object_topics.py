@@ -1,6 +1,6 @@
 """The 3D topics of one camera: depth and calibration in, objects, markers and points out.
 
-The node and its QoS objects are handed in, so that this module needs messages but not rclpy.
+The node is handed in, so that this module needs messages but not rclpy.
 """
 
 from __future__ import annotations
@@ -31,48 +31,33 @@ _TYPES = ObjectMessageTypes(Detection3D, ObjectHypothesisWithPose, Marker, Point
 class ObjectTopics:
     """Publishers until `destroy`; subscriptions from `subscribe` to `unsubscribe`."""
 
-    def __init__(
-        self,
-        node: Any,
-        problems: ProblemLog,
-        *,
-        name: str,
-        input_options: dict[str, Any],
-        output_options: dict[str, Any],
-    ) -> None:
+    def __init__(self, node: Any, problems: ProblemLog, name: str) -> None:
         """Create the publishers.
 
         Args:
-            node: The lifecycle node.
+            node: The node; it opens topics.
             problems: Where complaints go.
             name: The camera's name, "" where there is only one.
-            input_options: Keyword arguments of subscriptions.
-            output_options: Keyword arguments of publishers.
         """
         self._node = node
         self._problems = problems
         self._name = name
-        self._input_options = input_options
         self._cache = DepthCache()
         outputs = f"~/{name}/" if name else "~/"
-
-        def publisher(kind: type, topic: str) -> Any:
-            return node.create_lifecycle_publisher(kind, outputs + topic, **output_options)
-
-        self._objects = publisher(Detection3DArray, "objects")
-        self._markers = publisher(MarkerArray, "markers")
-        self._points = publisher(PointCloud2, "points")
+        self._objects = node.open_publisher(Detection3DArray, outputs + "objects")
+        self._markers = node.open_publisher(MarkerArray, outputs + "markers")
+        self._points = node.open_publisher(PointCloud2, outputs + "points")
         self._subscriptions: list[Any] = []
 
     def subscribe(self) -> None:
         """Subscribe to depth and calibration."""
         inputs = f"{self._name}/" if self._name else ""
+        add_image, set_camera_info = self._cache.add_image, self._cache.set_camera_info
         self._subscriptions = [
-            self._node.create_subscription(kind, inputs + topic, callback, **self._input_options)
-            for kind, topic, callback in (
-                (Image, "depth", self._cache.add_image),
-                (CameraInfo, "camera_info", self._cache.set_camera_info),
-            )
+            self._node.open_subscription(Image, inputs + "depth", add_image, depth=1),
+            self._node.open_subscription(
+                CameraInfo, inputs + "camera_info", set_camera_info, depth=1
+            ),
         ]
 
     def unsubscribe(self) -> None:

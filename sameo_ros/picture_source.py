@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sameo_model.runtime.boxes import BoxPrompt, read_boxes
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class DepthSource:
+    """Depth of a picture.
+
+    Attributes:
+        path: A 16-bit PNG of the picture's size, millimetres, 0 where unknown.
+        matrix: The camera's K, row by row, for pixel centres at whole numbers.
+    """
+
+    path: Path
+    matrix: list[float]
 
 
 @dataclass(frozen=True)
@@ -17,10 +32,12 @@ class Picture:
     Attributes:
         path: The file.
         prompts: Its boxes, in the order of the boxes file.
+        depth: Its depth, where the folder is part of a set of rendered scenes.
     """
 
     path: Path
     prompts: list[BoxPrompt]
+    depth: DepthSource | None = None
 
     @property
     def name(self) -> str:
@@ -53,7 +70,34 @@ def find_pictures(images: str | Path, boxes: str | Path) -> list[Picture]:
     known = [path for path in paths if source.by_image is None or source.find_image(path)]
     if not known:
         raise ValueError(f"the boxes name none of the pictures in {images}; check the file names")
-    return [Picture(path, source.for_image(path)) for path in known]
+    depths = _find_depths(images if images.is_dir() else images.parent)
+    return [Picture(path, source.for_image(path), depths.get(path.name)) for path in known]
+
+
+def _find_depths(folder: Path) -> dict[str, DepthSource]:
+    """Read `cameras.json` beside the folder, as `synthesize scenes` writes it, if it is there."""
+    path = folder.parent / "cameras.json"
+    if not path.is_file():
+        return {}
+    try:
+        cameras: list[dict[str, Any]] = json.loads(path.read_text())
+        return {
+            camera["file_name"]: DepthSource(
+                folder.parent / "depth" / camera["depth_file_name"],
+                _to_whole_centres(camera["intrinsics"]),
+            )
+            for camera in cameras
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} must be what `synthesize scenes` writes ({error!r}); mend or remove it"
+        ) from error
+
+
+def _to_whole_centres(intrinsics: list[list[float]]) -> list[float]:
+    """Move the principal point from pixel centres at halves to those at whole numbers."""
+    (fx, skew, cx), (_, fy, cy), last_row = intrinsics
+    return [fx, skew, cx - 0.5, 0.0, fy, cy - 0.5, *last_row]
 
 
 def _list_pictures(folder: Path) -> list[Path]:

@@ -11,27 +11,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from sameo_model.runtime.preprocess import read_image
 from sameo_ros.arguments import not_negative, positive
 from sameo_ros.conversions import bytes_to_array
 from sameo_ros.messages import DetectionMessageTypes, fill_detections
-from sameo_ros.picture_source import Picture, find_pictures
+from sameo_ros.picture_source import DepthSource, Picture, find_pictures
 
 _TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)
 _IDLE_PERIOD_S = 1e6
 
 
 class ReplayNode(Node):
-    """Publishes pictures on `image` and their boxes on `detections`.
+    """Publishes pictures on `image`, boxes on `detections`, and `depth` with `camera_info`.
 
     Attributes:
         is_done: Whether everything has been published.
@@ -47,11 +49,14 @@ class ReplayNode(Node):
         self.is_done = False
         self._options = options
         self._pictures = [(picture, _to_message(picture.path)) for picture in pictures]
+        self._depths = {one.path: _to_depth(one.depth) for one in pictures if one.depth}
         reliability = ReliabilityPolicy[options.reliability.upper()]
         qos = QoSProfile(depth=1, reliability=reliability)
         self._images = self.create_publisher(Image, "image", qos)
         qos = QoSProfile(depth=5, reliability=reliability)
         self._detections = self.create_publisher(Detection2DArray, "detections", qos)
+        self._depth_images = self.create_publisher(Image, "depth", qos)
+        self._camera_infos = self.create_publisher(CameraInfo, "camera_info", qos)
         self._num_published = 0
         self._in_work: tuple[Picture, Any] | None = None
         self._newest: tuple[Picture, Any] | None = None
@@ -79,6 +84,13 @@ class ReplayNode(Node):
         message.header.stamp = self.get_clock().now().to_msg()
         message.header.frame_id = self._options.frame_id
         self._images.publish(message)
+        for depth, publisher in zip(
+            self._depths.get(picture.path, ()),
+            (self._depth_images, self._camera_infos),
+            strict=False,
+        ):
+            depth.header = message.header
+            publisher.publish(depth)
         self._newest = picture, message.header.stamp
         if self._in_work is None:
             self._start_detection()
@@ -136,7 +148,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sameo_replay",
         description="Publish pictures and boxes as a camera and a detector would; it begins when "
-        "somebody subscribes to both.",
+        "somebody subscribes to both. For scenes of `sameo_model.synthesize scenes` depth and "
+        "camera_info are published as well.",
         epilog="example: ros2 run sameo_ros sameo_replay --images photos --boxes boxes.json --loop "
         "--ros-args -r image:=/camera/image_raw",
     )
@@ -169,6 +182,18 @@ def _to_message(path: Path) -> Image:
     message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     message.data = bytes_to_array(image_rgb)
     return message
+
+
+def _to_depth(source: DepthSource) -> tuple[Image, CameraInfo]:
+    depth_mm = cv2.imread(str(source.path), cv2.IMREAD_UNCHANGED)
+    if depth_mm is None or depth_mm.dtype != np.uint16 or depth_mm.ndim != 2:
+        raise ValueError(f"depth {source.path} must be a 16-bit PNG with one channel")
+    height, width = depth_mm.shape
+    image = Image(height=height, width=width, encoding="16UC1", step=2 * width)
+    image.data = bytes_to_array(depth_mm.astype("<u2").view(np.uint8))
+    info = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = source.matrix
+    return image, info
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ from sameo_ros.diagnostics import (
     NodeStatus,
     ProblemLog,
     Statistics,
+    describe_qos_conflict,
     fill_diagnostics,
     forward_logs,
+    say_why,
 )
 
 CONTRACT = {
@@ -131,3 +133,26 @@ def test_logs_of_the_runtime_are_forwarded_by_level():
             parent.handlers[:], parent.level = handlers, level
             parent.setLevel(level)
     assert said == [("info", "took openvino"), ("warning", "slow")]
+
+
+def test_a_qos_conflict_names_the_parameter_that_mends_it():
+    sentence = describe_qos_conflict("/image", "subscription", "reliability")
+    assert sentence.startswith("a publisher of /image asks for another reliability")
+    assert "qos_overrides./image.subscription.reliability" in sentence
+    assert describe_qos_conflict("/m", "publisher", "durability").startswith("a subscriber of /m")
+
+
+def test_a_failed_transition_says_why():
+    said = []
+    node = SimpleNamespace(get_logger=lambda: SimpleNamespace(error=said.append))
+
+    @say_why("failure")
+    def on_configure(node, state):
+        if state == "bad":
+            raise RuntimeError("no device")
+        return "success"
+
+    assert on_configure(node, "good") == "success"
+    assert said == []
+    assert on_configure(node, "bad") == "failure"
+    assert said == ["on_configure failed: no device"]

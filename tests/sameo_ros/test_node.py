@@ -8,7 +8,10 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
 
-from sensor_msgs.msg import Image  # noqa: E402
+from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
+from vision_msgs.msg import Detection3DArray  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from sameo_ros.conversions import image_view, stamp_to_ns  # noqa: E402
 from sameo_ros.messages import crop_to_mask  # noqa: E402
@@ -214,6 +217,62 @@ def test_the_overlay_comes_when_somebody_subscribes(client):
     assert picture.shape == (240, 320, 3)
     assert (picture[:40] == 90).all()
     assert (picture[70:110, 100:220] != 90).any()
+
+
+def test_objects_lie_where_depth_and_calibration_say(client, process):
+    node, boxes3d, markers, points = client.node, [], [], []
+    subscriptions = [
+        node.create_subscription(kind, f"/sameo/{topic}", found.append, RELIABLE)
+        for kind, topic, found in (
+            (Detection3DArray, "objects", boxes3d),
+            (MarkerArray, "markers", markers),
+            (PointCloud2, "points", points),
+        )
+    ]
+    depths = node.create_publisher(Image, "depth", RELIABLE)
+    infos = node.create_publisher(CameraInfo, "camera_info", RELIABLE)
+    client.until(lambda: depths.get_subscription_count() and infos.get_subscription_count())
+    client.until(lambda: node.count_subscribers("/sameo/points"))
+    assert client.set(points_of="id 0").successful
+
+    def send():
+        image = client.image()
+        depth = Image(header=image.header, height=64, width=64, encoding="16UC1", step=128)
+        depth.data = np.full((64, 64), 2000, "<u2").tobytes()
+        depths.publish(depth)
+        client.spin(0.1)  # depth comes before the boxes, as with any camera
+        return image, client.answer(image, boxes_for(image, (32, 32, 48, 48)))
+
+    send()
+    client.until(lambda: "depth comes without camera_info" in process.text())
+    info = CameraInfo(height=64, width=64, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.k = [100.0, 0, 32, 0, 100, 32, 0, 0, 1]
+    info.header.frame_id = "depth_optical"
+    infos.publish(info)
+    client.spin(0.1)
+    image, _ = send()
+    client.until(lambda: boxes3d and markers and points)
+    (found,) = boxes3d[-1].detections
+    assert boxes3d[-1].header.frame_id == "depth_optical"
+    assert boxes3d[-1].header.stamp == image.header.stamp
+    # The whole object spans columns 32 to 47, 0 to 15 pixels off the centre: 0.3 m at 2 m.
+    assert found.bbox.size.x == pytest.approx(0.3, abs=1e-6)
+    assert found.bbox.center.position.z == pytest.approx(2.0)
+    # The upper half is visible: rows 32 to 39, of which erosion leaves 34 to 37, mean 3.5.
+    assert found.results[0].pose.pose.position.y == pytest.approx(3.5 * 0.02, abs=0.002)
+    assert len(markers[-1].markers) == 3
+    # Columns 34 to 45, rows 34 to 37, less the corners, which up-sampling rounds off.
+    assert points[-1].width == 12 * 4 - 4
+    for subscription in subscriptions:
+        node.destroy_subscription(subscription)
+
+
+def test_a_publisher_that_does_not_fit_is_named_with_the_remedy(client, process):
+    # The node of this file asks for reliable images.
+    publisher = client.node.create_publisher(Image, "image", qos_profile_sensor_data)
+    client.until(lambda: "a publisher of /image asks for another reliability" in process.text())
+    client.node.destroy_publisher(publisher)
+    assert "-p qos_overrides./image.subscription.reliability" in process.text()
 
 
 def test_a_call_is_answered_for_its_own_image_and_for_the_latest_frame(client):

@@ -52,3 +52,32 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_folder_without_pictures_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no picture"):
         find_pictures(tmp_path, "0,0,4,4")
+
+
+def write_cameras(folder, content):
+    (folder.parent / "cameras.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    cv2.imwrite(str(images / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    return images
+
+
+def test_rendered_scenes_bring_their_depth(scenes):
+    intrinsics = [[100.0, 0, 320], [0, 110.0, 240], [0, 0, 1]]
+    camera = {"file_name": "a.png", "depth_file_name": "d.png", "intrinsics": intrinsics}
+    write_cameras(scenes, [camera])
+    (picture,) = find_pictures(scenes, "0,0,4,4")
+    assert picture.depth.path == scenes.parent / "depth" / "d.png"
+    # The centre of the image lies half a pixel before pixel 320, whose centre is 320.0.
+    assert picture.depth.matrix == [100, 0, 319.5, 0, 110, 239.5, 0, 0, 1]
+
+
+@pytest.mark.parametrize("content", [[{"file_name": "a.png"}], 5, [5]])
+def test_cameras_that_cannot_be_read_are_named(scenes, content):
+    write_cameras(scenes, content)
+    with pytest.raises(ValueError, match=r"cameras.json must be what `synthesize scenes` writes"):
+        find_pictures(scenes, "0,0,4,4")
