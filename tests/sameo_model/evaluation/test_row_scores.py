@@ -1,14 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from sameo_model.data.rle import encode_mask
 from sameo_model.evaluation import row_scores
 from sameo_model.evaluation.buckets import BUCKETS
 from sameo_model.evaluation.detection_files import read_matches, write_matches
 from sameo_model.evaluation.detection_results import METRICS, calibration, summarise_rows
+from sameo_model.evaluation.detections import Detection
 from sameo_model.evaluation.matching import MatchSettings
 from sameo_model.evaluation.row_scores import score_rows
 from sameo_model.evaluation.rows import SAMEO, SAMEO_PLAIN, Row
 from tests.sameo_model.evaluation.random_sets import random_set
+from tests.sameo_model.evaluation.scenes import filled, two_squares
 
 
 def _rows(num_images=40):
@@ -94,3 +99,34 @@ def test_calibration_groups_detections_by_predicted_iou():
     # Ranks 1, 3, 2, 4 against 1, 4, 2, 3: 1 - 6 * (1 + 1) / (4 * 15).
     assert result["iou_spearman"] == pytest.approx(0.8)
     assert calibration([], np.zeros(0))["iou_spearman"] is None
+
+
+def test_objects_are_grouped_by_occlusion_and_missed_ones_count_zero(tmp_path):
+    image = two_squares(tmp_path)
+    # The small whole square is found with IoU 240/256; nothing lies near the half hidden one.
+    box = (44, 44, 60, 59)
+    found = Detection(7, 1, 0.9, box, encode_mask(filled((64, 64), box)))
+    rows = [Row(SAMEO, {7: [found]}, False)]
+    result = summarise_rows([image], _score([image], rows), SAMEO, BUCKETS["none"], replicates=0)
+
+    bins = result["rows"][0]["iou_by_occlusion"]
+    assert [entry["num"] for entry in bins] == [1, 0, 0, 1, 0]
+    assert (bins[0]["recall50"], bins[0]["mean_iou"]) == (1, pytest.approx(240 / 256))
+    assert (bins[3]["recall50"], bins[3]["mean_iou"]) == (0, 0)
+    assert bins[1]["mean_iou"] is None
+
+
+def test_uoais_measures_leave_out_low_scores_of_the_front_end(tmp_path):
+    image = two_squares(tmp_path)
+    boxes = [(8, 8, 40, 40), (44, 44, 60, 60), (0, 50, 8, 60)]
+    # The stray's own score is low; that of the refined row is not what counts.
+    plain = [
+        Detection(7, 1, score, box, encode_mask(filled((64, 64), box)))
+        for box, score in zip(boxes, (0.9, 0.8, 0.2), strict=True)
+    ]
+    refined = [replace(item, score=0.5) for item in plain]
+    rows = [Row(SAMEO_PLAIN, {7: plain}, False), Row(SAMEO, {7: refined}, False)]
+
+    for scores in _score([image], rows).values():
+        assert scores.uoais[0]["amodal"].overlap_precision == pytest.approx(1)
+        assert set(scores.uoais[0]) == {"amodal"}
