@@ -130,10 +130,12 @@ class SameoParameters:
         Raises:
             ValueError: If a value is out of its range or none of its choices.
         """
-        for one in dataclasses.fields(self):
-            if one.name in values:
-                _check(one, values[one.name])
-        return dataclasses.replace(self, **values)
+        changes = {
+            one.name: _check(one, values[one.name])
+            for one in dataclasses.fields(self)
+            if one.name in values
+        }
+        return dataclasses.replace(self, **changes)
 
 
 def declare_parameters(node: Any) -> SameoParameters:
@@ -155,6 +157,8 @@ def declare_parameters(node: Any) -> SameoParameters:
             description=one.metadata["description"],
             additional_constraints=_constraint(one),
             read_only=one.metadata["read_only"],
+            # YAML reads a bare on or off as a truth value.
+            dynamic_typing=set(one.metadata["choices"] or ()) >= {"on", "off"},
         )
         limits = one.metadata["limits"]
         if limits is not None and isinstance(one.default, int):
@@ -169,9 +173,8 @@ def declare_parameters(node: Any) -> SameoParameters:
         is_list = isinstance(default, tuple)
         default = list(default) if is_list else default
         value = node.declare_parameter(one.name, default, descriptor).value
-        values[one.name] = tuple(value) if is_list else value
-        if not one.metadata["with_model"]:
-            _check(one, values[one.name])
+        value = tuple(value) if is_list else value
+        values[one.name] = value if one.metadata["with_model"] else _check(one, value)
     return SameoParameters(**values)
 
 
@@ -188,8 +191,11 @@ def parameter_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _check(one: dataclasses.Field[Any], value: Any) -> None:
+def _check(one: dataclasses.Field[Any], value: Any) -> Any:
+    """Return a value that the parameter can have; on and off may come as truth values."""
     choices, limits = one.metadata["choices"], one.metadata["limits"]
+    if choices is not None and isinstance(value, bool):
+        value = "on" if value else "off"
     if choices is not None and value not in choices:
         named = ", ".join(choice or '""' for choice in choices)
         raise ValueError(f"parameter {one.name} must be one of {named}; got {value!r}")
@@ -199,6 +205,7 @@ def _check(one: dataclasses.Field[Any], value: Any) -> None:
         raise ValueError(
             f"parameter {one.name} must be from {limits[0]} to {limits[1]}; got {value}"
         )
+    return value
 
 
 def _check_cameras(names: Sequence[str]) -> None:

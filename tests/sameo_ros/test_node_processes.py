@@ -118,12 +118,27 @@ def test_an_unknown_backend_is_named(tiny, start, client):
     client.until(lambda: client.values()["message"].endswith("is ready"))
 
 
-def test_a_wrong_parameter_at_the_start_ends_in_one_sentence(tiny, start):
-    process = start(tiny, image_transport="theora")
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"image_transport": "theora"}, "image_transport must be one of raw, compressed; got"),
+        ({"max_age_s": 500.0}, "max_age_s"),
+        ({"max_age_s": "long"}, "max_age_s"),
+    ],
+)
+def test_a_wrong_parameter_at_the_start_ends_in_one_sentence(tiny, start, parameters, words):
+    process = start(tiny, **parameters)
     assert process.popen.wait(30) == 1
-    sentence = "sameo_node: parameter image_transport must be one of raw, compressed; got 'theora'"
-    assert process.text().strip().splitlines()[-1] == sentence
+    last_line = process.text().strip().splitlines()[-1]
+    assert last_line.startswith("sameo_node: ")
+    assert words in last_line
     assert "Traceback" not in process.text()
+
+
+def test_off_can_be_given_on_the_command_line(tiny, start, client):
+    start(tiny, encode_ahead="off")
+    client.until_active()
+    assert len(answer_of_a_good_frame(client).masks) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

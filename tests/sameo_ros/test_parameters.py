@@ -58,6 +58,11 @@ def test_camera_names_that_can_be_topics_are_taken(names):
     assert SameoParameters().changed({"cameras": names}).cameras == names
 
 
+@pytest.mark.parametrize(("given", "taken"), [(True, "on"), (False, "off"), ("auto", "auto")])
+def test_on_and_off_may_come_as_the_truth_values_that_yaml_makes_of_them(given, taken):
+    assert SameoParameters().changed({"encode_ahead": given}).encode_ahead == taken
+
+
 def test_a_change_leaves_the_other_values():
     changed = SameoParameters(max_wait_s=1.0).changed({"visible": False})
     assert changed == SameoParameters(max_wait_s=1.0, visible=False)
@@ -90,6 +95,14 @@ def test_declared_ranges_and_descriptions_are_those_of_the_dataclass():
     assert node.descriptors["autostart"].read_only
     assert not node.descriptors["visible"].read_only
     assert "openvino" in node.descriptors["backend"].additional_constraints
+
+
+@pytest.mark.ros
+def test_off_at_the_start_may_come_as_a_truth_value():
+    node = FakeNode(encode_ahead=False)
+    assert declare_parameters(node).encode_ahead == "off"
+    assert node.descriptors["encode_ahead"].dynamic_typing
+    assert not node.descriptors["backend"].dynamic_typing
 
 
 @pytest.mark.ros
