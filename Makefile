@@ -34,7 +34,9 @@ lint: setup ## check format, lint rules and types
 test: lint ## make setup, make lint and the test suite
 	$(VENV) -m pytest -q $(PYTEST_ARGUMENTS)
 
-test-all: test ## make test, and what touches ROS again with Jazzy
+test-all: ## make test, reports in a browser, and what touches ROS again with Jazzy
+	@$(SETUP) full --browser
+	@$(MAKE) --no-print-directory test
 	@$(SETUP) full --distribution jazzy
 	.venv-jazzy/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
 

@@ -15,7 +15,10 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from environment.setup.errors import SetupError  # noqa: E402
 from environment.setup.plan import choose_setup, say  # noqa: E402
-from environment.setup.system_libraries import install_rendering_libraries  # noqa: E402
+from environment.setup.system_libraries import (  # noqa: E402
+    install_browser,
+    install_rendering_libraries,
+)
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -41,6 +44,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="print the path of the environment's interpreter at the end",
     )
+    parser.add_argument(
+        "--browser",
+        action="store_true",
+        help="install Chromium too, in which reports of the evaluation are tested",
+    )
     return parser.parse_args(arguments)
 
 
@@ -56,6 +64,8 @@ def main() -> int:
         setup = choose_setup(arguments.kind, arguments.distribution)
         if arguments.kind == "full":
             install_rendering_libraries()
+        if arguments.browser:
+            install_browser()
         setup.run()
     except SetupError as error:
         say(f"environment/setup: {error}")

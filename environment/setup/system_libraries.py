@@ -1,4 +1,4 @@
-"""System libraries that rendering needs (EGL and Mesa's drivers)."""
+"""What comes from the system: EGL and Mesa for rendering, a browser for testing reports."""
 
 import ctypes.util
 import glob
@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 
 PACKAGES = ("libegl1", "libgl1-mesa-dri")
-COMMAND = f"apt-get install -y --no-install-recommends {' '.join(PACKAGES)}"
+INSTALL = "apt-get install -y --no-install-recommends"
+BROWSERS = ("chromium", "chromium-browser")
 
 # Mesa's renderer without a GPU, under the names of its older and newer versions.
 _SOFTWARE_DRIVERS = (
@@ -24,14 +26,35 @@ def install_rendering_libraries() -> None:
 
     Rendering is needed to make training scenes alone, so a failure here is a message, no error.
     """
-    if rendering_libraries_present():
+    _install(
+        PACKAGES,
+        rendering_libraries_present,
+        "Rendering training scenes needs EGL and Mesa, which are missing",
+    )
+
+
+def install_browser() -> None:
+    """Install Chromium with apt where the user may; otherwise say how to.
+
+    One test of the evaluation's report needs it and is skipped without, so a failure is a message.
+    """
+    _install(BROWSERS[:1], browser_present, "Testing reports needs Chromium, which is missing")
+
+
+def browser_present() -> bool:
+    """Tell whether a Chromium is installed."""
+    return any(shutil.which(name) for name in BROWSERS)
+
+
+def _install(packages: Sequence[str], present: Callable[[], bool], need: str) -> None:
+    if present():
         return
     prefix = _privileged_prefix()
     if shutil.which("apt-get") is None or prefix is None:
-        _say_how()
+        _say_how(packages, need)
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
         done = subprocess.run(
             [*prefix, "apt-get", "-qq", *arguments],
             env=environment,
@@ -39,8 +62,8 @@ def install_rendering_libraries() -> None:
             stderr=subprocess.DEVNULL,
             check=False,
         )
-    if done.returncode != 0 or not rendering_libraries_present():
-        _say_how()
+    if done.returncode != 0 or not present():
+        _say_how(packages, need)
 
 
 def rendering_libraries_present() -> bool:
@@ -61,8 +84,8 @@ def _privileged_prefix() -> list[str] | None:
     return ["sudo", "-n"] if allowed.returncode == 0 else None
 
 
-def _say_how() -> None:
+def _say_how(packages: Sequence[str], need: str) -> None:
     print(
-        f"Rendering training scenes needs EGL and Mesa, which are missing: run `sudo {COMMAND}`.",
+        f"{need}: run `sudo {INSTALL} {' '.join(packages)}`.",
         file=sys.stderr,
     )

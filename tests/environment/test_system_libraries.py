@@ -61,3 +61,29 @@ def test_nothing_is_installed_where_the_libraries_are(machine_without_egl, monke
     monkeypatch.setattr(system_libraries, "rendering_libraries_present", lambda: True)
     system_libraries.install_rendering_libraries()
     assert not log.exists()
+
+
+def test_the_browser_is_installed_where_it_is_missing_and_the_user_may(
+    machine_without_egl, monkeypatch
+):
+    log = machine_without_egl / "log"
+    add_program(machine_without_egl, "apt-get", f'echo "$@" >> {log}')
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    system_libraries.install_browser()
+    assert log.read_text().splitlines() == [
+        "-qq update",
+        "-qq install -y --no-install-recommends chromium",
+    ]
+
+    add_program(machine_without_egl, "chromium", "exit 0")
+    log.unlink()
+    system_libraries.install_browser()
+    assert not log.exists()
+
+
+def test_without_a_package_manager_the_browsers_command_is_named(machine_without_egl, capsys):
+    system_libraries.install_browser()
+    assert capsys.readouterr().err.splitlines() == [
+        "Testing reports needs Chromium, which is missing: run "
+        "`sudo apt-get install -y --no-install-recommends chromium`."
+    ]
