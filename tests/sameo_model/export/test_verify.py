@@ -13,7 +13,7 @@ from sameo_model.export.bundle import export_bundle
 from sameo_model.export.verify import ParityError, draw_scene, verify_bundle
 from sameo_model.modeling import build_sameo, load_checkpoint
 from sameo_model.runtime.backends.base import BackendOptions, build_backend
-from sameo_model.runtime.bundle import load_bundle, write_bundle_info
+from sameo_model.runtime.bundle import find_bundle, load_bundle, write_bundle_info
 from tests import golden
 from tests.sameo_model.export.test_bundle import copy_bundle
 
@@ -95,3 +95,12 @@ def test_the_drawn_scene_has_boxes_inside_the_picture():
     assert (boxes >= 0).all()
     assert (boxes <= 96).all()
     assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+def test_the_shipped_bundle_is_the_network_of_this_version():
+    # A change of the architecture must come with a new bundle.
+    results = verify_bundle(find_bundle())
+    assert {(result.backend, result.precision) for result in results} >= {
+        ("onnxruntime", "f32"),
+        ("openvino", "f32"),
+    }

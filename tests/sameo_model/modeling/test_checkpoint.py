@@ -201,3 +201,9 @@ def test_a_foreign_safetensors_file_is_recognised_by_its_shapes(official_state, 
     path = tmp_path / "converted.safetensors"
     safetensors.torch.save_file(official_state, path)
     assert load_checkpoint(path).preset == "efficient_sam_vitt"
+
+
+def test_the_shipped_bundle_is_found_by_name():
+    model = load_checkpoint("sameo_lite")
+    assert (model.preset, model.image_size) == ("sameo_lite", 512)
+    assert model.has_visible_decoder
