@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +29,9 @@ COUNTERS = (
 )
 STAGES = ("latency_encode", "latency_decode", "latency_publish", "overhead", "age")
 _WINDOW = 200
+_OUTCOMES = 100
+_RATE_S = 5.0
+_STATM = Path("/proc/self/statm")
 
 ResultT = TypeVar("ResultT")
 Transition = Callable[[Any, Any], ResultT]
@@ -40,6 +46,21 @@ class DiagnosticTypes:
 
 
 @dataclass(frozen=True)
+class Alarms:
+    """When the diagnostics warn; 0 milliseconds are never too old.
+
+    Attributes:
+        warn_age_ms: Age of masks when they are published that is a warning.
+        error_age_ms: Age that is an error.
+        warn_dropped_share: Share of dropped boxes messages, of the last 100, that is a warning.
+    """
+
+    warn_age_ms: float
+    error_age_ms: float
+    warn_dropped_share: float
+
+
+@dataclass(frozen=True)
 class NodeStatus:
     """Where the node stands.
 
@@ -49,6 +70,7 @@ class NodeStatus:
         description: Where the model stands, in words.
         model: Name of the loaded model, "" without.
         backend: Name of the backend that runs it, "" without.
+        device: The backend's device in words, "" without.
         problem: The latest recent problem, "" without.
     """
 
@@ -57,6 +79,7 @@ class NodeStatus:
     description: str
     model: str
     backend: str
+    device: str
     problem: str
 
 
@@ -71,11 +94,18 @@ class Statistics:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._times_ms = {stage: deque[float](maxlen=_WINDOW) for stage in STAGES}
+        self._published_s: deque[float] = deque(maxlen=_WINDOW)
+        self._were_dropped: deque[bool] = deque(maxlen=_OUTCOMES)
 
     def count(self, key: str, number: int = 1) -> None:
         """Add to one of `COUNTERS`."""
+        is_drop = key.startswith("dropped_")
         with self._lock:
             self._counts[key] += number
+            if is_drop or key == "masks_published":
+                self._were_dropped.append(is_drop)
+            if key == "masks_published":
+                self._published_s.append(time.monotonic())
 
     def record(self, stage: str, time_ms: float) -> None:
         """Note a time of one of `STAGES`, milliseconds; percentiles are over the last 200."""
@@ -89,14 +119,33 @@ class Statistics:
 
     def to_values(self) -> dict[str, str]:
         """Return all diagnostic keys; latencies in milliseconds, nan before the first."""
+        since_s = time.monotonic() - _RATE_S
         with self._lock:
             values = {key: str(self._counts[key]) for key in COUNTERS}
             times_ms = {stage: list(window) for stage, window in self._times_ms.items()}
+            num_recent = sum(published_s > since_s for published_s in self._published_s)
+        values["rate_hz"] = f"{num_recent / _RATE_S:.1f}"
         for stage, window in times_ms.items():
             p50, p95 = np.percentile(window, (50, 95)) if window else (np.nan, np.nan)
             values[f"{stage}_ms_p50"] = f"{p50:.2f}"
             values[f"{stage}_ms_p95"] = f"{p95:.2f}"
         return values
+
+    def alarm(self, alarms: Alarms) -> tuple[int, str]:
+        """Return level (0 OK, 1 WARN, 2 ERROR) and sentence about age and drops."""
+        with self._lock:
+            ages_ms, drops = list(self._times_ms["age"]), list(self._were_dropped)
+        age_ms = float(np.percentile(ages_ms, 95)) if ages_ms else 0.0
+        for level, limit_ms in ((2, alarms.error_age_ms), (1, alarms.warn_age_ms)):
+            if 0 < limit_ms < age_ms:
+                return level, (
+                    f"masks are {age_ms:.0f} ms old when they are published: use a faster model "
+                    "or device, or set use_sim_time as the camera has it"
+                )
+        share = sum(drops) / max(len(drops), 1)
+        if share > alarms.warn_dropped_share:
+            return 1, f"{100 * share:.0f} % of the boxes messages are dropped: see dropped_..."
+        return 0, ""
 
 
 class ProblemLog:
@@ -204,6 +253,7 @@ def fill_diagnostics(
     name: str,
     statistics: Statistics,
     status: NodeStatus,
+    alarms: Alarms,
 ) -> None:
     """Add one camera's status to a diagnostic_msgs/DiagnosticArray.
 
@@ -213,16 +263,19 @@ def fill_diagnostics(
         name: What the status is about.
         statistics: The camera's counters.
         status: Where the node stands.
+        alarms: When to warn.
     """
     entry = types.status()
-    entry.name, entry.hardware_id = name, status.backend
-    level, entry.message = _judge(status)
+    entry.name, entry.hardware_id = name, status.device
+    level, entry.message = _judge(status, statistics.alarm(alarms))
     entry.level = bytes([level])
     values = {
         **statistics.to_values(),
         "state": "active" if status.is_active else "not active",
         "model": status.model,
         "backend": status.backend,
+        "device": status.device,
+        "memory_mib": _memory_mib(),
     }
     for key, value in values.items():
         pair = types.key_value()
@@ -231,10 +284,19 @@ def fill_diagnostics(
     message.status.append(entry)
 
 
-def _judge(status: NodeStatus) -> tuple[int, str]:
-    """Return level (0 OK, 1 WARN, 2 ERROR) and sentence."""
+def _judge(status: NodeStatus, alarm: tuple[int, str]) -> tuple[int, str]:
+    """Return level (0 OK, 1 WARN, 2 ERROR) and sentence; the worst comes first."""
     if status.has_failed:
         return 2, status.description
     if not status.is_active:
         return 1, f"not active; {status.description}"
-    return (1, status.problem) if status.problem else (0, "answering")
+    problem = (1, status.problem) if status.problem else (0, "answering")
+    return max(problem, alarm, key=lambda one: one[0])
+
+
+def _memory_mib() -> str:
+    """Return the resident memory of this process, "" where the system does not tell."""
+    if not _STATM.is_file():
+        return ""
+    pages = int(_STATM.read_text().split()[1])
+    return f"{pages * os.sysconf('SC_PAGE_SIZE') / 2**20:.0f}"

@@ -208,7 +208,9 @@ class SameoNode(LifecycleNode):
         status, node_name = self._worker.status(), self.get_fully_qualified_name()[1:]
         for camera, statistics in self._statistics.items():
             name = f"{node_name}: {camera or 'masks'}"
-            fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, statistics, status)
+            fill_diagnostics(
+                array, _DIAGNOSTIC_TYPES, name, statistics, status, self._settings.alarms
+            )
         self._diagnostics.publish(array)
 
 

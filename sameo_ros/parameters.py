@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sameo_ros.diagnostics import Alarms
 from sameo_ros.frame_cache import CacheRules
 
 
@@ -100,6 +101,17 @@ class SameoParameters:
     points_of: str = _parameter(
         "", "Detection id, or index, of the object whose visible points go to ~/points."
     )
+    warn_age_ms: float = _parameter(
+        1000.0, "Masks older than this (p95, from stamp to publishing) are a warning; 0: never.",
+        limits=(0, 1e9),
+    )  # fmt: skip
+    error_age_ms: float = _parameter(
+        5000.0, "Masks older than this (p95) are an error; 0: never.", limits=(0, 1e9)
+    )
+    warn_dropped_share: float = _parameter(
+        0.5, "A larger share of dropped boxes messages, of the last 100, is a warning; 1: never.",
+        limits=(0, 1),
+    )  # fmt: skip
     diagnostics_period_s: float = _parameter(
         1.0, "Time between messages on /diagnostics.", limits=(0.05, 60), read_only=True
     )
@@ -114,6 +126,11 @@ class SameoParameters:
             cache_frames=self.cache_frames,
             encode_ahead=self.encode_ahead,
         )
+
+    @property
+    def alarms(self) -> Alarms:
+        """The thresholds of the diagnostics."""
+        return Alarms(self.warn_age_ms, self.error_age_ms, self.warn_dropped_share)
 
     @property
     def model_values(self) -> tuple[Any, ...]:

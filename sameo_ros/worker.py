@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -19,6 +20,8 @@ from sameo_ros.parameters import SameoParameters
 from sameo_ros.scene_depth import SceneDepth
 
 Job = Callable[[], None]
+
+_STOP_S = 5.0
 
 _EXPLANATIONS = {
     DropCause.UNMATCHED: "no usable image of that stamp came; the detector must copy the image's "
@@ -44,9 +47,10 @@ class Worker:
 
     Attributes:
         state: Where it stands with the model.
-        reason: Why the state is FAILED, in one sentence.
+        reason: Why the state is FAILED, or how far LOADING is, in one sentence.
         model_name: Name of the loaded model.
         backend_name: Name of the backend that runs it.
+        device: The backend's device in words.
     """
 
     def __init__(self, parameters: SameoParameters, problems: ProblemLog) -> None:
@@ -55,6 +59,7 @@ class Worker:
         self.reason = ""
         self.model_name = ""
         self.backend_name = ""
+        self.device = ""
         self._parameters = parameters
         self._problems = problems
         self._jobs: ModelJobs | None = None
@@ -73,13 +78,16 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the job in hand, free the model and end the thread."""
+        """Finish the job in hand, free the model and end the thread.
+
+        An engine that is being built may take minutes; it is left to itself after some seconds.
+        """
         self.deactivate()
         with self._changed:
             self._is_stopping = True
             self._changed.notify()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_STOP_S)
 
     def describe(self) -> str:
         """Say in words where it stands with the model."""
@@ -94,6 +102,7 @@ class Worker:
             description=self.describe(),
             model=self.model_name,
             backend=self.backend_name,
+            device=self.device,
             problem=self._problems.recent(time.monotonic()),
         )
 
@@ -228,6 +237,8 @@ class Worker:
         parameters = self._parameters
         self._close_model()
         self._loaded_values = parameters.model_values
+        library, progress = logging.getLogger("sameo_model"), _LatestMessage(self)
+        library.addHandler(progress)
         try:
             predictor = load_predictor(
                 parameters.model,
@@ -235,15 +246,29 @@ class Worker:
                 precision=parameters.precision or None,
                 threads=parameters.threads or None,
             )
-        except Exception as error:  # whatever a backend raises must not end the thread
+        except (Exception, KeyboardInterrupt) as error:  # whatever a backend raises
             self._problems.report("model", f"model cannot be loaded: {error}", time.monotonic())
             self.reason, self.state = str(error), ModelState.FAILED
         else:
             self._jobs = ModelJobs(predictor, parameters, self._problems, self._changed)
             self.model_name, self.backend_name = predictor.name, predictor.backend.name
+            self.device = predictor.backend.device
             self.reason, self.state = "", ModelState.READY
+        finally:
+            library.removeHandler(progress)
 
     def _close_model(self) -> None:
         if self._jobs is not None:
             self._jobs.close()
         self._jobs = None
+
+
+class _LatestMessage(logging.Handler):
+    """Keeps what the runtime logs while it loads a model, such as the progress of an engine."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(logging.INFO)
+        self._worker = worker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._worker.reason = record.getMessage()

@@ -72,6 +72,10 @@ def start_node(folder: Path, model: str | Path, *arguments: str, **parameters: A
         "model": model,
         "backend": "onnxruntime",
         "diagnostics_period_s": 0.05,
+        # The stamps of the tests are those of 1970.
+        "warn_age_ms": 0.0,
+        "error_age_ms": 0.0,
+        "warn_dropped_share": 1.0,
         "qos_overrides./image.subscription.reliability": "reliable",
         "qos_overrides./image.subscription.depth": 20,
         "qos_overrides./detections.subscription.reliability": "reliable",

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from sameo_ros.diagnostics import (
+    Alarms,
     DiagnosticTypes,
     NodeStatus,
     ProblemLog,
@@ -29,15 +30,19 @@ TYPES = DiagnosticTypes(
 )
 
 
-def fill(**status):
+ALARMS = Alarms(warn_age_ms=100.0, error_age_ms=200.0, warn_dropped_share=0.5)
+
+
+def fill(statistics=None, **status):
     defaults = {
         "is_active": True, "has_failed": False, "description": "model x is ready", "model": "x",
-        "backend": "openvino", "problem": "",
+        "backend": "openvino", "device": "CPU, f32", "problem": "",
     }  # fmt: skip
     message = SimpleNamespace(status=[])
-    statistics = Statistics()
+    statistics = statistics or Statistics()
     statistics.count("images_received", 3)
-    fill_diagnostics(message, TYPES, "cam", statistics, NodeStatus(**{**defaults, **status}))
+    status = NodeStatus(**{**defaults, **status})
+    fill_diagnostics(message, TYPES, "cam", statistics, status, ALARMS)
     return message.status[0]
 
 
@@ -47,6 +52,8 @@ def test_every_key_of_the_contract_is_there():
     assert values["images_received"] == "3"
     assert values["model"] == "x"
     assert values["backend"] == "openvino"
+    assert values["device"] == "CPU, f32"
+    assert float(values["memory_mib"]) > 10
     assert all(isinstance(value, str) for value in values.values())
 
 
@@ -62,6 +69,60 @@ def test_every_key_of_the_contract_is_there():
 def test_the_level_says_how_bad_it_is(status, level, sentence):
     filled = fill(**status)
     assert (filled.level, filled.message) == (level, sentence)
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "level", "words"),
+    [
+        (100.0, 0, "answering"),
+        (101.0, 1, "masks are 101 ms old"),
+        (200.0, 1, "masks are 200 ms old"),
+        (201.0, 2, "masks are 201 ms old"),
+    ],
+)
+def test_old_masks_raise_an_alarm(age_ms, level, words):
+    statistics = Statistics()
+    statistics.record("age", age_ms)
+    filled = fill(statistics)
+    assert ord(filled.level) == level
+    assert words in filled.message
+
+
+def test_thresholds_of_zero_never_raise_an_alarm():
+    statistics = Statistics()
+    statistics.record("age", 1e9)
+    assert statistics.alarm(Alarms(0.0, 0.0, 1.0)) == (0, "")
+
+
+@pytest.mark.parametrize(("num_dropped", "level"), [(5, 0), (6, 1)])
+def test_many_drops_raise_an_alarm(num_dropped, level):
+    statistics = Statistics()
+    for _ in range(100):
+        statistics.count("dropped_late")  # forgotten: only the last 100 messages count
+    for _ in range(90):
+        statistics.count("masks_published")
+    for _ in range(10 - num_dropped):
+        statistics.count("masks_published")
+    for _ in range(num_dropped):
+        statistics.count("dropped_superseded")
+    assert statistics.alarm(Alarms(0.0, 0.0, 0.05))[0] == level
+
+
+def test_the_worst_problem_is_named():
+    statistics = Statistics()
+    statistics.record("age", 300.0)
+    filled = fill(statistics, problem="boxes are late")
+    assert "300 ms old" in filled.message
+    statistics = Statistics()
+    statistics.record("age", 50.0)
+    assert fill(statistics, problem="boxes are late").message == "boxes are late"
+
+
+def test_the_rate_is_that_of_the_last_five_seconds():
+    statistics = Statistics()
+    for _ in range(10):
+        statistics.count("masks_published")
+    assert statistics.to_values()["rate_hz"] == "2.0"
 
 
 def test_percentiles_are_over_the_last_200_times():

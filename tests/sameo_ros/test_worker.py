@@ -1,3 +1,4 @@
+import logging
 import threading
 import time
 from types import SimpleNamespace
@@ -172,6 +173,29 @@ def test_a_missing_model_is_a_state_with_a_reason_and_another_one_mends_it(bench
     bench.worker.set_parameters(good)
     bench.until(lambda: bench.worker.state is ModelState.READY)
     assert bench.worker.status().model == "tiny"
+
+
+def test_progress_of_loading_is_part_of_the_state(bench):
+    bench = bench()
+    seen = []
+    library = logging.getLogger("sameo_model")
+    level, library.level = library.level, logging.INFO
+    library.setLevel(logging.INFO)
+
+    class Spy(logging.Handler):
+        def emit(self, record):
+            seen.append(bench.worker.describe())
+
+    spy = Spy()
+    try:
+        bench.worker.start()
+        library.addHandler(spy)
+        bench.until(lambda: bench.worker.state is ModelState.READY)
+    finally:
+        library.removeHandler(spy)
+        library.setLevel(level)
+    assert any("is loading: model tiny on backend onnxruntime" in text for text in seen)
+    assert bench.worker.describe().endswith("is ready")
 
 
 def test_waiting_boxes_come_before_encoding_ahead(bench):
