@@ -132,19 +132,18 @@ def measure_composites(num_pairs: int, num_photographs: int, folder: Path) -> di
         )
 
     results: dict[str, Any] = {"compose_only": _measure_compose(datasets, pool)}
-    scaling_pairs = max(num_pairs // 5, 64)
     for workers in (1, 2):
-        spent = _measure(lambda workers=workers: build(f"scaling{workers}", scaling_pairs, workers))
+        spent = _measure(lambda workers=workers: build(f"scaling{workers}", num_pairs, workers))
         results[f"workers_{workers}"] = {
-            "pairs_per_s": scaling_pairs / spent["wall_s"],
-            "cpu_ms_per_pair": 1000 * spent["cpu_s"] / scaling_pairs,
+            "pairs_per_s": num_pairs / spent["wall_s"],
+            "cpu_ms_per_pair": 1000 * spent["cpu_s"] / num_pairs,
         }
     one, two = (results[f"workers_{n}"]["pairs_per_s"] for n in (1, 2))
     results["scaling_share_of_linear"] = two / one / 2
-    results["max_rss_mb_by_pictures"] = {}
-    for pairs in (num_pairs // 5, num_pairs):
+    results["rss_mb_by_pictures"] = {}
+    for pairs in (num_pairs // 10, num_pairs):
         report = build(f"memory{pairs}", pairs, 1)
-        results["max_rss_mb_by_pictures"][2 * pairs] = _max_rss_mb()
+        results["rss_mb_by_pictures"][2 * pairs] = _rss_mb()
     results["mean_requested_rate"] = report["mean_requested_rate"]
     results["mean_measured_rate"] = report["mean_measured_rate"]
     cpu_s = results["workers_1"]["cpu_ms_per_pair"] / 1000
@@ -188,6 +187,11 @@ def _measure(function: Callable[[], object]) -> dict[str, float]:
 def _cpu_s() -> float:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _rss_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def _max_rss_mb() -> float:
