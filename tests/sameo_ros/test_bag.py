@@ -1,0 +1,170 @@
+"""Bags in, bags out: written and read with rosbags, no ROS anywhere."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed")
+
+from sameo_ros.bag import main  # noqa: E402
+from sameo_ros.bag_types import build_typestore, make_message, make_storable  # noqa: E402
+from sameo_ros.messages import crop_to_mask  # noqa: E402
+from tests.bundles import make_tiny_bundle  # noqa: E402
+from tests.sameo_ros.processes import ROOT  # noqa: E402
+
+MS = 1_000_000
+STORE = build_typestore()
+IMAGE, BOXES = "sensor_msgs/msg/Image", "vision_msgs/msg/Detection2DArray"
+MASKS, TEXT = "sameo_ros/msg/AmodalMaskArray", "std_msgs/msg/String"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return make_tiny_bundle(tmp_path_factory.mktemp("tiny"))
+
+
+def stamped(name, stamp_ms):
+    message = make_message(STORE, name)
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ms * MS, 10**9)
+    message.header.frame_id = "camera"
+    return message
+
+
+def image(stamp_ms, red=0):
+    message = stamped(IMAGE, stamp_ms)
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[..., 0] = red
+    message.height, message.width, message.step, message.encoding = 64, 64, 192, "rgb8"
+    message.data = pixels.ravel()
+    return message
+
+
+def boxes(stamp_ms, *boxes_xyxy):
+    message = stamped(BOXES, stamp_ms)
+    for x1, y1, x2, y2 in boxes_xyxy:
+        detection = make_message(STORE, "vision_msgs/msg/Detection2D")
+        detection.bbox.center.position.x = (x1 + x2) / 2
+        detection.bbox.center.position.y = (y1 + y2) / 2
+        detection.bbox.size_x, detection.bbox.size_y = float(x2 - x1), float(y2 - y1)
+        message.detections.append(detection)
+    return make_storable(STORE, message)
+
+
+def write_bag(path, messages, plugin="MCAP", version=9):
+    """Write (topic, type, milliseconds, message) in their order."""
+    storage = getattr(rosbag2.StoragePlugin, plugin)
+    with rosbag2.Writer(path, version=version, storage_plugin=storage) as writer:
+        connections = {}
+        for topic, kind, time_ms, message in messages:
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
+            writer.write(connections[topic], time_ms * MS, STORE.serialize_cdr(message, kind))
+    return path
+
+
+def read_bag(path):
+    with rosbag2.Reader(path) as reader:
+        return [
+            (connection.topic, time_ns // MS, STORE.deserialize_cdr(data, connection.msgtype))
+            for connection, time_ns, data in reader.messages()
+        ]
+
+
+BOX = (16, 16, 48, 48)
+RECORDED = [
+    ("/image", IMAGE, 1000, image(1000, red=51)),
+    ("/note", TEXT, 1010, STORE.types[TEXT]("hello")),
+    ("/image", IMAGE, 1033, image(1033)),
+    ("/boxes", BOXES, 1100, boxes(1000, BOX, (9, 9, 9, 9), (0, 0, 32, 32))),
+    ("/boxes", BOXES, 1133, boxes(1033)),
+    ("/boxes", BOXES, 1140, boxes(1050, BOX)),  # its image was not recorded
+    ("/boxes", BOXES, 1150, boxes(1160, BOX)),  # comes before its image
+    ("/image", IMAGE, 1170, image(1160)),
+]
+
+
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_every_boxes_message_with_an_image_is_answered(tmp_path, tiny, plugin, storage, capsys):
+    source = write_bag(tmp_path / "in", RECORDED, plugin)
+    target = tmp_path / "out"
+    arguments = [str(source), str(target), "--model", str(tiny), "--storage", storage]
+    assert main([*arguments, "--backend", "onnxruntime"]) == 0
+    assert "3 of 4 boxes messages are answered" in capsys.readouterr().out
+    assert not target.with_name("out.partial").exists()
+
+    messages = read_bag(target)
+    copied = [(topic, time_ms) for topic, time_ms, _ in messages if topic != "/sameo/masks"]
+    assert copied == [(topic, time_ms) for topic, _, time_ms, _ in RECORDED]
+    assert [m.data for topic, _, m in messages if topic == "/note"] == ["hello"]
+
+    masks = [(time_ms, message) for topic, time_ms, message in messages if topic == "/sameo/masks"]
+    assert [time_ms for time_ms, _ in masks] == [1100, 1133, 1170]
+    stamps_ms = [m.header.stamp.sec * 1000 + m.header.stamp.nanosec // MS for _, m in masks]
+    assert stamps_ms == [1000, 1033, 1160]
+    first = masks[0][1]
+    assert (first.model, first.header.frame_id, first.image_width) == ("tiny", "camera", 64)
+    assert [mask.detection_index for mask in first.masks] == [0, 2]
+    assert first.masks[0].predicted_iou == pytest.approx(0.2, abs=1e-5)  # 51 / 255
+    assert crop_to_mask(first.masks[0].amodal).box_xyxy == BOX
+    assert crop_to_mask(first.masks[0].visible).box_xyxy == (16, 16, 48, 32)
+    assert first.masks[1].occluded_by.tolist() == [0]
+    assert masks[1][1].masks == []
+
+
+def test_a_bag_without_definitions_is_read(tmp_path, tiny):
+    source = write_bag(tmp_path / "in", RECORDED[:1] + RECORDED[3:4], "SQLITE3", version=8)
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny)]
+    assert main([*arguments, "--backend", "onnxruntime"]) == 0
+    assert [topic for topic, _, _ in read_bag(tmp_path / "out")].count("/sameo/masks") == 1
+
+
+@pytest.mark.parametrize(
+    ("messages", "arguments", "sentence"),
+    [
+        (RECORDED[:2], [], "--detections must name a topic of type vision_msgs"),
+        (RECORDED, ["--image", "/boxes"], "--image must name a topic .*; the bag has /image"),
+        (RECORDED, ["--depth", "/none"], "--depth must name a topic of type sensor_msgs/msg/Image"),
+        (RECORDED, ["--model", "no_such_model"], "no_such_model"),
+    ],
+)
+def test_what_is_wrong_is_said_and_leaves_nothing_behind(
+    tmp_path, tiny, capsys, messages, arguments, sentence
+):
+    source = write_bag(tmp_path / "in", messages)
+    given = [str(source), str(tmp_path / "out"), "--model", str(tiny), *arguments]
+    assert main(given) == 1
+
+    assert re.search(f"^bag: .*{sentence}", capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_folder_that_is_no_bag_is_named(tmp_path, tiny, capsys):
+    assert main([str(tmp_path), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert "is not the folder of a rosbag2: it has no metadata.yaml" in capsys.readouterr().err
+
+
+def test_a_damaged_bag_is_named(tmp_path, tiny, capsys):
+    source = write_bag(tmp_path / "in", RECORDED)
+    (data,) = source.glob("*.mcap")
+    data.write_bytes(data.read_bytes()[:500])
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert "cannot be read as a bag" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_an_existing_target_is_not_touched(tmp_path, tiny, capsys):
+    source = write_bag(tmp_path / "in", RECORDED)
+    target = tmp_path / "out"
+    target.mkdir()
+    assert main([str(source), str(target), "--model", str(tiny)]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert list(target.iterdir()) == []
+
+
+def test_the_command_needs_no_ros():
+    code = "import sys, sameo_ros.bag; sys.exit('rclpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
