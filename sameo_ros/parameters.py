@@ -174,8 +174,8 @@ def declare_parameters(node: Any) -> SameoParameters:
             description=one.metadata["description"],
             additional_constraints=_constraint(one),
             read_only=one.metadata["read_only"],
-            # YAML reads a bare on or off as a truth value.
-            dynamic_typing=set(one.metadata["choices"] or ()) >= {"on", "off"},
+            # YAML reads a bare on or off as a truth value and a bare 2 as a whole number.
+            dynamic_typing=isinstance(one.default, (str, float)),
         )
         limits = one.metadata["limits"]
         if limits is not None and isinstance(one.default, int):
@@ -187,10 +187,8 @@ def declare_parameters(node: Any) -> SameoParameters:
             )
             descriptor.floating_point_range = [limits_float]
         default: Any = one.default
-        is_list = isinstance(default, tuple)
-        default = list(default) if is_list else default
-        value = node.declare_parameter(one.name, default, descriptor).value
-        value = tuple(value) if is_list else value
+        default = list(default) if isinstance(default, tuple) else default
+        value = _convert(one, node.declare_parameter(one.name, default, descriptor).value)
         values[one.name] = value if one.metadata["with_model"] else _check(one, value)
     return SameoParameters(**values)
 
@@ -209,10 +207,9 @@ def parameter_table() -> str:
 
 
 def _check(one: dataclasses.Field[Any], value: Any) -> Any:
-    """Return a value that the parameter can have; on and off may come as truth values."""
+    """Return the value in the parameter's type, if it is one that it can have."""
+    value = _convert(one, value)
     choices, limits = one.metadata["choices"], one.metadata["limits"]
-    if choices is not None and isinstance(value, bool):
-        value = "on" if value else "off"
     if choices is not None and value not in choices:
         named = ", ".join(choice or '""' for choice in choices)
         raise ValueError(f"parameter {one.name} must be one of {named}; got {value!r}")
@@ -222,6 +219,20 @@ def _check(one: dataclasses.Field[Any], value: Any) -> Any:
         raise ValueError(
             f"parameter {one.name} must be from {limits[0]} to {limits[1]}; got {value}"
         )
+    return value
+
+
+def _convert(one: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the value in the parameter's type, which YAML may have mistaken for another."""
+    kind = type(one.default)
+    if kind is str and type(value) is bool and one.metadata["choices"]:
+        return "on" if value else "off"
+    if type(value) is int and kind in (str, float):
+        return kind(value)
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
+    if type(value) is not kind:
+        raise ValueError(f"parameter {one.name} must be of type {kind.__name__}; got {value!r}")
     return value
 
 

@@ -329,7 +329,8 @@ def test_parameters_change_while_frames_go_on(client):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"encode_ahead": 3}, "encode_ahead must be one of on, off, auto; got 3"),
+        ({"encode_ahead": 3}, "encode_ahead must be one of on, off, auto; got '3'"),
+        ({"max_age_s": "long"}, "max_age_s must be of type float; got 'long'"),
         ({"encode_ahead": "maybe"}, "encode_ahead must be one of on, off, auto; got 'maybe'"),
         ({"model": "other"}, "deactivate it first"),
         ({"visible": False, "encode_ahead": "maybe"}, "encode_ahead must be one of"),

@@ -135,8 +135,8 @@ def test_a_wrong_parameter_at_the_start_ends_in_one_sentence(tiny, start, parame
     assert "Traceback" not in process.text()
 
 
-def test_off_can_be_given_on_the_command_line(tiny, start, client):
-    start(tiny, encode_ahead="off")
+def test_off_and_whole_numbers_can_be_given_on_the_command_line(tiny, start, client):
+    start(tiny, encode_ahead="off", max_age_s=3, points_of=0)
     client.until_active()
     assert len(answer_of_a_good_frame(client).masks) == 1
 

@@ -63,6 +63,34 @@ def test_on_and_off_may_come_as_the_truth_values_that_yaml_makes_of_them(given, 
     assert SameoParameters().changed({"encode_ahead": given}).encode_ahead == taken
 
 
+@pytest.mark.parametrize(
+    ("values", "taken"),
+    [({"max_age_s": 2}, 2.0), ({"points_of": 7}, "7"), ({"cameras": ["left"]}, ("left",))],
+)
+def test_whole_numbers_and_lists_are_taken_for_what_they_mean(values, taken):
+    changed = SameoParameters().changed(values)
+    (name,) = values
+    assert getattr(changed, name) == taken
+    assert type(getattr(changed, name)) is type(taken)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({"max_age_s": "long"}, "float"),
+        ({"max_age_s": True}, "float"),
+        ({"visible": 1}, "bool"),
+        ({"model": 1.5}, "str"),
+        ({"model": True}, "str"),
+        ({"cameras": "left"}, "tuple"),
+        ({"threads": 1.0}, "int"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(values, kind):
+    with pytest.raises(ValueError, match=f"must be of type {kind}; got"):
+        SameoParameters().changed(values)
+
+
 def test_a_change_leaves_the_other_values():
     changed = SameoParameters(max_wait_s=1.0).changed({"visible": False})
     assert changed == SameoParameters(max_wait_s=1.0, visible=False)
@@ -102,7 +130,8 @@ def test_off_at_the_start_may_come_as_a_truth_value():
     node = FakeNode(encode_ahead=False)
     assert declare_parameters(node).encode_ahead == "off"
     assert node.descriptors["encode_ahead"].dynamic_typing
-    assert not node.descriptors["backend"].dynamic_typing
+    assert node.descriptors["max_age_s"].dynamic_typing
+    assert not node.descriptors["visible"].dynamic_typing
 
 
 @pytest.mark.ros

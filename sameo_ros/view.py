@@ -1,0 +1,170 @@
+"""`python -m sameo_ros.view`: what the node publishes, for people without RViz.
+
+Serves the overlay, the 3D boxes and the points to Foxglove (https://app.foxglove.dev, or the
+desktop program): open the connection ws://localhost:8765 and import config/foxglove.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import Marker, MarkerArray
+
+
+class ViewNode(Node):
+    """Subscribes to the node's topics and logs them to Foxglove channels."""
+
+    def __init__(self, foxglove: Any) -> None:
+        """Open channels and subscriptions.
+
+        Args:
+            foxglove: The module of that name.
+        """
+        super().__init__("sameo_view")
+        self._foxglove = foxglove
+        channels = foxglove.channels
+        self._overlay = channels.RawImageChannel("/sameo/overlay")
+        self._objects = channels.SceneUpdateChannel("/sameo/objects")
+        self._points = channels.PointCloudChannel("/sameo/points")
+        self._state = foxglove.Channel("/sameo/diagnostics", message_encoding="json")
+        self.create_subscription(Image, "sameo/overlay", self._show_overlay, 1)
+        self.create_subscription(MarkerArray, "sameo/markers", self._show_objects, 1)
+        self.create_subscription(PointCloud2, "sameo/points", self._show_points, 1)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._show_state, 10)
+
+    def _show_overlay(self, message: Image) -> None:
+        image = self._foxglove.messages.RawImage(
+            timestamp=self._time(message.header.stamp),
+            frame_id=message.header.frame_id,
+            width=message.width,
+            height=message.height,
+            encoding=message.encoding,
+            step=message.step,
+            data=bytes(message.data),
+        )
+        self._overlay.log(image)
+
+    def _show_objects(self, message: MarkerArray) -> None:
+        messages = self._foxglove.messages
+        entities = [
+            self._to_entity(marker) for marker in message.markers if marker.action == Marker.ADD
+        ]
+        deletion = messages.SceneEntityDeletion(type=messages.SceneEntityDeletionType.All)
+        self._objects.log(messages.SceneUpdate(deletions=[deletion], entities=entities))
+
+    def _show_points(self, message: PointCloud2) -> None:
+        messages = self._foxglove.messages
+        kinds = messages.PackedElementFieldNumericType
+        fields = [
+            messages.PackedElementField(name=name, offset=4 * i, type=kinds.Float32)
+            for i, name in enumerate(("x", "y", "z"))
+        ]
+        # The colour is packed as blue, green, red.
+        fields += [
+            messages.PackedElementField(name=name, offset=12 + i, type=kinds.Uint8)
+            for i, name in enumerate(("blue", "green", "red"))
+        ]
+        cloud = messages.PointCloud(
+            timestamp=self._time(message.header.stamp),
+            frame_id=message.header.frame_id,
+            pose=self._pose(0.0, 0.0, 0.0),
+            point_stride=message.point_step,
+            fields=fields,
+            data=bytes(message.data),
+        )
+        self._points.log(cloud)
+
+    def _show_state(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith("sameo"):
+                values = {pair.key: pair.value for pair in status.values}
+                self._state.log({"name": status.name, "message": status.message, **values})
+
+    def _to_entity(self, marker: Marker) -> Any:
+        messages = self._foxglove.messages
+        position, colour = marker.pose.position, marker.color
+        pose = self._pose(position.x, position.y, position.z)
+        shade = messages.Color(r=colour.r, g=colour.g, b=colour.b, a=colour.a)
+        shapes: dict[str, Any] = {}
+        if marker.type == Marker.CUBE:
+            size = messages.Vector3(x=marker.scale.x, y=marker.scale.y, z=marker.scale.z)
+            shapes["cubes"] = [messages.CubePrimitive(pose=pose, size=size, color=shade)]
+        else:
+            shapes["texts"] = [
+                messages.TextPrimitive(
+                    pose=pose,
+                    billboard=True,
+                    font_size=marker.scale.z,
+                    color=shade,
+                    text=marker.text,
+                )
+            ]
+        return messages.SceneEntity(
+            timestamp=self._time(marker.header.stamp),
+            frame_id=marker.header.frame_id,
+            id=f"{marker.ns}/{marker.id}",
+            **shapes,
+        )
+
+    def _pose(self, x: float, y: float, z: float) -> Any:
+        messages = self._foxglove.messages
+        return messages.Pose(
+            position=messages.Vector3(x=x, y=y, z=z),
+            orientation=messages.Quaternion(x=0.0, y=0.0, z=0.0, w=1.0),
+        )
+
+    def _time(self, stamp: Any) -> Any:
+        return self._foxglove.messages.Timestamp(sec=stamp.sec, nsec=stamp.nanosec)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted; return the exit status."""
+    given = sys.argv if arguments is None else [sys.argv[0], *arguments]
+    options = build_parser().parse_args(remove_ros_args(given)[1:])
+    try:
+        import foxglove
+        import foxglove.channels
+        import foxglove.messages
+
+        server = foxglove.start_server(name="sameo", host=options.host, port=options.port)
+    except ImportError:
+        print("view: foxglove-sdk is missing; install it with pip", file=sys.stderr)
+        return 1
+    except (OSError, RuntimeError) as error:
+        print(f"view: cannot serve on {options.host}:{options.port}: {error}", file=sys.stderr)
+        return 1
+    rclpy.init(args=given)
+    node = ViewNode(foxglove)
+    print(f"Open ws://{options.host}:{server.port} in Foxglove and import config/foxglove.json")
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        server.stop()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sameo_ros.view",
+        description="Serve overlay, 3D boxes, points and diagnostics to Foxglove.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument("--port", type=int, default=8765, help="default: %(default)s")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
