@@ -154,7 +154,8 @@ class CameraTopics:
         self.statistics.record("age", (now_ns - frame.stamp_ns) * 1e-6)
         if self._overlay.get_subscription_count() > 0:
             overlay = Image()
-            picture = draw_answer(self._read_image(frame.message), answer)
+            image_rgb = self._read_image(frame.message)
+            picture = draw_answer(image_rgb, answer, parameters.overlay_style)
             fill_image(overlay, picture, "rgb8", header)
             self._overlay.publish(overlay)
         self._objects.publish(frame, answer, self._read_image, parameters)

@@ -95,6 +95,10 @@ class SameoParameters:
         300, "At most this many boxes of a message are answered, those with the highest scores.",
         limits=(1, 10000),
     )  # fmt: skip
+    overlay_style: str = _parameter(
+        "full", "What ~/overlay shows: full (masks, boxes and labels) or masks alone.",
+        choices=("full", "masks"),
+    )  # fmt: skip
     depth_tolerance_s: float = _parameter(
         0.05, "Largest difference between the stamps of depth and image.", limits=(0, 10)
     )
