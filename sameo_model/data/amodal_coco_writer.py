@@ -165,8 +165,6 @@ class AmodalCocoWriter:
             for name, category_id in sorted(self._categories.items(), key=lambda item: item[1])
         ]
         images_file.write(f'\n],\n"categories": {json.dumps(categories)}}}\n')
-        images_file.flush()
-        os.fsync(images_file.fileno())
 
 
 def write_amodal_coco(
