@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +60,25 @@ NOTES = (
 )
 
 
-def measure(model: Path, sections: Sequence[str], *, quick: bool) -> list[Row]:
-    """Run the sections that were asked for; ``model`` is the bundle of `sameo_lite`."""
+def measure(model: Path, sections: Sequence[str], *, quick: bool) -> Iterator[list[Row]]:
+    """Run the sections that were asked for; ``model`` is the bundle of `sameo_lite`.
+
+    Yields:
+        The rows of one part after the other, so that a run that is cut off leaves results.
+    """
     budget_s = 0.0 if quick else 1.0
-    rows: list[Row] = []
-    if "models" in sections:
-        sizes = () if quick else (512, 1024)
-        for bundle in (model, *map(_vitt_bundle, sizes)):
-            rows += _measure_model(bundle, budget_s, quick=quick)
-    if "post-processing" in sections:
-        rows += _measure_postprocessing(budget_s)
     if "node" in sections:
-        rows += whole.measure_node(model, num_frames=2 if quick else 40)
+        yield whole.measure_node(model, num_frames=2 if quick else 30)
+    if "post-processing" in sections:
+        yield _measure_postprocessing(budget_s)
     if "processes" in sections:
         names = contestant_names()
-        rows += whole.measure_processes(model, names[-1:] if quick else names)
+        yield whole.measure_processes(model, names[-1:] if quick else names)
     if "data" in sections:
-        rows += whole.measure_data_and_training(quick=quick)
-    return rows
+        yield whole.measure_data_and_training(quick=quick)
+    if "models" in sections:
+        for bundle in (model, *map(_vitt_bundle, () if quick else (512, 1024))):
+            yield from _measure_model(bundle, budget_s, quick=quick)
 
 
 def _vitt_bundle(image_size: int) -> Path:
@@ -97,13 +99,13 @@ def _vitt_bundle(image_size: int) -> Path:
     return folder
 
 
-def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> list[Row]:
+def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> Iterator[list[Row]]:
     info = load_bundle(folder).info
     model = f"{info.preset} {info.image_size}"
     players = {name: open_contestant(name, folder) for name in contestant_names()}
     image = load_scene()
     squashed = resize_image(image, info.image_size)
-    rows = alternate(
+    yield alternate(
         f"{model}: image encoder",
         {name: _call(player.backend.encode, squashed) for name, player in players.items()},
         budget_s=3 * budget_s,
@@ -112,7 +114,7 @@ def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> list[Row]:
     handles = {name: player.backend.encode(squashed) for name, player in players.items()}
     for number in (1, 10) if quick else (1, 10, 50):
         boxes = scale_boxes(scatter_boxes(number), (480, 640), info.image_size)
-        rows += alternate(
+        yield alternate(
             f"{model}: amodal decoder, {number} box{'es' if number > 1 else ''}",
             {n: _call(_decode_all, player, handles[n], boxes) for n, player in players.items()},
             budget_s=2 * budget_s,
@@ -121,7 +123,7 @@ def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> list[Row]:
             warm_up=number <= 10 and not quick,
         )
     masks = "amodal and visible" if info.has_visible_decoder else "amodal"
-    rows += alternate(
+    yield alternate(
         f"{model}: predict, {masks} masks of 10 boxes",
         {name: _call(_predict, player, image, True) for name, player in players.items()},
         budget_s=3 * budget_s,
@@ -130,7 +132,6 @@ def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> list[Row]:
     )
     for player in players.values():
         player.close()
-    return rows
 
 
 def _call(function: Any, *arguments: Any) -> Any:
@@ -202,9 +203,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "quick": options.quick,
     }
     started_s = time.perf_counter()
-    rows = measure(find_bundle(options.model), options.sections, quick=options.quick)
-    settings["measured_for_s"] = round(time.perf_counter() - started_s)
-    print(write_results(options.output, rows, settings, NOTES))
+    rows: list[Row] = []
+    text = ""
+    for part in measure(find_bundle(options.model), options.sections, quick=options.quick):
+        rows += part
+        settings["measured_for_s"] = round(time.perf_counter() - started_s)
+        settings["load_after"] = round(os.getloadavg()[0], 2)
+        text = write_results(options.output, rows, settings, NOTES)
+        print(f"{part[-1].case}: after {settings['measured_for_s']} s", file=sys.stderr)
+    print(text)
     if base is not None:
         print("\n".join(comparison_table(base, rows)))
     return 0
