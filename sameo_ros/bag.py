@@ -8,7 +8,6 @@ boxes message is answered before the next message is read.
 from __future__ import annotations
 
 import argparse
-import logging
 import shutil
 import sys
 import threading
@@ -89,8 +88,8 @@ class BagRun:
         self._model = predictor.name
         self._depths = DepthCache()
         self._boxes_ns = 0
-        problems = ProblemLog(lambda sentence: print(f"bag: {sentence}", file=sys.stderr))
-        self._jobs = ModelJobs(predictor, parameters, problems, threading.Condition())
+        self._problems = ProblemLog(lambda sentence: print(f"bag: {sentence}", file=sys.stderr))
+        self._jobs = ModelJobs(predictor, parameters, self._problems, threading.Condition())
         cache = FrameCache(parameters.cache_rules, self._count_drop)
         image_type = next(one.msgtype for one in reader.connections if one.topic == topics.image)
         read_image = image_to_rgb if image_type == _IMAGE_TYPES[0] else compressed_to_rgb
@@ -119,9 +118,19 @@ class BagRun:
             self._writer.write(self._copies[connection.id], time_ns, data)
             handler = handlers.get(connection.topic)
             if handler is not None:
-                handler(self._store.deserialize_cdr(data, connection.msgtype), time_ns)
+                message = self._read(data, connection)
+                if message is not None:
+                    handler(message, time_ns)
                 self._answer(time_ns)
         self._answer(self._reader.end_time + round(60 * NANOSECONDS))
+
+    def _read(self, data: Any, connection: Any) -> Any:
+        try:
+            return self._store.deserialize_cdr(data, connection.msgtype)
+        except Exception as error:  # one damaged message must not end the run
+            sentence = f"a message on {connection.topic} is damaged and left out: {error!r}"
+            self._problems.report(connection.topic, sentence, time.monotonic())
+            return None
 
     def _add_image(self, message: Any, time_ns: int) -> None:
         self.statistics.count("images_received")
@@ -145,7 +154,7 @@ class BagRun:
         try:
             return read_depth(self._depths, frame.stamp_ns, image_hw, parameters.depth_tolerance_s)
         except ValueError as error:
-            logging.getLogger(__name__).warning("%s", error)
+            self._problems.report("depth", str(error), time.monotonic())
             return None
 
     def _write_masks(self, frame: Frame, answer: Answer, _: SameoParameters) -> None:

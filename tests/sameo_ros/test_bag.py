@@ -156,6 +156,32 @@ def test_a_damaged_bag_is_named(tmp_path, tiny, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_a_damaged_message_is_left_out_and_the_rest_answered(tmp_path, tiny, capsys, monkeypatch):
+    serialize = STORE.serialize_cdr
+
+    def damage_one(message, kind):
+        data = serialize(message, kind)
+        return bytes(data)[:20] if message is RECORDED[2][3] else data
+
+    monkeypatch.setattr(STORE, "serialize_cdr", damage_one)
+    source = write_bag(tmp_path / "in", RECORDED)
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 0
+    said = capsys.readouterr()
+    assert "a message on /image is damaged and left out" in said.err
+    assert "2 of 4 boxes messages are answered" in said.out
+
+
+def test_a_failure_on_the_way_leaves_nothing_behind(tmp_path, tiny, capsys, monkeypatch):
+    def fail(run):
+        raise OSError("the disk is full")
+
+    source = write_bag(tmp_path / "in", RECORDED)
+    monkeypatch.setattr("sameo_ros.bag.BagRun.run", fail)
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert capsys.readouterr().err == "bag: the disk is full\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def test_an_existing_target_is_not_touched(tmp_path, tiny, capsys):
     source = write_bag(tmp_path / "in", RECORDED)
     target = tmp_path / "out"

@@ -154,6 +154,12 @@ def test_a_bad_image_is_counted_named_and_survived(client, process, fields, sent
     assert sentence in process.text() or "image step must be" in process.text()
 
 
+def test_a_bad_image_is_counted_at_once_without_boxes(client):
+    rejected = int(client.values().get("images_rejected", 0))
+    client.images.publish(client.image(step=10))
+    client.until_count("images_rejected", rejected + 1)
+
+
 def test_padded_rows_are_skipped(client):
     # The padding is white: if it were read as pixels, the mean brightness would not be 0.
     padded = np.full((64, 70, 3), 255, np.uint8)
