@@ -4,8 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv/bin/python
 SETUP := $(PYTHON) environment/setup
-# Two processes: one crash of an engine costs one test, and the suite takes half the time.
-PYTEST_ARGUMENTS ?= -n 2
+# Two processes: the suite takes half the time, and a test in which an engine crashed runs again.
+PYTEST_ARGUMENTS ?= -n 2 --reruns 1
 
 ROS_TESTS := tests/sameo_ros tests/environment tests/test_colcon.py tests/test_import_boundaries.py
 
