@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
-from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
 from sameo_model.data.catalogue import CONFIG_DIR, DatasetCard, load_card
 from sameo_model.data.checking import CheckReport, Problem, check_dataset
 from sameo_model.data.collection import dataset_names, open_dataset
 from sameo_model.data.contact_sheet import draw_contact_sheet
+from sameo_model.data.conversion import convert_dataset
 from sameo_model.data.filters import Removal, apply_rules
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.parallel import default_workers
@@ -34,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.run(arguments)
-    except (FileNotFoundError, DatasetFormatError, ValueError) as error:
+    except (OSError, DatasetFormatError, ValueError, RuntimeError) as error:
         print(f"datasets: {error}", file=sys.stderr)
         return 1
 
@@ -147,11 +146,11 @@ def _convert(arguments: argparse.Namespace) -> int:
     card = load_card(arguments.name, arguments.config_dir)
     dataset, removals = _open_clean(arguments, card)
     images_dir = arguments.images_dir or arguments.output.parent / "images"
-    with AmodalCocoWriter(arguments.output, images_dir) as writer:
-        for image in tqdm(dataset, desc="writing", unit=" images"):
-            writer.write(image)
+    num_images, num_instances = convert_dataset(
+        dataset, arguments.output, images_dir, workers=arguments.workers, progress=True
+    )
     _print_removals(removals)
-    print(f"wrote {writer.num_images} images, {writer.num_annotations} instances")
+    print(f"wrote {num_images} images, {num_instances} instances")
     print(f"to {arguments.output}, file names relative to {images_dir}")
     return 0
 
@@ -201,7 +200,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", metavar="NAME", choices=dataset_names(), help="see `list`")
     one.add_argument("root", metavar="ROOT", type=Path, help="folder of the original files")
     one.add_argument("--split", help="part of the set; default: all labelled parts")
-    one.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
+    one.add_argument(
+        "--workers",
+        type=int,
+        default=default_workers(),
+        help="processes to work in; default: all cores",
+    )
     clean = argparse.ArgumentParser(add_help=False)
     clean.add_argument("--raw", action="store_true", help="apply no quality control")
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
-from sameo_model.data.rle import rle_area
-from sameo_model.data.types import AmodalImage, AmodalInstance, Rle
+from sameo_model.data.amodal_coco_records import (
+    NO_CATEGORY,
+    annotation_text,
+    image_text,
+    to_text,
+)
+from sameo_model.data.types import AmodalImage
 
 
 class AmodalCocoWriter:
@@ -38,8 +44,9 @@ class AmodalCocoWriter:
     def __enter__(self) -> AmodalCocoWriter:
         """Open the temporary files."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._images_path = self.path.with_name(f".{self.path.name}.{os.getpid()}.images")
-        self._annotations_path = self.path.with_name(f".{self.path.name}.{os.getpid()}.annotations")
+        self._remove_leftovers()
+        self._images_path = self._temporary_path("images")
+        self._annotations_path = self._temporary_path("annotations")
         self._images_file = self._images_path.open("w")
         self._annotations_file = self._annotations_path.open("w+")
         self._images_file.write('{"images": [')
@@ -54,14 +61,26 @@ class AmodalCocoWriter:
         """Join the two parts and rename them into place, or remove them after an error."""
         assert self._images_file is not None
         assert self._annotations_file is not None
-        with self._images_file, self._annotations_file:
+        try:
+            with self._images_file, self._annotations_file:
+                if error_type is None:
+                    self._finish(self._images_file, self._annotations_file)
             if error_type is None:
-                self._finish(self._images_file, self._annotations_file)
-        self._annotations_path.unlink()
-        if error_type is None:
-            self._images_path.replace(self.path)
-        else:
-            self._images_path.unlink()
+                self._images_path.replace(self.path)
+        finally:
+            self._annotations_path.unlink()
+            self._images_path.unlink(missing_ok=True)
+
+    def _temporary_path(self, part: str) -> Path:
+        return self.path.with_name(f".{self.path.name}.{os.getpid()}.{part}")
+
+    def _remove_leftovers(self) -> None:
+        """Delete what writers of this file left that were killed."""
+        for part in ("images", "annotations"):
+            for path in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.{part}"):
+                number = path.name.split(".")[-2]
+                if number.isdigit() and not _is_running(int(number)):
+                    path.unlink(missing_ok=True)
 
     def write(self, image: AmodalImage) -> None:
         """Append one image with its instances.
@@ -74,13 +93,33 @@ class AmodalCocoWriter:
             ValueError: If an instance has no amodal mask, or a category number is used for two
                 names.
         """
-        if self._images_file is None or self._annotations_file is None:
-            raise RuntimeError("AmodalCocoWriter must be entered before write; use `with`")
-        records = [self._annotation(image, instance) for instance in image.instances]
-        self._append(self._images_file, self._image(image), self.num_images)
-        self.num_images += 1
-        for record in records:
-            self._append(self._annotations_file, record, self.num_annotations)
+        self._check_entered("write")
+        annotations = [
+            annotation_text(
+                image, one, self.category_id(one.category or NO_CATEGORY, one.category_id)
+            )
+            for one in image.instances
+        ]
+        self.append([image_text(image, self.images_dir)], annotations)
+
+    def append(self, images: Sequence[str], annotations: Sequence[str]) -> None:
+        """Append records that are JSON already, of categories that `category_id` numbered.
+
+        Args:
+            images: What `image_text` returned.
+            annotations: What `annotation_text` returned for instances of these images.
+
+        Raises:
+            RuntimeError: If the writer is not entered.
+        """
+        images_file, annotations_file = self._check_entered("append")
+        for text in images:
+            images_file.write(",\n" if self.num_images else "\n")
+            images_file.write(text)
+            self.num_images += 1
+        for text in annotations:
+            annotations_file.write(",\n" if self.num_annotations else "\n")
+            annotations_file.write(text)
             self.num_annotations += 1
 
     def append_file(self, path: Path) -> None:
@@ -90,54 +129,30 @@ class AmodalCocoWriter:
             RuntimeError: If the writer is not entered.
             ValueError: If a category number is used for two names.
         """
-        if self._images_file is None or self._annotations_file is None:
-            raise RuntimeError("AmodalCocoWriter must be entered before append_file; use `with`")
+        self._check_entered("append_file")
         document = json.loads(path.read_text())
         for category in document["categories"]:
-            self._category_id(category["name"], category["id"])
-        for record in document["images"]:
-            self._append(self._images_file, record, self.num_images)
-            self.num_images += 1
-        for record in document["annotations"]:
-            self._append(self._annotations_file, record, self.num_annotations)
-            self.num_annotations += 1
+            self.category_id(category["name"], category["id"])
+        self.append(
+            [to_text(record) for record in document["images"]],
+            [to_text(record) for record in document["annotations"]],
+        )
 
-    def _image(self, image: AmodalImage) -> dict[str, Any]:
-        height, width = image.image_hw
-        record: dict[str, Any] = {
-            "id": image.image_id,
-            "file_name": Path(os.path.relpath(image.path, self.images_dir)).as_posix(),
-            "height": height,
-            "width": width,
-        }
-        if image.coco_image_ids:
-            record["coco_image_ids"] = list(image.coco_image_ids)
-        return record
+    def _check_entered(self, call: str) -> tuple[TextIO, TextIO]:
+        if self._images_file is None or self._annotations_file is None:
+            raise RuntimeError(f"AmodalCocoWriter must be entered before {call}; use `with`")
+        return self._images_file, self._annotations_file
 
-    def _annotation(self, image: AmodalImage, instance: AmodalInstance) -> dict[str, Any]:
-        if instance.amodal_rle is None or instance.amodal_box_xywh is None:
-            raise ValueError(
-                f"instance {instance.annotation_id} must have an amodal mask to be written as "
-                f"amodal COCO, got none; modal data sets cannot be converted"
-            )
-        record: dict[str, Any] = {
-            "id": instance.annotation_id,
-            "image_id": image.image_id,
-            "category_id": self._category_id(instance.category or "object", instance.category_id),
-            "segmentation": _rle_to_json(instance.amodal_rle),
-            "bbox": list(instance.amodal_box_xywh),
-            "area": rle_area(instance.amodal_rle),
-            "iscrowd": 0,
-        }
-        if instance.visible_rle is not None and instance.visible_box_xywh is not None:
-            record["visible_mask"] = _rle_to_json(instance.visible_rle)
-            record["visible_bbox"] = list(instance.visible_box_xywh)
-            record["occlude_rate"] = instance.occlusion_rate
-        if instance.source_id:
-            record["source_id"] = instance.source_id
-        return record
+    def category_id(self, name: str, wanted_id: int) -> int:
+        """Return the number of a category, which it gets when it is named first.
 
-    def _category_id(self, name: str, wanted_id: int) -> int:
+        Args:
+            name: Its name.
+            wanted_id: Its number in the source; 0 takes the next free one.
+
+        Raises:
+            ValueError: If the number is used for another name.
+        """
         if name not in self._categories:
             used = set(self._categories.values())
             category_id = wanted_id or max(used, default=0) + 1
@@ -149,11 +164,6 @@ class AmodalCocoWriter:
                 )
             self._categories[name] = category_id
         return self._categories[name]
-
-    @staticmethod
-    def _append(file: TextIO, record: dict[str, Any], num_before: int) -> None:
-        file.write(",\n" if num_before else "\n")
-        json.dump(record, file, separators=(",", ":"))
 
     def _finish(self, images_file: TextIO, annotations_file: TextIO) -> None:
         images_file.write('\n],\n"annotations": [')
@@ -185,5 +195,11 @@ def write_amodal_coco(
             writer.write(image)
 
 
-def _rle_to_json(rle: Rle) -> dict[str, Any]:
-    return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

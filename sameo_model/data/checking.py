@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import cv2
@@ -89,14 +89,15 @@ def check_dataset(
         defects=dict(dataset.defects),
     )
     to_decode = set(np.linspace(0, len(dataset) - 1, report.num_decoded).round().astype(int))
-    work: Iterator[tuple[IndexedDataset, list[tuple[int, bool]]]] = (
-        (dataset, [(index, index in to_decode) for index in chunk])
+    work = (
+        [(index, index in to_decode) for index in chunk]
         for chunk in chunked(range(len(dataset)), CHUNK_IMAGES)
     )
+    check = partial(_check, dataset)
     # Looking for files alone is quicker than handing it to other processes.
     processes = workers if report.num_decoded else 1
     with tqdm(desc="pictures", total=len(dataset), disable=not progress) as bar:
-        for missing, unreadable, other_size, num_images in ordered_map(_check, work, processes):
+        for missing, unreadable, other_size, num_images in ordered_map(check, work, processes):
             report.missing_images.add(len(missing), missing)
             report.unreadable_images.add(len(unreadable), unreadable)
             report.images_of_other_size.add(len(other_size), other_size)
@@ -105,9 +106,8 @@ def check_dataset(
 
 
 def _check(
-    work: tuple[IndexedDataset, list[tuple[int, bool]]],
+    dataset: IndexedDataset, indices: list[tuple[int, bool]]
 ) -> tuple[list[str], list[str], list[str], int]:
-    dataset, indices = work
     missing, unreadable, other_size = [], [], []
     for index, is_decoded in indices:
         image = dataset[index]

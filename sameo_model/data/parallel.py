@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -35,7 +36,8 @@ def ordered_map(
     pile up in memory.
 
     Args:
-        function: Importable function; it and the jobs must be picklable if `workers` > 1.
+        function: Importable function, or a `partial` of one whose fixed arguments each process
+            gets once; it and the jobs must be picklable if `workers` > 1.
         jobs: Consumed lazily.
         workers: Number of processes; 1 works in this process.
     """
@@ -44,11 +46,13 @@ def ordered_map(
         return
     # Fresh processes: a fork would copy the threads' locks of OpenCV and of inference engines.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(function,)
+    ) as pool:
         pending: deque[Future[Result]] = deque()
         try:
             for job in jobs:
-                pending.append(pool.submit(function, job))
+                pending.append(pool.submit(_work, job))
                 if len(pending) >= 4 * workers:
                     yield pending.popleft().result()
             while pending:
@@ -56,3 +60,25 @@ def ordered_map(
         finally:
             for future in pending:
                 future.cancel()
+
+
+_function: Callable[[Any], Any] | None = None
+
+
+def _start_worker(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it was killed; it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(job: Any) -> Any:
+    assert _function is not None
+    return _function(job)

@@ -171,3 +171,20 @@ def test_a_modal_set_cannot_be_converted(tmp_path, capsys):
     assert main(["convert", "lvis", str(tmp_path), "--output", str(output)]) == 1
     assert "modal data sets cannot be converted" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path, capsys):
+    fab.kins_2019(tmp_path)
+    (tmp_path / "file").write_text("")
+    output = tmp_path / "file" / "annotations.json"
+    assert main(["convert", "kins", str(tmp_path), "--output", str(output)]) == 1
+    assert "datasets: [Errno" in capsys.readouterr().err
+
+
+def test_every_command_has_help_and_says_how_many_cores_it_takes(capsys):
+    for command in ("check", "stats", "convert", "show"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "--workers WORKERS processes to work in; default: all cores" in " ".join(
+            capsys.readouterr().out.split()
+        )

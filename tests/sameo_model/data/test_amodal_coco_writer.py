@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -96,6 +98,54 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, cocoa):
         write_amodal_coco(path, broken())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+KILLED_WRITER = """
+import sys, time
+from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
+with AmodalCocoWriter(sys.argv[1]) as writer:
+    writer.append(['{"id": 1}'], [])
+    print("written", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_killed_writer_leaves_the_old_file_and_its_leftovers_are_removed(tmp_path, cocoa):
+    path = tmp_path / "out" / "annotations.json"
+    write_amodal_coco(path, cocoa)
+    before = path.read_bytes()
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "written\n"
+        process.kill()
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 3
+    write_amodal_coco(path, cocoa)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path, cocoa):
+    path = tmp_path / "out" / "annotations.json"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED_WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "written\n"
+        write_amodal_coco(path, cocoa)
+        assert len(list(path.parent.iterdir())) == 3
+        process.kill()
+
+
+def test_a_disk_that_fills_up_at_the_end_leaves_nothing(tmp_path, cocoa, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AmodalCocoWriter, "_finish", fail)
+    path = tmp_path / "out" / "annotations.json"
+    with pytest.raises(OSError, match="No space left"):
+        write_amodal_coco(path, cocoa)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_files_of_one_image_folder_can_be_joined(tmp_path, cocoa):
