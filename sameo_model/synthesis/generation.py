@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -17,8 +17,9 @@ import mujoco
 
 from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.records import record_path, write_json, write_scene
-from sameo_model.synthesis.scenes import PROCEDURAL, SceneConfig, SceneFactory
+from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
 from sameo_model.synthesis.shapes import MAKERS
+from sameo_model.synthesis.sources import PROCEDURAL, Sources
 
 VERSION = 3  # of the generator: raise it when the same seed gives other pictures
 _factory: SceneFactory | None = None
@@ -32,8 +33,13 @@ def category_ids(config: SceneConfig) -> dict[str, int]:
     return {name: k for k, name in enumerate(sorted(names), start=1)}
 
 
-def open_output(output: Path, config: SceneConfig) -> None:
+def open_output(output: Path, config: SceneConfig, sources: Sources | None = None) -> None:
     """Make the folder of a set, or check that it was begun with the same settings.
+
+    Args:
+        output: The folder.
+        config: What is made.
+        sources: What it is made of; photographs count by their content, not by their place.
 
     Raises:
         ValueError: If the folder holds a set of other settings, or other files.
@@ -42,6 +48,8 @@ def open_output(output: Path, config: SceneConfig) -> None:
     settings = json.loads(
         json.dumps({"version": VERSION, "mujoco": mujoco.__version__, **asdict(config)})
     )
+    if sources and sources.photographs:
+        settings["photographs"] = sources.photographs.digest
     if not path.exists():
         if output.exists() and any(output.iterdir()):
             raise ValueError(
@@ -66,7 +74,7 @@ def generate_scenes(
     config: SceneConfig,
     num_scenes: int,
     workers: int,
-    mesh_roots: Mapping[str, Path] | None = None,
+    sources: Sources | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Make the scenes that are missing and yield each one's record as it is finished.
 
@@ -75,7 +83,7 @@ def generate_scenes(
         config: What to make.
         num_scenes: Scenes 0 to `num_scenes` - 1 are made.
         workers: Number of processes; they do not change the result.
-        mesh_roots: Folders to take instead of the installed packages', by family.
+        sources: Where meshes and photographs come from.
 
     Raises:
         RuntimeError: If rendering does not work or a scene cannot be made.
@@ -87,7 +95,7 @@ def generate_scenes(
         min(workers, len(missing)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(config, mesh_roots),
+        initargs=(config, sources),
     )
     try:
         jobs = [executor.submit(_make_scene, output, number) for number in missing]
@@ -98,11 +106,11 @@ def generate_scenes(
     shutil.rmtree(output / ".partial", ignore_errors=True)
 
 
-def _start_worker(config: SceneConfig, mesh_roots: Mapping[str, Path] | None) -> None:
+def _start_worker(config: SceneConfig, sources: Sources | None) -> None:
     global _factory
     os.environ["LP_NUM_THREADS"] = "1"  # Mesa's software rasteriser: the processes share the cores
     cv2.setNumThreads(1)
-    _factory = SceneFactory(config, mesh_roots)
+    _factory = SceneFactory(config, sources)
 
 
 def _make_scene(output: Path, number: int) -> dict[str, Any]:

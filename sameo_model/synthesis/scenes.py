@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-import cv2
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sameo_model.synthesis.assets import Asset, scale_asset
+from sameo_model.synthesis.assets import Asset
 from sameo_model.synthesis.cameras import Camera, sample_camera
-from sameo_model.synthesis.meshes import FAMILIES, find_family_root, load_mesh_asset
+from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.photometric import degrade
 from sameo_model.synthesis.physics import is_on_stage, place_above, settle
 from sameo_model.synthesis.rendering import SceneRenderer
-from sameo_model.synthesis.shapes import make_procedural_asset
-from sameo_model.synthesis.stage import SceneBuilder, Stage, sample_stage
-from sameo_model.synthesis.textures import OBJECT_PAINTERS, Image, paint_texture
+from sameo_model.synthesis.sources import PROCEDURAL, AssetSource, Sources
+from sameo_model.synthesis.stage import Grounds, SceneBuilder, Stage, sample_stage
+from sameo_model.synthesis.textures import Image
 from sameo_model.synthesis.truth import InstanceTruth, Keep, object_corners, view_truth
 
 Rng = np.random.Generator
-PROCEDURAL = "procedural"
 MAX_ATTEMPTS = 20
 
 
@@ -107,24 +104,18 @@ class Scene:
 class SceneFactory:
     """Make scenes of one configuration; find the meshes once."""
 
-    def __init__(self, config: SceneConfig, mesh_roots: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, config: SceneConfig, sources: Sources | None = None) -> None:
         """Find the families' meshes.
 
         Args:
             config: What to make.
-            mesh_roots: Folders to take instead of the installed packages', by family.
+            sources: Where meshes and photographs come from.
 
         Raises:
             FileNotFoundError: If a family's meshes are missing.
         """
         self.config = config
-        self.roots = {n: find_family_root(n, mesh_roots) for n in config.families if n in FAMILIES}
-        photos = (
-            sorted((self.roots["robosuite"] / "textures").glob("*.png"))
-            if "robosuite" in self.roots
-            else []
-        )
-        self.photos = tuple(_load_photo(path) for path in photos)
+        self.assets = AssetSource(config.families, sources)
 
     def make(self, number: int) -> Scene:
         """Return scene `number`; the same for the same configuration, whatever was made before.
@@ -144,11 +135,13 @@ class SceneFactory:
         )
 
     def _attempt(self, rng: Rng) -> Scene | str:
-        assets = [self._draw_asset(rng) for _ in range(draw_object_count(rng))]
+        assets = [self.assets.draw(rng) for _ in range(draw_object_count(rng))]
         footprint = sum(float(np.prod(np.sort(asset.extent)[1:])) for asset in assets)
         radius = float(np.sqrt(footprint / np.pi) * rng.uniform(0.5, 1.4))
         stage = sample_stage(rng, radius)
-        model, data = build_model(rng, assets, stage, radius, self.config.image_hw, self.photos)
+        model, data = build_model(
+            rng, assets, stage, radius, self.config.image_hw, self.assets.grounds
+        )
         if not settle(model, data):
             return "unsettled"
         mujoco.mj_forward(model, data)
@@ -161,17 +154,6 @@ class SceneFactory:
             return "sank in"
         views = self._take_views(rng, model, data, assets, stage, corners, set(lost))
         return views if isinstance(views, str) else Scene([a.name for a in assets], views, {})
-
-    def _draw_asset(self, rng: Rng) -> Asset:
-        names, shares = list(self.config.families), np.array(list(self.config.families.values()))
-        family = names[int(rng.choice(len(names), p=shares / shares.sum()))]
-        if family == PROCEDURAL:
-            return make_procedural_asset(rng)
-        objects = list(FAMILIES[family].objects)
-        asset = load_mesh_asset(
-            family, objects[int(rng.integers(len(objects)))], self.roots[family]
-        )
-        return vary_asset(rng, asset) if FAMILIES[family].for_training else asset
 
     def _take_views(
         self,
@@ -212,7 +194,7 @@ def build_model(
     stage: Stage,
     radius_m: float,
     image_hw: tuple[int, int],
-    photos: tuple[Image, ...] = (),
+    grounds: Grounds | None = None,
 ) -> tuple[mujoco.MjModel, mujoco.MjData]:
     """Return the compiled scene with all objects above the stage.
 
@@ -222,53 +204,12 @@ def build_model(
         stage: What they fall onto.
         radius_m: Objects start above a disc of this radius.
         image_hw: Height and width of the pictures in pixels.
-        photos: uint8 (H, W, 3) each: photographed surfaces for grounds.
+        grounds: Photographed surfaces.
     """
-    builder = SceneBuilder(rng, image_hw, photos)
+    builder = SceneBuilder(rng, image_hw, grounds)
     builder.add_lights()
     builder.add_stage(stage)
     for asset, (position, quat) in zip(assets, place_above(rng, assets, radius_m), strict=True):
         builder.add_object(asset, position, quat)
     model = builder.compile()
     return model, mujoco.MjData(model)
-
-
-def vary_asset(rng: Rng, asset: Asset) -> Asset:
-    """Return a mesh object in another size and often in other colours or another texture."""
-    surfaces = []
-    for surface in asset.surfaces:
-        choice, texture = rng.random(), surface.texture
-        if texture is None or choice < 0.25:
-            texture = paint_texture(rng, OBJECT_PAINTERS)
-        elif choice < 0.6:
-            texture = shift_colours(rng, texture)
-        specular, shininess = float(rng.uniform(0, 1) ** 2), float(rng.uniform(0.05, 0.9))
-        surfaces.append(
-            replace(
-                surface,
-                texture=texture,
-                rgb=(1.0, 1.0, 1.0),
-                specular=specular,
-                shininess=shininess,
-            )
-        )
-    return scale_asset(replace(asset, surfaces=tuple(surfaces)), float(rng.uniform(0.8, 1.25)))
-
-
-def shift_colours(rng: Rng, texture: Image) -> Image:
-    """Return a texture uint8 (H, W, 3), RGB, with other hues, saturation and brightness."""
-    hsv = cv2.cvtColor(texture, cv2.COLOR_RGB2HSV).astype(np.float32)
-    hsv[..., 0] = (hsv[..., 0] + rng.uniform(0, 180)) % 180
-    hsv[..., 1:] = np.clip(
-        hsv[..., 1:] * rng.uniform(0.6, 1.4, 2) + rng.uniform(-20, 40, 2), 0, 255
-    )
-    return np.asarray(cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB))
-
-
-def _load_photo(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise FileNotFoundError(f"texture {path} could not be read; install robosuite again")
-    return np.ascontiguousarray(
-        cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA)[..., ::-1]
-    )

@@ -9,8 +9,9 @@ import numpy as np
 from sameo_model.synthesis import solids, vessels
 from sameo_model.synthesis.assets import Asset, Surface
 from sameo_model.synthesis.colliders import Parts
+from sameo_model.synthesis.photographs import Photographs, paint_object
 from sameo_model.synthesis.surfaces import Soup, corner_normals
-from sameo_model.synthesis.textures import OBJECT_PAINTERS, paint_texture, random_rgb
+from sameo_model.synthesis.textures import random_rgb
 
 Rng = np.random.Generator
 
@@ -45,11 +46,11 @@ MAKERS: dict[str, tuple[Callable[[Rng], Parts], float]] = {
 }
 
 
-def dress(rng: Rng, soup: Soup) -> Surface:
-    """Return a soup as a surface with a random procedural material."""
+def dress(rng: Rng, soup: Soup, photographs: Photographs | None = None) -> Surface:
+    """Return a soup as a surface with a random material, painted or (where given) photographed."""
     plain = rng.random() < 0.15
     # Row 0 of a texture lies at v = 0: turned over, writing can be read.
-    texture = None if plain else paint_texture(rng, OBJECT_PAINTERS)[::-1]
+    texture = None if plain else paint_object(rng, photographs)[::-1]
     red, green, blue = (random_rgb(rng) if plain else np.ones(3)).tolist()
     return Surface(
         triangles=soup.triangles,
@@ -62,8 +63,15 @@ def dress(rng: Rng, soup: Soup) -> Surface:
     )
 
 
-def make_procedural_asset(rng: Rng, name: str | None = None) -> Asset:
+def make_procedural_asset(
+    rng: Rng, name: str | None = None, photographs: Photographs | None = None
+) -> Asset:
     """Return a random object, of category `name` or (None) of a category drawn by weight.
+
+    Args:
+        rng: Source of randomness.
+        name: A key of `MAKERS`, or None.
+        photographs: Where some textures are cut from; None paints all.
 
     Raises:
         KeyError: If there is no such category.
@@ -72,4 +80,5 @@ def make_procedural_asset(rng: Rng, name: str | None = None) -> Asset:
     drawn = str(rng.choice(list(MAKERS), p=weights / weights.sum()))
     name = drawn if name is None else name
     soups, colliders = MAKERS[name][0](rng)
-    return Asset("procedural", name, tuple(dress(rng, soup) for soup in soups), tuple(colliders))
+    surfaces = tuple(dress(rng, soup, photographs) for soup in soups)
+    return Asset("procedural", name, surfaces, tuple(colliders))

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.synthesis.assets import Asset, Collider
+from sameo_model.synthesis.photographs import Photographs
 from sameo_model.synthesis.textures import GROUND_PAINTERS, Image, paint_texture, random_rgb
 
 Rng = np.random.Generator
 StageKind = Literal["table", "floor", "bin"]
 STAGE_GROUP, OBJECT_GROUP, COLLIDER_GROUP, HIDDEN_GROUP = 0, 1, 4, 5
+PHOTO_GROUND_SHARE, PHOTO_SKY_SHARE = 0.6, 0.85  # where there are photographs
 _GEOM_TYPES = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
     "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
@@ -50,6 +52,19 @@ def sample_stage(rng: Rng, radius_m: float) -> Stage:
     return Stage(kind, (float(radius_m + margin[0]), float(radius_m + margin[1])))
 
 
+@dataclass(frozen=True)
+class Grounds:
+    """Photographed surfaces for table, floor, walls and sky.
+
+    Attributes:
+        tiles: uint8 (H, W, 3) each, RGB: surfaces made to be repeated.
+        photographs: Photographs of anything, or None.
+    """
+
+    tiles: tuple[Image, ...] = ()
+    photographs: Photographs | None = None
+
+
 class SceneBuilder:
     """Collect lights, stage and objects, then compile them in memory.
 
@@ -57,16 +72,16 @@ class SceneBuilder:
     `OBJECT_GROUP` and do not collide, their colliders to `COLLIDER_GROUP` and are not drawn.
     """
 
-    def __init__(self, rng: Rng, image_hw: tuple[int, int], photos: tuple[Image, ...] = ()) -> None:
+    def __init__(self, rng: Rng, image_hw: tuple[int, int], grounds: Grounds | None = None) -> None:
         """Start an empty scene.
 
         Args:
             rng: Source of every random choice.
             image_hw: Height and width of the pictures in pixels.
-            photos: uint8 (H, W, 3) each, RGB: photographed surfaces that grounds may show.
+            grounds: Photographed surfaces.
         """
         self.rng = rng
-        self.photos = photos
+        self.grounds = grounds or Grounds()
         self.spec = mujoco.MjSpec()
         spec = self.spec
         spec.stat.extent = 1.0
@@ -138,11 +153,7 @@ class SceneBuilder:
     def add_stage(self, stage: Stage) -> None:
         """Add sky, ground and, by kind, table board, bin walls and walls of the room."""
         rng = self.rng
-        sky = self.spec.add_texture()
-        sky.name, sky.type = "sky", mujoco.mjtTexture.mjTEXTURE_SKYBOX
-        sky.builtin = mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
-        sky.rgb1, sky.rgb2 = random_rgb(rng), random_rgb(rng)
-        sky.width, sky.height = 64, 384
+        self.add_sky()
         x, y = stage.half_xy
         floor_z = -float(rng.uniform(0.4, 0.8)) if stage.kind == "table" else 0.0
         self._add_box((4.0, 4.0, 0.25), (0, 0, floor_z - 0.25), self._ground(4.0))
@@ -209,19 +220,43 @@ class SceneBuilder:
         self._count += 1
         return self._count
 
+    def add_sky(self) -> None:
+        """Add what is seen beyond everything else: a photograph or a gradient."""
+        rng, photographs = self.rng, self.grounds.photographs
+        sky = self.spec.add_texture()
+        sky.name, sky.type = "sky", mujoco.mjtTexture.mjTEXTURE_SKYBOX
+        if photographs is not None and rng.random() < PHOTO_SKY_SHARE:
+            faces = photographs.sky(rng)
+            sky.height, sky.width, sky.nchannel = *faces.shape[:2], 3
+            sky.data = faces.tobytes()
+            return
+        sky.builtin = mujoco.mjtBuiltin.mjBUILTIN_GRADIENT
+        sky.rgb1, sky.rgb2 = random_rgb(rng), random_rgb(rng)
+        sky.width, sky.height = 64, 384
+
     def _ground(self, half_m: float) -> str:
+        texture, period_m = self._ground_texture(512)
         rng = self.rng
-        if self.photos and rng.random() < 0.4:
-            texture = self.photos[int(rng.integers(len(self.photos)))]
-        else:
-            texture = paint_texture(rng, GROUND_PAINTERS, 512)
-        repeat = float(np.ceil(2 * half_m / rng.uniform(0.3, 1.2)))
+        repeat = float(np.ceil(2 * half_m / period_m))
         return self.add_material(
             texture,
             specular=float(rng.uniform(0, 0.5)),
             shininess=float(rng.uniform(0.1, 0.7)),
             repeat=(repeat, repeat),
         )
+
+    def _ground_texture(self, size: int) -> tuple[Image, float]:
+        """Return a texture and the length in metres after which it repeats."""
+        rng, grounds = self.rng, self.grounds
+        if grounds.photographs is not None and rng.random() < PHOTO_GROUND_SHARE:
+            mirrored = bool(rng.random() < 0.6)
+            texture = grounds.photographs.crop(rng, size, mirrored=mirrored)
+            return texture, float(np.exp(rng.uniform(np.log(0.4), np.log(4.0))))
+        if grounds.tiles and rng.random() < 0.4:
+            texture = grounds.tiles[int(rng.integers(len(grounds.tiles)))]
+        else:
+            texture = paint_texture(rng, GROUND_PAINTERS, size)
+        return texture, float(rng.uniform(0.3, 1.2))
 
     def _add_box(
         self, half_size: tuple[float, ...], position: tuple[float, ...], material: str
@@ -233,7 +268,12 @@ class SceneBuilder:
     def _add_bin(self, stage: Stage) -> None:
         x, y = stage.half_xy
         wall, half = 0.006, stage.wall_m / 2
-        material = self.add_material(paint_texture(self.rng, GROUND_PAINTERS, 256), specular=0.2)
+        photographs = self.grounds.photographs
+        if photographs is not None and self.rng.random() < 0.5 * PHOTO_GROUND_SHARE:
+            texture = photographs.crop(self.rng, 256)
+        else:
+            texture = paint_texture(self.rng, GROUND_PAINTERS, 256)
+        material = self.add_material(texture, specular=0.2)
         self._add_box((x, y, 0.002), (0, 0, -0.0015), material)
         for sign in (-1, 1):
             self._add_box((wall, y + 2 * wall, half), (sign * (x + wall), 0, half), material)

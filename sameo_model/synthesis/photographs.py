@@ -1,0 +1,166 @@
+"""Real photographs as surfaces: random crops for tables, walls and objects, skies around them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from sameo_model.runtime.preprocess import read_image
+from sameo_model.synthesis.textures import OBJECT_PAINTERS, TEXTURE_SIZE, Image, paint_texture
+
+Rng = np.random.Generator
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MAX_SIDE_PX = 1280  # larger ones are shrunk once when read: a picture shows no more of them
+OBJECT_SHARE = 0.4  # of painted objects that show a photograph
+_MIN_SIDE_PX = 32
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """A set of photographs, read when drawn.
+
+    Attributes:
+        paths: Files, in order of their path inside the folder.
+        digest: Of names and contents, so that a set is only continued with the same photographs.
+    """
+
+    paths: tuple[Path, ...]
+    digest: str
+
+    def crop(self, rng: Rng, size: int, *, mirrored: bool = False) -> Image:
+        """Return a random crop of a random photograph.
+
+        Args:
+            rng: Source of randomness.
+            size: Side of the result in pixels.
+            mirrored: Join the crop with its mirror images, so that it repeats without seams.
+
+        Returns:
+            uint8 (size, size, 3), RGB, 0-255.
+        """
+        photograph = self._draw(rng)
+        rows, columns = photograph.shape[:2]
+        side = max(16, int(min(rows, columns) * np.exp(rng.uniform(np.log(0.15), 0.0))))
+        y, x = int(rng.integers(rows - side + 1)), int(rng.integers(columns - side + 1))
+        crop = photograph[y : y + side, x : x + side]
+        inner = size // 2 if mirrored else size
+        interpolation = cv2.INTER_AREA if side > inner else cv2.INTER_LINEAR
+        crop = np.asarray(cv2.resize(crop, (inner, inner), interpolation=interpolation), np.uint8)
+        crop = np.rot90(crop, int(rng.integers(4)))
+        if mirrored:
+            crop = np.concatenate([crop, crop[::-1]], axis=0)
+            crop = np.concatenate([crop, crop[:, ::-1]], axis=1)
+        return vary_colours(rng, np.ascontiguousarray(crop))
+
+    def sky(self, rng: Rng, size: int = 512) -> Image:
+        """Return one photograph bent around the scene, seen twice around the horizon.
+
+        Args:
+            rng: Source of randomness.
+            size: Side of a face of the cube in pixels.
+
+        Returns:
+            uint8 (6 * size, size, 3), RGB, 0-255: the cube's faces right, left, up, down, front,
+            back from top to bottom, for a sky box whose up is +y.
+        """
+        photograph = self._draw(rng)
+        rows, columns = photograph.shape[:2]
+        azimuth, elevation = _cube_angles(size)
+        turns = np.mod(azimuth / (2 * np.pi) + rng.random(), 1.0)
+        u = 1 - np.abs(2 * turns - 1)  # there and back: no seam
+        v = 0.5 - elevation / np.radians(rng.uniform(80, 150))
+        v = 1 - np.abs(1 - np.mod(v, 2.0))
+        u, v = u * (columns - 1), v * (rows - 1)
+        sky = cv2.remap(
+            photograph, u.astype(np.float32), v.astype(np.float32), interpolation=cv2.INTER_LINEAR
+        )
+        return vary_colours(rng, np.asarray(sky, np.uint8))
+
+    def _draw(self, rng: Rng) -> Image:
+        return _read_shrunk(self.paths[int(rng.integers(len(self.paths)))])
+
+
+def find_photographs(folder: Path) -> Photographs:
+    """Return the photographs in a folder and its subfolders; unreadable ones are named and skipped.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no photograph that can be read.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"the folder of photographs must exist, got {folder}; correct --photos"
+        )
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
+    sound, digest = [], hashlib.sha256()
+    for path in paths:
+        content = path.read_bytes()
+        if not _is_readable(content):
+            _LOG.warning("photograph %s cannot be read or is tiny; it is left out", path)
+            continue
+        sound.append(path)
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    if not sound:
+        raise ValueError(
+            f"{folder} must hold photographs ({', '.join(PHOTO_SUFFIXES)}), got {len(paths)} such "
+            f"files, none of which can be read; correct --photos"
+        )
+    return Photographs(tuple(sound), digest.hexdigest()[:16])
+
+
+def paint_object(rng: Rng, photographs: Photographs | None = None) -> Image:
+    """Return an object's texture, uint8 (S, S, 3), RGB, 0-255: painted, or often photographed."""
+    if photographs is not None and rng.random() < OBJECT_SHARE:
+        return photographs.crop(rng, TEXTURE_SIZE)
+    return paint_texture(rng, OBJECT_PAINTERS)
+
+
+def vary_colours(rng: Rng, image: Image) -> Image:
+    """Return a picture uint8 (H, W, 3), RGB, often paler, always a little brighter or darker."""
+    pale = rng.uniform(0.0, 1.0) if rng.random() < 0.5 else 0.0
+    grey = image.mean(axis=2, keepdims=True, dtype=np.float32)
+    gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
+    varied = (image + (grey - image) * pale) * gain
+    return np.asarray(np.clip(varied, 0, 255), dtype=np.uint8)
+
+
+def _is_readable(content: bytes) -> bool:
+    # A JPEG is decoded at an eighth of its size: damage shows there as well, ten times faster.
+    flags = cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
+    except cv2.error:
+        return False
+    return image is not None and min(image.shape[:2]) * 8 >= _MIN_SIDE_PX
+
+
+@lru_cache(maxsize=64)
+def _read_shrunk(path: Path) -> Image:
+    image = read_image(path)
+    scale = MAX_SIDE_PX / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _cube_angles(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return azimuth and elevation in radians, float64 (6 * size, size), of a cube's pixels."""
+    ticks = (np.arange(size) + 0.5) / size * 2 - 1
+    y, x = np.meshgrid(-ticks, ticks, indexing="ij")
+    one = np.ones_like(x)
+    # Faces as OpenGL names them: +x, -x, +y, -y, +z, -z, each as seen from inside the cube.
+    faces = [(one, y, -x), (-one, y, x), (x, one, -y), (x, -one, y), (x, y, one), (-x, y, -one)]
+    direction = np.concatenate([np.stack(face, axis=-1) for face in faces])
+    azimuth = np.arctan2(direction[..., 0], direction[..., 2])
+    horizontal = np.hypot(direction[..., 0], direction[..., 2])
+    return azimuth, np.arctan2(direction[..., 1], horizontal)
