@@ -14,6 +14,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -61,15 +62,20 @@ class SameoNode(LifecycleNode):
         super().__init__("sameo", **kwargs)
         self._settings = declare_parameters(self)
         self.add_on_set_parameters_callback(self._change_settings)
-        self._problems = ProblemLog(self.get_logger().warning)
+        self._problems = ProblemLog(self._warn)
         self._statistics = {name: Statistics() for name in self._settings.cameras}
         self._worker = Worker(self._settings, self._problems)
         self._cameras: list[CameraTopics] = []
         self._is_active = False
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(self._settings.diagnostics_period_s, self._publish_diagnostics)
+        # With use_sim_time the node's clock stands still until a /clock comes, and jumps with it.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        period_s = self._settings.diagnostics_period_s
+        self.create_timer(period_s, self._publish_diagnostics, clock=clock)
         if self._settings.autostart:
-            self._autostart = self.create_timer(_AUTOSTART_PERIOD_S, self._continue_start)
+            self._autostart = self.create_timer(
+                _AUTOSTART_PERIOD_S, self._continue_start, clock=clock
+            )
 
     @_say_why
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -156,6 +162,10 @@ class SameoNode(LifecycleNode):
         return self.create_subscription(
             kind, topic, callback, qos, event_callbacks=events, qos_overriding_options=options
         )
+
+    def _warn(self, sentence: str) -> None:
+        if self.context.ok():  # else a signal has ended ROS, and the log has nowhere to go
+            self.get_logger().warning(sentence)
 
     def _qos_warning(self, topic: str, own: str) -> Callable[[Any], None]:
         def warn(event: Any) -> None:

@@ -1,5 +1,6 @@
 """Nodes that a test starts itself: life cycle, faulty models, many frames, restarts."""
 
+import math
 import signal
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
 
+from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
 from sameo_ros.conversions import stamp_to_ns  # noqa: E402
@@ -139,6 +141,46 @@ def test_off_and_whole_numbers_can_be_given_on_the_command_line(tiny, start, cli
     start(tiny, encode_ahead="off", max_age_s=3, points_of=0)
     client.until_active()
     assert len(answer_of_a_good_frame(client).masks) == 1
+
+
+def test_with_sim_time_and_no_clock_the_node_starts_and_answers(tiny, start, client):
+    start(tiny, use_sim_time=True)
+    client.until_active()
+    assert len(answer_of_a_good_frame(client).masks) == 1
+    client.until_count("masks_published", 1)
+
+
+def test_a_simulated_clock_may_jump_back(tiny, start, client):
+    start(tiny, use_sim_time=True)
+    clock = client.node.create_publisher(Clock, "/clock", 10)
+    client.until_active()
+    client.until(clock.get_subscription_count)
+    for start_s in (100, 50, 0):  # a bag that is played again
+        client.spin(0.1)
+        for step in range(3):
+            stamp_ns = start_s * 1_000_000_000 + step * 100_000_000 + 1
+            message = Clock()
+            message.clock.sec, message.clock.nanosec = divmod(stamp_ns, 1_000_000_000)
+            clock.publish(message)
+            client.masks.clear()
+            image = client.image(stamp_ns=stamp_ns)
+            assert len(client.answer(image, boxes_for(image, BOX)).masks) == 1
+    client.until_count("time_jumps", 2)
+    client.until_count("masks_published", 9)
+
+
+def test_another_model_is_taken_by_deactivate_set_activate(tmp_path, tiny, start, client):
+    process = start(tiny)
+    client.until_active()
+    assert not math.isnan(answer_of_a_good_frame(client).masks[0].occlusion_ratio)
+    other = make_tiny_bundle(tmp_path / "other", visible=False)
+    assert not client.set(model=str(other)).successful  # not while it is active
+    assert client.transition("deactivate")
+    assert client.set(model=str(other)).successful
+    client.until(lambda: client.transition("activate"))  # refused as long as it loads
+    client.until_active()
+    assert math.isnan(answer_of_a_good_frame(client).masks[0].occlusion_ratio)
+    assert "Traceback" not in process.text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
