@@ -8,13 +8,14 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
 
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 from vision_msgs.msg import Detection3DArray  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from sameo_ros.conversions import image_view, stamp_to_ns  # noqa: E402
 from sameo_ros.messages import crop_to_mask  # noqa: E402
+from sameo_ros.msg import AmodalMaskArray  # noqa: E402
 from sameo_ros.srv import SegmentBoxes  # noqa: E402
 from tests.bundles import make_tiny_bundle  # noqa: E402
 from tests.sameo_ros.node_bench import (  # noqa: E402
@@ -280,6 +281,16 @@ def test_a_publisher_that_does_not_fit_is_named_with_the_remedy(client, process)
     client.until(lambda: "a publisher of /image asks for another reliability" in process.text())
     client.node.destroy_publisher(publisher)
     assert "-p qos_overrides./image.subscription.reliability" in process.text()
+
+
+def test_a_subscriber_that_does_not_fit_is_named_with_the_remedy(client, process):
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    subscription = client.node.create_subscription(
+        AmodalMaskArray, "/sameo/masks", lambda _: None, latched
+    )
+    sentence = "a subscriber of /sameo/masks asks for another durability"
+    client.until(lambda: sentence in process.text())
+    client.node.destroy_subscription(subscription)
 
 
 def test_a_call_is_answered_for_its_own_image_and_for_the_latest_frame(client):
