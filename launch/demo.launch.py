@@ -35,7 +35,9 @@ def generate_launch_description() -> LaunchDescription:
                 "detector_delay", default_value="0.1", description="Seconds the detector takes."
             ),
             IncludeLaunchDescription(
-                PythonLaunchDescriptionSource(str(Path(__file__).parent / "sameo.launch.py"))
+                PythonLaunchDescriptionSource(str(Path(__file__).parent / "sameo.launch.py")),
+                # On a busy machine most best-effort images of the replay would be lost.
+                launch_arguments=[("reliability", "reliable")],
             ),
             Node(
                 package="sameo_ros",

@@ -16,10 +16,8 @@ from launch.actions import (
     RegisterEventHandler,
     TimerAction,
 )
-from launch.conditions import IfCondition
 from launch.events import matches_action
 from launch.launch_description_entity import LaunchDescriptionEntity
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
@@ -29,11 +27,14 @@ from launch import LaunchContext, LaunchDescription
 from sameo_ros.parameters import SameoParameters
 
 TOPICS = {
-    "image": "Camera images; with image_transport:=compressed, /compressed is appended.",
+    "image": "Camera images; with image_transport:=compressed, /compressed is appended. "
+    "With several cameras this and the other topics lie below the name of each camera, or have "
+    "{camera} in its place, as in /{camera}/color/image_raw.",
     "detections": "Boxes, vision_msgs/Detection2DArray, under the stamps of the images.",
     "depth": "Depth registered to the images, for 3D boxes.",
     "camera_info": "Calibration of the images, for 3D boxes.",
 }
+OUTPUTS = ("overlay", "markers", "points")
 RETRY_PERIOD_S = 0.5
 
 
@@ -52,47 +53,82 @@ def generate_launch_description() -> LaunchDescription:
             *topics,
             *parameters,
             DeclareLaunchArgument(
-                "namespace", default_value="", description="Namespace, one for each camera's node."
+                "namespace",
+                default_value="",
+                description="Namespace of the node; left,right starts one node in each.",
             ),
             DeclareLaunchArgument(
                 "config", default_value="", description="YAML file with parameters."
+            ),
+            DeclareLaunchArgument(
+                "reliability",
+                default_value="",
+                description="best_effort or reliable: what the node asks of the publishers of its "
+                "topics. Empty: the file's qos_overrides, or else the node's own.",
+                choices=["", "best_effort", "reliable"],
             ),
             DeclareLaunchArgument(
                 "lifecycle",
                 default_value="false",
                 description="true: launch configures and activates the node by events; "
                 "false: the node does so itself unless autostart:=false.",
+                choices=["true", "false"],
             ),
             DeclareLaunchArgument(
-                "rviz", default_value="false", description="true: show the results in RViz."
+                "rviz",
+                default_value="false",
+                description="true: show the results in RViz, one window for each namespace.",
+                choices=["true", "false"],
             ),
-            OpaqueFunction(function=start_node),
-            Node(
-                package="rviz2",
-                executable="rviz2",
-                arguments=["-d", str(share_folder() / "config" / "sameo.rviz")],
-                condition=IfCondition(LaunchConfiguration("rviz")),
-            ),
+            OpaqueFunction(function=start_nodes),
         ]
     )
 
 
-def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Build the node from the values that the arguments have now."""
-    by_events = context.launch_configurations["lifecycle"].lower() in ("true", "1")
-    node = LifecycleNode(
-        package="sameo_ros",
-        executable="sameo_node",
-        name="sameo",
-        namespace=context.launch_configurations["namespace"],
-        parameters=read_parameters(context.launch_configurations, by_events=by_events),
-        remappings=[(name, context.launch_configurations[name]) for name in TOPICS],
-        output="screen",
-    )
-    return [node, *activate_by_events(node)] if by_events else [node]
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Build what the values of the arguments ask for, for each namespace."""
+    values = context.launch_configurations
+    entities: list[LaunchDescriptionEntity] = []
+    remappings = read_remappings(values)
+    topics = [topic for _, topic in remappings]
+    for namespace in values["namespace"].split(","):
+        node = LifecycleNode(
+            package="sameo_ros",
+            executable="sameo_node",
+            name="sameo",
+            namespace=namespace,
+            parameters=read_parameters(values, namespace, topics),
+            remappings=remappings,
+            output="screen",
+        )
+        entities.append(node)
+        if values["lifecycle"] == "true":
+            entities += activate_by_events(node)
+        if values["rviz"] == "true":
+            entities.append(show(namespace))
+    return entities
 
 
-def read_parameters(values: dict[str, str], *, by_events: bool) -> list[str | dict[str, object]]:
+def read_remappings(values: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the node's names of its topics and those that they are given, for each camera."""
+    remappings = []
+    for camera in yaml.safe_load(values["cameras"] or "['']"):
+        below = f"{camera}/" if camera else ""
+        for topic in TOPICS:
+            given = values[topic]
+            is_whole = given.startswith("/") or "{camera}" in given
+            given = given.replace("{camera}", camera) if is_whole else below + given
+            remappings.append((below + topic, given))
+    names = [given for _, given in remappings]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"topic {name} is given twice; with several cameras, name {{camera}}")
+    return remappings
+
+
+def read_parameters(
+    values: dict[str, str], namespace: str, topics: list[str]
+) -> list[str | dict[str, object]]:
     """Return the parameter file, if any, and the arguments that were given."""
     given = {
         one.name: yaml.safe_load(values[one.name])
@@ -101,8 +137,13 @@ def read_parameters(values: dict[str, str], *, by_events: bool) -> list[str | di
         for one in dataclasses.fields(SameoParameters)
         if values[one.name]
     }
-    if by_events:
+    if values["lifecycle"] == "true":
         given["autostart"] = False
+    if values["reliability"]:
+        # The topic of compressed images ends so; a name that the node does not use is harmless.
+        for topic in [*topics, *(f"{topic}/compressed" for topic in topics)]:
+            name = f"qos_overrides.{resolve(namespace, topic)}.subscription.reliability"
+            given[name] = values["reliability"]
     files = [values["config"]] if values["config"] else []
     return [*files, given]
 
@@ -134,6 +175,20 @@ def activate_by_events(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
     ]
 
 
-def share_folder() -> Path:
-    """Return the folder with the installed configuration."""
-    return Path(get_package_share_directory("sameo_ros"))
+def show(namespace: str) -> Node:
+    """Start RViz for the node in a namespace."""
+    config = Path(get_package_share_directory("sameo_ros")) / "config" / "sameo.rviz"
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=namespace,
+        arguments=["-d", str(config)],
+        remappings=[(f"/sameo/{name}", resolve(namespace, f"sameo/{name}")) for name in OUTPUTS],
+    )
+
+
+def resolve(namespace: str, topic: str) -> str:
+    """Return the full name of a topic of a node in a namespace."""
+    if topic.startswith("/"):
+        return topic
+    return "/" + "/".join(part for part in (namespace.strip("/"), topic) if part)

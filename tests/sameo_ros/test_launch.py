@@ -1,9 +1,11 @@
 """The launch files: compiled everywhere, started where launch_ros is installed."""
 
 import dataclasses
+import importlib.util
 import py_compile
 import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -62,9 +64,59 @@ def test_every_parameter_and_topic_is_an_argument_without_a_second_default():
     }
     names = {one.name for one in dataclasses.fields(SameoParameters)}
     topics = {"image", "detections", "depth", "camera_info"}
-    assert set(defaults) == names | topics | {"namespace", "config", "lifecycle", "rviz"}
+    own = {"namespace", "config", "reliability", "lifecycle", "rviz"}
+    assert set(defaults) == names | topics | own
     assert {defaults[name] for name in names} == {""}
     assert all(argument.description for argument in arguments)
+
+
+@pytest.fixture(scope="module")
+def sameo_launch():
+    """The module launch/sameo.launch.py."""
+    pytest.importorskip("launch_ros", reason=NEEDS_LAUNCH)
+    path = str(ROOT / "launch" / "sameo.launch.py")
+    spec = importlib.util.spec_from_loader("sameo_launch", SourceFileLoader("sameo_launch", path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def topics_of(sameo_launch, **values):
+    given = dict.fromkeys(sameo_launch.TOPICS, "unused") | {"depth": "d", "camera_info": "i"}
+    remappings = sameo_launch.read_remappings({**given, "cameras": "", "detections": "b", **values})
+    return {name: topic for name, topic in remappings if name.endswith("image")}
+
+
+@pytest.mark.parametrize(
+    ("image", "topics"),
+    [
+        ("image_raw", {"left/image": "left/image_raw", "right/image": "right/image_raw"}),
+        ("/{camera}/rgb", {"left/image": "/left/rgb", "right/image": "/right/rgb"}),
+        ("cam_{camera}", {"left/image": "cam_left", "right/image": "cam_right"}),
+    ],
+)
+def test_every_camera_gets_its_topics(sameo_launch, image, topics):
+    assert topics_of(sameo_launch, image=image, cameras="[left, right]") == topics
+
+
+def test_one_camera_gets_the_topic_as_it_is_given(sameo_launch):
+    assert topics_of(sameo_launch, image="/camera/image_raw") == {"image": "/camera/image_raw"}
+
+
+def test_two_cameras_on_one_topic_are_refused(sameo_launch):
+    with pytest.raises(ValueError, match="topic /rgb is given twice"):
+        topics_of(sameo_launch, image="/rgb", cameras="[left, right]")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "topic", "name"),
+    [("", "image", "/image"), ("arm/", "image", "/arm/image"), ("arm", "/image", "/image")],
+)
+def test_reliability_is_asked_for_under_the_full_name(sameo_launch, namespace, topic, name):
+    values = {one.name: "" for one in dataclasses.fields(SameoParameters)}
+    values |= {"lifecycle": "false", "reliability": "reliable", "config": ""}
+    (given,) = sameo_launch.read_parameters(values, namespace, [topic])
+    assert given[f"qos_overrides.{name}.subscription.reliability"] == "reliable"
 
 
 @pytest.mark.ros
@@ -86,6 +138,7 @@ def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle)
             *(sys.executable, "-c", START, str(ROOT / "launch" / "sameo.launch.py")),
             f"model:={make_tiny_bundle(tmp_path / 'tiny')}",
             *("image:=/cam/image_raw", f"lifecycle:={lifecycle}", "visible:=false"),
+            "reliability:=reliable",
         ],
         cwd=ROOT,
     )
