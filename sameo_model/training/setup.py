@@ -11,6 +11,7 @@ from sameo_model.data.collection import open_dataset
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_format import InstanceFlag
 from sameo_model.data.mixing import coco_photographs, without_photographs
+from sameo_model.data.parallel import default_workers
 from sameo_model.modeling.checkpoint import load_checkpoint
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, load_imagenet_weights
 from sameo_model.modeling.presets import build_sameo
@@ -38,7 +39,7 @@ def open_sources(
     opened = [_open(source) for source in sources]
     photographs: set[int] = set()
     for source in held_out:
-        photographs |= coco_photographs(open_dataset(source.name, source.root, source.split))
+        photographs |= coco_photographs(_open_files(source))
     if photographs:
         opened = [without_photographs(images, photographs) for images in opened]
     for source, images in zip(sources, opened, strict=True):
@@ -60,9 +61,7 @@ def _open(source: DataSource) -> IndexedDataset:
             f"data set {source.name} must lie in {source.root}, but there is no such folder; "
             "change its root in the configuration"
         )
-    images = open_dataset(
-        source.name, source.root, source.split, quality_control=source.quality_control
-    )
+    images = _open_files(source, quality_control=source.quality_control)
     table = images.instance_table
     both = InstanceFlag.HAS_AMODAL | InstanceFlag.HAS_VISIBLE
     hidden = table["amodal_area"] - table["visible_area"]
@@ -72,6 +71,18 @@ def _open(source: DataSource) -> IndexedDataset:
         & (hidden >= source.min_occlusion * table["amodal_area"])
     )
     return images.select(keep, drop_empty=True)
+
+
+def _open_files(source: DataSource, *, quality_control: bool = False) -> IndexedDataset:
+    """Open a set; the first time a large one is indexed on all cores, with a progress bar."""
+    return open_dataset(
+        source.name,
+        source.root,
+        source.split,
+        quality_control=quality_control,
+        workers=default_workers(),
+        progress=True,
+    )
 
 
 def build_model(config: TrainConfig) -> Sameo:

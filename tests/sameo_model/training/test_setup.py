@@ -1,5 +1,7 @@
 """What a run is built from: data sets that exist and hold something, weights that fit."""
 
+import json
+
 import pytest
 import torch
 
@@ -67,3 +69,29 @@ def test_photographs_of_held_out_sets_are_left_out(tmp_path):
     assert len(open_sources(train)[0].images) == 1
     with pytest.raises(ValueError, match=r"data set cocoa in .* got none after filtering"):
         open_sources(train, held_out)
+
+
+def test_quality_control_of_a_source_applies_unless_switched_off(tmp_path):
+    fabricate.cocoa(tmp_path)
+    path = tmp_path / "annotations" / "COCO_amodal_val2014.json"
+    content = json.loads(path.read_text())
+    # COCOA's rule leaves out what is marked as stuff; here that is the first of two regions.
+    content["annotations"][0]["regions"][0]["isStuff"] = 1
+    path.write_text(json.dumps(content))
+
+    def num_instances(**options):
+        (source,) = open_sources([DataSource(str(tmp_path), "cocoa", "val", **options)])
+        return sum(len(image.instances) for image in source.images)
+
+    assert num_instances() == 1
+    assert num_instances(quality_control=True) == 1
+    assert num_instances(quality_control=False) == 2
+
+
+def test_quality_control_is_an_option_of_a_configurations_sources(tmp_path):
+    def quality_control(**options):
+        train = [{"root": str(tmp_path), "name": "cocoa", **options}]
+        return make_config(tmp_path, train=train).train[0].quality_control
+
+    assert quality_control() is True
+    assert quality_control(quality_control=False) is False
