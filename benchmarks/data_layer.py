@@ -1,9 +1,10 @@
 r"""How fast the data layer is: opening a large index, building Amodal-LVIS.
 
     python -m benchmarks.data_layer index --instances 1000000
+    python -m benchmarks.data_layer convert --instances 200000
     python -m benchmarks.data_layer composites --pairs 5000 --json composites.json
 
-Both fabricate their data. `composites` builds Amodal-LVIS from 640x480 JPEG photographs and says
+All fabricate their data. `composites` builds Amodal-LVIS from 640x480 JPEG photographs and says
 how many composites a core makes in a second without and with decoding and encoding, how the rate
 grows with workers and how memory does with the number of pictures. Wall time needs a quiet machine;
 processor time is given beside it.
@@ -12,6 +13,7 @@ processor time is given beside it.
 from __future__ import annotations
 
 import argparse
+import filecmp
 import json
 import os
 import resource
@@ -27,7 +29,9 @@ import cv2
 import numpy as np
 
 from sameo_model.data.collection import open_dataset
+from sameo_model.data.conversion import convert_dataset
 from sameo_model.data.index import IndexedDataset
+from sameo_model.data.parallel import default_workers
 from sameo_model.data.rle import encode_mask
 from sameo_model.synthesis.amodal_lvis import AmodalLvisSettings, choose_pair, compose_shard
 from sameo_model.synthesis.complete_objects import (
@@ -77,6 +81,23 @@ def measure_open(folder: Path) -> dict[str, float]:
         for instance in dataset[index].instances:
             instance.amodal_mask()
     return {"wall_s": wall_s, "cpu_s": cpu_s, "max_rss_mb": _max_rss_mb(), "before_mb": before_mb}
+
+
+def measure_convert(num_instances: int, folder: Path) -> dict[str, Any]:
+    """Convert a fabricated set with 1 and 2 workers, once its index is built."""
+    _write_instances(folder / "annotations.json", num_instances)
+    os.environ["SAMEO_CACHE"] = str(folder / "cache")
+    dataset = open_dataset("amodal_coco", folder, workers=default_workers())
+    results: dict[str, Any] = {"num_instances": num_instances}
+    for workers in (1, 2):
+        output = folder / f"out{workers}.json"
+        spent = _measure(
+            lambda workers=workers, output=output: convert_dataset(dataset, output, workers=workers)
+        )
+        results[f"workers_{workers}_instances_per_s"] = num_instances / spent["wall_s"]
+        results[f"workers_{workers}_rss_mb"] = _rss_mb()
+    results["same_bytes"] = filecmp.cmp(folder / "out1.json", folder / "out2.json", shallow=False)
+    return results
 
 
 def _write_instances(path: Path, num_instances: int) -> None:
@@ -204,12 +225,14 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, dest="command")
     index = commands.add_parser("index")
     index.add_argument("--instances", type=int, default=1_000_000)
+    convert = commands.add_parser("convert")
+    convert.add_argument("--instances", type=int, default=200_000)
     opening = commands.add_parser("open")
     opening.add_argument("folder", type=Path)
     composites = commands.add_parser("composites")
     composites.add_argument("--pairs", type=int, default=5000)
     composites.add_argument("--photographs", type=int, default=500)
-    for command in (index, composites):
+    for command in (index, convert, composites):
         command.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -219,6 +242,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if arguments.command == "index":
             results = measure_index(arguments.instances, Path(folder))
+        elif arguments.command == "convert":
+            results = measure_convert(arguments.instances, Path(folder))
         else:
             results = measure_composites(arguments.pairs, arguments.photographs, Path(folder))
     results["load_average"] = os.getloadavg()[0]
