@@ -50,10 +50,10 @@ class ReplayNode(Node):
         self._options = options
         self._pictures = [(picture, _to_message(picture.path)) for picture in pictures]
         self._depths = {one.path: _to_depth(one.depth) for one in pictures if one.depth}
+        # A reliable publisher can repeat only what it still keeps.
         reliability = ReliabilityPolicy[options.reliability.upper()]
-        qos = QoSProfile(depth=1, reliability=reliability)
+        qos = QoSProfile(depth=10, reliability=reliability)
         self._images = self.create_publisher(Image, "image", qos)
-        qos = QoSProfile(depth=5, reliability=reliability)
         self._detections = self.create_publisher(Detection2DArray, "detections", qos)
         self._depth_images = self.create_publisher(Image, "depth", qos)
         self._camera_infos = self.create_publisher(CameraInfo, "camera_info", qos)
