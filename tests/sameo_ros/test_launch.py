@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import py_compile
+import signal
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
@@ -153,7 +154,8 @@ def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle)
         assert message.masks[0].visible.image.width == 0
     finally:
         client.close()
-        launched.terminate()
+        # SIGTERM would leave the node behind.
+        launched.send_signal(signal.SIGINT)
         launched.wait(30)
 
 
