@@ -38,6 +38,8 @@ from sameo_model.training.validation import Validation
 
 CONFIG = Path(__file__).parents[1] / "config" / "train" / "ablation.yaml"
 SCORES = ("miou_full", "miou_full_occluded", "miou_full_unoccluded", "miou_hidden", "iou_spearman")
+BY_PROMPT = ("visible_prompts/miou_full", "amodal_prompts/miou_full")
+BASE_READ_OUT = "token0"
 BOX_NOISES = (0.0, 0.05, 0.1, 0.2)
 PRINTED_PROMPTS = {"amodal": "amodal", "visible": "modal", "random": "random"}
 Table = list[list[str]]
@@ -79,30 +81,39 @@ class Bench:
         started = time.process_time()
         model = train(config, build_model(config), open_sources(config.train))
         minutes = (time.process_time() - started) / 60
+        (output / "cpu_minutes.json").write_text(json.dumps(minutes))
         print(f"{output.name}: {minutes:.1f} minutes of CPU", file=sys.stderr)
         return model
 
     def scores(self, overrides: Sequence[str]) -> list[dict[str, Any]]:
         """Return each seed's scores, averaged over visible and amodal prompts."""
-        found = []
-        for seed in self.options.seeds:
-            path = self.folder(overrides, seed) / "scores.json"
-            model = self.model(overrides, seed)
-            if not path.exists():
-                result = Validation(self.images, ("visible", "amodal"))(model)
-                path.write_text(json.dumps(result.scores))
-            found.append(json.loads(path.read_text()))
-        return found
+        validate = Validation(self.images, ("visible", "amodal"))
+        return [
+            self.keep(overrides, seed, "scores", lambda model: validate(model).scores)
+            for seed in self.options.seeds
+        ]
+
+    def keep(
+        self, overrides: Sequence[str], seed: int, name: str, score: Callable[[Sameo], Any]
+    ) -> Any:
+        """Return what `score` gives for a variant's amodal decoder, computed once."""
+        model = self.model(overrides, seed)
+        path = self.folder(overrides, seed) / f"{name}.json"
+        if not path.exists():
+            model.visible_decoder = None  # the same in all variants, and half of the time
+            path.write_text(json.dumps(score(model)))
+        return json.loads(path.read_text())
 
 
 def prompts(bench: Bench) -> Table:
     """Table 5: prompt in training, scored over visible and amodal prompts."""
     paper = {row.training_prompt: row.scores for row in _paper_rows("5")}
-    rows = [["training prompt", *SCORES, "paper AP", "paper AR"]]
+    columns = (*SCORES, *BY_PROMPT)
+    rows = [["training prompt", *columns, "paper AP", "paper AR"]]
     for kind in PRINTED_PROMPTS:
         overrides = [] if kind == "random" else [f"samples.prompt={kind}"]
         printed = [_percent(paper[kind]["ap"]), _percent(paper[kind]["ar"])]
-        rows.append([kind, *_cells(bench.scores(overrides)), *printed])
+        rows.append([kind, *_cells(bench.scores(overrides), columns), *printed])
     return rows
 
 
@@ -163,22 +174,26 @@ def read_outs(bench: Bench) -> Table:
     """Which of the decoder's candidate masks is trained and read out."""
     rows = [["mask_selection", *SCORES, "paper"]]
     for name in ("min_loss", "best_predicted", "all", "token0"):
-        overrides = [] if name == "min_loss" else [f"mask_selection={name}"]
+        overrides = [] if name == BASE_READ_OUT else [f"mask_selection={name}"]
         rows.append([name, *_cells(bench.scores(overrides)), "not stated"])
     return rows
 
 
 def visible_decoder(bench: Bench) -> Table:
-    """With a visible decoder, of which the amodal one starts as a copy; or without any."""
+    """With a visible decoder, which the amodal one starts as a copy of; or without any."""
     rows = [["visible decoder", *SCORES, "miou_visible", "decode ms", "paper"]]
-    for title, overrides in (("on", []), ("off", ["copy_visible_decoder=false"])):
+    for title, overrides in (
+        ("on, amodal one starts as its copy", []),
+        ("off, amodal one starts at random", ["copy_visible_decoder=false"]),
+    ):
         model = bench.model(overrides, bench.options.seeds[0])
-        if title == "off":
+        visible = "-"
+        if overrides:
             model.visible_decoder = None
-        scores = bench.scores(overrides)
-        visible = _cells(scores, ("miou_visible",)) if title == "on" else ["-"]
-        cells = [*_cells(scores), *visible, f"{_decode_ms(model, bench.images[0]):.0f}"]
-        rows.append([title, *cells, "not stated"])
+        else:
+            visible = _percent(evaluate_masks(wrap_model(model), bench.images)["miou_visible"])
+        decode_ms = f"{_decode_ms(model, bench.images[0]):.0f}"
+        rows.append([title, *_cells(bench.scores(overrides)), visible, decode_ms, "not stated"])
     return rows
 
 
@@ -200,25 +215,30 @@ def jitter(bench: Bench) -> Table:
     """Box noise at test time, visible prompts, with and without jitter in training."""
     rows = [["jitter in training", *(f"noise {noise:.0%}" for noise in BOX_NOISES), "paper"]]
     for title, overrides in (("none", []), ("10 %", ["samples.box_jitter=0.1"])):
-        models = [wrap_model(bench.model(overrides, seed)) for seed in bench.options.seeds]
-        cells = []
-        for noise in BOX_NOISES:
-            values = [
-                evaluate_masks(model, bench.images, box_noise=noise)["miou_full"]
-                for model in models
-            ]
-            cells.append(_mean(values))
+        found = [
+            bench.keep(overrides, seed, "box_noise", lambda model: _score_noises(bench, model))
+            for seed in bench.options.seeds
+        ]
+        cells = [_mean(values) for values in zip(*found, strict=True)]
         rows.append([title, *cells, "not stated"])
     return rows
+
+
+def _score_noises(bench: Bench, model: Sameo) -> list[float]:
+    predictor = wrap_model(model)
+    return [
+        evaluate_masks(predictor, bench.images, box_noise=noise)["miou_full"]
+        for noise in BOX_NOISES
+    ]
 
 
 ABLATIONS: dict[str, Callable[[Bench], Table]] = {
     "prompts": prompts,
     "rescoring": rescoring,
     "occluded-only": occluded_only,
+    "jitter": jitter,
     "read-outs": read_outs,
     "visible-decoder": visible_decoder,
-    "jitter": jitter,
 }
 
 
