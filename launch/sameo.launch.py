@@ -157,14 +157,18 @@ def activate_by_events(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
             event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition_id)
         )
 
-    def activate_after(start_state: str) -> RegisterEventHandler:
+    def activate_later(_: LaunchContext) -> list[LaunchDescriptionEntity]:
         activate = change(Transition.TRANSITION_ACTIVATE)
+        return [TimerAction(period=RETRY_PERIOD_S, actions=[activate])]
+
+    def activate_after(start_state: str) -> RegisterEventHandler:
         return RegisterEventHandler(
             OnStateTransition(
                 target_lifecycle_node=node,
                 start_state=start_state,
                 goal_state="inactive",
-                entities=[TimerAction(period=RETRY_PERIOD_S, actions=[activate])],
+                # A timer serves once, so that each attempt takes a new one.
+                entities=[OpaqueFunction(function=activate_later)],
             )
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -42,6 +42,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 _AUTOSTART_PERIOD_S = 0.05
+_REPEAT_S = 2.0
 _DIAGNOSTIC_TYPES = DiagnosticTypes(DiagnosticStatus, KeyValue)
 
 _say_why = say_why(TransitionCallbackReturn.ERROR)
@@ -94,7 +95,8 @@ class SameoNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, if the model is ready."""
         if self._worker.state is not ModelState.READY:
-            self.get_logger().error(f"cannot activate: {self._worker.describe()}")
+            reason = f"cannot activate: {self._worker.describe()}"
+            self.get_logger().error(reason, throttle_duration_sec=_REPEAT_S)
             return TransitionCallbackReturn.FAILURE
         super().on_activate(state)
         self._worker.activate([topics.camera for topics in self._cameras])

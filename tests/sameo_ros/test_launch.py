@@ -120,9 +120,8 @@ def test_reliability_is_asked_for_under_the_full_name(sameo_launch, namespace, t
     assert given[f"qos_overrides.{name}.subscription.reliability"] == "reliable"
 
 
-@pytest.mark.ros
-@pytest.mark.parametrize("lifecycle", ["false", "true"])
-def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle):
+def find_executable():
+    """Skip the test unless the package is installed with its executables."""
     pytest.importorskip("launch_ros", reason=NEEDS_LAUNCH)
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
@@ -132,16 +131,23 @@ def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle)
         executable = Path("nowhere")
     if not executable.is_file():
         pytest.skip("the package is not installed with its executables: colcon build")
+
+
+def start_launch(*arguments):
+    command = [sys.executable, "-c", START, str(ROOT / "launch" / "sameo.launch.py"), *arguments]
+    return subprocess.Popen(command, cwd=ROOT)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("lifecycle", ["false", "true"])
+def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle):
+    find_executable()
     from tests.sameo_ros.node_bench import Client, boxes_for
 
-    launched = subprocess.Popen(
-        [
-            *(sys.executable, "-c", START, str(ROOT / "launch" / "sameo.launch.py")),
-            f"model:={make_tiny_bundle(tmp_path / 'tiny')}",
-            *("image:=/cam/image_raw", f"lifecycle:={lifecycle}", "visible:=false"),
-            "reliability:=reliable",
-        ],
-        cwd=ROOT,
+    launched = start_launch(
+        f"model:={make_tiny_bundle(tmp_path / 'tiny')}",
+        *("image:=/cam/image_raw", f"lifecycle:={lifecycle}", "visible:=false"),
+        "reliability:=reliable",
     )
     client = Client("/cam/image_raw")
     try:
@@ -157,6 +163,26 @@ def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle)
         # SIGTERM would leave the node behind.
         launched.send_signal(signal.SIGINT)
         launched.wait(30)
+
+
+@pytest.mark.ros
+def test_launch_tries_again_until_there_is_a_model_and_then_ends(tmp_path):
+    find_executable()
+    from tests.sameo_ros.node_bench import Client
+
+    launched = start_launch(f"model:={tmp_path}", "lifecycle:=true")
+    client = Client()
+    try:
+        client.until(lambda: client.values().get("level") == "2")
+        client.spin(2.0)  # several attempts
+        assert client.state() == "inactive"
+        assert client.set(model=str(make_tiny_bundle(tmp_path))).successful
+        client.until_active()
+        client.until(lambda: client.state() == "active")
+    finally:
+        client.close()
+        launched.send_signal(signal.SIGINT)
+        assert launched.wait(30) == 0
 
 
 def _send_and_find(client, boxes_for):
