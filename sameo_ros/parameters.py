@@ -52,6 +52,11 @@ class SameoParameters:
     threads: int = _parameter(
         0, "CPU threads of the model; 0 leaves it to the backend.", limits=(0, 256), with_model=True
     )
+    cache_dir: str = _parameter(
+        "",
+        "Folder where the backend keeps compiled models (TensorRT's engines); empty: its default.",
+        with_model=True,
+    )
     autostart: bool = _parameter(
         True, "Configure and activate without a lifecycle manager.", read_only=True
     )

@@ -93,7 +93,7 @@ def test_installation_holds_every_module_launch_file_and_configuration(install):
     assert (prefix / "share" / "sameo_ros" / "config" / "sameo.yaml").exists()
 
 
-@pytest.mark.parametrize("name", ["node", "replay", "recorder"])
+@pytest.mark.parametrize("name", ["node", "build_engines", "replay", "recorder"])
 def test_executable_starts_the_main_function_of_its_module(install, name):
     executable = install / "sameo_ros" / "lib" / "sameo_ros" / f"sameo_{name}"
     assert os.access(executable, os.X_OK)

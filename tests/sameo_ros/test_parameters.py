@@ -101,7 +101,8 @@ def test_only_what_the_model_depends_on_asks_for_another_model():
     for one in dataclasses.fields(SameoParameters):
         other = dataclasses.replace(parameters, **{one.name: "another"})
         is_another_model = other.model_values != parameters.model_values
-        assert is_another_model == (one.name in {"model", "backend", "precision", "threads"})
+        of_model = {"model", "backend", "precision", "threads", "cache_dir"}
+        assert is_another_model == (one.name in of_model)
 
 
 def test_the_cache_rules_are_taken_over():
