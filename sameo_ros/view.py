@@ -1,13 +1,16 @@
 """`python -m sameo_ros.view`: what the node publishes, for people without RViz.
 
 Serves the overlay, the 3D boxes and the points to Foxglove (https://app.foxglove.dev, or the
-desktop program): open the connection ws://localhost:8765 and import config/foxglove.json.
+desktop program): open the connection ws://localhost:8765 and import config/foxglove.json. On a
+machine without a display `--record FILE.mcap` writes the same to a file, to be opened elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -134,35 +137,57 @@ def main(arguments: list[str] | None = None) -> int:
         import foxglove.channels
         import foxglove.messages
 
-        server = foxglove.start_server(name="sameo", host=options.host, port=options.port)
+        sink = _open_sink(foxglove, options)
     except ImportError:
         print("view: foxglove-sdk is missing; install it with pip", file=sys.stderr)
         return 1
-    except (OSError, RuntimeError) as error:
-        print(f"view: cannot serve on {options.host}:{options.port}: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"view: {error}", file=sys.stderr)
         return 1
     rclpy.init(args=given)
     node = ViewNode(foxglove)
-    print(f"Open ws://{options.host}:{server.port} in Foxglove and import config/foxglove.json")
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        server.stop()
+        sink()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _open_sink(foxglove: Any, options: argparse.Namespace) -> Callable[[], object]:
+    """Open the file or the server that all channels go to; return what closes it."""
+    if options.record is not None:
+        if options.record.exists():
+            raise FileExistsError(f"{options.record} exists already; remove it or name another")
+        try:
+            writer = foxglove.open_mcap(options.record)
+        except OSError as error:
+            raise OSError(f"cannot write {options.record}: {error}") from error
+        print(f"Recording {options.record} until interrupted", flush=True)
+        return lambda: writer.close()
+    try:
+        server = foxglove.start_server(name="sameo", host=options.host, port=options.port)
+    except (OSError, RuntimeError) as error:
+        raise OSError(f"cannot serve on {options.host}:{options.port}: {error}") from error
+    url = f"ws://{options.host}:{server.port}"
+    print(f"Open {url} in Foxglove and import config/foxglove.json", flush=True)
+    return lambda: server.stop()
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m sameo_ros.view",
-        description="Serve overlay, 3D boxes, points and diagnostics to Foxglove.",
+        description="Serve overlay, 3D boxes, points and diagnostics to Foxglove, or record them.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, default=8765, help="default: %(default)s")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="write an MCAP file instead of serving"
+    )
     return parser
 
 

@@ -124,6 +124,73 @@ def test_overlay_boxes_and_points_reach_a_browser(tmp_path):
             assert process.stop() == 0, process.text()
 
 
+def read_records(data):
+    """Split MCAP records into (opcode, content)."""
+    while data:
+        (length,) = struct.unpack_from("<Q", data, 1)
+        yield data[0], data[9 : 9 + length]
+        data = data[9 + length :]
+
+
+def read_mcap(path):
+    """Return the messages of each topic, as the MCAP specification lays them out."""
+    zstd = pytest.importorskip("backports.zstd", reason="it comes with rosbags")
+    magic = b"\x89MCAP0\r\n"
+    data = path.read_bytes()
+    assert data.startswith(magic)
+    assert data.endswith(magic)
+    topics, messages = {}, {}
+    for opcode, content in read_records(data[8:-8]):
+        if opcode != 6:  # a chunk
+            continue
+        (length,) = struct.unpack_from("<I", content, 28)
+        assert content[32 : 32 + length] == b"zstd"
+        chunk = zstd.decompress(content[40 + length :])
+        for inner, record in read_records(chunk):
+            if inner == 4:  # a channel
+                number, _, length = struct.unpack_from("<HHI", record)
+                topics[number] = record[8 : 8 + length].decode()
+            elif inner == 5:  # a message
+                (number,) = struct.unpack_from("<H", record)
+                messages.setdefault(topics[number], []).append(record[22:])
+    return messages
+
+
+def test_without_a_display_a_file_is_recorded(tmp_path):
+    path = tmp_path / "run.mcap"
+    processes = [
+        start_node(tmp_path, make_tiny_bundle(tmp_path / "tiny")),
+        NodeProcess(tmp_path, "view", "--record", str(path)),
+    ]
+    client = Client()
+    try:
+        client.until_active()
+        client.until(lambda: client.node.count_subscribers("/sameo/overlay"))
+        client.spin(0.5)  # until the node knows of it, too
+        for _ in range(5):
+            image = client.image(np.full((64, 64, 3), 77, np.uint8))
+            client.answer(image, boxes_for(image, (16, 16, 48, 48)))
+        client.spin(0.5)
+    finally:
+        client.close()
+        for process in reversed(processes):
+            assert process.stop() == 0, process.text()
+    messages = read_mcap(path)
+    assert bytes([77] * 30) in messages["/sameo/overlay"][-1]  # pixels beside the object
+    states = [json.loads(data) for data in messages["/sameo/diagnostics"]]
+    assert {state["name"] for state in states} == {"sameo: masks"}
+
+
+@pytest.mark.parametrize("name", ["there.mcap", "no_such_folder/run.mcap"])
+def test_a_file_that_cannot_be_recorded_is_named(tmp_path, name):
+    (tmp_path / "there.mcap").write_text("something else")
+    process = NodeProcess(tmp_path, "view", "--record", str(tmp_path / name))
+    assert process.popen.wait(30) == 1
+    assert process.text().startswith("view: ")
+    assert name in process.text()
+    assert (tmp_path / "there.mcap").read_text() == "something else"
+
+
 def test_the_layout_shows_the_topics_that_are_served():
     layout = json.loads((ROOT / "config" / "foxglove.json").read_text())
     text = (ROOT / "sameo_ros" / "view.py").read_text()
