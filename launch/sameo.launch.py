@@ -75,6 +75,13 @@ def generate_launch_description() -> LaunchDescription:
                 choices=["true", "false"],
             ),
             DeclareLaunchArgument(
+                "build_only",
+                default_value="false",
+                description="true: build the TensorRT engines of the model into cache_dir, show "
+                "the progress, and end; the node then starts without a build.",
+                choices=["true", "false"],
+            ),
+            DeclareLaunchArgument(
                 "rviz",
                 default_value="false",
                 description="true: show the results in RViz, one window for each namespace.",
@@ -92,6 +99,9 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     remappings = read_remappings(values)
     topics = [topic for _, topic in remappings]
     for namespace in values["namespace"].split(","):
+        if values["build_only"] == "true":
+            entities.append(build_engines(read_parameters(values, namespace, topics), namespace))
+            continue
         node = LifecycleNode(
             package="sameo_ros",
             executable="sameo_node",
@@ -107,6 +117,18 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if values["rviz"] == "true":
             entities.append(show(namespace))
     return entities
+
+
+def build_engines(parameters: list[str | dict[str, object]], namespace: str) -> Node:
+    """Return the process that builds what the node of these parameters would load."""
+    return Node(
+        package="sameo_ros",
+        executable="sameo_build_engines",
+        name="sameo",
+        namespace=namespace,
+        parameters=parameters,
+        output="screen",
+    )
 
 
 def read_remappings(values: dict[str, str]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sameo_model.runtime.backends import cuda
 from sameo_ros.parameters import SameoParameters
 from tests.bundles import make_tiny_bundle
 from tests.sameo_ros.processes import ROOT
@@ -65,7 +66,7 @@ def test_every_parameter_and_topic_is_an_argument_without_a_second_default():
     }
     names = {one.name for one in dataclasses.fields(SameoParameters)}
     topics = {"image", "detections", "depth", "camera_info"}
-    own = {"namespace", "config", "reliability", "lifecycle", "rviz"}
+    own = {"namespace", "config", "reliability", "lifecycle", "build_only", "rviz"}
     assert set(defaults) == names | topics | own
     assert {defaults[name] for name in names} == {""}
     assert all(argument.description for argument in arguments)
@@ -118,6 +119,34 @@ def test_reliability_is_asked_for_under_the_full_name(sameo_launch, namespace, t
     values |= {"lifecycle": "false", "reliability": "reliable", "config": ""}
     (given,) = sameo_launch.read_parameters(values, namespace, [topic])
     assert given[f"qos_overrides.{name}.subscription.reliability"] == "reliable"
+
+
+def test_building_only_starts_the_builder_with_the_nodes_parameters(sameo_launch):
+    import launch
+
+    context = launch.LaunchContext()
+    given = {one.name: "" for one in dataclasses.fields(SameoParameters)}
+    given |= dict.fromkeys(sameo_launch.TOPICS, "unused") | {"depth": "d", "camera_info": "i"}
+    given |= {"detections": "b", "lifecycle": "true", "reliability": "", "rviz": "true"}
+    given |= {"namespace": "left,right", "config": "mine.yaml", "model": "mine"}
+    context.launch_configurations.update(given | {"build_only": "true"})
+    builders = sameo_launch.start_nodes(context)
+    assert [builder.node_executable for builder in builders] == ["sameo_build_engines"] * 2
+    # The very file and values that the node gets.
+    assert sameo_launch.read_parameters(given, "left", [])[0] == "mine.yaml"
+    assert sameo_launch.read_parameters(given, "left", [])[1]["model"] == "mine"
+    context.launch_configurations["build_only"] = "false"
+    assert sameo_launch.start_nodes(context)[0].node_executable == "sameo_node"
+
+
+@pytest.mark.ros
+def test_launching_to_build_only_ends_by_itself(tmp_path, capfd):
+    find_executable()
+    if cuda.unavailable_reason() is None:
+        pytest.skip("this machine has a GPU")
+    launched = start_launch(f"model:={make_tiny_bundle(tmp_path / 'tiny')}", "build_only:=true")
+    assert launched.wait(60) == 0
+    assert "sameo_build_engines: backend tensorrt cannot run here:" in "".join(capfd.readouterr())
 
 
 def find_executable():
