@@ -71,6 +71,7 @@ class NodeStatus:
         model: Name of the loaded model, "" without.
         backend: Name of the backend that runs it, "" without.
         device: The backend's device in words, "" without.
+        engine_key: Names of the cached engines that run, "" without.
         problem: The latest recent problem, "" without.
     """
 
@@ -80,6 +81,7 @@ class NodeStatus:
     model: str
     backend: str
     device: str
+    engine_key: str
     problem: str
 
 
@@ -275,6 +277,7 @@ def fill_diagnostics(
         "model": status.model,
         "backend": status.backend,
         "device": status.device,
+        "engine_key": status.engine_key,
         "memory_mib": _memory_mib(),
     }
     for key, value in values.items():

@@ -51,6 +51,7 @@ class Worker:
         model_name: Name of the loaded model.
         backend_name: Name of the backend that runs it.
         device: The backend's device in words.
+        engine_key: Names of the cached engines that run, "" where the backend has none.
     """
 
     def __init__(self, parameters: SameoParameters, problems: ProblemLog) -> None:
@@ -60,6 +61,7 @@ class Worker:
         self.model_name = ""
         self.backend_name = ""
         self.device = ""
+        self.engine_key = ""
         self._parameters = parameters
         self._problems = problems
         self._jobs: ModelJobs | None = None
@@ -103,6 +105,7 @@ class Worker:
             model=self.model_name,
             backend=self.backend_name,
             device=self.device,
+            engine_key=self.engine_key,
             problem=self._problems.recent(time.monotonic()),
         )
 
@@ -245,7 +248,7 @@ class Worker:
                 parameters.backend,
                 precision=parameters.precision or None,
                 threads=parameters.threads or None,
-                cache_dir=parameters.cache_dir or None,
+                cache_dir=None,
             )
         except (Exception, KeyboardInterrupt) as error:  # whatever a backend raises
             self._problems.report("model", f"model cannot be loaded: {error}", time.monotonic())
@@ -254,6 +257,7 @@ class Worker:
             self._jobs = ModelJobs(predictor, parameters, self._problems, self._changed)
             self.model_name, self.backend_name = predictor.name, predictor.backend.name
             self.device = predictor.backend.device
+            self.engine_key = predictor.backend.engine_key
             self.reason, self.state = "", ModelState.READY
         finally:
             library.removeHandler(progress)

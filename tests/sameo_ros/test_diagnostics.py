@@ -36,7 +36,7 @@ ALARMS = Alarms(warn_age_ms=100.0, error_age_ms=200.0, warn_dropped_share=0.5)
 def fill(statistics=None, **status):
     defaults = {
         "is_active": True, "has_failed": False, "description": "model x is ready", "model": "x",
-        "backend": "openvino", "device": "CPU, f32", "problem": "",
+        "backend": "openvino", "device": "CPU, f32", "engine_key": "encoder-1f", "problem": "",
     }  # fmt: skip
     message = SimpleNamespace(status=[])
     statistics = statistics or Statistics()
@@ -53,6 +53,7 @@ def test_every_key_of_the_contract_is_there():
     assert values["model"] == "x"
     assert values["backend"] == "openvino"
     assert values["device"] == "CPU, f32"
+    assert values["engine_key"] == "encoder-1f"
     assert float(values["memory_mib"]) > 10
     assert all(isinstance(value, str) for value in values.values())
 

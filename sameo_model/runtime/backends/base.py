@@ -71,9 +71,11 @@ class Backend(ABC):
         device: The device and precision in words, for logs and diagnostics.
         has_visible_decoder: Whether `decode` can answer `visible=True`.
         max_boxes: Most boxes per call of `decode`, at most `MAX_BOXES`; it bounds memory.
+        engine_key: Names of the cached engines that run, for diagnostics; "" without engines.
     """
 
     max_boxes: int = MAX_BOXES
+    engine_key: str = ""
     name: str
     device: str
     has_visible_decoder: bool

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -95,6 +96,8 @@ def start_backend(
         engines, new = plan.load_or_build(report)
     device = f"{gpu.name}, {plan.flavour}, {plan.precision}"
     backend = TensorRtBackend(gpu, engines, bundle.info.image_size, device)
+    names = (Path(key.file_name).stem for key in plan.keys.values())
+    backend.engine_key = " ".join(sorted(names))
     if new:
         try:
             check_against_reference(backend, bundle)

@@ -3,6 +3,8 @@
 import gc
 import logging
 import threading
+from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,13 @@ from sameo_model.runtime.backends.base import (
     BackendUnavailableError,
     build_backend,
 )
-from sameo_model.runtime.backends.tensorrt import NUM_EMBEDDINGS, TensorRtBackend, _check_options
+from sameo_model.runtime.backends.engine_cache import EngineKey
+from sameo_model.runtime.backends.tensorrt import (
+    NUM_EMBEDDINGS,
+    TensorRtBackend,
+    _check_options,
+    start_backend,
+)
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.predictor import Predictor
 from tests.bundles import make_tiny_bundle
@@ -46,6 +54,19 @@ def test_outputs_are_those_of_the_graphs(bundle, image):
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert found.amodal_logits[0, 8, 4] == pytest.approx(2.5)  # see test_backends
+
+
+def test_the_engines_that_run_are_named_as_in_the_cache(bundle):
+    engines = {path.stem: str(path).encode() for path in bundle.folder.glob("*.onnx")}
+    rest = ("00", "tensorrt", "10.13", "a GPU", "8.6", "f32", "boxes 1/8/64", "")
+    keys = {graph: EngineKey(graph, *rest) for graph in engines}
+    plan = SimpleNamespace(
+        flavour="tensorrt", precision="f32", keys=keys, load_or_build=lambda _: (engines, [])
+    )
+    with closing(start_backend(RecordingGpu(), bundle, plan)) as backend:
+        names = backend.engine_key.split()
+    assert [name.rsplit("-", 1)[0] for name in names] == sorted(engines)
+    assert {f"{name}.engine" for name in names} == {key.file_name for key in keys.values()}
 
 
 def test_a_predictor_runs_on_it(bundle, image):
