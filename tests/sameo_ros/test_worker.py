@@ -175,6 +175,13 @@ def test_a_missing_model_is_a_state_with_a_reason_and_another_one_mends_it(bench
     assert bench.worker.status().model == "tiny"
 
 
+def test_compiled_models_go_to_the_folder_that_the_parameter_names(bench, tmp_path):
+    folder = tmp_path / "compiled"
+    bench = bench(backend="openvino", cache_dir=str(folder)).start()
+    assert bench.worker.state is ModelState.READY
+    assert list(folder.iterdir())
+
+
 def test_progress_of_loading_is_part_of_the_state(bench):
     bench = bench()
     seen = []
