@@ -49,10 +49,16 @@ def _run(config_path: Path, overrides: list[str]) -> None:
     # Imported here so that --help answers at once.
     from sameo_model.modeling.checkpoint import save_checkpoint
     from sameo_model.training.config_loading import load_config
-    from sameo_model.training.setup import build_model, build_validation, open_sources
+    from sameo_model.training.setup import (
+        build_model,
+        build_validation,
+        check_roots,
+        open_sources,
+    )
     from sameo_model.training.trainer import train
 
     config = load_config(config_path, overrides)
+    check_roots((*config.train, *config.held_out, *config.val))
     sources = open_sources(config.train, config.held_out)
     model = build_model(config)
     train(config, model, sources, build_validation(config))

@@ -118,6 +118,13 @@ def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
     log.info("resuming %s at step %d", output, run.step)
 
 
+def remove_leftovers(output: Path) -> None:
+    """Remove what a run left that was killed while it wrote a checkpoint."""
+    for pattern in (f".{CHECKPOINT_NAME}.*", ".*.safetensors.*"):
+        for path in output.glob(pattern):
+            path.unlink()
+
+
 def write_config(output: Path, config: TrainConfig) -> None:
     """Write the resolved configuration into the run folder."""
     write_whole(output / CONFIG_NAME, json.dumps(dataclasses.asdict(config), indent=2) + "\n")

@@ -38,7 +38,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainCo
         key, sign, value = override.partition("=")
         if not sign:
             raise ValueError(f"an override must look like key=value, got {override!r}")
-        _set_nested(values, key.strip().split("."), yaml.safe_load(value))
+        _set_nested(values, key.strip().split("."), _parse_value(override, value))
     return config_from_dict(values, source=str(path))
 
 
@@ -55,6 +55,13 @@ def config_from_dict(values: dict[str, Any], source: str = "the configuration") 
     if problems:
         raise ValueError(f"{source} cannot be used: " + "; ".join(problems))
     return typing.cast(TrainConfig, config)
+
+
+def _parse_value(override: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the value in {override!r} must be YAML, {error}") from error
 
 
 def _set_nested(values: dict[str, Any], keys: list[str], value: Any) -> None:
@@ -77,8 +84,8 @@ def _build(kind: type, values: Any, prefix: str, problems: list[str]) -> Any:
         if key in hints:
             known[key] = _convert(hints[key], value, f"{prefix}{key}", problems)
         else:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            hint = f", did you mean {near[0]}?" if near else f"; known: {', '.join(hints)}"
+            near = _nearest_name(str(key), kind, prefix)
+            hint = f", did you mean {near}?" if near else f"; known: {', '.join(hints)}"
             problems.append(f"unknown key {prefix}{key}{hint}")
     missing = [
         f.name
@@ -87,6 +94,22 @@ def _build(kind: type, values: Any, prefix: str, problems: list[str]) -> Any:
     ]
     problems += [f"{prefix}{name} is missing" for name in missing]
     return None if missing else kind(**known)
+
+
+def _nearest_name(key: str, kind: type, prefix: str) -> str | None:
+    """Return the most similar key of the same group, else of any group, with its dots."""
+    here = difflib.get_close_matches(key, typing.get_type_hints(kind), n=1)
+    if here:
+        return f"{prefix}{here[0]}"
+    names = {
+        name: f"{group}.{name}"
+        for group, hint in typing.get_type_hints(TrainConfig).items()
+        if dataclasses.is_dataclass(hint)
+        for name in typing.get_type_hints(hint)
+    }
+    names |= {name: name for name in typing.get_type_hints(TrainConfig)}
+    found = difflib.get_close_matches(key, names, n=1)
+    return names[found[0]] if found else None
 
 
 def _convert(hint: Any, value: Any, key: str, problems: list[str]) -> Any:

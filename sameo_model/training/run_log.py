@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from sameo_model.runtime.files import write_whole
 from sameo_model.runtime.types import Uint8Array
 
 METRICS_NAME = "metrics.jsonl"
+FILE_INTERVAL_S = 30.0  # between progress lines that no terminal overwrites
 
 
 class RunLog:
@@ -34,6 +36,7 @@ class RunLog:
             initial=first_step,
             desc=output.name,
             unit="step",
+            mininterval=0.1 if sys.stderr.isatty() else FILE_INTERVAL_S,
             disable=is_silent,
             dynamic_ncols=True,
         )

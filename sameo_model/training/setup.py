@@ -36,6 +36,7 @@ def open_sources(
         FileNotFoundError: If one of them does not exist.
         ValueError: If a name is unknown, or nothing is left of one.
     """
+    check_roots((*sources, *held_out))
     opened = [_open(source) for source in sources]
     photographs: set[int] = set()
     for source in held_out:
@@ -55,12 +56,24 @@ def open_sources(
     ]
 
 
-def _open(source: DataSource) -> IndexedDataset:
-    if not Path(source.root).exists():
+def check_roots(sources: Sequence[DataSource]) -> None:
+    """Find missing folders before any data set is opened, all of them at once.
+
+    Raises:
+        FileNotFoundError: If there are any.
+    """
+    missing = [source for source in sources if not Path(source.root).exists()]
+    if missing:
         raise FileNotFoundError(
-            f"data set {source.name} must lie in {source.root}, but there is no such folder; "
-            "change its root in the configuration"
+            "; ".join(
+                f"data set {source.name} must lie in {source.root}, but there is no such folder"
+                for source in missing
+            )
+            + "; change the root in the configuration"
         )
+
+
+def _open(source: DataSource) -> IndexedDataset:
     images = _open_files(source, quality_control=source.quality_control)
     table = images.instance_table
     both = InstanceFlag.HAS_AMODAL | InstanceFlag.HAS_VISIBLE

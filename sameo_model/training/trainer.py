@@ -16,7 +16,13 @@ from torch.utils.data import DataLoader
 
 from sameo_model.modeling.checkpoint import save_checkpoint
 from sameo_model.modeling.sameo import Sameo
-from sameo_model.training.checkpointing import RunState, resume_run, save_run, write_config
+from sameo_model.training.checkpointing import (
+    RunState,
+    remove_leftovers,
+    resume_run,
+    save_run,
+    write_config,
+)
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.embedding_cache import EmbeddingCache, fingerprint_encoder
 from sameo_model.training.failures import UnreadableImages, check_finite
@@ -76,6 +82,8 @@ class Trainer:
         """Load the checkpoint if there is one, and set everything up; see `train`."""
         self.config = config
         self.validate = validate
+        if validate and config.best_metric == "miou_visible" and not model.has_visible_decoder:
+            raise _undefined_metric(config.best_metric)
         self.output = Path(config.output)
         self.output.mkdir(parents=True, exist_ok=True)
         self.fabric = start_fabric(config)
@@ -103,6 +111,7 @@ class Trainer:
         state, config = self.state, self.config
         is_first = self.fabric.is_global_zero
         if is_first:
+            remove_leftovers(self.output)
             write_config(self.output, config)
         self.log = RunLog(
             self.output, first_step=state.step, num_steps=config.steps, is_silent=not is_first
@@ -160,6 +169,7 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + value.item() * share
         set_learning_rate(self.optimiser, config.optimiser, step, config.steps)
         sums["grad_norm"] = self._clip_gradients(batches)
+        sums["lr"] = self.optimiser.param_groups[-1]["lr"]
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.state.average:
@@ -207,10 +217,7 @@ class Trainer:
 
     def _keep_best(self, score: float | None) -> None:
         if score is None:
-            raise ValueError(
-                f"best_metric must be a score that validation gives, got "
-                f"{self.config.best_metric}, which is undefined for this network and these images"
-            )
+            raise _undefined_metric(self.config.best_metric)
         if self.state.best_score is None or score > self.state.best_score:
             self.state.best_score = score
             save_checkpoint(self.model, self.output / BEST_NAME)
@@ -281,6 +288,13 @@ def compile_parts(model: Sameo) -> None:
     model.mask_decoder.compile(dynamic=True)
     if model.visible_decoder is not None:
         model.visible_decoder.compile(dynamic=True)
+
+
+def _undefined_metric(name: str) -> ValueError:
+    return ValueError(
+        f"best_metric must be a score that validation gives, got {name}, which is undefined for "
+        "this network and these images; choose another one"
+    )
 
 
 def _limit_threads(worker: int) -> None:
