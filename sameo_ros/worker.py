@@ -248,7 +248,7 @@ class Worker:
                 parameters.backend,
                 precision=parameters.precision or None,
                 threads=parameters.threads or None,
-                cache_dir=None,
+                cache_dir=parameters.cache_dir or None,
             )
         except (Exception, KeyboardInterrupt) as error:  # whatever a backend raises
             self._problems.report("model", f"model cannot be loaded: {error}", time.monotonic())
