@@ -33,6 +33,7 @@ def load_predictor(
     precision: str | None = None,
     threads: int | None = None,
     cache_dir: str | Path | None = None,
+    cuda_graph: bool | None = None,
 ) -> Predictor:
     """Load a model bundle into a backend.
 
@@ -43,6 +44,8 @@ def load_predictor(
         precision: `f32`, `bf16` or `f16` where the backend can choose; None is `f32` on the CPU.
         threads: Number of CPU threads; None leaves it to the backend.
         cache_dir: Folder where the backend keeps compiled models; None is the backend's default.
+        cuda_graph: Whether TensorRT starts the encoder as one CUDA graph; None does where the GPU
+            can.
 
     Raises:
         FileNotFoundError: If the model or one of its files does not exist.
@@ -50,7 +53,8 @@ def load_predictor(
         BackendUnavailableError: If the backend cannot run on this machine.
     """
     bundle = load_bundle(model)
-    options = BackendOptions(precision, threads, None if cache_dir is None else Path(cache_dir))
+    folder = None if cache_dir is None else Path(cache_dir)
+    options = BackendOptions(precision, threads, folder, cuda_graph)
     runner = build_backend(backend, bundle, options)
     _LOGGER.info("model %s on backend %s (%s)", bundle.info.name, runner.name, runner.device)
     return Predictor(runner, image_size=bundle.info.image_size, name=bundle.info.name)

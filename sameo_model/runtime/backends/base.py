@@ -39,11 +39,14 @@ class BackendOptions:
             own precision stand, which is `f32` on the CPU.
         threads: Number of CPU threads; None leaves it to the backend.
         cache_dir: Folder for compiled models; None is the backend's default.
+        cuda_graph: Whether TensorRT starts the encoder as one CUDA graph; None does where the GPU
+            can.
     """
 
     precision: str | None = None
     threads: int | None = None
     cache_dir: Path | None = None
+    cuda_graph: bool | None = None
 
 
 class DecoderOutput(NamedTuple):
@@ -135,6 +138,8 @@ def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = No
         raise ValueError(f"backend must be one of {known}; got '{name}'")
     elif reason := unavailable_reason(name):
         raise BackendUnavailableError(f"backend {name} cannot run here: {reason}")
+    if options.cuda_graph is not None and name != "tensorrt":
+        raise ValueError(f"backend {name} has no CUDA graphs; leave cuda_graph out")
     return _module(name).build_backend(bundle, options)
 
 

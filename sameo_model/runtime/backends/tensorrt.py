@@ -59,7 +59,7 @@ def build_backend(bundle: Bundle, options: BackendOptions) -> Backend:
     gpu = cuda.open_gpu(lambda data, stream: TensorRtEngine(flavour, data, stream))
     try:
         plan = plan_engines(bundle, flavour, gpu.name, gpu.compute_capability, options.cache_dir)
-        return start_backend(gpu, bundle, plan)
+        return start_backend(gpu, bundle, plan, cuda_graph=options.cuda_graph is not False)
     except BaseException:
         gpu.close()
         raise
@@ -80,6 +80,8 @@ def start_backend(
     bundle: Bundle,
     plan: EnginePlan,
     report: Callable[[str], Report] | None = None,
+    *,
+    cuda_graph: bool = True,
 ) -> TensorRtBackend:
     """Build what engines are missing, load all, and check those that are new.
 
@@ -88,6 +90,7 @@ def start_backend(
         bundle: The bundle.
         plan: Its engines for this GPU.
         report: Makes what is told about the progress of a build; None logs it.
+        cuda_graph: Whether to start the encoder as one CUDA graph, where the GPU can.
 
     Raises:
         RuntimeError: If a new engine's masks are not those of the bundle; it is deleted.
@@ -95,7 +98,7 @@ def start_backend(
     with gpu.current():
         engines, new = plan.load_or_build(report)
     device = f"{gpu.name}, {plan.flavour}, {plan.precision}"
-    backend = TensorRtBackend(gpu, engines, bundle.info.image_size, device)
+    backend = TensorRtBackend(gpu, engines, bundle.info.image_size, device, cuda_graph=cuda_graph)
     names = (Path(key.file_name).stem for key in plan.keys.values())
     backend.engine_key = " ".join(sorted(names))
     if new:

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sameo_model.runtime import load_predictor
+from sameo_model.runtime.backends import engine_plan, tensorrt
 from sameo_model.runtime.backends.base import (
     BackendOptions,
     BackendUnavailableError,
@@ -277,6 +279,21 @@ def test_the_cuda_graph_can_be_left_out(bundle):
     gpu = RecordingGpu()
     start(bundle, gpu, cuda_graph=False)
     assert gpu.counts()["record"] == 0
+
+
+@pytest.mark.parametrize(("wanted", "recorded"), [(None, 1), (True, 1), (False, 0)])
+def test_the_cuda_graph_is_an_option_of_loading(monkeypatch, tmp_path, wanted, recorded):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    gpu = RecordingGpu()
+    monkeypatch.setattr(tensorrt.cuda, "unavailable_reason", lambda: None)
+    monkeypatch.setattr(tensorrt.cuda, "open_gpu", lambda _: gpu)
+    monkeypatch.setattr(tensorrt, "check_against_reference", lambda *_: None)
+    monkeypatch.setattr(engine_plan, "build_engine", lambda _, path, *__: str(path).encode())
+    model = make_tiny_bundle(tmp_path / "tiny")
+    load_predictor(model, "tensorrt", cache_dir=tmp_path / "cache", cuda_graph=wanted).close()
+    assert gpu.counts()["record"] == recorded
+    with pytest.raises(ValueError, match="backend onnxruntime has no CUDA graphs"):
+        load_predictor(model, "onnxruntime", cuda_graph=False)
 
 
 @pytest.mark.parametrize(
