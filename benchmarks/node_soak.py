@@ -4,7 +4,8 @@
     python -m benchmarks.node_soak --frames 2000 --model DIR
 
 Exit status 1 and a sentence if a stamp was not an input's, the counts do not add up, the process
-complained of an exception, or resident memory grew by more than 2 % after the first quarter.
+complained of an exception, resident memory grew by more than 2 % after the first quarter, or the
+node's overhead more than doubled.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import numpy as np
 IMAGE_HW = 480, 640
 NUM_BOXES = 8
 MAX_GROWTH = 0.02
+MAX_SLOWDOWN = 2.0
+JITTER_MS = 5.0
 
 
 def soak(model: Path, backend: str, num_frames: int, folder: Path) -> list[str]:
@@ -31,7 +34,7 @@ def soak(model: Path, backend: str, num_frames: int, folder: Path) -> list[str]:
     # Few images in the cache: their number follows the load, and memory with it.
     node = start_node(folder, model, backend=backend, max_age_s=0.1, max_wait_s=0.1)
     client = Client()
-    memory_mib, ages, sent, wrong = [], [], set(), 0
+    memory_mib, overheads_ms, sent, wrong = [], [], set(), 0
     pixels = np.random.default_rng(0).integers(0, 256, (*IMAGE_HW, 3), dtype=np.uint8)
     boxes = [(40 * i, 100, 40 * i + 120, 300) for i in range(NUM_BOXES)]
     try:
@@ -44,26 +47,28 @@ def soak(model: Path, backend: str, num_frames: int, folder: Path) -> list[str]:
             client.masks.clear()
             if number % (num_frames // 100) == 0:
                 memory_mib.append(node.resident_mib())
-                ages.append(float(client.values().get("overhead_ms_p50", "nan")))
+                overheads_ms.append(float(client.values().get("overhead_ms_p50", "nan")))
             if number % (num_frames // 10) == 0:
-                print(f"{number} frames, {memory_mib[-1]:.0f} MiB, {client.values()}", flush=True)
+                published = client.values().get("masks_published", 0)
+                print(f"{number} frames, {published} answers, {memory_mib[-1]:.0f} MiB", flush=True)
         client.spin(1.0)
-        return list(_complaints(client.values(), memory_mib, ages, wrong, node.text()))
+        return list(_complaints(client.values(), memory_mib, overheads_ms, wrong, node.text()))
     finally:
         client.close()
         node.stop()
 
 
 def _complaints(
-    values: dict[str, str], memory_mib: list[float], ages: list[float], wrong: int, log: str
+    values: dict[str, str], memory_mib: list[float], overheads_ms: list[float], wrong: int, log: str
 ) -> Any:
     dropped = {key: int(n) for key, n in values.items() if key.startswith("dropped_")}
     received, published = int(values["detections_received"]), int(values["masks_published"])
     early, late = np.median(memory_mib[25:45]), np.median(memory_mib[-20:])
+    early_ms, late_ms = np.nanmedian(overheads_ms[25:45]), np.nanmedian(overheads_ms[-20:])
     print(
         f"received {received}, published {published}, {dropped}; memory {early:.1f} MiB, then "
-        f"{late:.1f} MiB ({100 * (late / early - 1):+.1f} %); overhead p50 "
-        f"{np.nanmedian(ages[25:45]):.1f} ms, then {np.nanmedian(ages[-20:]):.1f} ms"
+        f"{late:.1f} MiB ({100 * (late / early - 1):+.1f} %); overhead p50 {early_ms:.1f} ms, then "
+        f"{late_ms:.1f} ms"
     )
     if wrong:
         yield f"{wrong} answers have a stamp that no image had"
@@ -73,6 +78,8 @@ def _complaints(
         yield f"the node met exceptions:\n{log[-2000:]}"
     if late > early * (1 + MAX_GROWTH):
         yield f"memory grew from {early:.1f} to {late:.1f} MiB"
+    if late_ms > early_ms * MAX_SLOWDOWN + JITTER_MS:
+        yield f"the overhead grew from {early_ms:.1f} to {late_ms:.1f} ms"
 
 
 def main() -> int:
