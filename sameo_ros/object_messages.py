@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from sameo_model.runtime.overlay import format_label, instance_colour
+from sameo_model.runtime.types import MaskCrop
 from sameo_ros.conversions import Uint8Array, bytes_to_array
-from sameo_ros.lifting import LiftedObject
+from sameo_ros.lifting import LiftedObject, lift_object
 from sameo_ros.messages import Answer
+from sameo_ros.scene_depth import SceneDepth
 
 _CUBE, _TEXT, _ADD, _DELETE_ALL = 1, 9, 0, 3
 _FLOAT32 = 7
@@ -29,6 +31,28 @@ class ObjectMessageTypes:
     result: Callable[[], Any]
     marker: Callable[[], Any]
     point_field: Callable[[], Any]
+
+
+def lift_objects(answer: Answer, depth: SceneDepth) -> list[LiftedObject | None]:
+    """Lift every mask of an answer; depth must have a camera."""
+    prediction = answer.prediction
+    visible_masks = prediction.visible_masks or [MaskCrop.empty()] * len(answer.indices)
+    assert depth.camera is not None
+    return [
+        lift_object(amodal, visible, float(ratio), depth.depth_m, depth.camera)
+        for amodal, visible, ratio in zip(
+            prediction.amodal_masks, visible_masks, prediction.occlusion_ratio, strict=True
+        )
+    ]
+
+
+def find_row(answer: Answer, wanted: str) -> int | None:
+    """Return the row of the object with that detection id, else with that detection index."""
+    ids = [answer.detections.detection_ids[index] for index in answer.indices]
+    numbers = [str(index) for index in answer.indices]
+    if wanted and wanted in ids:
+        return ids.index(wanted)
+    return numbers.index(wanted) if wanted in numbers else None
 
 
 def fill_objects(

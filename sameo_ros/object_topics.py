@@ -14,14 +14,20 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import Marker, MarkerArray
 
-from sameo_model.runtime.types import ImageHW, MaskCrop
+from sameo_model.runtime.types import ImageHW
 from sameo_ros.conversions import Uint8Array
 from sameo_ros.depth_cache import DepthCache
 from sameo_ros.diagnostics import ProblemLog
 from sameo_ros.frame_cache import Frame
-from sameo_ros.lifting import LiftedObject, lift_object
 from sameo_ros.messages import Answer
-from sameo_ros.object_messages import ObjectMessageTypes, fill_markers, fill_objects, fill_points
+from sameo_ros.object_messages import (
+    ObjectMessageTypes,
+    fill_markers,
+    fill_objects,
+    fill_points,
+    find_row,
+    lift_objects,
+)
 from sameo_ros.parameters import SameoParameters
 from sameo_ros.scene_depth import SceneDepth, read_depth
 
@@ -131,28 +137,6 @@ class ObjectTopics:
 
     def _report(self, sentence: str) -> None:
         self._problems.report("depth", sentence, time.monotonic(), source=self._name)
-
-
-def lift_objects(answer: Answer, depth: SceneDepth) -> list[LiftedObject | None]:
-    """Lift every mask of an answer; depth must have a camera."""
-    prediction = answer.prediction
-    visible_masks = prediction.visible_masks or [MaskCrop.empty()] * len(answer.indices)
-    assert depth.camera is not None
-    return [
-        lift_object(amodal, visible, float(ratio), depth.depth_m, depth.camera)
-        for amodal, visible, ratio in zip(
-            prediction.amodal_masks, visible_masks, prediction.occlusion_ratio, strict=True
-        )
-    ]
-
-
-def find_row(answer: Answer, wanted: str) -> int | None:
-    """Return the row of the object with that detection id, else with that detection index."""
-    ids = [answer.detections.detection_ids[index] for index in answer.indices]
-    numbers = [str(index) for index in answer.indices]
-    if wanted and wanted in ids:
-        return ids.index(wanted)
-    return numbers.index(wanted) if wanted in numbers else None
 
 
 def _has_listener(publisher: Any) -> bool:

@@ -115,6 +115,37 @@ def test_every_boxes_message_with_an_image_is_answered(tmp_path, tiny, plugin, s
     assert masks[1][1].masks == []
 
 
+def test_depth_and_calibration_add_3d_boxes(tmp_path, tiny, capsys):
+    depth = stamped(IMAGE, 1000)
+    depth.height, depth.width, depth.step, depth.encoding = 64, 64, 128, "16UC1"
+    depth.data = np.full((64, 64), 2000, "<u2").view(np.uint8).ravel()
+    info = stamped("sensor_msgs/msg/CameraInfo", 1000)
+    info.header.frame_id = "depth_optical"
+    info.height, info.width, info.k = 64, 64, [100.0, 0, 32, 0, 100, 32, 0, 0, 1]
+    make_storable(STORE, info)
+    recorded = [
+        ("/image", IMAGE, 1000, image(1000)),
+        ("/depth", IMAGE, 1001, depth),
+        ("/info", "sensor_msgs/msg/CameraInfo", 1002, info),
+        ("/boxes", BOXES, 1100, boxes(1000, (32, 32, 48, 48))),
+        ("/image", IMAGE, 1133, image(1133)),  # no depth near enough
+        ("/boxes", BOXES, 1200, boxes(1133, (32, 32, 48, 48))),
+    ]
+    source = write_bag(tmp_path / "in", recorded)
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), "--image", "/image"]
+    assert main([*arguments, "--depth", "/depth", "--camera-info", "/info"]) == 0
+    messages = read_bag(tmp_path / "out")
+    assert [topic for topic, _, _ in messages].count("/sameo/masks") == 2
+    ((time_ms, found),) = [(at, m) for topic, at, m in messages if topic == "/sameo/objects"]
+    assert time_ms == 1100
+    assert (found.header.frame_id, found.header.stamp.sec) == ("depth_optical", 1)
+    # Columns 32 to 47 lie 0 to 15 pixels off the centre: 0.3 m at 2 m.
+    (box,) = found.detections
+    assert box.bbox.size.x == pytest.approx(0.3, abs=1e-6)
+    assert box.bbox.center.position.z == pytest.approx(2.0)
+    assert box.results[0].pose.covariance[0] > 0
+
+
 def test_a_bag_without_definitions_is_read(tmp_path, tiny):
     source = write_bag(tmp_path / "in", RECORDED[:1] + RECORDED[3:4], "SQLITE3", version=8)
     arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny)]

@@ -1,0 +1,204 @@
+"""One camera of a recorded bag, message by message through the logic of the node."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rosbags.rosbag2 import Reader, Writer
+from rosbags.typesys.store import Typestore
+
+from sameo_model.runtime import Predictor
+from sameo_model.runtime.types import ImageHW
+from sameo_ros.bag_types import build_typestore, make_message, make_storable
+from sameo_ros.conversions import NANOSECONDS, compressed_to_rgb, image_to_rgb, stamp_to_ns
+from sameo_ros.depth_cache import DepthCache
+from sameo_ros.diagnostics import ProblemLog, Statistics
+from sameo_ros.frame_cache import DropCause, Frame, FrameCache
+from sameo_ros.messages import Answer, MaskMessageTypes, fill_mask_array
+from sameo_ros.model_jobs import Camera, ModelJobs
+from sameo_ros.object_messages import ObjectMessageTypes, fill_objects, lift_objects
+from sameo_ros.parameters import SameoParameters
+from sameo_ros.scene_depth import SceneDepth, read_depth
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_MASKS_TYPE = "sameo_ros/msg/AmodalMaskArray"
+_OBJECTS_TYPE = "vision_msgs/msg/Detection3DArray"
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Names of the topics in the bag.
+
+    Attributes:
+        image: Camera images, raw or compressed.
+        detections: Boxes.
+        depth: Depth registered to the images, "" without.
+        camera_info: Calibration of the images, "" without.
+        masks: Where the answers go.
+        objects: Where the 3D boxes go, if there are depth and calibration.
+    """
+
+    image: str
+    detections: str
+    depth: str
+    camera_info: str
+    masks: str
+    objects: str
+
+
+class BagRun:
+    """Runs one camera of a bag through the model.
+
+    Attributes:
+        statistics: What was received, published and dropped.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        parameters: SameoParameters,
+        reader: Reader,
+        writer: Writer,
+        topics: Topics,
+    ) -> None:
+        """Open the topics.
+
+        Args:
+            predictor: The model.
+            parameters: As those of the node.
+            reader: The open bag that is read.
+            writer: The open bag that is written.
+            topics: Names of the topics.
+        """
+        self.statistics = Statistics()
+        self._store = build_typestore()
+        self._reader, self._writer, self._topics = reader, writer, topics
+        self._parameters = parameters
+        self._model = predictor.name
+        self._depths = DepthCache()
+        self._boxes_ns = 0
+        self._problems = ProblemLog(lambda sentence: print(f"bag: {sentence}", file=sys.stderr))
+        self._jobs = ModelJobs(predictor, parameters, self._problems, threading.Condition())
+        cache = FrameCache(parameters.cache_rules, self._count_drop)
+        image_type = next(one.msgtype for one in reader.connections if one.topic == topics.image)
+        read_image = image_to_rgb if image_type == IMAGE_TYPES[0] else compressed_to_rgb
+        self._camera = Camera(
+            "", read_image, self._read_depth, self._write_answer, self.statistics, cache
+        )
+        self._types = MaskMessageTypes(
+            mask_array=self._maker(_MASKS_TYPE),
+            mask=self._maker("sameo_ros/msg/AmodalMask"),
+            crop=self._maker("sameo_ros/msg/MaskCrop"),
+        )
+        self._copies = {
+            one.id: _copy_connection(writer, one, self._store) for one in reader.connections
+        }
+        self._object_types = ObjectMessageTypes(
+            detection=self._maker("vision_msgs/msg/Detection3D"),
+            result=self._maker("vision_msgs/msg/ObjectHypothesisWithPose"),
+            marker=self._maker("visualization_msgs/msg/Marker"),
+            point_field=self._maker("sensor_msgs/msg/PointField"),
+        )
+        self._outputs = {_MASKS_TYPE: self._add_output(topics.masks, _MASKS_TYPE)}
+        if topics.depth and topics.camera_info:
+            self._outputs[_OBJECTS_TYPE] = self._add_output(topics.objects, _OBJECTS_TYPE)
+
+    def run(self) -> None:
+        """Copy the bag and add the masks."""
+        handlers: dict[str, Callable[[Any, int], None]] = {
+            self._topics.image: self._add_image,
+            self._topics.detections: self._add_boxes,
+            self._topics.depth: lambda message, _: self._depths.add_image(message),
+            self._topics.camera_info: lambda message, _: self._depths.set_camera_info(message),
+        }
+        for connection, time_ns, data in self._reader.messages():
+            self._writer.write(self._copies[connection.id], time_ns, data)
+            handler = handlers.get(connection.topic)
+            if handler is not None:
+                message = self._read(data, connection)
+                if message is not None:
+                    handler(message, time_ns)
+                self._answer(time_ns)
+        self._answer(self._reader.end_time + round(60 * NANOSECONDS))
+
+    def _read(self, data: Any, connection: Any) -> Any:
+        try:
+            return self._store.deserialize_cdr(data, connection.msgtype)
+        except Exception as error:  # one damaged message must not end the run
+            sentence = f"a message on {connection.topic} is damaged and left out: {error!r}"
+            self._problems.report(connection.topic, sentence, time.monotonic())
+            return None
+
+    def _add_image(self, message: Any, time_ns: int) -> None:
+        self.statistics.count("images_received")
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self._camera.cache.add_image(stamp_ns, message, time_ns / NANOSECONDS)
+
+    def _add_boxes(self, message: Any, time_ns: int) -> None:
+        self.statistics.count("detections_received")
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self._camera.cache.add_boxes(stamp_ns, message, time_ns / NANOSECONDS)
+
+    def _answer(self, time_ns: int) -> None:
+        ready = self._camera.cache.take_ready(time_ns / NANOSECONDS)
+        if ready is not None:
+            self._boxes_ns = time_ns
+            self._jobs.answer_boxes(self._camera, *ready, [self._camera], threading.Lock())
+
+    def _read_depth(
+        self, frame: Frame, image_hw: ImageHW, parameters: SameoParameters
+    ) -> SceneDepth | None:
+        try:
+            return read_depth(self._depths, frame.stamp_ns, image_hw, parameters.depth_tolerance_s)
+        except ValueError as error:
+            self._problems.report("depth", str(error), time.monotonic())
+            return None
+
+    def _write_answer(self, frame: Frame, answer: Answer, _: SameoParameters) -> None:
+        header = frame.message.header
+        masks = make_message(self._store, _MASKS_TYPE)
+        fill_mask_array(masks, self._types, answer, header)
+        masks.model = self._model
+        self._write(masks)
+        depth = answer.depth
+        if _OBJECTS_TYPE not in self._outputs or depth is None or depth.camera is None:
+            return
+        header = copy.copy(header)
+        header.frame_id = depth.camera.frame_id or header.frame_id
+        objects = make_message(self._store, _OBJECTS_TYPE)
+        fill_objects(objects, self._object_types, answer, lift_objects(answer, depth), header)
+        self._write(objects)
+
+    def _write(self, message: Any) -> None:
+        kind = message.__msgtype__
+        make_storable(self._store, message)
+        data = self._store.serialize_cdr(message, kind)
+        self._writer.write(self._outputs[kind], self._boxes_ns, data)
+
+    def _add_output(self, topic: str, kind: str) -> Any:
+        return self._writer.add_connection(topic, kind, typestore=self._store)
+
+    def _maker(self, name: str) -> Callable[[], Any]:
+        return lambda: make_message(self._store, name)
+
+    def _count_drop(self, cause: DropCause, _stamp_ns: int) -> None:
+        self.statistics.count(cause.value)
+
+
+def _copy_connection(writer: Writer, connection: Any, store: Typestore) -> Any:
+    # Bags of older distributions do not carry the definitions of their messages.
+    definition = connection.msgdef.data
+    types = {"msgdef": definition, "rihs01": connection.digest} if definition else {}
+    return writer.add_connection(
+        connection.topic,
+        connection.msgtype,
+        **(types or {"typestore": store}),
+        serialization_format=connection.ext.serialization_format,
+        offered_qos_profiles=connection.ext.offered_qos_profiles,
+    )
