@@ -97,19 +97,20 @@ def _build(kind: type, values: Any, prefix: str, problems: list[str]) -> Any:
 
 
 def _nearest_name(key: str, kind: type, prefix: str) -> str | None:
-    """Return the most similar key of the same group, else of any group, with its dots."""
-    here = difflib.get_close_matches(key, typing.get_type_hints(kind), n=1)
-    if here:
-        return f"{prefix}{here[0]}"
-    names = {
+    """Return the same key of another group, else the most similar one of this or any group."""
+    everywhere = {
         name: f"{group}.{name}"
         for group, hint in typing.get_type_hints(TrainConfig).items()
         if dataclasses.is_dataclass(hint)
         for name in typing.get_type_hints(hint)
     }
-    names |= {name: name for name in typing.get_type_hints(TrainConfig)}
-    found = difflib.get_close_matches(key, names, n=1)
-    return names[found[0]] if found else None
+    everywhere |= {name: name for name in typing.get_type_hints(TrainConfig)}
+    here = {name: f"{prefix}{name}" for name in typing.get_type_hints(kind)}
+    for names, cutoff in ((everywhere, 1.0), (here, 0.6), (everywhere, 0.6)):
+        found = difflib.get_close_matches(key, names, n=1, cutoff=cutoff)
+        if found:
+            return names[found[0]]
+    return None
 
 
 def _convert(hint: Any, value: Any, key: str, problems: list[str]) -> Any:

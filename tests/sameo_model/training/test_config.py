@@ -43,6 +43,18 @@ def test_every_problem_is_reported_at_once_with_the_nearest_name(tmp_path):
     assert "optimiser.lr must be float, got [1]" in message
 
 
+def test_a_key_in_the_wrong_group_is_sent_to_the_right_one(tmp_path):
+    text = "train: [{rot: data}]\nlr: 1\nsamples: {boxjitter: 0.1, steps: 3, qqq: 1}\n"
+    with pytest.raises(ValueError, match="cannot be used") as caught:
+        load_config(_write(tmp_path, text))
+    message = str(caught.value)
+    assert "unknown key lr, did you mean optimiser.lr?" in message
+    assert "unknown key samples.boxjitter, did you mean samples.box_jitter?" in message
+    assert "unknown key samples.steps, did you mean steps?" in message
+    assert "unknown key train[0].rot, did you mean train[0].root?" in message
+    assert "unknown key samples.qqq; known: boxes_per_image" in message
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -52,6 +64,7 @@ def test_every_problem_is_reported_at_once_with_the_nearest_name(tmp_path):
         ("steps=0", "steps must be at least 1, got 0"),
         ("train=[]", "train must name at least one"),
         ("steps", "an override must look like key=value, got 'steps'"),
+        ("steps={", "the value in 'steps={' must be YAML"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(tmp_path, override, message):

@@ -18,6 +18,13 @@ def test_a_missing_root_is_named(tmp_path):
         open_sources([DataSource(str(tmp_path / "gone"))])
 
 
+def test_missing_roots_are_named_together_held_out_ones_too(tmp_path):
+    names = ("first", "second", "third")
+    first, second, third = (DataSource(str(tmp_path / name)) for name in names)
+    with pytest.raises(FileNotFoundError, match=r"first, but .*second, but .*third, but .*change"):
+        open_sources([first, second], [third])
+
+
 def test_a_set_that_is_empty_after_filtering_is_refused(tmp_path):
     write_drawn_scenes(tmp_path / "data")
     # About a third of each disc is hidden, and nothing of the bars.

@@ -95,6 +95,9 @@ def test_accumulated_passes_give_the_step_of_one_pass(tmp_path):
 
 def test_run_folder_holds_checkpoint_metrics_and_no_leftovers(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    for name in (".last.ckpt.killed", ".best.safetensors.killed"):
+        (tmp_path / "run" / name).write_text("half a file of a run that was killed")
     config = make_config(tmp_path, steps=2, val_interval=1)
     train(
         config,
@@ -106,7 +109,7 @@ def test_run_folder_holds_checkpoint_metrics_and_no_leftovers(tmp_path):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "train/total" in line] == [1, 2]
     assert [line["val/miou_full"] for line in lines if "val/miou_full" in line] == [0.5, 0.5]
-    assert not list(run.glob(".*.tmp"))
+    assert not list(run.glob(".*"))
     assert any(run.glob("events.out.tfevents*"))
     assert load_checkpoint(run / "last.ckpt").preset == "sameo_lite"
 
@@ -130,11 +133,56 @@ def test_best_checkpoint_is_that_of_the_highest_score(tmp_path):
 
 def test_a_best_metric_that_is_undefined_is_refused(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    config = make_config(tmp_path, steps=1, best_metric="miou_visible")
-    with pytest.raises(ValueError, match=r"best_metric must be a score .* got miou_visible"):
+    config = make_config(tmp_path, steps=1, best_metric="miou_hidden")
+    with pytest.raises(ValueError, match=r"best_metric must be a score .* got miou_hidden"):
         train(
             config, make_model(), make_sources(images), lambda _: ValidationResult({"miou_full": 1})
         )
+
+
+def test_a_best_metric_that_the_network_cannot_have_is_refused_before_training(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data")
+    config = make_config(tmp_path, best_metric="miou_visible")
+    with pytest.raises(ValueError, match=r"got miou_visible, which is undefined for this network"):
+        train(config, make_model(), make_sources(images), lambda _: ValidationResult({}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_compiled_run_takes_the_same_step_and_keeps_the_names_of_weights(tmp_path, monkeypatch):
+    images = write_drawn_scenes(tmp_path / "data")
+    plain = train(make_config(tmp_path, steps=1), make_model(), make_sources(images))
+    compiled_parts = []
+
+    def compile_quickly(module, **options):
+        compiled_parts.append(type(module).__name__)
+        # The graph is captured as usual, and run without code generation, which takes minutes.
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
+    config = make_config(tmp_path, steps=1, compile=True, output=str(tmp_path / "compiled"))
+    compiled = train(config, make_model(), make_sources(images))
+    assert compiled_parts == ["LiteImageEncoder", "MaskDecoder"]
+    assert_same_weights(plain.state_dict(), compiled.state_dict(), rtol=1e-4, atol=1e-5)
+    assert load_checkpoint(tmp_path / "compiled" / "last.ckpt").preset == "sameo_lite"
+
+
+def test_decoders_in_bfloat16_on_the_cpu_avoid_the_slow_attention(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data")
+    seen = {}
+    for precision in ("32-true", "bf16-mixed"):
+        model = make_model()
+        decode = model.decode
+
+        def spy(*words, precision=precision, decode=decode, **options):
+            seen[precision] = torch.backends.cuda.flash_sdp_enabled()
+            return decode(*words, **options)
+
+        model.decode = spy
+        config = make_config(
+            tmp_path, steps=1, precision=precision, output=f"{tmp_path}/{precision}"
+        )
+        train(config, model, make_sources(images))
+    assert seen == {"32-true": True, "bf16-mixed": False}
 
 
 def test_float16_needs_a_gpu(tmp_path):

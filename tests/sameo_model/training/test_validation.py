@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sameo_model.training.trainer import train
 from sameo_model.training.validation import Validation, average_scores
@@ -32,6 +33,21 @@ def test_pictures_show_truth_beside_prediction_for_images_spread_over_the_set(tm
     # Truth on the left: the disc, the bar and the background are tinted apart from the photograph.
     assert not np.array_equal(picture[:, :128], images[2].load_rgb())
     assert not np.array_equal(picture[:, :128], picture[:, 128:])
+
+
+def test_tensorboard_gets_scalars_and_the_same_pictures_each_time(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data", 3)
+    config = make_config(tmp_path, steps=2, val_interval=1)
+    train(config, make_model(), make_sources(images), Validation(images, num_pictures=2))
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    scalars = set(events.Tags()["scalars"])
+    losses = {"train/total", "train/dice", "train/focal", "train/iou", "train/grad_norm"}
+    assert losses | {"train/lr", "train/images_per_s", "train/instances_per_s"} <= scalars
+    assert {"val/miou_full", "val/miou_hidden", "val/iou_spearman"} <= scalars
+    assert events.Tags()["images"] == ["val/image_0", "val/image_2"]
+    for name in ("val/image_0", "val/image_2"):
+        assert [event.step for event in events.Images(name)] == [1, 2]
+        assert (events.Images(name)[0].width, events.Images(name)[0].height) == (256, 96)
 
 
 def test_a_run_logs_scores_of_the_average_and_keeps_training_the_weights(tmp_path):
