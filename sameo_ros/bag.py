@@ -1,8 +1,8 @@
 """`python -m sameo_ros.bag IN OUT`: run the node's logic over a recorded bag, without ROS.
 
-Every message of IN is copied to OUT, and the masks of each boxes message are added; with --depth and
---camera-info the 3D boxes, too. The rules are those of the node, with the time of the recording as
-the clock, but nothing is superseded: each boxes message is answered before the next is read.
+Every message of IN is copied to OUT, and the masks of each boxes message are added; with --depth
+and --camera-info the 3D boxes, too. The rules are those of the node, with the time of the recording
+as the clock, but nothing is superseded: each boxes message is answered before the next is read.
 """
 
 from __future__ import annotations
