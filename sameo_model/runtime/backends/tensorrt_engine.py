@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from sameo_model.runtime.backends.base import BackendUnavailableError
 from sameo_model.runtime.backends.gpu import DeviceBlock
-from sameo_model.runtime.backends.tensorrt_flavour import ErrorLog, Flavour
+from sameo_model.runtime.backends.tensorrt_flavour import OUT_OF_MEMORY, ErrorLog, Flavour
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 _NO_DRIVER = ("driver version is insufficient", "cudaError 35")
-_OUT_OF_MEMORY = ("out of memory", "outOfMemory", "OutOfMemory")
 
 
 class TensorRtEngine:
@@ -74,7 +73,7 @@ class TensorRtEngine:
     def _error(self, what: str) -> Exception:
         """Turn TensorRT's log into the exception that fits it."""
         reason = self._log.summary()
-        if any(sign in reason for sign in _OUT_OF_MEMORY):
+        if any(sign in reason for sign in OUT_OF_MEMORY):
             return MemoryError(f"{what}: {reason}")
         if any(sign in reason for sign in _NO_DRIVER):
             return BackendUnavailableError(

@@ -16,6 +16,8 @@ _LOGGER = logging.getLogger(__name__)
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Python module of each flavour, in the order in which they are tried."""
 MIN_VERSIONS = {"tensorrt": (10, 3), "tensorrt-rtx": (1, 1)}
+OUT_OF_MEMORY = ("out of memory", "outOfMemory", "OutOfMemory")
+"""How TensorRT's messages say that memory was too little."""
 INSTALL_HINTS = {
     "tensorrt": "install TensorRT 10.3 or later (part of JetPack), or run 'pip install tensorrt'",
     "tensorrt-rtx": "run 'pip install tensorrt-rtx-cu13' (or -cu12)",
