@@ -1,9 +1,10 @@
-"""Measure SAMEO on an NVIDIA GPU: real half-precision parity and latency, in one command.
+"""Prove and measure SAMEO on an NVIDIA GPU in one command.
 
-    python benchmarks/gpu.py [--model sameo_lite] [--json OUT]
+    python -m benchmarks.gpu [--model sameo_lite] [--json OUT]
 
-The PyTorch part needs a CUDA build of PyTorch; the TensorRT part runs where the backend does.
-It has not been run yet.
+First the tests that need a GPU run, on our CUDA layer over pycuda. Then real half-precision parity
+and latency are measured: with PyTorch, beside the reference's structure, where its CUDA build is
+installed, and with TensorRT where the backend runs. This has not been run yet.
 """
 
 from __future__ import annotations
@@ -11,28 +12,30 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
 
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
 NUM_BOXES = (1, 8, 32)
 NUM_WARM_UP, NUM_RUNS = 10, 50
 TYPES = ("float32", "float16", "bfloat16")
 
 
-def main() -> int:
-    """Print both tables and write them as JSON."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tests, print the table and write it as JSON; return 1 if something failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="sameo_lite", help="bundle, checkpoint or preset name")
     parser.add_argument("--json", type=Path, help="file for the numbers")
-    options = parser.parse_args()
+    parser.add_argument("--no-tests", action="store_true", help="leave the tests on the GPU out")
+    options = parser.parse_args(arguments)
+    failed = 0 if options.no_tests else run_gpu_tests()
     rows = measure_torch(options.model) + measure_tensorrt(options.model)
     print("| path | precision | part | boxes | median ms | p95 ms | mask IoU with float32 |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -40,7 +43,13 @@ def main() -> int:
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return 0 if rows else 1
+    return 1 if failed or not rows else 0
+
+
+def run_gpu_tests() -> int:
+    """Run the tests that need a GPU; those that cannot run say why. Return pytest's status."""
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-rs", "-q", "tests"]
+    return subprocess.run(command, cwd=PROJECT_ROOT, check=False).returncode
 
 
 def measure_torch(model_name: str) -> list[dict]:
@@ -78,6 +87,32 @@ def measure_torch(model_name: str) -> list[dict]:
                     lambda e=embedding, b=cuda_boxes: model.decode_boxes(e, b, (side, side)),
                 )
                 rows.append(_row("PyTorch", name, "decoder", count, decode, iou))
+    return rows + _measure_reference(torch, model, pixels, boxes)
+
+
+def _measure_reference(torch, model, pixels, boxes: np.ndarray) -> list[dict]:
+    """Time the reference's structure as the reference runs it: float32, without CUDA graphs."""
+    from benchmarks.reference_style import ReferenceStyle
+
+    reference = ReferenceStyle(model)
+    side = (model.image_size, model.image_size)
+
+    def timed(work: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
+            with torch.no_grad():
+                work()
+            torch.cuda.synchronize()
+
+        return run
+
+    with torch.no_grad():
+        embedding = reference.encode(pixels)
+    encode = timed(lambda: reference.encode(pixels))
+    rows = [_row("reference's structure", TYPES[0], "encoder", "", encode, 1.0)]
+    for count in NUM_BOXES:
+        repeated = torch.from_numpy(np.resize(boxes, (count, 4)))[None].cuda()
+        decode = timed(lambda b=repeated: reference.decode_boxes(embedding, b, side))
+        rows.append(_row("reference's structure", TYPES[0], "decoder", count, decode, 1.0))
     return rows
 
 
