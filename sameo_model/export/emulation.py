@@ -156,6 +156,12 @@ def _layer_norm(
     return F.layer_norm(value, shape, weight, bias, eps=attributes.get("epsilon", 1e-5))
 
 
+def _gemm(attributes: dict[str, Any], left: Tensor, right: Tensor, bias: Any = 0) -> Tensor:
+    left = left.t() if attributes.get("transA", 0) else left
+    right = right.t() if attributes.get("transB", 0) else right
+    return attributes.get("alpha", 1.0) * (left @ right) + attributes.get("beta", 1.0) * bias
+
+
 def _instance_norm(
     attributes: dict[str, Any], value: Tensor, weight: Tensor, bias: Tensor
 ) -> Tensor:
@@ -287,6 +293,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "Gather": _gather,
     "GatherElements": lambda a, x, i: x.gather(a.get("axis", 0), i),
     "GatherND": _gather_nd,
+    "Gemm": _gemm,
     "Identity": lambda a, x: x,
     "InstanceNormalization": _instance_norm,
     "LayerNormalization": _layer_norm,

@@ -109,6 +109,29 @@ def test_emulation_rounds_every_tensor_and_keeps_its_peak():
     assert emulated.largest == {"h": 2049.0, "squared": 2048.0**2}
 
 
+@pytest.mark.parametrize("flip_left", [0, 1])
+@pytest.mark.parametrize("flip_right", [0, 1])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_the_emulated_gemm_is_onnx_runtimes(flip_left, flip_right, has_bias):
+    shapes = {"x": [3, 2] if flip_left else [2, 3], "y": [4, 3] if flip_right else [3, 4], "b": [4]}
+    if not has_bias:
+        del shapes["b"]
+    options = {"alpha": 0.5, "beta": 2.0, "transA": flip_left, "transB": flip_right}
+    node = onnx.helper.make_node("Gemm", list(shapes), ["z"], **options)
+    values = {
+        name: onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in {**shapes, "z": [2, 4]}.items()
+    }
+    graph = onnx.helper.make_graph([node], "g", [values[name] for name in shapes], [values["z"]])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (expected,) = session.run(None, inputs)
+    np.testing.assert_allclose(EmulatedGraph(model).run(inputs)["z"], expected, rtol=1e-5)
+
+
 def test_an_operator_that_cannot_be_emulated_is_named():
     node = onnx.helper.make_node("Hardmax", ["x"], ["y"])
     value = [onnx.helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 2]) for n in "xy"]
@@ -136,7 +159,8 @@ def test_mixed_keeps_its_weak_spots_in_float32_and_the_bulk_in_float16(typed):
         assert kinds[name] == {TensorProto.FLOAT}, name
     assert kinds["Conv"] == {TensorProto.FLOAT16}
     # The IoU head's layers are float32, all others float16.
-    assert kinds["MatMul"] == {TensorProto.FLOAT, TensorProto.FLOAT16}
+    products = kinds["MatMul"] | kinds.get("Gemm", set())
+    assert products == {TensorProto.FLOAT, TensorProto.FLOAT16}
 
 
 def test_layer_norm_and_attention_are_recognisable(lite, small_vitt):
@@ -160,7 +184,7 @@ def test_the_image_is_cast_before_all_else(lite, small_vitt):
 def test_the_iou_head_is_found_with_all_its_layers(lite):
     model = onnx.load(lite.mask_decoder, load_external_data=False)
     kept = [model.graph.node[index] for index in sorted(kept_nodes(model, ("iou_head",)))]
-    assert [node.op_type for node in kept].count("MatMul") == 3
+    assert sum(node.op_type in ("MatMul", "Gemm") for node in kept) == 3
     assert kept[-1].output[0] == "predicted_iou"
     assert not any("amodal_logits" in node.output for node in kept)
 
