@@ -52,7 +52,9 @@ def open_contestant(name: str, bundle: Path) -> Predictor:
 
 def load_scene() -> Uint8Array:
     """Return a rendered camera picture, uint8 (480, 640, 3) RGB."""
-    return np.asarray(cv2.imread(str(SCENE))[..., ::-1], np.uint8)
+    image_bgr = cv2.imread(str(SCENE))
+    assert image_bgr is not None
+    return np.asarray(image_bgr[..., ::-1], np.uint8)
 
 
 def scatter_boxes(number: int) -> FloatArray:

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,7 @@ def measure_convert(num_instances: int, folder: Path) -> dict[str, Any]:
     results: dict[str, Any] = {"num_instances": num_instances}
     for workers in (1, 2):
         output = folder / f"out{workers}.json"
-        spent = _measure(
-            lambda workers=workers, output=output: convert_dataset(dataset, output, workers=workers)
-        )
+        spent = _measure(partial(convert_dataset, dataset, output, workers=workers))
         results[f"workers_{workers}_instances_per_s"] = num_instances / spent["wall_s"]
         results[f"workers_{workers}_rss_mb"] = _rss_mb()
     results["same_bytes"] = filecmp.cmp(folder / "out1.json", folder / "out2.json", shallow=False)
@@ -154,7 +153,7 @@ def measure_composites(num_pairs: int, num_photographs: int, folder: Path) -> di
 
     results: dict[str, Any] = {"compose_only": _measure_compose(datasets, pool)}
     for workers in (1, 2):
-        spent = _measure(lambda workers=workers: build(f"scaling{workers}", num_pairs, workers))
+        spent = _measure(partial(build, f"scaling{workers}", num_pairs, workers))
         results[f"workers_{workers}"] = {
             "pairs_per_s": num_pairs / spent["wall_s"],
             "cpu_ms_per_pair": 1000 * spent["cpu_s"] / num_pairs,

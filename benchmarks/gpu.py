@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +84,7 @@ def measure_torch(model_name: str) -> list[dict]:
                 repeated = np.resize(boxes, (count, 4))
                 cuda_boxes = torch.from_numpy(repeated)[None].cuda()
                 decode = _graphed(
-                    torch,
-                    lambda e=embedding, b=cuda_boxes: model.decode_boxes(e, b, (side, side)),
+                    torch, partial(model.decode_boxes, embedding, cuda_boxes, (side, side))
                 )
                 rows.append(_row("PyTorch", name, "decoder", count, decode, iou))
     return rows + _measure_reference(torch, model, pixels, boxes)
@@ -111,7 +111,7 @@ def _measure_reference(torch, model, pixels, boxes: np.ndarray) -> list[dict]:
     rows = [_row("reference's structure", TYPES[0], "encoder", "", encode, 1.0)]
     for count in NUM_BOXES:
         repeated = torch.from_numpy(np.resize(boxes, (count, 4)))[None].cuda()
-        decode = timed(lambda b=repeated: reference.decode_boxes(embedding, b, side))
+        decode = timed(partial(reference.decode_boxes, embedding, repeated, side))
         rows.append(_row("reference's structure", TYPES[0], "decoder", count, decode, 1.0))
     return rows
 

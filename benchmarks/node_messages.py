@@ -36,11 +36,13 @@ def answer_frame(model: str) -> Answer:
         boxes = json.loads((folder / "boxes.json").read_text())["arc2017.png"]
     scale = np.array(IMAGE_HW[::-1] * 2) / (image_rgb.shape[1::-1] * 2)
     boxes_xyxy = (np.array([one["box"] for one in boxes]) * scale).astype(np.float32)
+    resized = np.asarray(cv2.resize(image_rgb, IMAGE_HW[::-1]), np.uint8)
     with load_predictor(model) as predictor:
-        embedding = predictor.encode(cv2.resize(image_rgb, IMAGE_HW[::-1]))
+        embedding = predictor.encode(resized)
         prediction = predictor.decode(embedding, boxes_xyxy)
     count = len(boxes)
-    detections = DetectedBoxes(boxes_xyxy, ["thing"] * count, np.ones(count), ["id"] * count)
+    scores = np.ones(count, np.float32)
+    detections = DetectedBoxes(boxes_xyxy, ["thing"] * count, scores, ["id"] * count)
     return build_answer(detections, list(range(count)), prediction, IMAGE_HW)
 
 

@@ -150,9 +150,11 @@ def _attend(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor)
 
 def _upscale(decoder: MaskDecoder, image: Tensor, tiled: Tensor) -> Tensor:
     """Double (N, C, h, w) twice, with the skips that `sameo_lite` folds into its embedding."""
-    (double_to_8, norm, activate_8), (double_to_4, activate_4) = (
-        decoder.final_output_upscaling_layers
-    )
+    doubling_to_8, doubling_to_4 = decoder.final_output_upscaling_layers
+    assert isinstance(doubling_to_8, nn.Sequential)
+    assert isinstance(doubling_to_4, nn.Sequential)
+    double_to_8, norm, activate_8 = doubling_to_8
+    double_to_4, activate_4 = doubling_to_4
     features = double_to_8(image)
     if decoder.detail_skips is None:
         return activate_4(double_to_4(activate_8(norm(features))))
