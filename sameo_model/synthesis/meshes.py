@@ -165,12 +165,13 @@ def load_mesh_asset(family: str, name: str, root: Path) -> Asset:
     drawn = np.flatnonzero(is_mesh & ~collides)
     drawn = drawn if len(drawn) else np.flatnonzero(is_mesh)[:1]
     solid = np.flatnonzero(collides)
-    surfaces = tuple(_read_surface(model, data, int(geom)) for geom in drawn)
-    colliders = tuple(_read_collider(model, data, int(geom)) for geom in solid)
+    surfaces = tuple(read_surface(model, data, int(geom)) for geom in drawn)
+    colliders = tuple(read_collider(model, data, int(geom)) for geom in solid)
     return scale_asset(Asset(family, name, surfaces, colliders), entry.objects[name])
 
 
-def _mesh_triangles(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> NDArray[np.float64]:
+def mesh_triangles(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> NDArray[np.float64]:
+    """Return a mesh geom's triangles, float64 (F, 3, 3), metres in the world."""
     mesh = int(model.geom_dataid[geom])
     start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
     vertices = model.mesh_vert[int(model.mesh_vertadr[mesh]) :]
@@ -178,10 +179,11 @@ def _mesh_triangles(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> ND
     return np.asarray(triangles @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
 
 
-def _read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surface:
+def read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surface:
+    """Return what a mesh geom shows, in the world's frame, thinned."""
     mesh = int(model.geom_dataid[geom])
     start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
-    triangles = _mesh_triangles(model, data, geom)
+    triangles = mesh_triangles(model, data, geom)
     if model.mesh_texcoordnum[mesh]:
         coordinates = model.mesh_texcoord[int(model.mesh_texcoordadr[mesh]) :]
         uvs = coordinates[model.mesh_facetexcoord[start : start + count]].astype(np.float64)
@@ -194,12 +196,12 @@ def _read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surf
         triangles=soup.triangles,
         normals=normals,
         uvs=soup.uvs,
-        texture=_read_texture(model, material),
+        texture=read_texture(model, material),
         rgb=(float(rgb[0]), float(rgb[1]), float(rgb[2])),
     )
 
 
-def _read_texture(model: mujoco.MjModel, material: int) -> NDArray[np.uint8] | None:
+def read_texture(model: mujoco.MjModel, material: int) -> NDArray[np.uint8] | None:
     """Return a material's flat texture, uint8 (H, W, 3), shrunk; None for plain or cube ones."""
     roles = np.atleast_1d(model.mat_texid[material]) if material >= 0 else np.array([-1])
     used = roles[roles >= 0]
@@ -216,10 +218,11 @@ def _read_texture(model: mujoco.MjModel, material: int) -> NDArray[np.uint8] | N
     return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _read_collider(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Collider:
+def read_collider(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Collider:
+    """Return a geom as a collider in the world's frame; a mesh as its convex hull."""
     kind = int(model.geom_type[geom])
     if kind not in _PRIMITIVES:
-        corners = np.unique(_mesh_triangles(model, data, geom).reshape(-1, 3), axis=0)
+        corners = np.unique(mesh_triangles(model, data, geom).reshape(-1, 3), axis=0)
         return Collider("hull", points=corners[:: max(1, len(corners) // 150)])
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, data.geom_xmat[geom])

@@ -18,6 +18,8 @@ import numpy as np
 
 from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
 from sameo_model.synthesis.cameras import Camera
+from sameo_model.synthesis.json_files import write_json
+from sameo_model.synthesis.occlusion_order import hiding_pairs
 from sameo_model.synthesis.scenes import Scene, View
 from sameo_model.synthesis.truth import InstanceTruth
 
@@ -28,13 +30,6 @@ JPEG_QUALITY = 95
 def record_path(output: Path, number: int) -> Path:
     """Return the record of scene `number`."""
     return output / "records" / f"{number:06d}.json"
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is complete or absent."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
-    temporary.replace(path)
 
 
 def write_scene(
@@ -53,7 +48,10 @@ def write_scene(
     """
     record: dict[str, Any] = {"images": [], "annotations": [], "cameras": []}
     partial = output / ".partial" / f"{number:06d}.{os.getpid()}"
-    for folder in ("images", "depth"):
+    folders = ["images", "depth"]
+    if scene.views and scene.views[0].sensed_depth_m is not None:
+        folders.append("depth_sensed")
+    for folder in folders:
         (partial / folder).mkdir(parents=True, exist_ok=True)
         (output / folder).mkdir(parents=True, exist_ok=True)
     (output / "records").mkdir(exist_ok=True)
@@ -89,8 +87,10 @@ def _write_pictures(folder: Path, name: str, view: View) -> None:
     written = cv2.imwrite(
         str(folder / "images" / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     )
-    depth_mm = np.clip(np.round(view.depth_m * 1000), 0, 65535).astype(np.uint16)
-    written &= cv2.imwrite(str(folder / "depth" / f"{name}.png"), depth_mm)
+    for kind, depth_m in (("depth", view.depth_m), ("depth_sensed", view.sensed_depth_m)):
+        if depth_m is not None:
+            depth_mm = np.clip(np.round(depth_m * 1000), 0, 65535).astype(np.uint16)
+            written &= cv2.imwrite(str(folder / kind / f"{name}.png"), depth_mm)
     if not written:
         raise OSError(f"pictures of {name} could not be written to {folder}; is the disk full?")
 
@@ -139,13 +139,16 @@ def read_records(output: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def merge_records(output: Path, num_scenes: int) -> dict[str, int]:
-    """Write `annotations.json` and `cameras.json` from the records of scenes below `num_scenes`.
+    """Write what concerns the whole set, from the records of scenes below `num_scenes`.
+
+    These are `annotations.json`, `cameras.json` and `occlusion_order.json` (who hides whom).
 
     Returns:
         Counts: scenes, images, annotations, occluded (occlusion rate above 0.05).
     """
     merged: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
     cameras: list[Any] = []
+    order: list[Any] = []
     count = 0
     for number, record in read_records(output):
         if number >= num_scenes:
@@ -155,8 +158,10 @@ def merge_records(output: Path, num_scenes: int) -> dict[str, int]:
         merged["annotations"] += record["annotations"]
         merged["categories"] = record["categories"]
         cameras += record["cameras"]
+        order += _occlusion_order(record)
     write_json(output / "annotations.json", merged)
     write_json(output / "cameras.json", cameras)
+    write_json(output / "occlusion_order.json", order)
     occluded = sum(a["occlude_rate"] > 0.05 for a in merged["annotations"])
     return {
         "scenes": count,
@@ -164,3 +169,13 @@ def merge_records(output: Path, num_scenes: int) -> dict[str, int]:
         "annotations": len(merged["annotations"]),
         "occluded": occluded,
     }
+
+
+def _occlusion_order(record: dict[str, Any]) -> list[dict[str, Any]]:
+    by_image: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in record["images"]}
+    for annotation in record["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
+    return [
+        {"image_id": image_id, "pairs": hiding_pairs(annotations)}
+        for image_id, annotations in by_image.items()
+    ]

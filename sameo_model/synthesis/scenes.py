@@ -9,14 +9,18 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from sameo_model.synthesis.arrangements import ARRANGEMENTS, arrange
 from sameo_model.synthesis.assets import Asset
+from sameo_model.synthesis.balancing import CANDIDATES_PER_VIEW, choose_views
 from sameo_model.synthesis.cameras import Camera, sample_camera
+from sameo_model.synthesis.depth_sensor import sense_depth
+from sameo_model.synthesis.mesh_library import OWN
 from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.photometric import degrade
 from sameo_model.synthesis.physics import is_on_stage, place_above, settle
 from sameo_model.synthesis.rendering import SceneRenderer
 from sameo_model.synthesis.sources import PROCEDURAL, AssetSource, Sources
-from sameo_model.synthesis.stage import Grounds, SceneBuilder, Stage, sample_stage
+from sameo_model.synthesis.stage import SceneBuilder, Stage, open_fence
 from sameo_model.synthesis.textures import Image
 from sameo_model.synthesis.truth import InstanceTruth, Keep, object_corners, view_truth
 
@@ -34,6 +38,11 @@ class SceneConfig:
         views: Pictures of each scene.
         image_hw: Height and width in pixels.
         keep: Which instances become annotations.
+        arrangements: Keys of `ARRANGEMENTS` with their shares; None takes loose tables, floors and
+            bins.
+        distractors: Share of procedural objects that only lie in the way and are not annotated.
+        is_balanced: Whether views are chosen for a balance of occlusion rates; None for not.
+        has_depth_noise: Whether depth as a camera measures it is written too; None for not.
     """
 
     seed: int = 0
@@ -41,6 +50,10 @@ class SceneConfig:
     views: int = 8
     image_hw: tuple[int, int] = (480, 640)
     keep: Keep = field(default_factory=Keep)
+    arrangements: Mapping[str, float] | None = None
+    distractors: float | None = None
+    is_balanced: bool | None = None
+    has_depth_noise: bool | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -49,7 +62,7 @@ class SceneConfig:
             ValueError: If a family is unknown, validation and training are mixed, or a number is
                 out of range.
         """
-        known = (PROCEDURAL, *FAMILIES)
+        known = (PROCEDURAL, *FAMILIES, OWN)
         for name in self.families:
             if name not in known:
                 raise ValueError(
@@ -63,6 +76,15 @@ class SceneConfig:
             )
         if not self.families or min(self.families.values()) <= 0:
             raise ValueError(f"shares of families must be positive, got {dict(self.families)}")
+        shares = self.arrangements or {"table": 1.0}
+        unknown = [name for name in shares if name not in ARRANGEMENTS]
+        if unknown or min(shares.values()) <= 0:
+            raise ValueError(
+                f"arrangements must be of {', '.join(ARRANGEMENTS)} with positive shares, got "
+                f"{dict(shares)}"
+            )
+        if not 0 <= (self.distractors or 0.0) < 1:
+            raise ValueError(f"the share of distractors must be in [0, 1), got {self.distractors}")
         if self.views < 1:
             raise ValueError(f"views must be at least 1, got {self.views}")
         if min(self.image_hw) < 64 or max(self.image_hw) > 4096:
@@ -78,12 +100,14 @@ class View:
         image: uint8 (H, W, 3), RGB, 0-255.
         depth_m: float32 (H, W), metres along the viewing direction, 0 where there is nothing.
         instances: Its kept instances.
+        sensed_depth_m: float32 (H, W), the depth as a camera measures it, or None.
     """
 
     camera: Camera
     image: Image
     depth_m: NDArray[np.float32]
     instances: list[InstanceTruth]
+    sensed_depth_m: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,14 +159,17 @@ class SceneFactory:
         )
 
     def _attempt(self, rng: Rng) -> Scene | str:
-        assets = [self.assets.draw(rng) for _ in range(draw_object_count(rng))]
-        footprint = sum(float(np.prod(np.sort(asset.extent)[1:])) for asset in assets)
-        radius = float(np.sqrt(footprint / np.pi) * rng.uniform(0.5, 1.4))
-        stage = sample_stage(rng, radius)
-        model, data = build_model(
-            rng, assets, stage, radius, self.config.image_hw, self.assets.grounds
-        )
-        if not settle(model, data):
+        count = draw_object_count(rng)
+        assets = [self.assets.draw(rng, self.config.distractors) for _ in range(count)]
+        stage, radius, poses = arrange(rng, assets, self.config.arrangements)
+        builder = SceneBuilder(rng, self.config.image_hw, self.assets.grounds)
+        builder.add_lights()
+        builder.add_stage(stage)
+        for asset, pose in zip(assets, poses or place_above(rng, assets, radius), strict=True):
+            builder.add_object(asset, *pose)
+        model = builder.compile()
+        data = mujoco.MjData(model)
+        if not settle(model, data) or (open_fence(model) and not settle(model, data, 8.0)):
             return "unsettled"
         mujoco.mj_forward(model, data)
         lost = [k for k in range(len(assets)) if not is_on_stage(data.xpos[k + 1], stage)]
@@ -168,48 +195,42 @@ class SceneFactory:
         remaining = [k for k in range(len(assets)) if k not in lost]
         centres = corners.mean(axis=1)[remaining]
         sizes = np.array([assets[k].extent.max() for k in remaining])
+        unmarked = frozenset(k for k, asset in enumerate(assets) if asset.is_distractor)
+        num_views, image_hw = self.config.views, self.config.image_hw
+        wanted = num_views * (CANDIDATES_PER_VIEW if self.config.is_balanced else 1)
         views: list[View] = []
-        with SceneRenderer(model, data, self.config.image_hw) as renderer:
-            for _ in range(self.config.views * 4):
-                camera = sample_camera(rng, stage, centres, sizes, self.config.image_hw)
-                instances, depth = view_truth(renderer, camera, corners, self.config.keep)
+        with SceneRenderer(model, data, image_hw) as renderer:
+            for _ in range(wanted * 4):
+                camera = sample_camera(rng, stage, centres, sizes, image_hw)
+                keep = self.config.keep
+                instances, depth = view_truth(renderer, camera, corners, keep, unmarked)
                 if len(instances) < 2:
                     continue
-                image = degrade(rng, renderer.colour(camera))
-                views.append(View(camera, image, depth, instances))
-                if len(views) == self.config.views:
-                    return views
-        return "views without objects"
+                blank = np.empty((0, 0, 3), np.uint8)
+                views.append(View(camera, blank, depth, instances))
+                if not self.config.is_balanced:
+                    views[-1] = self._photograph(rng, renderer, views[-1])
+                if len(views) == wanted:
+                    break
+            if len(views) < num_views:
+                return "views without objects"
+            if not self.config.is_balanced:
+                return views
+            rates = [[truth.occlusion_rate for truth in view.instances] for view in views]
+            chosen = [views[k] for k in choose_views(rates, num_views)]
+            return [self._photograph(rng, renderer, view) for view in chosen]
+
+    def _photograph(self, rng: Rng, renderer: SceneRenderer, view: View) -> View:
+        view = replace(view, image=degrade(rng, renderer.colour(view.camera)))
+        if not self.config.has_depth_noise:
+            return view
+        focal_px = view.camera.focal_px(view.depth_m.shape[0])
+        # A generator of its own: pictures are the same with and without a depth camera.
+        sensor = np.random.default_rng(view.image[::16, ::16].astype(np.uint64).sum())
+        return replace(view, sensed_depth_m=sense_depth(sensor, view.depth_m, focal_px))
 
 
 def draw_object_count(rng: Rng) -> int:
     """Draw how many objects are dropped: 6 to 12 in most scenes, else 3 to 5 or 13 to 15."""
     low, high = [(6, 12), (3, 5), (13, 15)][int(rng.choice(3, p=[0.74, 0.1, 0.16]))]
     return int(rng.integers(low, high + 1))
-
-
-def build_model(
-    rng: Rng,
-    assets: list[Asset],
-    stage: Stage,
-    radius_m: float,
-    image_hw: tuple[int, int],
-    grounds: Grounds | None = None,
-) -> tuple[mujoco.MjModel, mujoco.MjData]:
-    """Return the compiled scene with all objects above the stage.
-
-    Args:
-        rng: Source of randomness.
-        assets: The objects; object k becomes body k + 1.
-        stage: What they fall onto.
-        radius_m: Objects start above a disc of this radius.
-        image_hw: Height and width of the pictures in pixels.
-        grounds: Photographed surfaces.
-    """
-    builder = SceneBuilder(rng, image_hw, grounds)
-    builder.add_lights()
-    builder.add_stage(stage)
-    for asset, (position, quat) in zip(assets, place_above(rng, assets, radius_m), strict=True):
-        builder.add_object(asset, position, quat)
-    model = builder.compile()
-    return model, mujoco.MjData(model)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from sameo_model.synthesis.assets import Asset, scale_asset
+from sameo_model.synthesis.mesh_library import OWN, MeshLibrary
 from sameo_model.synthesis.meshes import FAMILIES, find_family_root, load_mesh_asset
 from sameo_model.synthesis.photographs import Photographs, paint_object
 from sameo_model.synthesis.shapes import make_procedural_asset
@@ -27,10 +28,12 @@ class Sources:
     Attributes:
         mesh_roots: Folders to take instead of the installed packages', by family.
         photographs: For tables, walls, surroundings and some objects' surfaces; None for none.
+        library: The user's own objects; None for none.
     """
 
     mesh_roots: Mapping[str, Path] = field(default_factory=dict)
     photographs: Photographs | None = None
+    library: MeshLibrary | None = None
 
 
 class AssetSource:
@@ -47,7 +50,7 @@ class AssetSource:
             FileNotFoundError: If a family's meshes are missing.
         """
         sources = sources or Sources()
-        self.photographs = sources.photographs
+        self.photographs, self.library = sources.photographs, sources.library
         self.roots = {n: find_family_root(n, sources.mesh_roots) for n in families if n in FAMILIES}
         tiles = (
             sorted((self.roots["robosuite"] / "textures").glob("*.png"))
@@ -57,16 +60,36 @@ class AssetSource:
         self.grounds = Grounds(tuple(_load_tile(path) for path in tiles), self.photographs)
         self._names, self._shares = list(families), np.array(list(families.values()))
 
-    def draw(self, rng: Rng) -> Asset:
-        """Return a random object."""
+    def draw(self, rng: Rng, distractor_share: float | None = None) -> Asset:
+        """Return a random object.
+
+        Args:
+            rng: Source of randomness.
+            distractor_share: Share of procedural objects that only lie in the way.
+        """
+        if distractor_share and rng.random() < distractor_share:
+            asset = make_procedural_asset(rng, photographs=self.photographs)
+            return replace(asset, is_distractor=True)
         family = self._names[int(rng.choice(len(self._names), p=self._shares / self._shares.sum()))]
         if family == PROCEDURAL:
             return make_procedural_asset(rng, photographs=self.photographs)
+        if family == OWN:
+            return self._draw_own(rng)
         objects = list(FAMILIES[family].objects)
         asset = load_mesh_asset(
             family, objects[int(rng.integers(len(objects)))], self.roots[family]
         )
         return vary_asset(rng, asset, self.photographs) if FAMILIES[family].for_training else asset
+
+    def _draw_own(self, rng: Rng) -> Asset:
+        assert self.library is not None
+        asset, bare = self.library.load(int(rng.integers(len(self.library.reports))))
+        surfaces = list(asset.surfaces)
+        for k in bare:  # the file does not say how it looks
+            surfaces[k] = replace(surfaces[k], texture=paint_object(rng, self.photographs))
+        shine, sharp = float(rng.uniform(0, 0.8) ** 2), float(rng.uniform(0.05, 0.7))
+        surfaces = [replace(s, specular=shine, shininess=sharp) for s in surfaces]
+        return replace(asset, surfaces=tuple(surfaces))
 
 
 def vary_asset(rng: Rng, asset: Asset, photographs: Photographs | None = None) -> Asset:

@@ -14,7 +14,7 @@ from sameo_model.synthesis.photographs import Photographs
 from sameo_model.synthesis.textures import GROUND_PAINTERS, Image, paint_texture, random_rgb
 
 Rng = np.random.Generator
-StageKind = Literal["table", "floor", "bin"]
+StageKind = Literal["table", "floor", "bin", "shelf"]
 STAGE_GROUP, OBJECT_GROUP, COLLIDER_GROUP, HIDDEN_GROUP = 0, 1, 4, 5
 PHOTO_GROUND_SHARE, PHOTO_SKY_SHARE = 0.6, 0.85  # where there are photographs
 _GEOM_TYPES = {
@@ -32,19 +32,24 @@ class Stage:
     """Where objects lie; the supporting surface is the plane z = 0.
 
     Attributes:
-        kind: Table (a board above a floor), floor or bin (four walls).
+        kind: Table (a board above a floor), floor, bin (four walls) or shelf (open towards -y).
         half_xy: Half sizes of the usable area in metres.
-        wall_m: Height of a bin's walls in metres, else 0.
+        wall_m: Height of a bin's or shelf's walls in metres, else 0.
+        boards_z: Heights of a shelf's boards in metres, the lowest 0; else empty.
+        fence_m: Half side of an unseen fence that holds a pile together while it forms, or 0.
     """
 
     kind: StageKind
     half_xy: tuple[float, float]
     wall_m: float = 0.0
+    boards_z: tuple[float, ...] = ()
+    fence_m: float = 0.0
 
 
-def sample_stage(rng: Rng, radius_m: float) -> Stage:
-    """Draw a stage for objects dropped within `radius_m` of its middle."""
-    kind: StageKind = rng.choice(["table", "floor", "bin"], p=[0.5, 0.25, 0.25])
+def sample_stage(rng: Rng, radius_m: float, kind: StageKind | None = None) -> Stage:
+    """Draw a stage, but no shelf, for objects dropped within `radius_m` of its middle."""
+    if kind is None:
+        kind = rng.choice(["table", "floor", "bin"], p=[0.5, 0.25, 0.25])
     if kind == "bin":
         half = radius_m * rng.uniform(1.0, 1.35, 2) + 0.06
         return Stage("bin", (float(half[0]), float(half[1])), float(rng.uniform(0.05, 0.16)))
@@ -63,6 +68,14 @@ class Grounds:
 
     tiles: tuple[Image, ...] = ()
     photographs: Photographs | None = None
+
+
+def open_fence(model: mujoco.MjModel) -> bool:
+    """Take the fence of a pile away; return whether there was one."""
+    fence = [k for k in range(model.ngeom) if model.geom(k).name.startswith("fence_")]
+    model.geom_contype[fence] = 0
+    model.geom_conaffinity[fence] = 0
+    return bool(fence)
 
 
 class SceneBuilder:
@@ -151,11 +164,12 @@ class SceneBuilder:
         return name
 
     def add_stage(self, stage: Stage) -> None:
-        """Add sky, ground and, by kind, table board, bin walls and walls of the room."""
+        """Add sky, ground and, by kind, table board, bin or shelf, and walls of the room."""
         rng = self.rng
         self.add_sky()
         x, y = stage.half_xy
-        floor_z = -float(rng.uniform(0.4, 0.8)) if stage.kind == "table" else 0.0
+        is_raised = stage.kind in ("table", "shelf")
+        floor_z = -float(rng.uniform(0.4, 0.8)) if is_raised else 0.0
         self._add_box((4.0, 4.0, 0.25), (0, 0, floor_z - 0.25), self._ground(4.0))
         if stage.kind == "table":
             self._add_box((x, y, 0.02), (0, 0, -0.02), self._ground(max(x, y)))
@@ -165,6 +179,10 @@ class SceneBuilder:
             block.group = COLLIDER_GROUP
         if stage.kind == "bin":
             self._add_bin(stage)
+        if stage.kind == "shelf":
+            self._add_shelf(stage)
+        if stage.fence_m:
+            self._add_fence(stage.fence_m)
         for k in range(int(rng.integers(0, 4))):
             angle, distance = (
                 k * np.pi / 2,
@@ -278,6 +296,24 @@ class SceneBuilder:
         for sign in (-1, 1):
             self._add_box((wall, y + 2 * wall, half), (sign * (x + wall), 0, half), material)
             self._add_box((x, wall, half), (0, sign * (y + wall), half), material)
+
+    def _add_shelf(self, stage: Stage) -> None:
+        x, y = stage.half_xy
+        board, half = 0.01, stage.wall_m / 2
+        material, back = self._ground(max(x, y)), self._ground(max(x, y))
+        for z in (*stage.boards_z, stage.wall_m + 2 * board):
+            self._add_box((x, y, board), (0, 0, z - board), material)
+        for sign in (-1, 1):
+            self._add_box((board, y, half + board), (sign * (x + board), 0, half), material)
+        self._add_box((x + 2 * board, board, half + 2 * board), (0, y + board, half), back)
+
+    def _add_fence(self, half_m: float) -> None:
+        for k in range(4):
+            fence = self.spec.worldbody.add_geom()
+            fence.name, fence.type, fence.group = f"fence_{k}", _GEOM_TYPES["box"], COLLIDER_GROUP
+            sides, place = [half_m + 0.1, half_m + 0.1, 2.0], [0.0, 0.0, 2.0]
+            sides[k // 2], place[k // 2] = 0.05, (half_m + 0.05) * (1 - 2 * (k % 2))
+            fence.size, fence.pos = sides, place
 
     def _add_collider(self, body: mujoco.MjsBody, collider: Collider, density: float) -> None:
         geom = body.add_geom()

@@ -44,6 +44,11 @@ class InstanceTruth:
     amodal_mask: NDArray[np.bool_]
     visible_mask: NDArray[np.bool_]
 
+    @property
+    def occlusion_rate(self) -> float:
+        """Return the hidden share of the amodal mask, in [0, 1]."""
+        return float(1 - self.visible_mask.sum() / self.amodal_mask.sum())
+
 
 def object_corners(model: mujoco.MjModel, data: mujoco.MjData, count: int) -> NDArray[np.float64]:
     """Return float64 (N, 8, 3): corners in the world, metres, of a box around each object."""
@@ -103,6 +108,7 @@ def view_truth(
     camera: Camera,
     corners: NDArray[np.float64],
     keep: Keep,
+    left_out: frozenset[int] = frozenset(),
 ) -> tuple[list[InstanceTruth], NDArray[np.float32]]:
     """Return the instances of one view that are worth keeping, by number, and its depth.
 
@@ -114,13 +120,15 @@ def view_truth(
         camera: Where from.
         corners: float64 (N, 8, 3), from `object_corners`.
         keep: Which instances are kept.
+        left_out: Objects that hide others and are never kept.
 
     Returns:
         Instances, and the depth float32 (H, W) in metres, 0 where there is nothing.
     """
     numbers, depth = renderer.objects(camera)
     areas = np.bincount(numbers[numbers >= 0], minlength=len(corners))
-    seen = [int(k) for k in np.flatnonzero(areas >= max(1.0, keep.visible_share * keep.amodal_px))]
+    least_px = max(1.0, keep.visible_share * keep.amodal_px)
+    seen = [int(k) for k in np.flatnonzero(areas >= least_px) if int(k) not in left_out]
     boxes = screen_boxes(corners, camera, renderer.image_hw)
     truths: list[InstanceTruth] = []
     for group in disjoint_groups(boxes, seen):

@@ -1,11 +1,15 @@
 import pytest
 
-from sameo_model.synthesize import main, parse_families
+from sameo_model.synthesis.scenes_command import parse_shares
+from sameo_model.synthesize import main
 
 
-def test_shares_of_families_are_read():
-    assert parse_families("procedural=0.7,robosuite=0.3") == {"procedural": 0.7, "robosuite": 0.3}
-    assert parse_families("scanned") == {"scanned": 1.0}
+def test_shares_are_read():
+    assert parse_shares("procedural=0.7,robosuite=0.3", "--families") == {
+        "procedural": 0.7,
+        "robosuite": 0.3,
+    }
+    assert parse_shares("scanned", "--families") == {"scanned": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -14,9 +18,14 @@ def test_shares_of_families_are_read():
         (["--families", "cats"], "family must be one of procedural, robosuite, scanned"),
         (["--families", "procedural,validation"], "must be rendered alone"),
         (["--families", "procedural=much"], "must look like a=0.7,b=0.3"),
-        (["--families", "procedural,procedural"], "name each family once"),
+        (["--families", "procedural,procedural"], "name each once"),
         (["--families", "procedural=-1"], "must be positive"),
-        (["--meshes", "robosuite"], "must look like FAMILY=FOLDER"),
+        (["--meshes", "/nowhere"], "the folder of meshes must exist, got /nowhere"),
+        (["--meshes", "/a", "--meshes", "/b"], "must name one folder of your own objects"),
+        (["--families", "meshes"], "family 'meshes' and --meshes DIR go together"),
+        (["--mesh-size", "0.4", "0.1"], "must be 0 < MIN < MAX"),
+        (["--arrangements", "heap"], "arrangements must be of table, floor, bin, flat"),
+        (["--distractors", "1"], "share of distractors must be in"),
         (["--families", "robosuite", "--meshes", "robosuite=/nowhere"], "must be a folder"),
         (["--scenes", "0"], "must be at least 1"),
         (["--views", "0"], "views must be at least 1"),

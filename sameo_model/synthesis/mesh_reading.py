@@ -1,0 +1,253 @@
+"""Read OBJ, glTF, PLY and STL files of any make: parts with texture or colour, repaired by rule."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sameo_model.synthesis.assets import Surface
+from sameo_model.synthesis.decimation import decimate
+from sameo_model.synthesis.meshes import MAX_FACES, MAX_TEXTURE_PX, project_uvs
+from sameo_model.synthesis.surfaces import Array, Soup, corner_normals
+from sameo_model.synthesis.textures import Image
+
+MAX_BROKEN_SHARE = 0.5  # of faces; a mesh with more is no likeness of its object
+_WELD_SHARE = 1e-5  # corners nearer than this share of the size are one
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a mesh file with one look.
+
+    Attributes:
+        triangles: float64 (F, 3, 3), corners xyz in the file's unit, z up.
+        uvs: float64 (F, 3, 2), row 0 of the texture at v = 0; None where there are none.
+        texture: uint8 (H, W, 3), RGB, or None.
+        rgb: Colour in [0, 1], or None.
+        face_colours: uint8 (F, 3), RGB, colour of each face, or None.
+        is_open: Whether its inside may be seen, so that both sides are drawn.
+    """
+
+    triangles: Array
+    uvs: Array | None = None
+    texture: Image | None = None
+    rgb: tuple[float, float, float] | None = None
+    face_colours: NDArray[np.uint8] | None = None
+    is_open: bool = False
+
+    @property
+    def is_bare(self) -> bool:
+        """Return whether the file does not say how the part looks."""
+        return self.texture is None and self.rgb is None and self.face_colours is None
+
+    def select(self, keep: NDArray[np.bool_]) -> Part:
+        """Return the part with the faces where bool (F,) `keep` is true."""
+        colours = None if self.face_colours is None else self.face_colours[keep]
+        uvs = None if self.uvs is None else self.uvs[keep]
+        return replace(self, triangles=self.triangles[keep], uvs=uvs, face_colours=colours)
+
+
+def read_parts(path: Path) -> tuple[list[Part], list[str]]:
+    """Read a mesh file; nodes of a scene stand where the scene puts them.
+
+    glTF files are turned from y up to z up; other formats are taken as they are.
+
+    Returns:
+        The parts, and what was odd about them.
+
+    Raises:
+        ValueError: If the file has no faces or is not a mesh.
+    """
+    import trimesh
+
+    scene = trimesh.load_scene(path, process=False)
+    notes: list[str] = []
+    parts = []
+    for mesh in scene.dump():
+        if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
+            parts.append(_part(mesh, notes))
+    if not parts:
+        raise ValueError("has no faces")
+    if path.suffix.lower() == ".obj" and any(part.texture is None for part in parts):
+        notes += _missing_textures(path)
+    if path.suffix.lower() in (".glb", ".gltf"):
+        parts = [replace(p, triangles=p.triangles[..., [0, 2, 1]] * [1, -1, 1]) for p in parts]
+    return parts, notes
+
+
+def repair_parts(parts: list[Part]) -> tuple[list[Part], list[str]]:
+    """Remove faces that cannot be drawn, and make open meshes visible from both sides.
+
+    Returns:
+        The parts, and what was repaired.
+
+    Raises:
+        ValueError: If too little is left.
+    """
+    notes = []
+    total = sum(len(part.triangles) for part in parts)
+    finite = [np.asarray(np.isfinite(p.triangles).all(axis=(1, 2))) for p in parts]
+    parts = [part.select(keep) for part, keep in zip(parts, finite, strict=True)]
+    lost = total - sum(len(part.triangles) for part in parts)
+    if lost > MAX_BROKEN_SHARE * total:
+        raise ValueError(f"{lost} of {total} faces have corners that are not finite")
+    if lost:
+        notes.append(f"{lost} faces with corners that are not finite removed")
+    points = np.concatenate([part.triangles.reshape(-1, 3) for part in parts])
+    size = float(np.ptp(points, axis=0).max())
+    if not 0 < size < 1e12:
+        raise ValueError(f"its longest side is {size:g}, which is no size")
+    parts = [p.select(np.asarray(_areas(p.triangles / size) > 1e-12)) for p in parts]
+    parts = [p for p in parts if len(p.triangles)]
+    if not parts:
+        raise ValueError("has no faces with an area")
+    triangles = np.concatenate([p.triangles for p in parts])
+    if is_watertight(triangles):
+        if signed_volume(triangles / size) < 0:
+            parts = [_flip(part) for part in parts]
+            notes.append("turned inside out")
+    else:
+        parts = [replace(part, is_open=True) for part in parts]
+        notes.append("not watertight: drawn from both sides")
+    return parts, notes
+
+
+def parts_to_surfaces(parts: list[Part]) -> tuple[Surface, ...]:
+    """Return parts in metres as surfaces of at most about `MAX_FACES` triangles in all."""
+    total = sum(len(part.triangles) for part in parts)
+    surfaces = []
+    for part in parts:
+        budget = max(200, round(MAX_FACES * len(part.triangles) / total))
+        uvs, texture = part.uvs, part.texture
+        if part.face_colours is not None:
+            uvs, texture = _palette(part.face_colours)
+        uvs = project_uvs(part.triangles) if uvs is None else uvs
+        normals = corner_normals(part.triangles, 60.0)
+        soup, normals = decimate(Soup(part.triangles, uvs), normals, budget)
+        if part.face_colours is not None:
+            soup = soup._replace(uvs=np.repeat(soup.uvs[:, :1], 3, axis=1))
+        rgb = part.rgb if texture is None and part.rgb is not None else (1.0, 1.0, 1.0)
+        surface = Surface(soup.triangles, normals, soup.uvs, texture, rgb)
+        surfaces.append(_double(surface) if part.is_open else surface)
+    return tuple(surfaces)
+
+
+def is_watertight(triangles: Array) -> bool:
+    """Return whether every edge of float64 (F, 3, 3) is used once in each direction."""
+    size = float(np.ptp(triangles.reshape(-1, 3), axis=0).max())
+    keys = np.round(triangles.reshape(-1, 3) / (size * _WELD_SHARE)).astype(np.int64)
+    _, vertex = np.unique(keys, axis=0, return_inverse=True)
+    faces = vertex.reshape(-1, 3).astype(np.int64)
+    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+    ahead = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1).reshape(-1, 2)
+    count = int(faces.max(initial=0)) + 1
+    there = np.sort(ahead[:, 0] * count + ahead[:, 1])
+    back = np.sort(ahead[:, 1] * count + ahead[:, 0])
+    return bool(len(there) and (there == back).all())
+
+
+def signed_volume(triangles: Array) -> float:
+    """Return the volume that float64 (F, 3, 3) encloses, negative if it is inside out."""
+    a, b, c = (triangles - triangles.mean(axis=(0, 1))).transpose(1, 0, 2)
+    return float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+
+
+def _areas(triangles: Array) -> Array:
+    edges = triangles[:, 1:] - triangles[:, :1]
+    return np.asarray(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
+
+
+def _flip(part: Part) -> Part:
+    uvs = None if part.uvs is None else part.uvs[:, ::-1]
+    return replace(part, triangles=part.triangles[:, ::-1], uvs=uvs)
+
+
+def _double(surface: Surface) -> Surface:
+    """Return a surface with a back: the same triangles seen from behind."""
+    return replace(
+        surface,
+        triangles=np.concatenate([surface.triangles, surface.triangles[:, ::-1]]),
+        normals=np.concatenate([surface.normals, -surface.normals[:, ::-1]]),
+        uvs=np.concatenate([surface.uvs, surface.uvs[:, ::-1]]),
+    )
+
+
+def _part(mesh: Any, notes: list[str]) -> Part:
+    triangles = np.asarray(mesh.vertices, np.float64)[mesh.faces]
+    visual = mesh.visual
+    if visual.kind in ("vertex", "face"):
+        colours = np.asarray(visual.face_colors)[:, :3].astype(np.uint8)
+        return Part(triangles, face_colours=colours)
+    material = getattr(visual, "material", None)
+    rgb = _colour(material)
+    picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    try:
+        texture = None if picture is None else _shrink(picture)
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on damaged pictures
+        notes.append(f"texture cannot be read ({error})")
+        texture = None
+    if texture is None:
+        return Part(triangles, rgb=rgb)
+    if getattr(material, "baseColorFactor", None) is not None and rgb is not None:
+        texture = (texture * np.array(rgb)).astype(np.uint8)
+    uv = getattr(visual, "uv", None)
+    if uv is None or not np.isfinite(uv).all():
+        notes.append("texture without usable coordinates: projected")
+        return Part(triangles, texture=texture)
+    uvs = np.asarray(uv, np.float64)[mesh.faces] * [1, -1] + [0, 1]
+    return Part(triangles, uvs=uvs, texture=texture)
+
+
+def _colour(material: Any) -> tuple[float, float, float] | None:
+    """Return a material's colour in [0, 1], None where the file gives none."""
+    rgba = getattr(material, "baseColorFactor", None)
+    if rgba is None and "kd" in getattr(material, "kwargs", {}):
+        rgba = material.diffuse  # else a grey that the file does not contain
+    if rgba is None:
+        return None
+    red, green, blue = (np.asarray(rgba, np.float64)[:3] / 255).tolist()
+    return red, green, blue
+
+
+def _shrink(picture: Any) -> Image:
+    """Return a PIL picture as uint8 (H, W, 3), RGB, shrunk."""
+    image = np.asarray(picture.convert("RGB"), np.uint8)
+    scale = min(1.0, MAX_TEXTURE_PX / max(image.shape[:2]))
+    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _palette(face_colours: NDArray[np.uint8]) -> tuple[Array, Image]:
+    """Return coordinates float64 (F, 3, 2) and a texture with one pixel for each colour."""
+    colours, index = np.unique(face_colours, axis=0, return_inverse=True)
+    side = int(np.ceil(np.sqrt(len(colours))))
+    texture = np.zeros((side * side, 3), np.uint8)
+    texture[: len(colours)] = colours
+    index = index.reshape(-1)
+    centres = (np.stack([index % side, index // side], axis=1) + 0.5) / side
+    return np.repeat(centres[:, None], 3, axis=1), texture.reshape(side, side, 3)
+
+
+def _missing_textures(path: Path) -> list[str]:
+    """Return a note for every texture that an OBJ's materials name and that is not there."""
+    notes = []
+    for line in io.StringIO(path.read_text(errors="replace")):
+        if not line.startswith("mtllib"):
+            continue
+        library = path.parent / line[len("mtllib") :].strip()
+        if not library.is_file():
+            notes.append(f"material file {library.name} is missing")
+            continue
+        for entry in library.read_text(errors="replace").splitlines():
+            words = entry.split()
+            if words and words[0].lower() == "map_kd":
+                picture = library.parent / words[-1].replace("\\", "/")
+                if not picture.is_file():
+                    notes.append(f"texture {picture.name} is missing")
+    return sorted(set(notes))

@@ -1,0 +1,170 @@
+"""The command `synthesize scenes`: from parsed arguments to a finished set."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sameo_model.synthesis.arrangements import ALL_ARRANGEMENTS
+from sameo_model.synthesis.contact_sheet import write_contact_sheet
+from sameo_model.synthesis.generation import generate_scenes, open_output
+from sameo_model.synthesis.mesh_discovery import Discovery, find_objects
+from sameo_model.synthesis.mesh_library import (
+    OWN,
+    MeshLibrary,
+    describe_reports,
+    open_library,
+    prepare_objects,
+)
+from sameo_model.synthesis.photographs import find_photographs
+from sameo_model.synthesis.records import merge_records
+from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
+from sameo_model.synthesis.sources import PROCEDURAL, Sources
+
+DISTRACTORS = 0.2
+
+
+def make_set(args: argparse.Namespace) -> None:
+    """Make the set that the arguments of `synthesize scenes` describe.
+
+    Raises:
+        ValueError: If an argument is wrong or no object can be used.
+        FileNotFoundError: If a folder or package is missing.
+        RuntimeError: If rendering does not work or no scene could be made.
+    """
+    mesh_roots, own = split_meshes(args.meshes)
+    config = _config(args, own)
+    discovery = None if own is None else find_objects(own)
+    sources = Sources(
+        mesh_roots=mesh_roots,
+        photographs=None if args.photos is None else find_photographs(args.photos),
+    )
+    SceneFactory(config, sources)  # says at once what is missing
+    mesh_settings: Mapping[str, Any] = {}
+    if discovery is not None:
+        mesh_settings = {"meshes": discovery.digest, "mesh_size_m": list(args.mesh_size)}
+    open_output(args.output, config, sources, mesh_settings)
+    if discovery is not None:
+        library = _prepare(args, discovery)
+        sources = replace(sources, library=library)
+    _render(args, config, sources)
+
+
+def parse_shares(text: str, option: str) -> dict[str, float]:
+    """Read "a=0.7,b=0.3" or "a,b" (equal shares).
+
+    Args:
+        text: What was given.
+        option: For what, for messages.
+
+    Raises:
+        ValueError: If a share is not a number or a name occurs twice.
+    """
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.strip().partition("=")
+        if name in shares:
+            raise ValueError(f"{option} must name each once, got '{name}' twice")
+        try:
+            shares[name] = float(share) if share else 1.0
+        except ValueError as error:
+            raise ValueError(f"{option} must look like a=0.7,b=0.3, got '{part}'") from error
+    return shares
+
+
+def split_meshes(values: list[str]) -> tuple[dict[str, Path], Path | None]:
+    """Read "family=folder" pairs and at most one folder of the user's own objects.
+
+    Raises:
+        ValueError: If there are two such folders.
+    """
+    own = [Path(value) for value in values if "=" not in value or Path(value).is_dir()]
+    if len(own) > 1:
+        raise ValueError(
+            f"--meshes must name one folder of your own objects, got {own[0]} and {own[1]}; put "
+            f"both into one folder (links will do)"
+        )
+    pairs = [value.split("=", 1) for value in values if Path(value) not in own]
+    return {family: Path(folder) for family, folder in pairs}, (own[0] if own else None)
+
+
+def _config(args: argparse.Namespace, own: Path | None) -> SceneConfig:
+    if args.scenes < 1 or args.workers < 1:
+        raise ValueError(
+            f"--scenes and --workers must be at least 1, got {args.scenes} and {args.workers}"
+        )
+    if not 0 < args.mesh_size[0] < args.mesh_size[1] <= 2:
+        raise ValueError(
+            f"--mesh-size must be 0 < MIN < MAX <= 2 (metres), got {args.mesh_size[0]:g} "
+            f"{args.mesh_size[1]:g}"
+        )
+    try:
+        width, height = (int(side) for side in args.image_size.split("x"))
+    except ValueError as error:
+        raise ValueError(f"--image-size must look like 640x480, got '{args.image_size}'") from error
+    families = args.families or (PROCEDURAL if own is None else OWN)
+    shares = parse_shares(families, "--families")
+    if (OWN in shares) != (own is not None):
+        raise ValueError(
+            f"family '{OWN}' and --meshes DIR go together, got families {families} and "
+            f"{'no folder' if own is None else own}; add or leave out both"
+        )
+    is_own = own is not None
+    arrangements = None
+    if args.arrangements == "all" or (is_own and args.arrangements is None):
+        arrangements = ALL_ARRANGEMENTS
+    elif args.arrangements is not None:
+        arrangements = parse_shares(args.arrangements, "--arrangements")
+    distractors = args.distractors
+    if distractors is None and is_own:
+        distractors = DISTRACTORS
+    return SceneConfig(
+        seed=args.seed,
+        families=shares,
+        views=args.views,
+        image_hw=(height, width),
+        arrangements=arrangements,
+        distractors=distractors or None,
+        is_balanced=(is_own if args.balance is None else args.balance) or None,
+        has_depth_noise=args.depth_noise or None,
+    )
+
+
+def _prepare(args: argparse.Namespace, discovery: Discovery) -> MeshLibrary:
+    low, high = args.mesh_size
+    reports = []
+    ready = prepare_objects(args.output, discovery, (low, high), args.workers)
+    for report in tqdm(ready, total=len(discovery.objects), unit="object", desc="objects"):
+        reports.append(report)
+    for line in describe_reports(reports, discovery.left_out):
+        print(line)
+    return open_library(args.output, discovery, reports)
+
+
+def _render(args: argparse.Namespace, config: SceneConfig, sources: Sources) -> None:
+    records = generate_scenes(args.output, config, args.scenes, args.workers, sources)
+    failures: Counter[str] = Counter()
+    done = len(list((args.output / "records").glob("[0-9]*.json")))
+    with tqdm(
+        total=args.scenes, initial=min(done, args.scenes), unit="scene", desc="scenes"
+    ) as bar:
+        for record in records:
+            failures.update(record["failures"])
+            bar.set_postfix(retries=sum(failures.values()))
+            bar.update()
+    counts = merge_records(args.output, args.scenes)
+    sheet = write_contact_sheet(args.output)
+    share = counts["occluded"] / max(counts["annotations"], 1)
+    if failures:
+        causes = ", ".join(f"{count} {cause}" for cause, count in sorted(failures.items()))
+        print(f"thrown away and made anew: {causes}")
+    print(
+        f"{counts['scenes']} scenes, {counts['images']} pictures, {counts['annotations']} "
+        f"instances, {share:.0%} of them occluded; look at {sheet}"
+    )
