@@ -13,7 +13,7 @@ from tests.sameo_model.training.runs import make_config, make_model, make_source
 def test_the_table_has_a_rate_for_each_loop_and_ratios_to_the_plain_one(tmp_path, capsys):
     write_drawn_scenes(tmp_path / "scenes", 3)
     words = ["--data", str(tmp_path / "scenes"), "--image-size", "64", "--steps", "1"]
-    words += ["--images", "2", "--workers", "0", "--json", str(tmp_path / "out.json")]
+    words += ["--images", "2", "--processor-time", "--json", str(tmp_path / "out.json")]
     assert training.main(words) == 0
     result = json.loads((tmp_path / "out.json").read_text())
     names = ["plain loop, encodes once per instance", "train", "train, cached embeddings"]
@@ -39,3 +39,13 @@ def test_the_plain_loop_encodes_once_per_instance(tmp_path, monkeypatch):
     assert isinstance(training.measure_plain_loop(config, model, sources), float)
     # One image of four boxes per step: four encodings of it.
     assert num_encoded == [4, 4]
+
+
+def test_the_rate_of_the_trainer_counts_the_boxes_of_the_second_half(tmp_path):
+    sources = make_sources(write_drawn_scenes(tmp_path / "scenes"))
+    changes = {"trainable": ["mask_decoder"], "steps": 4, "log_interval": 2}
+    config = make_config(tmp_path, **changes)
+    # Two steps of two images with two objects each between the two readings of the clock.
+    clock = iter((1.0, 5.0)).__next__
+    rate = training.measure_trainer(config, make_model(), sources, clock)
+    assert rate == pytest.approx(8 / 4)
