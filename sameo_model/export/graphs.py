@@ -1,4 +1,4 @@
-"""Trace the network's own methods to small ONNX graphs whose weights stay outside."""
+"""Trace the network to small ONNX graphs whose weights stay outside."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from onnxscript import optimizer
 from torch import Tensor, nn
 
+from sameo_model.export.box_decoder import decode_boxes
 from sameo_model.modeling.sameo import DecoderName, Sameo
 
 OPSET = 18
@@ -38,7 +39,7 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """`Sameo.decode_boxes` for boxes of one image, in pixels of the model's square input."""
+    """`box_decoder.decode_boxes`: boxes of one image, in pixels of the model's square input."""
 
     def __init__(self, model: Sameo, decoder: DecoderName) -> None:
         """Wrap one decoder of a network."""
@@ -48,11 +49,8 @@ class DecoderGraph(nn.Module):
 
     def forward(self, embedding: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
         """Map (1, 256, S/16, S/16) and (N, 4) to logits (N, S/4, S/4) and, amodal, IoU (N,)."""
-        side = self.model.image_size
-        logits, iou = self.model.decode_boxes(
-            embedding, boxes.unsqueeze(0), (side, side), self.decoder
-        )
-        return (logits[0], iou[0]) if self.decoder == "amodal" else (logits[0],)
+        logits, iou = decode_boxes(self.model, self.decoder, embedding, boxes)
+        return (logits, iou) if self.decoder == "amodal" else (logits,)
 
 
 def encoder_graph(model: Sameo) -> onnx.ModelProto:
