@@ -3,9 +3,15 @@
 ros2 launch sameo_ros demo.launch.py images:=photos boxes:=boxes.json rviz:=true
 """
 
+import os
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    SetEnvironmentVariable,
+)
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -14,12 +20,21 @@ import sameo_ros
 from launch import LaunchDescription
 
 SCENES = Path(sameo_ros.__file__).parent / "demo_scenes"
+# Fast DDS reads the first from Kilted on, the second before.
+PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
 def generate_launch_description() -> LaunchDescription:
     """Start replay beside what sameo.launch.py starts; its arguments work here as well."""
+    profile = Path(get_package_share_directory("sameo_ros")) / "config" / "fastdds.xml"
     return LaunchDescription(
         [
+            # Without it most images are lost on the way on a busy machine.
+            *(
+                SetEnvironmentVariable(name, str(profile))
+                for name in PROFILES
+                if name not in os.environ
+            ),
             DeclareLaunchArgument(
                 "images",
                 default_value=str(SCENES / "images"),
@@ -36,7 +51,6 @@ def generate_launch_description() -> LaunchDescription:
             ),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(Path(__file__).parent / "sameo.launch.py")),
-                # On a busy machine most best-effort images of the replay would be lost.
                 launch_arguments=[("reliability", "reliable")],
             ),
             Node(
