@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.crops import rle_to_crop
@@ -17,60 +19,109 @@ from sameo_model.runtime.types import FloatArray, MaskCrop, Uint8Array
 
 PANEL_HEIGHT = 360
 MARGIN = 0.6  # of the box's size around it
+MIN_IOU = 0.75  # of the second network's mask in the picture, which is to be right
+
+
+@dataclass(frozen=True)
+class FrontObject:
+    """An unoccluded object that hides part of another one.
+
+    Attributes:
+        image: the image that shows it.
+        box_xyxy: float32 (4,), its tight box, pixels.
+        crop: its true mask.
+        mask: bool (H, W), the same.
+        behind: bool (H, W), what is seen of the objects that it hides in part.
+    """
+
+    image: AmodalImage
+    box_xyxy: FloatArray
+    crop: MaskCrop
+    mask: NDArray[np.bool_]
+    behind: NDArray[np.bool_]
+
+    def over_prediction(self, predicted: MaskCrop) -> float:
+        """Return the area drawn on the objects behind, as a share of the object's own."""
+        drawn = _whole(predicted, self.image.image_hw)
+        return float((drawn & self.behind).sum() / self.mask.sum())
+
+    def iou(self, predicted: MaskCrop) -> float:
+        """Return the IoU of a prediction."""
+        drawn = _whole(predicted, self.image.image_hw)
+        return float((drawn & self.mask).sum() / (drawn | self.mask).sum())
+
+
+def measure_over_prediction(images: Sequence[AmodalImage], predictor: TorchPredictor) -> float:
+    """Return the mean over-prediction over all front objects; NaN if there are none."""
+    shares = [
+        item.over_prediction(crop)
+        for items, crops in _predict(images, predictor)
+        for item, crop in zip(items, crops, strict=True)
+    ]
+    return float(np.mean(shares)) if shares else float("nan")
 
 
 def draw_over_prediction(
     images: Sequence[AmodalImage], over_predicting: TorchPredictor, balanced: TorchPredictor
 ) -> Uint8Array:
-    """Find the unoccluded object that the first network draws most beyond and the second least.
+    """Draw the front object behind which the first network draws most and the second is right.
 
     Returns:
         uint8 (PANEL_HEIGHT, W, 3), RGB: truth, first and second network side by side.
+
+    Raises:
+        ValueError: If no image shows a front object.
     """
-    worst = max(
-        (
-            candidate
-            for image in images
-            for candidate in _candidates(image, over_predicting, balanced)
-        ),
-        key=lambda candidate: candidate[0],
-    )
-    _, image, box_xyxy, crops = worst
-    pixels = image.load_rgb()
+    best: tuple[tuple[bool, float], FrontObject, list[MaskCrop]] | None = None
+    pairs = zip(_predict(images, over_predicting), _predict(images, balanced), strict=True)
+    for (items, first), (_, second) in pairs:
+        for item, wide, right in zip(items, first, second, strict=True):
+            gain = item.over_prediction(wide) - item.over_prediction(right)
+            merit = (item.iou(right) >= MIN_IOU, gain)
+            if best is None or merit > best[0]:
+                best = merit, item, [wide, right]
+    if best is None:
+        raise ValueError("the images must show an object in front of another one, got none")
+    _, item, crops = best
+    pixels, box_xyxy = item.image.load_rgb(), item.box_xyxy
     panels = [
-        _panel(draw_overlay(pixels, [crop], None, box_xyxy[None], [""]), box_xyxy) for crop in crops
+        _panel(draw_overlay(pixels, [crop], None, box_xyxy[None], [""]), box_xyxy)
+        for crop in (item.crop, *crops)
     ]
     return np.concatenate(panels, axis=1)
 
 
-def _candidates(
-    image: AmodalImage, first: TorchPredictor, second: TorchPredictor
-) -> Iterator[tuple[float, AmodalImage, FloatArray, list[MaskCrop]]]:
-    """Yield each unoccluded object: how much more the first network draws beyond it, and masks."""
+def _predict(
+    images: Sequence[AmodalImage], predictor: TorchPredictor
+) -> Iterator[tuple[list[FrontObject], list[MaskCrop]]]:
+    for image in images:
+        items = find_front_objects(image)
+        if items:
+            boxes = np.stack([item.box_xyxy for item in items])
+            embedding = predictor.encode(image.load_rgb())
+            yield items, predictor.decode(embedding, boxes, visible=False).amodal_masks
+
+
+def find_front_objects(image: AmodalImage) -> list[FrontObject]:
+    """Return the unoccluded objects of an image that hide part of another one."""
     prompted = PromptedImage.build(image, "visible", 0.0, 0)
-    rows = [
-        row
-        for row, item in enumerate(prompted.instances)
-        if item.occlusion_rate is not None and item.occlusion_rate <= OCCLUDED_ABOVE
-    ]
-    if not rows:
-        return
-    pixels, boxes = image.load_rgb(), prompted.boxes_xyxy[rows]
-    answers = [model.decode(model.encode(pixels), boxes).amodal_masks for model in (first, second)]
-    for number, row in enumerate(rows):
-        rle = prompted.instances[row].amodal_rle
-        if rle is not None:
-            truth = rle_to_crop(rle)
-            excess = [_area_beyond(masks[number], truth, image.image_hw) for masks in answers]
-            gain = (excess[0] - excess[1]) / max(1, int(truth.mask.sum()))
-            yield gain, image, boxes[number], [truth, answers[0][number], answers[1][number]]
+    amodal = [item.amodal_mask() for item in prompted.instances]
+    found = []
+    for row, instance in enumerate(prompted.instances):
+        rate, rle = instance.occlusion_rate, instance.amodal_rle
+        if rle is None or rate is None or rate > OCCLUDED_ABOVE:
+            continue
+        behind = np.zeros(image.image_hw, bool)
+        for other, item in enumerate(prompted.instances):
+            if other != row and (amodal[other] & amodal[row]).any():
+                behind |= item.visible_mask() & ~amodal[row]
+        if behind.any():
+            box_xyxy, crop = prompted.boxes_xyxy[row], rle_to_crop(rle)
+            found.append(FrontObject(image, box_xyxy, crop, amodal[row], behind))
+    return found
 
 
-def _area_beyond(crop: MaskCrop, truth: MaskCrop, image_hw: tuple[int, int]) -> int:
-    return int((_whole(crop, image_hw) & ~_whole(truth, image_hw)).sum())
-
-
-def _whole(crop: MaskCrop, image_hw: tuple[int, int]) -> np.ndarray:
+def _whole(crop: MaskCrop, image_hw: tuple[int, int]) -> NDArray[np.bool_]:
     mask = np.zeros(image_hw, bool)
     height, width = crop.mask.shape
     mask[crop.y : crop.y + height, crop.x : crop.x + width] = crop.mask
