@@ -25,7 +25,13 @@ from sameo_model.data.index_format import (
 )
 from sameo_model.data.index_pack import PackedChunk, pack_chunk
 from sameo_model.data.parallel import chunked, ordered_map
-from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.source import (
+    MAX_SIDE_PX,
+    RECORD_ERRORS,
+    ImageEntry,
+    Source,
+    is_size,
+)
 from sameo_model.data.types import DatasetFormatError
 
 CHUNK_JOBS = 64
@@ -51,8 +57,21 @@ def build_index(
         bar = tqdm(desc=f"reading {sources[0].dataset}", unit=" records", disable=not progress)
         with bar:
             for source in sources:
-                builder.add_source(source, workers, bar)
+                _read(builder, source, workers, bar)
     builder.write(folder)
+
+
+def _read(builder: _Builder, source: Source, workers: int, bar: tqdm) -> None:
+    try:
+        builder.add_source(source, workers, bar)
+    except DatasetFormatError:
+        raise
+    except RECORD_ERRORS as error:
+        raise DatasetFormatError(
+            f"files of {source.dataset} {source.split} must have the documented form, but their "
+            f"lists cannot be understood ({type(error).__name__}: {error}); they are damaged or of "
+            f"another kind: {', '.join(map(str, source.files()[:1]))}"
+        ) from error
 
 
 class _Builder:
@@ -162,6 +181,11 @@ def _image_table(entries: list[ImageEntry]) -> np.ndarray:
     for row, entry in enumerate(entries):
         table["image_id"][row] = row + 1 if entry.image_id is None else entry.image_id
         if entry.image_hw is not None:
+            if not is_size(entry.image_hw):
+                raise DatasetFormatError(
+                    f"image {entry.path.name} must have sides from 1 to {MAX_SIDE_PX} pixels, got "
+                    f"{entry.image_hw[0]} x {entry.image_hw[1]}; the file is damaged"
+                )
             table["image_hw"][row] = entry.image_hw
         ids = entry.coco_image_ids[:MAX_COCO_IDS]
         table["coco_image_ids"][row, : len(ids)] = ids

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sameo_model.data.defects import DefectLog
+from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.index_format import INSTANCE_ROW, InstanceFlag
 from sameo_model.data.rle import rle_area, rle_box_xywh
-from sameo_model.data.source import ParsedInstance, Source
+from sameo_model.data.source import RECORD_ERRORS, ParsedInstance, Source
+from sameo_model.data.types import DatasetFormatError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
     categories: dict[tuple[int, str | None], int] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for image_row, job in jobs:
-        for instance in source.parse(job, defects):
+        for instance in _parse(source, job, defects):
             sizes[image_row] = instance.image_hw
             pair = (instance.category_id, instance.category)
             category = categories.setdefault(pair, len(categories))
@@ -60,6 +62,21 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
         defects=defects,
         num_jobs=len(jobs),
     )
+
+
+def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+    """Parse a job; what its reader does not foresee costs this record and no other."""
+    try:
+        yield from source.parse(job, defects)
+    except DatasetFormatError:
+        raise
+    except RECORD_ERRORS:
+        defects.add(Defect.MALFORMED_RECORD, _name(job))
+
+
+def _name(job: Any) -> str:
+    record = job[0] if isinstance(job, tuple) else job
+    return str(record.get("id") if isinstance(record, dict) else record)[:80]
 
 
 def _pack(

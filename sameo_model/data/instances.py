@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.rle import intersect_rles, rle_area, rle_box_xywh
 from sameo_model.data.segmentation import parse_segmentation
-from sameo_model.data.source import ParsedInstance
+from sameo_model.data.source import ParsedInstance, is_size
 from sameo_model.data.types import Rle
 
 BOX_TOLERANCE_PX = 2.0
+# Ids of several files are shifted behind each other in 64 bits.
+MAX_ID = 2**53
 
 
 class AbsentVisible(Enum):
@@ -71,6 +72,9 @@ def check_instance(
         The instance, or None if it was skipped.
     """
     example = raw.source_id or raw.annotation_id
+    if not is_size(image_hw):
+        defects.add(Defect.MALFORMED_RECORD, example)
+        return None
     amodal_rle = None
     if not raw.is_modal:
         amodal_rle = _amodal_part(raw.amodal, image_hw, defects, example)
@@ -151,7 +155,7 @@ def _clip(visible_rle: Rle, amodal_rle: Rle, defects: DefectLog, example: object
 def _check_box(box_xywh: Any, rle: Rle | None, defects: DefectLog, example: object) -> None:
     if box_xywh is None or rle is None:
         return
-    if not isinstance(box_xywh, Sequence) or len(box_xywh) != 4:
+    if not _is_box(box_xywh):
         defects.add(Defect.BOX_UNLIKE_MASK, example)
         return
     x, y, width, height = box_xywh
@@ -169,9 +173,17 @@ def _check_box(box_xywh: Any, rle: Rle | None, defects: DefectLog, example: obje
         defects.add(Defect.BOX_UNLIKE_MASK, example)
 
 
+def _is_box(box_xywh: Any) -> bool:
+    return (
+        isinstance(box_xywh, (list, tuple))
+        and len(box_xywh) == 4
+        and all(isinstance(number, (int, float)) for number in box_xywh)
+    )
+
+
 def _annotation_id(value: Any, defects: DefectLog) -> int:
     # bool is an int in Python, but no identity.
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ID:
         return value
     if value is not None:
         defects.add(Defect.UNUSABLE_ID, value)

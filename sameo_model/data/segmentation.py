@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.rle import encode_mask, rle_area, rle_runs
+from sameo_model.data.source import is_size
 from sameo_model.data.types import Rle
 
 # Coordinates further out than this many image sizes are errors, and rasterising them costs memory
@@ -79,7 +80,10 @@ def _parse_run_lengths(
     try:
         height, width = (int(side) for side in segmentation["size"])
         counts = segmentation["counts"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
+        defects.add(Defect.BAD_RUN_LENGTHS, example)
+        return None
+    if not is_size((height, width)):
         defects.add(Defect.BAD_RUN_LENGTHS, example)
         return None
     if isinstance(counts, str):

@@ -11,6 +11,17 @@ from typing import Any
 from sameo_model.data.defects import DefectLog
 from sameo_model.data.types import Rle
 
+RECORD_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What code raises that meets a field of another type, size or name than is documented."""
+
+MAX_SIDE_PX = 65_535
+"""Longest side that an image or mask may claim; run lengths count pixels in 32 bits."""
+
+
+def is_size(image_hw: tuple[int, int]) -> bool:
+    """Return whether height and width can be those of an image."""
+    return all(1 <= side <= MAX_SIDE_PX for side in image_hw) and image_hw[0] * image_hw[1] < 2**31
+
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:

@@ -10,7 +10,7 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.json_stream import iter_json
-from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
+from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys, find_image
 from sameo_model.data.readers.layout import choose_splits
 from sameo_model.data.source import ImageEntry, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
@@ -63,7 +63,7 @@ class CocoaSource(FlatCocoSource):
             if key != "annotations":
                 continue
             self._require_regions(record)
-            row_and_entry = images.get(record.get("image_id", ""))
+            row_and_entry = find_image(images, record)
             if row_and_entry is None:
                 defects.add(Defect.UNKNOWN_IMAGE, record.get("id"), len(record["regions"]))
                 continue
@@ -87,6 +87,9 @@ class CocoaSource(FlatCocoSource):
         record, image_hw = job
         for number, region in enumerate(record["regions"], start=1):
             source_id = f"{record.get('id', record['image_id'])}/{number}"
+            if not isinstance(region, dict):
+                defects.add(Defect.MALFORMED_RECORD, source_id)
+                continue
             raw = region_to_raw(region, source_id)
             if isinstance(region.get("segmentation"), list):
                 # A flat list is this data set's own form, not a defect.

@@ -12,7 +12,7 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.json_stream import iter_json
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
 
 _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
@@ -82,7 +82,7 @@ class FlatCocoSource(Source):
             key = entry["id"]
             image_hw = self.image_hw(entry)
             path = _join(self.images_dir, self.file_name(entry))
-        except (KeyError, TypeError) as error:
+        except RECORD_ERRORS as error:
             raise DatasetFormatError(
                 f"images in {self.annotations_path} must have id, height, width and a file name, "
                 f"got {_keys(entry)}"
@@ -127,7 +127,7 @@ class FlatCocoSource(Source):
                 if not isinstance(record, dict):
                     defects.add(Defect.MALFORMED_RECORD, record)
                     continue
-                row_and_entry = images.get(record.get("image_id", ""))
+                row_and_entry = find_image(images, record)
                 if row_and_entry is None:
                     defects.add(Defect.UNKNOWN_IMAGE, record.get("id"))
                     continue
@@ -181,6 +181,14 @@ class FlatCocoSource(Source):
             is_stuff=bool(record.get("isStuff", False)),
             source_id=str(record.get("source_id", "")),
         )
+
+
+def find_image(
+    images: Mapping[int | str, tuple[int, ImageEntry]], record: Mapping[str, Any]
+) -> tuple[int, ImageEntry] | None:
+    """Return row and entry of the image that a record refers to, None if it is not listed."""
+    image_id = record.get("image_id")
+    return images.get(image_id) if isinstance(image_id, (int, str)) else None
 
 
 def _join(folder: Path, file_name: str) -> Path:

@@ -130,6 +130,9 @@ class PanopticSource(Source):
             category_id = number // 1000
             if category_id == 0:
                 continue
+            if not isinstance(record, dict):
+                defects.add(Defect.MALFORMED_RECORD, f"{identity}:{number}")
+                continue
             raw = RawInstance(
                 annotation_id=None,
                 category_id=category_id,

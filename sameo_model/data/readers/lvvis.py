@@ -77,6 +77,9 @@ class LvvisSource(Source):
                 self._names[record["id"]] = str(record["name"])
             if key != "annotations":
                 continue
+            if not _is_record(record):
+                defects.add(Defect.MALFORMED_RECORD, str(record)[:80])
+                continue
             if record.get("iscrowd"):
                 defects.add(Defect.CROWD, record.get("id"))
                 continue
@@ -88,7 +91,7 @@ class LvvisSource(Source):
                     defects.add(Defect.UNKNOWN_IMAGE, f"{record.get('id')}/{frame}")
                     continue
                 row, entry = row_and_entry
-                source_id = f"{record['id']}/{frame}"
+                source_id = f"{record.get('id')}/{frame}"
                 yield row, (segmentation, record["category_id"], source_id, entry.image_hw)
 
     def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
@@ -109,3 +112,12 @@ class LvvisSource(Source):
     def categories(self) -> Mapping[int, str]:
         """Return the list `categories`."""
         return self._names
+
+
+def _is_record(record: Any) -> bool:
+    return (
+        isinstance(record, dict)
+        and isinstance(record.get("segmentations"), list)
+        and isinstance(record.get("category_id"), int)
+        and "video_id" in record
+    )

@@ -74,7 +74,7 @@ class Mp3dSource(Source):
     ) -> Iterator[tuple[int, Any]]:
         """Yield the annotation of each image."""
         for row, annotation in enumerate(self._content[1]):
-            if isinstance(annotation.get("regions"), list):
+            if isinstance(annotation, dict) and isinstance(annotation.get("regions"), list):
                 yield row, (row, annotation["regions"], images[row][1].image_hw)
             else:
                 defects.add(Defect.MALFORMED_RECORD, row)
@@ -83,6 +83,9 @@ class Mp3dSource(Source):
         """Check the regions of one image."""
         row, regions, image_hw = job
         for number, region in enumerate(regions, start=1):
+            if not isinstance(region, dict):
+                defects.add(Defect.MALFORMED_RECORD, f"{row}/{number}")
+                continue
             raw = region_to_raw(region, f"{row}/{number}")
             instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
             if instance is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.layout import only_split
 from sameo_model.data.rle import encode_mask
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
 
 _COMPOSITE_FOLDERS = {"train": "cwalt_train", "test": "cwalt_test"}
@@ -99,7 +100,7 @@ class CompositeSource(Source):
         try:
             with np.load(path, allow_pickle=False) as content:
                 labels = content["mask"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             defects.add(Defect.UNREADABLE_FILE, path.name)
             return
         if labels.ndim == 4:
@@ -168,7 +169,7 @@ def iter_detections(camera_dir: Path, defects: DefectLog) -> Iterator[Detection]
             label_id = int(record.get("label_id", 0))
             if len(polygon) < 6 or len(polygon) % 2:
                 raise ValueError("polygon")
-        except ValueError:
+        except RECORD_ERRORS:
             defects.add(Defect.MALFORMED_RECORD, number)
             continue
         yield Detection(
