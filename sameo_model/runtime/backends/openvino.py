@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,19 @@ def _device_config(precision: str, options: BackendOptions) -> dict[str, Any]:
 
 def _compile(path: Path, config: dict[str, Any]) -> Any:
     """Return an inference request of the compiled graph; its outputs are copies."""
+    core = _shared_core()
+    return core.compile_model(core.read_model(path), "CPU", config).create_infer_request()
+
+
+@functools.cache
+def _shared_core() -> Any:
+    """Return the only `openvino.Core` of this process, which lives as long as the process.
+
+    With its first model a core gives the calling thread another stack for signal handlers, and
+    puts the one before back when the core is gone. Cores that end in the order in which they were
+    made would put back one that is unmapped, and the next signal (Ctrl-C, a child that ended)
+    would kill the process.
+    """
     import openvino
 
-    core = openvino.Core()
-    return core.compile_model(core.read_model(path), "CPU", config).create_infer_request()
+    return openvino.Core()

@@ -1,5 +1,8 @@
 import importlib.util
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from sameo_model.runtime.bundle import load_bundle
 from tests.bundles import make_tiny_bundle
 
 CPU_BACKENDS = ("openvino", "onnxruntime")
+ROOT = Path(__file__).parents[3]
 BOXES = np.array([[8, 8, 40, 56], [0, 0, 64, 64], [3.5, 7.25, 9, 60]], np.float32)
 
 
@@ -87,6 +91,28 @@ def test_openvino_states_the_precision_that_it_runs_in(bundle):
     assert build_backend("openvino", bundle).device == "CPU, f32"
     options = BackendOptions(precision="bf16")
     assert build_backend("openvino", bundle, options).device == "CPU, bf16"
+
+
+SIGNAL_AFTER_THE_END = """
+import faulthandler, os, pathlib, signal, sys
+from sameo_model.runtime.backends.base import build_backend
+from sameo_model.runtime.bundle import load_bundle
+faulthandler.enable()
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+bundle = load_bundle(pathlib.Path(sys.argv[1]))
+backends = [build_backend(sys.argv[2], bundle) for _ in range(2)]
+while backends:
+    backends.pop(0).close()
+    os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+@pytest.mark.parametrize("name", CPU_BACKENDS)
+def test_signals_are_handled_after_the_end_of_backends(name, bundle):
+    # A process of its own: with one `openvino.Core` for each graph it died without a message.
+    command = [sys.executable, "-c", SIGNAL_AFTER_THE_END, str(bundle.folder), name]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout) == (0, "handled\nhandled\n"), ran.stderr
 
 
 def test_openvino_keeps_compiled_models_where_it_is_told(bundle, tmp_path):
