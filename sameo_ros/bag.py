@@ -100,6 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError) as error:
         print(f"bag: {error}", file=sys.stderr)
         return 1
+    except Exception as error:  # whatever the library meets in a damaged file
+        print(f"bag: {options.source} cannot be read as a bag: {error!r}", file=sys.stderr)
+        return 1
     published = statistics["masks_published"]
     print(
         f"{published} of {statistics['detections_received']} boxes messages are answered in "

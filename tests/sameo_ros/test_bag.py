@@ -202,6 +202,27 @@ def test_a_damaged_message_is_left_out_and_the_rest_answered(tmp_path, tiny, cap
     assert "2 of 4 boxes messages are answered" in said.out
 
 
+@pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])
+def test_flipped_bytes_end_in_a_bag_or_in_one_sentence(tmp_path, tiny, capsys, plugin):
+    source = write_bag(tmp_path / "in", RECORDED, plugin)
+    (path,) = [one for one in source.iterdir() if one.suffix in (".mcap", ".db3")]
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    statuses = set()
+    for number in range(20):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[random.integers(0, len(whole), 1 + number)] ^= 0x5A
+        path.write_bytes(damaged.tobytes())
+        target = tmp_path / f"out {number}"
+        status = main([str(source), str(target), "--model", str(tiny), "--backend", "onnxruntime"])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        assert target.exists() == (status == 0)
+        assert status == 0 or said.err.splitlines()[-1].startswith("bag: ")
+        assert not target.with_name(target.name + ".partial").exists()
+        statuses.add(status)
+    assert 1 in statuses
+
+
 def test_a_failure_on_the_way_leaves_nothing_behind(tmp_path, tiny, capsys, monkeypatch):
     def fail(run):
         raise OSError("the disk is full")
