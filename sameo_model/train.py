@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config_path: Path, overrides: list[str]) -> None:
     # Imported here so that --help answers at once.
     from sameo_model.modeling.checkpoint import save_checkpoint
+    from sameo_model.training.checkpointing import explain_full_disk
     from sameo_model.training.config_loading import load_config
     from sameo_model.training.setup import (
         build_model,
@@ -64,7 +65,8 @@ def _run(config_path: Path, overrides: list[str]) -> None:
     train(config, model, sources, build_validation(config))
     if os.environ.get("RANK", "0") == "0":
         path = Path(config.output) / "model.safetensors"
-        save_checkpoint(model, path)
+        with explain_full_disk(path.parent):
+            save_checkpoint(model, path)
         print(f"wrote {path}")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ FREE_KEYS = frozenset(
 )
 # What the saved state consists of, so that nobody can change it half-way.
 FIXED_KEYS = frozenset(("preset", "image_size", "visible_decoder", "decoders", "trainable"))
+
+FULL_DISK = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +89,24 @@ def save_run(output: Path, config: TrainConfig, run: RunState) -> None:
         raise OSError(
             f"checkpoint of step {run.step} cannot be written to {path} ({error.strerror}), "
             f"{kept}; free some space and start the same command again to resume"
+        ) from error
+
+
+@contextmanager
+def explain_full_disk(output: Path) -> Iterator[None]:
+    """Say where and what to do when anything inside the block finds the disk full.
+
+    Raises:
+        OSError: In place of the system's.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        raise OSError(
+            f"nothing more can be written to {output} ({error.strerror}); free some space and "
+            "start the same command again to resume at the last checkpoint"
         ) from error
 
 

@@ -18,6 +18,7 @@ from sameo_model.modeling.checkpoint import save_checkpoint
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.training.checkpointing import (
     RunState,
+    explain_full_disk,
     remove_leftovers,
     resume_run,
     save_run,
@@ -64,7 +65,7 @@ def train(
         ValueError: If `config.output` holds a run with another configuration.
         FloatingPointError: If loss or gradients are not finite.
         RuntimeError: If more image files are unreadable than allowed.
-        OSError: If a checkpoint cannot be written.
+        OSError: If checkpoint or log cannot be written.
     """
     return Trainer(config, model, sources, validate).run()
 
@@ -117,7 +118,8 @@ class Trainer:
             self.output, first_step=state.step, num_steps=config.steps, is_silent=not is_first
         )
         try:
-            self._do_steps(Meter())
+            with explain_full_disk(self.output):
+                self._do_steps(Meter())
         finally:
             self.log.close()
         if state.average:

@@ -1,11 +1,13 @@
 """Checkpoints: whole or not at all, everything in them, and refused where runs differ."""
 
 import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from sameo_model.training.trainer import train
+from sameo_model.training.validation import ValidationResult
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import (
     assert_same_weights,
@@ -13,6 +15,17 @@ from tests.sameo_model.training.runs import (
     make_model,
     make_sources,
 )
+
+
+@contextmanager
+def full_disk():
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # The system refuses to let any file grow beyond this, as it does on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture
@@ -41,21 +54,26 @@ def test_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path, sources):
     run = tmp_path / "run"
     train(make_config(tmp_path, steps=1), make_model(), sources)
     before = (run / "last.ckpt").read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # The system refuses to let any file grow beyond this, as it does on a full disk.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
-    try:
-        config = make_config(tmp_path, steps=2, allow_changes=True)
-        with pytest.raises(OSError, match=r"step 2 cannot be written to .*last.ckpt .*was kept"):
-            train(config, make_model(), sources)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    config = make_config(tmp_path, steps=2, allow_changes=True)
+    message = r"step 2 cannot be written to .*last.ckpt .*was kept"
+    with full_disk(), pytest.raises(OSError, match=message):
+        train(config, make_model(), sources)
     assert (run / "last.ckpt").read_bytes() == before
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
     resumed = train(config, make_model(), sources)
     straight = make_config(tmp_path, steps=2, output=str(tmp_path / "straight"))
     expected = train(straight, make_model(), sources)
     assert_same_weights(expected.state_dict(), resumed.state_dict())
+
+
+def test_full_disk_while_the_best_network_is_saved_is_told_with_its_folder(tmp_path, sources):
+    config = make_config(tmp_path, steps=1, val_interval=1)
+    message = r"nothing more can be written to .*run \(File too large\); free some space"
+    with full_disk(), pytest.raises(OSError, match=message):
+        train(config, make_model(), sources, lambda _: ValidationResult({"miou_full": 0.5}))
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    train(config, make_model(), sources, lambda _: ValidationResult({"miou_full": 0.5}))
+    assert (tmp_path / "run" / "best.safetensors").exists()
 
 
 def test_another_configuration_is_named_and_refused_unless_asked_for(tmp_path, sources):
