@@ -4,8 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV := .venv/bin/python
 SETUP := $(PYTHON) environment/setup
-# Two processes: the suite takes half the time, and a test in which an engine crashed runs again.
-PYTEST_ARGUMENTS ?= -n 2 --reruns 1
+# Two processes take half the time of one.
+PYTEST_ARGUMENTS ?= -n 2
 
 ROS_TESTS := tests/sameo_ros tests/environment tests/test_colcon.py tests/test_import_boundaries.py
 
@@ -36,9 +36,10 @@ lint: setup ## check format, lint rules and types
 test: lint ## make setup, make lint and the test suite
 	$(VENV) -m pytest -q $(PYTEST_ARGUMENTS)
 
-test-all: ## make test, reports in a browser, and what touches ROS again with Jazzy
+test-all: ## make test, reports in a browser, a soak, and what touches ROS again with Jazzy
 	@$(SETUP) full --browser
 	@$(MAKE) --no-print-directory test
+	$(VENV) -m benchmarks.node_soak
 	@$(SETUP) full --distribution jazzy
 	.venv-jazzy/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
 
