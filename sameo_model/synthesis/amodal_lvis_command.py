@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import yaml
 
 from sameo_model.data.catalogue import load_card
 from sameo_model.data.collection import open_dataset
@@ -19,6 +18,7 @@ from sameo_model.runtime.bundle import load_bundle
 from sameo_model.synthesis.amodal_lvis import VERSION, AmodalLvisSettings, compose_shard
 from sameo_model.synthesis.blocks import open_folder
 from sameo_model.synthesis.complete_objects import NO_MODEL, load_pool, score_objects
+from sameo_model.synthesis.settings_file import load_settings, whole_number
 
 _HELP = """\
 Build Amodal-LVIS from modal data sets: a trained SAMEO finds complete objects, pairs of them are
@@ -37,8 +37,6 @@ manifest.json, report.json}. Read it as data set `amodal_lvis`. The same seed an
 same bytes, whatever --workers. A run that was cut off goes on when started again.
 """
 
-Settings = TypeVar("Settings")
-
 
 def add_amodal_lvis_command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
@@ -54,7 +52,10 @@ def add_amodal_lvis_command(
     parser.add_argument("--lvis-split", help="train or val; default: both")
     parser.add_argument("--lvvis", type=Path, help="root of LV-VIS")
     parser.add_argument(
-        "--lvvis-stride", type=int, default=5, help="take every n-th frame of LV-VIS (5)"
+        "--lvvis-stride",
+        type=whole_number(1),
+        default=5,
+        help="take every n-th frame of LV-VIS (5)",
     )
     parser.add_argument(
         "--model",
@@ -67,8 +68,12 @@ def add_amodal_lvis_command(
     parser.add_argument(
         "--config", type=Path, help="YAML with further settings, as config/synthesis shows"
     )
-    parser.add_argument("--pairs", type=int, default=150_000, help="over all shards (150000)")
-    parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
+    parser.add_argument(
+        "--pairs", type=whole_number(1), default=150_000, help="over all shards (150000)"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, help="what all randomness follows from (0)"
+    )
     parser.add_argument(
         "--annotate",
         choices=("target", "occluder"),
@@ -82,7 +87,7 @@ def add_amodal_lvis_command(
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=whole_number(1),
         default=default_workers(),
         help="default: all cores; each loads the model, so use 1 with a GPU backend",
     )
@@ -108,7 +113,11 @@ def run_amodal_lvis(args: argparse.Namespace) -> None:
     """Run the subcommand."""
     datasets = _open_datasets(args)
     settings = replace(
-        load_settings(args.config, AmodalLvisSettings(seed=args.seed, num_pairs=args.pairs)),
+        load_settings(
+            args.config,
+            AmodalLvisSettings(seed=args.seed, num_pairs=args.pairs),
+            options=("seed", "num_pairs", "annotate", "image_format"),
+        ),
         annotate=args.annotate,
         image_format=args.format,
     )
@@ -189,37 +198,3 @@ def _describe_model(model: str) -> dict[str, Any]:
         return {"name": NO_MODEL}
     info = load_bundle(model).info
     return {"name": info.name, "files": dict(info.files)}
-
-
-def load_settings(path: Path | None, defaults: Settings) -> Settings:
-    """Replace some fields of a settings dataclass by what a YAML file says.
-
-    Args:
-        path: File with the fields' names as keys, nested for nested settings; None changes nothing.
-        defaults: Settings to change.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: If a key is unknown.
-    """
-    if path is None:
-        return defaults
-    if not path.is_file():
-        raise FileNotFoundError(f"settings must lie at {path}, but there is no such file")
-    return _replace_fields(defaults, yaml.safe_load(path.read_text()) or {}, str(path))
-
-
-def _replace_fields(defaults: Settings, content: Mapping[str, Any], place: str) -> Settings:
-    known = {field.name for field in fields(defaults)}  # type: ignore[arg-type]
-    unknown = sorted(set(content) - known)
-    if unknown:
-        raise ValueError(
-            f"{place} may have the keys {', '.join(sorted(known))}, got {', '.join(unknown)}"
-        )
-    changes = {}
-    for key, value in content.items():
-        current = getattr(defaults, key)
-        changes[key] = (
-            _replace_fields(current, value, f"{place}: {key}") if is_dataclass(current) else value
-        )
-    return replace(defaults, **changes)  # type: ignore[type-var]

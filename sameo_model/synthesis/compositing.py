@@ -17,6 +17,9 @@ Seam = Literal["hard", "feathered"]
 GROWTH_STEP = 1.12
 
 
+MAX_SCALE = 100.0
+
+
 @dataclass(frozen=True)
 class CompositeRule:
     """How two objects are combined.
@@ -41,11 +44,22 @@ class CompositeRule:
     feather_px: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check the seam.
+        """Check the seam and the ranges.
 
         Raises:
-            ValueError: If it is unknown.
+            ValueError: If the seam is unknown or a number out of range.
         """
+        if not 0 < self.min_scale <= self.max_scale <= MAX_SCALE:
+            raise ValueError(
+                f"scales must have 0 < min_scale <= max_scale <= {MAX_SCALE:g}, got "
+                f"{self.min_scale} and {self.max_scale}"
+            )
+        limits = {"size_jitter": (0, 10), "max_growth": (1, MAX_SCALE), "feather_px": (0, 100)}
+        for name, (lowest, highest) in limits.items():
+            if not lowest <= getattr(self, name) <= highest:
+                raise ValueError(
+                    f"{name} must be from {lowest} to {highest:g}, got {getattr(self, name)}"
+                )
         if self.seam not in ("hard", "feathered"):
             raise ValueError(f"seam must be hard or feathered, got {self.seam!r}")
 

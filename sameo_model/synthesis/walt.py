@@ -60,11 +60,17 @@ class WaltSettings:
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
-        """Check the order.
+        """Check order and ranges.
 
         Raises:
-            ValueError: If it is unknown.
+            ValueError: If the order is unknown or a number out of range.
         """
+        if not 0 <= self.jpeg_quality <= 100:
+            raise ValueError(f"jpeg_quality must be from 0 to 100, got {self.jpeg_quality}")
+        if not 0 <= self.max_occlusion_rate <= 1:
+            raise ValueError(
+                f"max_occlusion_rate must be from 0 to 1, got {self.max_occlusion_rate}"
+            )
         if self.layer_order not in ("bottom", "random"):
             raise ValueError(f"layer_order must be bottom or random, got {self.layer_order!r}")
 

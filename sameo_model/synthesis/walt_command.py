@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sameo_model.data.catalogue import load_card
 from sameo_model.data.parallel import default_workers
-from sameo_model.synthesis.amodal_lvis_command import load_settings
 from sameo_model.synthesis.blocks import open_folder
+from sameo_model.synthesis.settings_file import load_settings, whole_number
 from sameo_model.synthesis.walt import WaltSettings, compose_walt, settings_of_folder
 
 _HELP = """\
@@ -36,22 +36,37 @@ def add_walt_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     )
     parser.add_argument("--walt", type=Path, required=True, help="folder of the cameras")
     parser.add_argument("--output", type=Path, required=True, help="folder of the set")
-    parser.add_argument("--images", type=int, default=3000, help="composites per camera (3000)")
-    parser.add_argument("--objects", type=int, default=30, help="most objects per image (30)")
+    parser.add_argument(
+        "--images", type=whole_number(1), default=3000, help="composites per camera (3000)"
+    )
+    parser.add_argument(
+        "--objects", type=whole_number(1), default=30, help="most objects per image (30)"
+    )
     parser.add_argument("--layer-order", choices=("bottom", "random"), default="bottom")
     parser.add_argument("--max-occlusion-rate", type=float, default=0.7, help="threshold (0.7)")
-    parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
+    parser.add_argument(
+        "--seed", type=whole_number(0), default=0, help="what all randomness follows from (0)"
+    )
     parser.add_argument(
         "--config", type=Path, help="YAML with further settings, as config/synthesis shows"
     )
-    parser.add_argument("--workers", type=int, default=default_workers(), help="default: all cores")
+    parser.add_argument(
+        "--workers", type=whole_number(1), default=default_workers(), help="default: all cores"
+    )
     parser.set_defaults(run=run_walt)
 
 
 def run_walt(args: argparse.Namespace) -> None:
     """Run the subcommand."""
     settings = replace(
-        load_settings(args.config, WaltSettings(seed=args.seed, images_per_camera=args.images)),
+        load_settings(
+            args.config,
+            WaltSettings(seed=args.seed, images_per_camera=args.images),
+            options=(
+                *("seed", "images_per_camera", "objects_per_image", "layer_order"),
+                "max_occlusion_rate",
+            ),
+        ),
         objects_per_image=args.objects,
         layer_order=args.layer_order,
         max_occlusion_rate=args.max_occlusion_rate,

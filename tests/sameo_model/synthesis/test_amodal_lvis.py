@@ -17,7 +17,7 @@ import yaml
 
 from sameo_model.data.collection import open_dataset
 from sameo_model.synthesis.amodal_lvis import AmodalLvisSettings, choose_pair
-from sameo_model.synthesis.amodal_lvis_command import load_settings, parse_shard
+from sameo_model.synthesis.amodal_lvis_command import parse_shard
 from sameo_model.synthesis.complete_objects import POOL_ROW
 from sameo_model.synthesis.compositing import (
     CompositeRule,
@@ -26,6 +26,7 @@ from sameo_model.synthesis.compositing import (
     draw_size_ratio,
     wanted_scale,
 )
+from sameo_model.synthesis.settings_file import load_settings
 from sameo_model.synthesize import main
 from tests.sameo_model.synthesis.fabricate_lvis import write_lvis
 

@@ -101,9 +101,10 @@ def test_blocks_of_other_shards_must_be_there_before_composing(dataset, tmp_path
 
 
 def test_objects_of_too_few_photographs_are_refused(dataset, tmp_path):
-    score(dataset, tmp_path, model=NO_MODEL)
-    with pytest.raises(ValueError, match="at least 2 photographs, got 0 objects of 0"):
-        chosen(dataset, tmp_path, max_contact_share=-1)
+    # Of the first photograph, rectangle and neighbour touch, and the triangle is not complete.
+    score(dataset, tmp_path)
+    with pytest.raises(ValueError, match="at least 2 photographs, got 1 objects of 1"):
+        chosen(dataset, tmp_path, min_iou=0.9, max_contact_share=0.0)
 
 
 def test_objects_whose_photograph_is_damaged_are_not_scored(dataset, tmp_path):

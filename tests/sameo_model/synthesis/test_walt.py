@@ -12,7 +12,7 @@ import pytest
 from sameo_model.data.collection import open_dataset
 from sameo_model.data.defects import DefectLog
 from sameo_model.data.readers.walt import Detection, frame_stem
-from sameo_model.synthesis.amodal_lvis_command import load_settings
+from sameo_model.synthesis.settings_file import load_settings
 from sameo_model.synthesis.walt import WaltSettings, visible_parts
 from sameo_model.synthesis.walt_objects import (
     WaltObjectRule,
