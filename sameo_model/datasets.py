@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 
+from sameo_model.data.arguments import whole_number
 from sameo_model.data.catalogue import CONFIG_DIR, DatasetCard, load_card
 from sameo_model.data.checking import CheckReport, Problem, check_dataset
 from sameo_model.data.collection import dataset_names, open_dataset
@@ -183,9 +184,11 @@ def _write_json(path: Path | None, content: Any) -> None:
 
 
 def _write_picture(path: Path, picture_bgr: Any) -> None:
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"picture {path} must be a .png or .jpg file")
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture_bgr):
-        raise ValueError(f"picture {path} could not be written; name a .png or .jpg file")
+        raise ValueError(f"picture {path} could not be written; is there room in its folder?")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -202,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--split", help="part of the set; default: all labelled parts")
     one.add_argument(
         "--workers",
-        type=int,
+        type=whole_number(1),
         default=default_workers(),
         help="processes to work in; default: all cores",
     )
@@ -213,7 +216,11 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_list)
     command = commands.add_parser("check", parents=[one], help="is it sound, or what is broken")
     command.add_argument(
-        "--decode", type=int, default=200, metavar="N", help="pictures to decode; -1: all"
+        "--decode",
+        type=whole_number(-1),
+        default=200,
+        metavar="N",
+        help="pictures to decode; -1: all",
     )
     command.set_defaults(run=_check)
     command = commands.add_parser("stats", parents=[one, clean], help="its row of Table 1")
@@ -227,8 +234,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_convert)
     command = commands.add_parser("show", parents=[one], help="contact sheet of random instances")
     command.add_argument("--output", type=Path, required=True, help="picture to write")
-    command.add_argument("--num", type=int, default=12, help="number of instances")
-    command.add_argument("--seed", type=int, default=0, help="chooses the instances")
+    command.add_argument("--num", type=whole_number(1), default=12, help="number of instances")
+    command.add_argument("--seed", type=whole_number(0), default=0, help="chooses the instances")
     command.set_defaults(run=_show)
     return parser
 

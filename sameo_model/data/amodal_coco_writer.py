@@ -42,7 +42,13 @@ class AmodalCocoWriter:
         self._annotations_file: TextIO | None = None
 
     def __enter__(self) -> AmodalCocoWriter:
-        """Open the temporary files."""
+        """Open the temporary files.
+
+        Raises:
+            ValueError: If the path is something else than a file.
+        """
+        if self.path.exists() and not self.path.is_file():
+            raise ValueError(f"annotations must go to a file, but {self.path} is something else")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
         self._images_path = self._temporary_path("images")

@@ -59,6 +59,9 @@ def open_index(
 
 
 def _build(sources: Sequence[Source], folder: Path, *, workers: int, progress: bool) -> None:
+    # The lock is held, so whatever lies here was left by a build that was killed.
+    for leftover in folder.parent.glob(f".{folder.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         build_index(sources, temporary, workers=workers, progress=progress)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sameo_model.data.arguments import whole_number
 from sameo_model.data.catalogue import load_card
 from sameo_model.data.collection import open_dataset
 from sameo_model.data.index import IndexedDataset
@@ -18,7 +19,7 @@ from sameo_model.runtime.bundle import load_bundle
 from sameo_model.synthesis.amodal_lvis import VERSION, AmodalLvisSettings, compose_shard
 from sameo_model.synthesis.blocks import open_folder
 from sameo_model.synthesis.complete_objects import NO_MODEL, load_pool, score_objects
-from sameo_model.synthesis.settings_file import load_settings, whole_number
+from sameo_model.synthesis.settings_file import load_settings
 
 _HELP = """\
 Build Amodal-LVIS from modal data sets: a trained SAMEO finds complete objects, pairs of them are

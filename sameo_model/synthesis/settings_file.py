@@ -1,9 +1,8 @@
-"""Settings of a synthesis from a YAML file, and numbers from its command line."""
+"""Settings of a synthesis from a YAML file."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,16 +70,3 @@ def _check_value(current: Any, value: Any, place: str) -> Any:
     if type(value) is not type(current) or value != value:  # NaN is unlike itself
         raise ValueError(f"{place} must be of type {type(current).__name__}, got {value!r}")
     return value
-
-
-def whole_number(smallest: int) -> Callable[[str], int]:
-    """Return a reader of whole numbers from `smallest` on, for argparse."""
-
-    def read(text: str) -> int:
-        if not text.lstrip("-").isdigit() or int(text) < smallest:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {smallest}, got {text!r}"
-            )
-        return int(text)
-
-    return read

@@ -6,10 +6,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from sameo_model.data.arguments import whole_number
 from sameo_model.data.catalogue import load_card
 from sameo_model.data.parallel import default_workers
 from sameo_model.synthesis.blocks import open_folder
-from sameo_model.synthesis.settings_file import load_settings, whole_number
+from sameo_model.synthesis.settings_file import load_settings
 from sameo_model.synthesis.walt import WaltSettings, compose_walt, settings_of_folder
 
 _HELP = """\

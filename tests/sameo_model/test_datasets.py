@@ -188,3 +188,38 @@ def test_every_command_has_help_and_says_how_many_cores_it_takes(capsys):
         assert "--workers WORKERS processes to work in; default: all cores" in " ".join(
             capsys.readouterr().out.split()
         )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "--output", "sheet"], "picture sheet must be a .png or .jpg file"),
+        (["stats", "--plot", "plot.abc"], "picture plot.abc must be a .png or .jpg file"),
+        (["convert", "--output", "."], "annotations must go to a file, but . is something else"),
+    ],
+)
+def test_an_unsuitable_output_is_told_in_a_sentence(
+    tmp_path, capsys, monkeypatch, arguments, message
+):
+    fab.cocoa(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command, *options = arguments
+    assert main([command, "cocoa", str(tmp_path), *options]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "--num", "0", "--output", "a.png"],
+        ["show", "--seed", "-1", "--output", "a.png"],
+        ["check", "--workers", "0"],
+        ["check", "--decode", "-2"],
+    ],
+    ids=" ".join,
+)
+def test_numbers_that_mean_nothing_are_refused(tmp_path, capsys, arguments):
+    command, *options = arguments
+    with pytest.raises(SystemExit):
+        main([command, "cocoa", str(tmp_path), *options])
+    assert "must be a whole number of at least" in capsys.readouterr().err

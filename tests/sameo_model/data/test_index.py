@@ -108,6 +108,16 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path, cached):
     assert [entry.suffix for entry in folder.iterdir()] == [".lock"]
 
 
+def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path, cached):
+    write_many(tmp_path)
+    open_dataset("amodal_coco", tmp_path)
+    folder = next((index_cache.cache_folder() / "index").glob("*/meta.json")).parent
+    # The build was killed before its folder got its name.
+    folder.rename(folder.with_name(f".{folder.name}.a1b2c3"))
+    open_dataset("amodal_coco", tmp_path)
+    assert {entry.name for entry in folder.parent.iterdir()} == {folder.name, f"{folder.name}.lock"}
+
+
 def test_an_index_of_another_version_is_refused(tmp_path, cached):
     write_many(tmp_path)
     open_dataset("amodal_coco", tmp_path)

@@ -1,13 +1,11 @@
-"""Settings from YAML files and numbers from the command line."""
+"""Settings from YAML files."""
 
 from __future__ import annotations
-
-import argparse
 
 import pytest
 
 from sameo_model.synthesis.amodal_lvis import AmodalLvisSettings
-from sameo_model.synthesis.settings_file import load_settings, whole_number
+from sameo_model.synthesis.settings_file import load_settings
 from sameo_model.synthesis.walt import WaltSettings
 
 LVIS = AmodalLvisSettings(seed=0, num_pairs=1)
@@ -47,14 +45,3 @@ def test_whole_numbers_pass_for_fractions_and_an_empty_file_changes_nothing(tmp_
     assert load_settings(path, LVIS) == LVIS
     path.write_text("complete: {min_iou: 1}")
     assert load_settings(path, LVIS).complete.min_iou == 1.0
-
-
-@pytest.mark.parametrize("text", ["0", "-3", "2.5", "many", ""])
-def test_numbers_below_the_smallest_are_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"whole number of at least 1, got '"):
-        whole_number(1)(text)
-
-
-def test_numbers_from_the_smallest_on_are_taken():
-    assert whole_number(1)("1") == 1
-    assert whole_number(0)("150000") == 150_000
