@@ -7,13 +7,15 @@ from scipy.spatial import ConvexHull, QhullError
 
 from sameo_model.synthesis.assets import Collider
 from sameo_model.synthesis.colliders import hull
+from sameo_model.synthesis.decimation import decimate
 from sameo_model.synthesis.mesh_reading import is_watertight, signed_volume
-from sameo_model.synthesis.surfaces import Array
+from sameo_model.synthesis.surfaces import Array, Soup
 
 BOX_SHARE = 0.97  # a hull that fills this much of its box collides as the box
 HULL_SHARE = 0.92  # a body that fills this much of its hull collides as the hull
 MAX_PIECES = 24
 MIN_THICKNESS_M = 0.004
+_MAX_FACES = 5000  # V-HACD may take minutes over more
 _VOXELS = 100_000
 _POINTS_PER_PIECE = 32
 
@@ -76,7 +78,8 @@ def _hull_volume(points: Array) -> float:
 def _vhacd(triangles: Array, *, is_closed: bool) -> list[Array]:
     import vhacdx  # type: ignore[import-untyped]
 
-    corners, index = np.unique(triangles.reshape(-1, 3), axis=0, return_inverse=True)
+    soup, _ = decimate(Soup(triangles, triangles[..., :2]), triangles, _MAX_FACES)
+    corners, index = np.unique(soup.triangles.reshape(-1, 3), axis=0, return_inverse=True)
     pieces = vhacdx.compute_vhacd(
         corners,
         index.reshape(-1).astype(np.uint32),

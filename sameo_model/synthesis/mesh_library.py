@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import resource
+import signal
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,9 @@ from sameo_model.synthesis.physics import settle
 from sameo_model.synthesis.stage import SceneBuilder, Stage
 
 OWN = "meshes"  # the family of a user's own objects
+CPU_LIMIT_S = 300  # for one object; a usual one takes a few seconds
+_CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL)
+Job = tuple[Path, MeshFile, tuple[float, float]]
 UNITS_M = {"m": 1.0, "mm": 0.001, "cm": 0.01, "inch": 0.0254}
 
 
@@ -113,10 +119,10 @@ def prepare_objects(
     folder = output / "objects"
     folder.mkdir(exist_ok=True)
     jobs = [(folder, entry, size_range_m) for entry in discovery.objects]
-    with ProcessPoolExecutor(
-        max(1, min(workers, len(jobs))), mp_context=multiprocessing.get_context("spawn")
-    ) as executor:
-        yield from executor.map(_prepare, jobs)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ThreadPoolExecutor(max(1, min(workers, len(jobs)))) as executor:
+        yield from executor.map(partial(_prepare_apart, context), jobs)
 
 
 def open_library(output: Path, discovery: Discovery, reports: list[MeshReport]) -> MeshLibrary:
@@ -155,20 +161,42 @@ def describe_reports(reports: list[MeshReport], left_out: dict[str, str]) -> lis
     return lines
 
 
-def _prepare(job: tuple[Path, MeshFile, tuple[float, float]]) -> MeshReport:
+def _prepare_apart(context: ForkServerContext, job: Job) -> MeshReport:
+    """Prepare an object in a process of its own: foreign files make readers crash and hang."""
+    folder, entry, _ = job
+    report_path = _ready_path(folder, entry.key).with_suffix(".json")
+    if not report_path.is_file():
+        process = context.Process(target=_prepare, args=(job,), daemon=True)
+        process.start()
+        process.join()
+        reason = ""
+        if process.exitcode == -signal.SIGXCPU:
+            reason = f"takes longer than {CPU_LIMIT_S} s of processor time"
+        elif process.exitcode in _CRASHES:
+            reason = f"makes its reader crash ({signal.Signals(-process.exitcode).name})"
+        elif process.exitcode != 0:
+            raise RuntimeError(
+                f"reading {entry.key} was stopped (exit code {process.exitcode}); start again"
+            )
+        if reason:
+            report = MeshReport(entry.name, entry.key, skipped=reason)
+            write_json(report_path, asdict(report))
+    return _report_from_json(json.loads(report_path.read_text()))
+
+
+def _prepare(job: Job) -> None:
     folder, entry, size_range_m = job
     path = _ready_path(folder, entry.key)
-    report_path = path.with_suffix(".json")
-    if report_path.is_file():
-        return _report_from_json(json.loads(report_path.read_text()))
+    used_s = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (used_s + CPU_LIMIT_S, most))
     try:
         asset, report = make_ready(entry, size_range_m)
         _save_ready(path, asset)
     except Exception as error:  # readers of foreign files fail in every way; the run must go on
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         report = MeshReport(entry.name, entry.key, skipped=reason)
-    write_json(report_path, asdict(report))
-    return report
+    write_json(path.with_suffix(".json"), asdict(report))
 
 
 def make_ready(entry: MeshFile, size_range_m: tuple[float, float]) -> tuple[Asset, MeshReport]:

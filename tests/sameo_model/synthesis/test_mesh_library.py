@@ -1,10 +1,15 @@
 import dataclasses
+import faulthandler
+import multiprocessing
+import os
+import signal
 
 import cv2
 import numpy as np
 import pytest
 import trimesh
 
+from sameo_model.synthesis import mesh_library
 from sameo_model.synthesis.mesh_discovery import MeshFile, find_objects
 from sameo_model.synthesis.mesh_library import (
     describe_reports,
@@ -207,8 +212,6 @@ def test_a_folder_of_broken_objects_only_is_refused(tmp_path):
 
 
 def test_an_object_that_never_rests_collides_as_its_hull(tmp_path, monkeypatch):
-    from sameo_model.synthesis import mesh_library
-
     calls = []
 
     def refuse_first(model, data):
@@ -221,3 +224,35 @@ def test_an_object_that_never_rests_collides_as_its_hull(tmp_path, monkeypatch):
     assert report.notes[-1] == "does not come to rest: collides as its convex hull"
     assert [collider.shape for collider in asset.colliders] == ["hull"]
     assert dataclasses.asdict(report)["colliders"] == 1
+
+
+def prepare_apart(folder):
+    """Prepare in a process that sees what a test has replaced."""
+    job = (folder, MeshFile("a", folder / "a.stl", "a.stl"), RANGE_M)
+    return mesh_library._prepare_apart(multiprocessing.get_context("fork"), job)
+
+
+def test_an_object_that_takes_too_long_is_skipped(tmp_path, monkeypatch):
+    def work_forever(*_):
+        while True:
+            pass
+
+    monkeypatch.setattr(mesh_library, "CPU_LIMIT_S", 1)
+    monkeypatch.setattr(mesh_library, "make_ready", work_forever)
+    assert prepare_apart(tmp_path).skipped == "takes longer than 1 s of processor time"
+
+
+def test_a_crash_of_a_reader_is_named_and_an_interruption_stops(tmp_path, monkeypatch):
+    def die_of(number):
+        def die(job):
+            faulthandler.disable()
+            os.kill(os.getpid(), number)
+
+        return die
+
+    monkeypatch.setattr(mesh_library, "_prepare", die_of(signal.SIGSEGV))
+    assert prepare_apart(tmp_path).skipped == "makes its reader crash (SIGSEGV)"
+    (tmp_path / "a.stl.json").unlink()
+    monkeypatch.setattr(mesh_library, "_prepare", die_of(signal.SIGTERM))
+    with pytest.raises(RuntimeError, match=r"reading a.stl was stopped \(exit code -15\)"):
+        prepare_apart(tmp_path)
