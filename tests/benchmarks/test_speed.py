@@ -1,19 +1,15 @@
 """The speed table: who takes turns, what the figures mean, and that all of it runs."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.contestants import contestant_names, scatter_boxes
 from benchmarks.measure import BASELINE, Row, alternate, comparison_table, markdown_table
+from benchmarks.speed import main
 from sameo_model.export.bundle import export_bundle
 from sameo_model.modeling import build_sameo
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_contestants_take_turns_and_the_first_round_does_not_count():
@@ -65,18 +61,10 @@ def small_bundle(tmp_path_factory):
     return folder
 
 
-def _run(*arguments):
-    """Run the program as its users do: many engines share a process with nothing else."""
-    command = [sys.executable, "-m", "benchmarks.speed", *arguments]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
-
-
-def test_quick_run_writes_every_contestant_and_compares(small_bundle, tmp_path):
+def test_quick_run_writes_every_contestant_and_compares(small_bundle, tmp_path, capsys):
     sections = ["models", "post-processing", "processes"]
     run = ["--quick", "--model", str(small_bundle), "--output", str(tmp_path)]
-    printed = _run(*run, "--sections", *sections)
+    assert main([*run, "--sections", *sections]) == 0
     content = json.loads((tmp_path / "speed.json").read_text())
     found = {(row["case"], row["contestant"]) for row in content["rows"]}
     cases = (
@@ -92,9 +80,10 @@ def test_quick_run_writes_every_contestant_and_compares(small_bundle, tmp_path):
     memory = [row for row in content["rows"] if row["case"] == "sameo_lite 64: peak memory"]
     assert memory[0]["median"] > 50  # MiB: Python, NumPy and OpenCV alone take more
     assert {"cpu", "cores", "threads", "precision", "libraries"} <= set(content["settings"])
-    assert (tmp_path / "speed.md").read_text() in printed
+    assert (tmp_path / "speed.md").read_text() in capsys.readouterr().out
 
     path = str(tmp_path / "speed.json")
-    lines = _run("--compare", path, "--new", path).splitlines()
+    assert main(["--compare", path, "--new", path]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 + len(content["rows"])
     assert all(" 1.00 | spreads overlap |" in line for line in lines[2:])
