@@ -78,13 +78,15 @@ class AmodalCocoWriter:
             self._images_path.unlink(missing_ok=True)
 
     def _temporary_path(self, part: str) -> Path:
-        return self.path.with_name(f".{self.path.name}.{os.getpid()}.{part}")
+        # With the machine's name: a process number says nothing about those of a cluster.
+        return self.path.with_name(f".{self.path.name}.{os.uname().nodename}-{os.getpid()}.{part}")
 
     def _remove_leftovers(self) -> None:
-        """Delete what writers of this file left that were killed."""
+        """Delete what writers of this file left that were killed on this machine."""
         for part in ("images", "annotations"):
-            for path in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.{part}"):
-                number = path.name.split(".")[-2]
+            own = glob.escape(f".{self.path.name}.{os.uname().nodename}-")
+            for path in self.path.parent.glob(f"{own}*.{part}"):
+                number = path.name.removesuffix(f".{part}").rpartition("-")[2]
                 if number.isdigit() and not _is_running(int(number)):
                     path.unlink(missing_ok=True)
 

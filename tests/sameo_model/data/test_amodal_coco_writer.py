@@ -126,6 +126,14 @@ def test_a_killed_writer_leaves_the_old_file_and_its_leftovers_are_removed(tmp_p
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_what_a_writer_on_another_machine_writes_is_left_alone(tmp_path, cocoa):
+    path = tmp_path / "annotations.json"
+    other = tmp_path / ".annotations.json.another.machine-1.images"
+    other.write_text("{")
+    write_amodal_coco(path, cocoa)
+    assert other.read_text() == "{"
+
+
 def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path, cocoa):
     path = tmp_path / "out" / "annotations.json"
     with subprocess.Popen(
