@@ -1,8 +1,10 @@
 """Settings for the whole suite: an isolated ROS domain, markers that skip, hypothesis."""
 
+import atexit
 import importlib.util
 import os
 import shutil
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,10 @@ from hypothesis import settings
 # Domains up to 101 keep clear of the ports that Linux gives to outgoing connections.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+# Engines and compiled models of tests have no place in the user's cache.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sameo-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 # A busy machine is no bug.
 settings.register_profile("suite", deadline=None)

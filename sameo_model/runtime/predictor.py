@@ -41,7 +41,8 @@ def load_predictor(
         model: Name of a bundled model or path of a bundle folder; None is `sameo_lite`.
         backend: `openvino`, `onnxruntime`, `tensorrt`, or `auto`, which takes the first that can
             run here (TensorRT before OpenVINO before ONNX Runtime) and logs its choice.
-        precision: `f32`, `bf16` or `f16` where the backend can choose; None is `f32` on the CPU.
+        precision: `f32`, `bf16` or `f16` where the backend can choose; None lets openvino measure
+            once whether bf16 is faster here and keeps the masks, and is `f32` for onnxruntime.
         threads: Number of CPU threads; None leaves it to the backend.
         cache_dir: Folder where the backend keeps compiled models; None is the backend's default.
         cuda_graph: Whether TensorRT starts the encoder as one CUDA graph; None does where the GPU

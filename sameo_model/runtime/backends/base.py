@@ -36,7 +36,7 @@ class BackendOptions:
 
     Attributes:
         precision: `f32`, or `bf16` / `f16` where the backend converts; None lets the graphs'
-            own precision stand, which is `f32` on the CPU.
+            own precision stand, but openvino measures whether bf16 is faster and good enough.
         threads: Number of CPU threads; None leaves it to the backend.
         cache_dir: Folder for compiled models; None is the backend's default.
         cuda_graph: Whether TensorRT starts the encoder as one CUDA graph; None does where the GPU

@@ -88,7 +88,8 @@ def test_threads_can_be_limited(name, bundle, image):
 
 
 def test_openvino_states_the_precision_that_it_runs_in(bundle):
-    assert build_backend("openvino", bundle).device == "CPU, f32"
+    options = BackendOptions(precision="f32")
+    assert build_backend("openvino", bundle, options).device == "CPU, f32"
     options = BackendOptions(precision="bf16")
     assert build_backend("openvino", bundle, options).device == "CPU, bf16"
 
