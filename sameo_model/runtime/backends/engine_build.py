@@ -24,7 +24,7 @@ GRAPHS = ("image_encoder", "mask_decoder", "visible_decoder")
 BOX_PROFILE = (1, 8, MAX_BOXES)
 """Smallest, usual and largest number of boxes of one decoder call."""
 WORKSPACE_MB = 4096
-"""TensorRT for RTX refuses under 1,904 MiB for 64 boxes of a decoder at 1024x1024 in float32."""
+"""TensorRT for RTX refuses under 1,920 MiB for 64 boxes of a decoder at 1024x1024 in float32."""
 REPORT_PERIOD_S = 1.0
 
 Report = Callable[[float, str, float], None]
