@@ -162,9 +162,9 @@ def find_executable():
         pytest.skip("the package is not installed with its executables: colcon build")
 
 
-def start_launch(*arguments):
+def start_launch(*arguments, log=None):
     command = [sys.executable, "-c", START, str(ROOT / "launch" / "sameo.launch.py"), *arguments]
-    return subprocess.Popen(command, cwd=ROOT)
+    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
 
 @pytest.mark.ros
@@ -199,19 +199,25 @@ def test_launch_tries_again_until_there_is_a_model_and_then_ends(tmp_path):
     find_executable()
     from tests.sameo_ros.node_bench import Client
 
-    launched = start_launch(f"model:={tmp_path}", "lifecycle:=true")
+    log = (tmp_path / "log").open("w+")
+    launched = start_launch(f"model:={tmp_path / 'nothing'}", "lifecycle:=true", log=log)
     client = Client()
     try:
         client.until(lambda: client.values().get("level") == "2")
         client.spin(2.0)  # several attempts
         assert client.state() == "inactive"
-        assert client.set(model=str(make_tiny_bundle(tmp_path))).successful
+        assert client.set(model=str(make_tiny_bundle(tmp_path / "tiny"))).successful
         client.until_active()
         client.until(lambda: client.state() == "active")
     finally:
         client.close()
         launched.send_signal(signal.SIGINT)
-        assert launched.wait(30) == 0
+        status = launched.wait(30)
+        log.seek(0)
+        text = log.read()
+        log.close()
+    assert status == 0, text
+    assert "Traceback" not in text
 
 
 def _send_and_find(client, boxes_for):
