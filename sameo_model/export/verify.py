@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,8 +143,10 @@ def run_eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> Decode
 def _run(
     bundle: Bundle, name: str, precision: str, image: Uint8Array, boxes: FloatArray
 ) -> DecoderOutput:
-    options = BackendOptions(precision=precision if name == "openvino" else None)
-    backend = build_backend(name, bundle, options)
+    # What is compiled for the verification of a draft would only fill the user's cache.
+    with tempfile.TemporaryDirectory(prefix="sameo-verify-") as folder:
+        options = BackendOptions(precision, cache_dir=Path(folder))
+        backend = build_backend(name, bundle, options if name == "openvino" else None)
     try:
         handle = backend.encode(image)
         # One box at a time and all at once: the number of boxes is dynamic.

@@ -22,7 +22,7 @@ from sameo_model.runtime.files import write_whole
 
 _LOGGER = logging.getLogger(__name__)
 
-KEEP = 16
+KEEP = 8
 KEY_NAME = "key.json"
 LOCK_NAME = "compiled.lock"
 MIN_FREE_BYTES = 256 << 20
