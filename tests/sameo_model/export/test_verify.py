@@ -55,7 +55,7 @@ def test_any_number_of_boxes_gives_the_eager_masks(small_bundle, backend, num_bo
         inputs = (embedding, torch.from_numpy(boxes)[None], (64, 64))
         amodal, iou = model.decode_boxes(*inputs)
         visible, _ = model.decode_boxes(*inputs, "visible")
-    engine = build_backend(backend, load_bundle(small_bundle), BackendOptions())
+    engine = build_backend(backend, load_bundle(small_bundle), BackendOptions(precision="f32"))
     actual = engine.decode(engine.encode(image), boxes, visible=True)
     engine.close()
     for found, wanted in (
