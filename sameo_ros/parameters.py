@@ -46,7 +46,9 @@ class SameoParameters:
         with_model=True,
     )
     precision: str = _parameter(
-        "", "f32, bf16 or f16 where the backend can choose; empty: its default.",
+        "",
+        "f32, bf16 or f16 where the backend can choose; empty: OpenVINO measures and checks which, "
+        "others keep the bundle's.",
         choices=("", "f32", "bf16", "f16"), with_model=True,
     )  # fmt: skip
     threads: int = _parameter(
