@@ -36,13 +36,7 @@ def build_engines(parameters: SameoParameters) -> str:
             f"only backend tensorrt has engines to build, got {parameters.backend}; leave backend "
             "out or set it to tensorrt"
         )
-    with load_predictor(
-        parameters.model,
-        "tensorrt",
-        precision=parameters.precision or None,
-        threads=parameters.threads or None,
-        cache_dir=parameters.cache_dir or None,
-    ) as predictor:
+    with load_predictor(parameters.model, "tensorrt", **parameters.model_options) as predictor:
         return f"the engines of {predictor.name} are ready for {predictor.backend.device}"
 
 

@@ -54,6 +54,20 @@ class SameoParameters:
     threads: int = _parameter(
         0, "CPU threads of the model; 0 leaves it to the backend.", limits=(0, 256), with_model=True
     )
+    decoder_streams: int = _parameter(
+        0,
+        "In how many parts OpenVINO decodes boxes at once, at most the number of threads; 0: one "
+        "per thread, at most 4. Other backends have none.",
+        limits=(0, 256),
+        with_model=True,
+    )
+    pin_threads: str = _parameter(
+        "auto",
+        "on binds each thread of the model to a CPU core, off lets the system move them; auto "
+        "leaves it to the backend.",
+        choices=("auto", "on", "off"),
+        with_model=True,
+    )
     cache_dir: str = _parameter(
         "",
         "Folder where the backend keeps compiled models (TensorRT's engines); empty: its default.",
@@ -151,6 +165,17 @@ class SameoParameters:
             for one in dataclasses.fields(self)
             if one.metadata["with_model"]
         )
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What `load_predictor` is told besides model and backend, by keyword."""
+        return {
+            "precision": self.precision or None,
+            "threads": self.threads or None,
+            "decoder_streams": self.decoder_streams,
+            "pin_threads": self.pin_threads,
+            "cache_dir": self.cache_dir or None,
+        }
 
     def changed(self, values: Mapping[str, Any]) -> SameoParameters:
         """Return a copy with other values.

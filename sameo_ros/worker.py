@@ -244,11 +244,7 @@ class Worker:
         library.addHandler(progress)
         try:
             predictor = load_predictor(
-                parameters.model,
-                parameters.backend,
-                precision=parameters.precision or None,
-                threads=parameters.threads or None,
-                cache_dir=parameters.cache_dir or None,
+                parameters.model, parameters.backend, **parameters.model_options
             )
         except (Exception, KeyboardInterrupt) as error:  # whatever a backend raises
             self._problems.report("model", f"model cannot be loaded: {error}", time.monotonic())

@@ -34,6 +34,8 @@ def load_predictor(
     threads: int | None = None,
     cache_dir: str | Path | None = None,
     cuda_graph: bool | None = None,
+    decoder_streams: int = 0,
+    pin_threads: str = "auto",
 ) -> Predictor:
     """Load a model bundle into a backend.
 
@@ -47,6 +49,10 @@ def load_predictor(
         cache_dir: Folder where the backend keeps compiled models; None is the backend's default.
         cuda_graph: Whether TensorRT starts the encoder as one CUDA graph; None does where the GPU
             can.
+        decoder_streams: In how many parts openvino decodes boxes at once, from 1 to the number of
+            threads; 0 leaves it to the backend.
+        pin_threads: `on` binds each CPU thread of the model to a core, `off` lets the system move
+            them, `auto` leaves it to the backend.
 
     Raises:
         FileNotFoundError: If the model or one of its files does not exist.
@@ -55,7 +61,7 @@ def load_predictor(
     """
     bundle = load_bundle(model)
     folder = None if cache_dir is None else Path(cache_dir)
-    options = BackendOptions(precision, threads, folder, cuda_graph)
+    options = BackendOptions(precision, threads, folder, cuda_graph, decoder_streams, pin_threads)
     runner = build_backend(backend, bundle, options)
     _LOGGER.info("model %s on backend %s (%s)", bundle.info.name, runner.name, runner.device)
     return Predictor(runner, image_size=bundle.info.image_size, name=bundle.info.name)

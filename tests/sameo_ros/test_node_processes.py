@@ -120,6 +120,23 @@ def test_an_unknown_backend_is_named(tiny, start, client):
     client.until(lambda: client.values()["message"].endswith("is ready"))
 
 
+def test_threads_that_cannot_be_had_are_named_and_others_are_taken(tiny, start, client):
+    start(tiny, backend="openvino", precision="f32", threads=1, decoder_streams=2)
+    client.until(lambda: client.values().get("level") == "2")
+    assert "decoder_streams must be from 0 to 1" in client.values()["message"]
+    assert client.set(decoder_streams=1, pin_threads="off").successful
+    client.until(lambda: client.values()["message"].endswith("is ready"))
+    assert client.transition("activate")
+    client.until_active()
+    assert len(answer_of_a_good_frame(client).masks) == 1
+
+
+def test_an_unknown_pinning_is_named(tiny, start, client):
+    start(tiny, pin_threads="sideways")
+    client.until(lambda: client.values().get("level") == "2")
+    assert "pin_threads must be one of auto, on, off; got 'sideways'" in client.values()["message"]
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [

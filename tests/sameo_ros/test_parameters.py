@@ -102,7 +102,21 @@ def test_only_what_the_model_depends_on_asks_for_another_model():
         other = dataclasses.replace(parameters, **{one.name: "another"})
         is_another_model = other.model_values != parameters.model_values
         of_model = {"model", "backend", "precision", "threads", "cache_dir"}
+        of_model |= {"decoder_streams", "pin_threads"}
         assert is_another_model == (one.name in of_model)
+
+
+def test_a_model_is_loaded_with_the_options_that_were_set():
+    given = {
+        "precision": "bf16",
+        "threads": 3,
+        "cache_dir": "kept",
+        "decoder_streams": 2,
+        "pin_threads": "off",
+    }
+    assert SameoParameters(**given).model_options == given
+    unset = {**dict.fromkeys(given), "decoder_streams": 0, "pin_threads": "auto"}
+    assert SameoParameters().model_options == unset
 
 
 def test_the_cache_rules_are_taken_over():

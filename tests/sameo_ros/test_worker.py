@@ -1,4 +1,5 @@
 import logging
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -6,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sameo_model.runtime import load_predictor
+from sameo_ros import worker
 from sameo_ros.conversions import image_to_rgb
 from sameo_ros.diagnostics import ProblemLog, Statistics
 from sameo_ros.model_jobs import Request
@@ -180,6 +183,24 @@ def test_compiled_models_go_to_the_folder_that_the_parameter_names(bench, tmp_pa
     bench = bench(backend="openvino", cache_dir=str(folder)).start()
     assert bench.worker.state is ModelState.READY
     assert list(folder.iterdir())
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is only one core")
+def test_threads_streams_and_pinning_reach_the_compiled_model(bench, tmp_path, monkeypatch):
+    loaded = []
+
+    def load(*arguments, **options):
+        loaded.append(load_predictor(*arguments, **options))
+        return loaded[-1]
+
+    monkeypatch.setattr(worker, "load_predictor", load)
+    given = {"threads": 2, "decoder_streams": 1, "pin_threads": "off"}
+    bench(backend="openvino", precision="f32", cache_dir=str(tmp_path), **given).start()
+    (decoder,) = loaded[0].backend._mask_decoders
+    model = decoder.get_compiled_model()
+    assert model.get_property("INFERENCE_NUM_THREADS") == 2
+    assert model.get_property("NUM_STREAMS") == 1
+    assert model.get_property("ENABLE_CPU_PINNING") is False
 
 
 def test_progress_of_loading_is_part_of_the_state(bench):

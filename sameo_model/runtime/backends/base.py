@@ -25,6 +25,9 @@ MAX_BOXES = 64
 CPU_MAX_BOXES = 16
 """On a CPU more boxes at once cost memory, about 25 MB each, and gain no speed."""
 
+PIN_THREADS = ("auto", "on", "off")
+"""Values of `BackendOptions.pin_threads`."""
+
 
 class BackendUnavailableError(RuntimeError):
     """A backend that was asked for cannot run here; the message says what to do."""
@@ -41,12 +44,18 @@ class BackendOptions:
         cache_dir: Folder for compiled models; None is the backend's default.
         cuda_graph: Whether TensorRT starts the encoder as one CUDA graph; None does where the GPU
             can.
+        decoder_streams: In how many parts openvino decodes boxes at once, from 1 to the number of
+            threads; 0 leaves it to the backend.
+        pin_threads: One of `PIN_THREADS`: `on` binds each CPU thread of the model to a core, `off`
+            lets the system move them, `auto` leaves it to the backend.
     """
 
     precision: str | None = None
     threads: int | None = None
     cache_dir: Path | None = None
     cuda_graph: bool | None = None
+    decoder_streams: int = 0
+    pin_threads: str = "auto"
 
 
 class DecoderOutput(NamedTuple):
@@ -140,6 +149,11 @@ def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = No
         raise BackendUnavailableError(f"backend {name} cannot run here: {reason}")
     if options.cuda_graph is not None and name != "tensorrt":
         raise ValueError(f"backend {name} has no CUDA graphs; leave cuda_graph out")
+    if options.decoder_streams and name != "openvino":
+        raise ValueError(f"backend {name} has no decoder streams; leave decoder_streams at 0")
+    if options.pin_threads not in PIN_THREADS:
+        known = ", ".join(PIN_THREADS)
+        raise ValueError(f"pin_threads must be one of {known}; got '{options.pin_threads}'")
     return _module(name).build_backend(bundle, options)
 
 

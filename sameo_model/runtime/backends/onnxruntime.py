@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,10 @@ class OnnxRuntimeBackend(Backend):
             raise ValueError("backend onnxruntime keeps no compiled models; leave cache_dir out")
         self.device = "CPU, f32"
         self.has_visible_decoder = bundle.visible_decoder is not None
-        self._encoder = _load_session(bundle.image_encoder, options.threads)
-        self._mask_decoder = _load_session(bundle.mask_decoder, options.threads)
+        self._encoder = _load_session(bundle.image_encoder, options)
+        self._mask_decoder = _load_session(bundle.mask_decoder, options)
         self._visible_decoder = (
-            _load_session(bundle.visible_decoder, options.threads)
-            if bundle.visible_decoder
-            else None
+            _load_session(bundle.visible_decoder, options) if bundle.visible_decoder else None
         )
 
     def encode(self, image: Uint8Array) -> FloatArray:
@@ -74,9 +73,20 @@ class OnnxRuntimeBackend(Backend):
         return DecoderOutput(logits, iou, visible_logits)
 
 
-def _load_session(path: Path, threads: int | None) -> Any:
+def _load_session(path: Path, options: BackendOptions) -> Any:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads or 0
+    # Threads that spin until there is work take half of the processor time, and others want it.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if options.pin_threads != "auto":
+        cores = sorted(os.sched_getaffinity(0))
+        threads = options.threads or len(cores)
+        # A stated number keeps ONNX Runtime from binding them by itself.
+        settings.intra_op_num_threads = threads
+        if options.pin_threads == "on" and threads > 1:
+            # It counts cores from 1; the first thread is the caller's, which stays free.
+            bound = [str(cores[i % len(cores)] + 1) for i in range(1, threads)]
+            settings.add_session_config_entry("session.intra_op_thread_affinities", ";".join(bound))
+    return onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])

@@ -62,17 +62,18 @@ class OpenVinoBackend(Backend):
         """Compile the graphs, or take them from the cache.
 
         Raises:
-            ValueError: If the precision is unknown.
+            ValueError: If the precision is unknown, or there are more streams than threads.
         """
+        threads, streams = _count_threads(options)
         precision = options.precision or _choose_precision(bundle, options)
         if precision not in _PRECISIONS:
             known = ", ".join(_PRECISIONS)
             raise ValueError(f"precision for openvino must be one of {known}; got '{precision}'")
-        threads = options.threads or len(os.sched_getaffinity(0))
-        streams = min(threads, MAX_STREAMS)
         self.device = f"CPU, {precision}"
         self.has_visible_decoder = bundle.visible_decoder is not None
         config = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+        if options.pin_threads != "auto":
+            config["ENABLE_CPU_PINNING"] = options.pin_threads == "on"
         key = _cache_key(bundle, precision, f"{threads} threads")
         with open_folder(key, options.cache_dir) as folder:
             if folder is not None:
@@ -115,6 +116,19 @@ def _decode_parts(
     return [
         np.concatenate([request.get_tensor(name).data for request, _ in started]) for name in names
     ]
+
+
+def _count_threads(options: BackendOptions) -> tuple[int, int]:
+    """Return the number of threads and of decoder streams."""
+    cores = len(os.sched_getaffinity(0))
+    # OpenVINO takes no more threads than cores, nor more streams than threads, and does not tell.
+    threads = min(options.threads or cores, cores)
+    if not 0 <= options.decoder_streams <= threads:
+        raise ValueError(
+            f"decoder_streams must be from 0 to {threads}, the number of threads; got "
+            f"{options.decoder_streams}"
+        )
+    return threads, options.decoder_streams or min(threads, MAX_STREAMS)
 
 
 def _choose_precision(bundle: Bundle, options: BackendOptions) -> str:

@@ -49,7 +49,7 @@ def build_backend(bundle: Bundle, options: BackendOptions) -> Backend:
     is logged.
 
     Raises:
-        ValueError: If a precision or a number of threads is asked for.
+        ValueError: If a precision, a number of threads or pinned threads are asked for.
         BackendUnavailableError: If there is no usable GPU, driver or TensorRT, or too little
             memory.
         RuntimeError: If an engine cannot be built or stored, or failed its check.
@@ -73,6 +73,8 @@ def _check_options(options: BackendOptions) -> None:
         )
     if options.threads is not None:
         raise ValueError("backend tensorrt runs on the GPU; leave the number of threads out")
+    if options.pin_threads != "auto":
+        raise ValueError("backend tensorrt runs on the GPU; leave pin_threads at auto")
 
 
 def start_backend(

@@ -1,7 +1,9 @@
 import importlib.util
 import logging
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from tests.bundles import make_tiny_bundle
 
 CPU_BACKENDS = ("openvino", "onnxruntime")
 ROOT = Path(__file__).parents[3]
+CORES = sorted(os.sched_getaffinity(0))
+needs_two_cores = pytest.mark.skipif(len(CORES) < 2, reason="there is only one core")
 BOXES = np.array([[8, 8, 40, 56], [0, 0, 64, 64], [3.5, 7.25, 9, 60]], np.float32)
 
 
@@ -87,6 +91,73 @@ def test_threads_can_be_limited(name, bundle, image):
     assert backend.decode(backend.encode(image), BOXES, False).predicted_iou.shape == (3,)
 
 
+def ask(request, name):
+    return request.get_compiled_model().get_property(name)
+
+
+@needs_two_cores
+@pytest.mark.parametrize(
+    ("options", "streams", "is_pinned"),
+    [
+        (BackendOptions(), min(len(CORES), 4), None),
+        (BackendOptions(decoder_streams=1, pin_threads="on"), 1, True),
+        (BackendOptions(decoder_streams=2, pin_threads="off"), 2, False),
+        (BackendOptions(threads=1, pin_threads="off"), 1, False),
+        # More threads than cores are as many as there are cores.
+        (BackendOptions(threads=1000), min(len(CORES), 4), None),
+    ],
+)
+def test_openvino_has_the_streams_and_pinning_that_it_is_told(
+    bundle, image, tmp_path, options, streams, is_pinned
+):
+    # Twice: the second takes its graphs from the cache, where other settings left them.
+    for settings in (BackendOptions(threads=2, pin_threads="on"), options):
+        settings = replace(settings, precision="f32", cache_dir=tmp_path)
+        backend = build_backend("openvino", bundle, settings)
+    decoders = [*backend._mask_decoders, *backend._visible_decoders]
+    assert len(decoders) == 2 * streams
+    assert {ask(one, "NUM_STREAMS") for one in decoders} == {streams}
+    assert ask(backend._encoder, "NUM_STREAMS") == 1
+    if is_pinned is not None:
+        assert {ask(one, "ENABLE_CPU_PINNING") for one in [backend._encoder, *decoders]} == {
+            is_pinned
+        }
+    assert backend.decode(backend.encode(image), BOXES, True).predicted_iou.shape == (3,)
+
+
+def cores_of_new_threads(build):
+    """Which cores each thread may use that a call started, in ascending order."""
+    before = set(os.listdir("/proc/self/task"))
+    kept = build()
+    started = set(os.listdir("/proc/self/task")) - before
+    cores = sorted(sorted(os.sched_getaffinity(int(thread))) for thread in started)
+    del kept
+    return cores
+
+
+@needs_two_cores
+@pytest.mark.parametrize(
+    ("options", "cores"),
+    [
+        # The caller is the first of the threads of each of the three graphs.
+        (BackendOptions(threads=2, pin_threads="on"), [CORES[1:2]] * 3),
+        (BackendOptions(threads=2, pin_threads="off"), [CORES] * 3),
+        (BackendOptions(threads=2), [CORES] * 3),
+        (BackendOptions(pin_threads="off"), [CORES] * 3 * (len(CORES) - 1)),
+        (BackendOptions(threads=1, pin_threads="on"), []),
+    ],
+)
+def test_onnxruntime_pins_its_threads_as_it_is_told(bundle, options, cores):
+    assert cores_of_new_threads(lambda: build_backend("onnxruntime", bundle, options)) == cores
+
+
+def test_threads_of_onnxruntime_do_not_spin(bundle):
+    backend = build_backend("onnxruntime", bundle)
+    for session in (backend._encoder, backend._mask_decoder, backend._visible_decoder):
+        settings = session.get_session_options()
+        assert settings.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
 def test_openvino_states_the_precision_that_it_runs_in(bundle):
     options = BackendOptions(precision="f32")
     assert build_backend("openvino", bundle, options).device == "CPU, f32"
@@ -127,6 +198,22 @@ def test_openvino_keeps_compiled_models_where_it_is_told(bundle, tmp_path):
         ("openvino", BackendOptions(precision="int3"), "must be one of f32, bf16, f16; got 'int3'"),
         ("onnxruntime", BackendOptions(precision="bf16"), "runs in precision f32, not 'bf16'"),
         ("onnxruntime", BackendOptions(cache_dir="x"), "keeps no compiled models"),
+        (
+            "openvino",
+            BackendOptions(threads=1, decoder_streams=2),
+            "decoder_streams must be from 0 to 1, the number of threads; got 2",
+        ),
+        ("openvino", BackendOptions(decoder_streams=-1), "decoder_streams must be from 0 to .*-1"),
+        (
+            "onnxruntime",
+            BackendOptions(decoder_streams=1),
+            "backend onnxruntime has no decoder streams; leave decoder_streams at 0",
+        ),
+        (
+            "openvino",
+            BackendOptions(pin_threads="yes"),
+            "pin_threads must be one of auto, on, off; got 'yes'",
+        ),
         ("cuda", None, "backend must be one of auto, tensorrt, openvino, onnxruntime; got 'cuda'"),
     ],
 )

@@ -301,6 +301,7 @@ def test_the_cuda_graph_is_an_option_of_loading(monkeypatch, tmp_path, wanted, r
     [
         (BackendOptions(precision="f16"), "precision of backend tensorrt is that of the bundle"),
         (BackendOptions(threads=2), "runs on the GPU; leave the number of threads out"),
+        (BackendOptions(pin_threads="on"), "runs on the GPU; leave pin_threads at auto"),
     ],
 )
 def test_options_that_it_cannot_honour_are_refused(options, message):
