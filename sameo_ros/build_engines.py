@@ -40,13 +40,13 @@ def build_engines(parameters: SameoParameters) -> str:
         return f"the engines of {predictor.name} are ready for {predictor.backend.device}"
 
 
-def main(args: list[str] | None = None) -> int:
+def main() -> int:
     """Run the executable; return the exit status."""
     # Without ROS's handler of signals, so that Ctrl-C stops a build.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node("sameo")
-        forward_logs(node.get_logger())
+        forward_logs(node)
         node.get_logger().info(build_engines(declare_parameters(node)))
     except (OSError, ValueError, RuntimeError, ParameterException) as error:
         print(f"sameo_build_engines: {error}", file=sys.stderr)

@@ -231,17 +231,19 @@ def say_why(failure: ResultT) -> Callable[[Transition[ResultT]], Transition[Resu
     return decorate
 
 
-def forward_logs(logger: Any) -> None:
+def forward_logs(node: Any) -> None:
     """Let what our libraries log appear as ROS logs, such as the backend that `auto` took.
 
     Args:
-        logger: An rclpy node's logger.
+        node: The rclpy node whose logger takes them, as long as ROS runs.
     """
+    logger = node.get_logger()
 
     class RosHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             log = logger.info if record.levelno < logging.WARNING else logger.warning
-            log(self.format(record))
+            if node.context.ok():  # else a signal has ended ROS, and the log has nowhere to go
+                log(self.format(record))
 
     for name in ("sameo_model", "sameo_ros"):
         library = logging.getLogger(name)

@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -32,6 +31,7 @@ from sameo_ros.diagnostics import (
     forward_logs,
     say_why,
 )
+from sameo_ros.executable import ros_until_signal
 from sameo_ros.parameters import declare_parameters
 from sameo_ros.transport import use_large_socket_buffers
 from sameo_ros.worker import ModelState, Worker
@@ -226,30 +226,23 @@ class SameoNode(LifecycleNode):
         self._diagnostics.publish(array)
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted; return the exit status."""
+def main() -> int:
+    """Run the node until a signal ends it; return the exit status."""
     use_large_socket_buffers(os.environ)
-    rclpy.init(args=args)
-    node = None
-    try:
-        node = SameoNode()
-        forward_logs(node.get_logger())
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except (ValueError, ParameterException) as error:
-        print(f"sameo_node: {error}", file=sys.stderr)
-        return 1
-    except Exception:
-        if rclpy.ok():  # else a signal ended ROS while a callback was publishing
-            raise
-    finally:
-        if node is not None:
+    with ros_until_signal():
+        try:
+            node = SameoNode()
+        except (ValueError, ParameterException) as error:
+            print(f"sameo_node: {error}", file=sys.stderr)
+            return 1
+        forward_logs(node)
+        try:
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            executor.spin()
+        finally:
             node.close()
             node.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 

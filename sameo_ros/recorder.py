@@ -12,16 +12,15 @@ from typing import Any
 import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from sameo_model.runtime.files import write_whole
 from sameo_ros.arguments import positive
 from sameo_ros.conversions import NANOSECONDS, image_to_rgb, stamp_to_ns
+from sameo_ros.executable import read_arguments, ros_until_signal
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.recording import draw_panels, masks_to_json
 
@@ -82,33 +81,35 @@ class RecorderNode(Node):
         self.records[name] = masks_to_json(message, name, latency_ms)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> int:
     """Record until enough pictures have come; return the exit status."""
-    given = sys.argv if arguments is None else [sys.argv[0], *arguments]
-    options = build_parser().parse_args(remove_ros_args(given)[1:])
-    rclpy.init(args=given)
-    node = RecorderNode(options.output, options.reliability)
+    options = read_arguments(build_parser())
+    with ros_until_signal():
+        node = RecorderNode(options.output, options.reliability)
+        try:
+            _record(node, options)
+        except OSError as error:
+            node.error = str(error)
+        if node.error:
+            number = f"{len(node.records)} of {options.count} pictures were answered"
+            print(f"sameo_recorder: {number}: {node.error}", file=sys.stderr)
+            return 1
+        return 0
+    return 130
+
+
+def _record(node: RecorderNode, options: argparse.Namespace) -> None:
+    """Spin until enough pictures have come; what has come by any end is written."""
     deadline_s = time.monotonic() + options.timeout
     try:
         while len(node.records) < options.count and not node.error:
             rclpy.spin_once(node, timeout_sec=0.2)
             if time.monotonic() > deadline_s:
                 node.error = f"no more within {options.timeout:.0f} s; /diagnostics has the reasons"
+    finally:
         if node.records:
             records = [node.records[name] for name in sorted(node.records)]
             write_whole(options.output / "masks.json", json.dumps(records, indent=1) + "\n")
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 130
-    except OSError as error:
-        node.error = str(error)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-    if node.error:
-        number = f"{len(node.records)} of {options.count} pictures were answered"
-        print(f"sameo_recorder: {number}: {node.error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,28 +8,38 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from sameo_model.runtime.preprocess import read_image
 from sameo_ros.arguments import not_negative, positive
 from sameo_ros.conversions import bytes_to_array
+from sameo_ros.executable import read_arguments, ros_until_signal
 from sameo_ros.messages import DetectionMessageTypes, fill_detections
 from sameo_ros.picture_source import DepthSource, Picture, find_pictures
 
 _TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)
 _IDLE_PERIOD_S = 1e6
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A picture as messages that need a header; the last two where the picture has depth."""
+
+    picture: Picture
+    image: Image
+    depth: Image | None
+    camera_info: CameraInfo | None
 
 
 class ReplayNode(Node):
@@ -39,17 +49,12 @@ class ReplayNode(Node):
         is_done: Whether everything has been published.
     """
 
-    def __init__(self, pictures: list[Picture], options: argparse.Namespace) -> None:
-        """Read the pictures and wait for the first tick.
-
-        Raises:
-            ValueError: If a picture cannot be read.
-        """
+    def __init__(self, frames: list[_Frame], options: argparse.Namespace) -> None:
+        """Wait for the first tick."""
         super().__init__("sameo_replay")
         self.is_done = False
         self._options = options
-        self._pictures = [(picture, _to_message(picture.path)) for picture in pictures]
-        self._depths = {one.path: _to_depth(one.depth) for one in pictures if one.depth}
+        self._frames = frames
         # A reliable publisher can repeat only what it still keeps.
         reliability = ReliabilityPolicy[options.reliability.upper()]
         qos = QoSProfile(depth=10, reliability=reliability)
@@ -58,8 +63,8 @@ class ReplayNode(Node):
         self._depth_images = self.create_publisher(Image, "depth", qos)
         self._camera_infos = self.create_publisher(CameraInfo, "camera_info", qos)
         self._num_published = 0
-        self._in_work: tuple[Picture, Any] | None = None
-        self._newest: tuple[Picture, Any] | None = None
+        self._in_work: tuple[Picture, Header] | None = None
+        self._newest: tuple[Picture, Header] | None = None
         self._detector = self.create_timer(
             options.detector_delay or _IDLE_PERIOD_S, self._finish_detection
         )
@@ -75,23 +80,22 @@ class ReplayNode(Node):
     def _publish_image(self) -> None:
         if self._num_published == 0 and not self._has_subscribers():
             return
-        count = self._options.count or (0 if self._options.loop else len(self._pictures))
+        count = self._options.count or (0 if self._options.loop else len(self._frames))
         if count and self._num_published >= count:
             self.is_done = self._in_work is None
             return
-        picture, message = self._pictures[self._num_published % len(self._pictures)]
+        frame = self._frames[self._num_published % len(self._frames)]
         self._num_published += 1
-        message.header.stamp = self.get_clock().now().to_msg()
-        message.header.frame_id = self._options.frame_id
-        self._images.publish(message)
-        for depth, publisher in zip(
-            self._depths.get(picture.path, ()),
-            (self._depth_images, self._camera_infos),
-            strict=False,
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._options.frame_id)
+        for message, publisher in (
+            (frame.image, self._images),
+            (frame.depth, self._depth_images),
+            (frame.camera_info, self._camera_infos),
         ):
-            depth.header = message.header
-            publisher.publish(depth)
-        self._newest = picture, message.header.stamp
+            if message is not None:
+                message.header = header
+                publisher.publish(message)
+        self._newest = frame.picture, header
         if self._in_work is None:
             self._start_detection()
 
@@ -107,10 +111,9 @@ class ReplayNode(Node):
     def _finish_detection(self) -> None:
         self._detector.cancel()
         assert self._in_work is not None
-        picture, stamp = self._in_work
+        picture, header = self._in_work
         message = Detection2DArray()
-        message.header.stamp, message.header.frame_id = stamp, self._options.frame_id
-        fill_detections(message, _TYPES, picture.prompts, picture.name, message.header)
+        fill_detections(message, _TYPES, picture.prompts, picture.name, header)
         self._detections.publish(message)
         self._start_detection()
 
@@ -119,27 +122,21 @@ class ReplayNode(Node):
         return all(publisher.get_subscription_count() > 0 for publisher in publishers)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Publish until everything is out or the process is interrupted; return the exit status."""
-    given = sys.argv if arguments is None else [sys.argv[0], *arguments]
-    options = build_parser().parse_args(remove_ros_args(given)[1:])
+def main() -> int:
+    """Publish until everything is out or a signal comes; return the exit status."""
+    options = read_arguments(build_parser())
     try:
-        pictures = find_pictures(options.images, options.boxes)
-        rclpy.init(args=given)
-        node = ReplayNode(pictures, options)
+        frames = [_read_frame(one) for one in find_pictures(options.images, options.boxes)]
     except (OSError, ValueError) as error:
         print(f"sameo_replay: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
         return 1
-    try:
+    except KeyboardInterrupt:
+        return 130
+    with ros_until_signal():
+        node = ReplayNode(frames, options)
         while not node.is_done:
             rclpy.spin_once(node)
         node.finish()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 
@@ -176,15 +173,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _to_message(path: Path) -> Image:
-    image_rgb = read_image(path)
+def _read_frame(picture: Picture) -> _Frame:
+    image_rgb = read_image(picture.path)
     height, width = image_rgb.shape[:2]
-    message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
-    message.data = bytes_to_array(image_rgb)
-    return message
+    image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
+    image.data = bytes_to_array(image_rgb)
+    depth, camera_info = (None, None) if picture.depth is None else _read_depth(picture.depth)
+    return _Frame(picture, image, depth, camera_info)
 
 
-def _to_depth(source: DepthSource) -> tuple[Image, CameraInfo]:
+def _read_depth(source: DepthSource) -> tuple[Image, CameraInfo]:
     depth_mm = cv2.imread(str(source.path), cv2.IMREAD_UNCHANGED)
     if depth_mm is None or depth_mm.dtype != np.uint16 or depth_mm.ndim != 2:
         raise ValueError(f"depth {source.path} must be a 16-bit PNG with one channel")

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
+
+from sameo_ros.executable import read_arguments, ros_until_signal
 
 
 class ViewNode(Node):
@@ -128,36 +127,30 @@ class ViewNode(Node):
         return self._foxglove.messages.Timestamp(sec=stamp.sec, nsec=stamp.nanosec)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve until interrupted; return the exit status."""
-    given = sys.argv if arguments is None else [sys.argv[0], *arguments]
-    options = build_parser().parse_args(remove_ros_args(given)[1:])
+def main() -> int:
+    """Serve until a signal comes; return the exit status."""
+    options = read_arguments(build_parser())
     try:
         import foxglove
         import foxglove.channels
         import foxglove.messages
 
-        sink = _open_sink(foxglove, options)
+        close = _open_sink(foxglove, options)
     except ImportError:
         print("view: foxglove-sdk is missing; install it with pip", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"view: {error}", file=sys.stderr)
         return 1
-    rclpy.init(args=given)
-    node = ViewNode(foxglove)
     try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        with ros_until_signal():
+            rclpy.spin(ViewNode(foxglove))
     finally:
-        sink()
-        node.destroy_node()
-        rclpy.try_shutdown()
+        close()
     return 0
 
 
-def _open_sink(foxglove: Any, options: argparse.Namespace) -> Callable[[], object]:
+def _open_sink(foxglove: Any, options: argparse.Namespace) -> Any:
     """Open the file or the server that all channels go to; return what closes it."""
     if options.record is not None:
         if options.record.exists():
@@ -167,14 +160,14 @@ def _open_sink(foxglove: Any, options: argparse.Namespace) -> Callable[[], objec
         except OSError as error:
             raise OSError(f"cannot write {options.record}: {error}") from error
         print(f"Recording {options.record} until interrupted", flush=True)
-        return lambda: writer.close()
+        return writer.close
     try:
         server = foxglove.start_server(name="sameo", host=options.host, port=options.port)
     except (OSError, RuntimeError) as error:
         raise OSError(f"cannot serve on {options.host}:{options.port}: {error}") from error
     url = f"ws://{options.host}:{server.port}"
     print(f"Open {url} in Foxglove and import config/foxglove.json", flush=True)
-    return lambda: server.stop()
+    return server.stop
 
 
 def build_parser() -> argparse.ArgumentParser:

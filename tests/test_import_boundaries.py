@@ -35,7 +35,7 @@ COMMAND_LINES = {
     "synthesize",
     "train",
 }
-ROS_EXECUTABLES = {"node", "build_engines", "replay", "recorder", "view"}
+ROS_EXECUTABLES = {"node", "build_engines", "replay", "recorder", "view", "executable"}
 ROS_PACKAGES = {"rclpy", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
 
 

@@ -182,14 +182,18 @@ def test_logs_of_the_runtime_are_forwarded_by_level():
         info=lambda text: said.append(("info", text)),
         warning=lambda text: said.append(("warning", text)),
     )
+    ros = SimpleNamespace(ok=lambda: True)
+    node = SimpleNamespace(get_logger=lambda: logger, context=ros)
     library = logging.getLogger("sameo_model.runtime.something")
     parents = [logging.getLogger(name) for name in ("sameo_model", "sameo_ros")]
     before = [(parent, list(parent.handlers), parent.level) for parent in parents]
     try:
-        forward_logs(logger)
+        forward_logs(node)
         library.info("took %s", "openvino")
         library.warning("slow")
         library.debug("nothing")
+        ros.ok = lambda: False
+        library.warning("nobody takes this any more")
     finally:
         for parent, handlers, level in before:
             parent.handlers[:], parent.level = handlers, level
