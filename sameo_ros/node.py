@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,7 +35,7 @@ from sameo_ros.diagnostics import (
 from sameo_ros.executable import ros_until_signal
 from sameo_ros.parameters import declare_parameters
 from sameo_ros.transport import use_large_socket_buffers
-from sameo_ros.worker import ModelState, Worker
+from sameo_ros.worker import WORKER_THREAD, ModelState, Worker
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -243,6 +244,8 @@ def main() -> int:
         finally:
             node.close()
             node.destroy_node()
+    if any(thread.name == WORKER_THREAD for thread in threading.enumerate()):
+        os._exit(0)  # a model is still being built, and the end of the interpreter would abort
     return 0
 
 

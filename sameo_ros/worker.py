@@ -21,7 +21,8 @@ from sameo_ros.scene_depth import SceneDepth
 
 Job = Callable[[], None]
 
-_STOP_S = 5.0
+WORKER_THREAD = "sameo_worker"
+_STOP_S = 2.0
 
 _EXPLANATIONS = {
     DropCause.UNMATCHED: "no usable image of that stamp came; the detector must copy the image's "
@@ -72,7 +73,7 @@ class Worker:
         self._is_stopping = False
         self._changed = threading.Condition()
         self._delivering = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="sameo_worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=WORKER_THREAD, daemon=True)
 
     def start(self) -> None:
         """Start the thread, which loads the model first."""
@@ -82,7 +83,7 @@ class Worker:
     def stop(self) -> None:
         """Finish the job in hand, free the model and end the thread.
 
-        An engine that is being built may take minutes; it is left to itself after some seconds.
+        A model that is being built may take minutes; it is left to itself after two seconds.
         """
         self.deactivate()
         with self._changed:

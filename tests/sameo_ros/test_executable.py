@@ -47,6 +47,19 @@ def test_an_exception_while_ros_runs_is_not_hidden():
     assert "ZeroDivisionError" in done.stderr
 
 
+def test_a_node_that_still_loads_its_model_ends_quietly(tmp_path):
+    # Nothing is compiled yet, so that OpenVINO is at it for seconds.
+    process = start_node(tmp_path, "sameo_lite", backend="openvino", cache_dir=tmp_path / "cache")
+    client = Client()
+    try:
+        client.until(lambda: "is loading" in client.values().get("message", ""))
+        client.until(lambda: (tmp_path / "cache").is_dir())
+    finally:
+        client.close()
+    assert process.stop() == 0, process.text()
+    assert "Traceback" not in process.text()
+
+
 def test_an_interrupted_recorder_has_written_what_came(tmp_path):
     output = tmp_path / "out"
     node = start_node(tmp_path, make_tiny_bundle(tmp_path / "tiny"))
