@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import numpy as np
-
+from sameo_model.runtime.geometry import as_boxes
 from sameo_model.runtime.masks import rle_to_mask
 from sameo_model.runtime.types import FloatArray, MaskCrop
 
@@ -89,8 +88,7 @@ class BoxSource:
 
 def prompts_to_boxes(prompts: Sequence[BoxPrompt]) -> FloatArray:
     """Return the boxes as float32 (N, 4), x1, y1, x2, y2 in pixels of the image."""
-    boxes = [prompt.box_xyxy for prompt in prompts]
-    return np.array(boxes, dtype=np.float32).reshape(-1, 4)
+    return as_boxes([prompt.box_xyxy for prompt in prompts])
 
 
 def read_boxes(text_or_path: str | Path, prompts: PromptKind = "visible") -> BoxSource:
@@ -246,4 +244,7 @@ def _numbers(values: Any, count: int, place: str) -> list[float]:
     is_list = isinstance(values, list) and len(values) == count
     if not is_list or not all(type(value) in (int, float) for value in values):
         raise _FormError(f"{place} must be a list of {count} numbers, got {values!r}")
-    return [float(value) for value in values]
+    try:
+        return [float(value) for value in values]
+    except OverflowError as error:
+        raise _FormError(f"{place} holds a number that is too large for any image") from error

@@ -99,7 +99,7 @@ def as_boxes(boxes_xyxy: npt.ArrayLike) -> FloatArray:
     try:
         with np.errstate(over="ignore"):
             boxes = np.asarray(boxes_xyxy, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{rule}; got values that do not form such an array") from error
     if boxes.shape == (0,):
         return boxes.reshape(0, 4)

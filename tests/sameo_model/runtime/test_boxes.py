@@ -52,6 +52,11 @@ def test_the_empty_text_is_no_box():
     assert prompts_to_boxes([]).shape == (0, 4)
 
 
+def test_what_float32_cannot_hold_is_infinite_without_a_warning(recwarn):
+    assert np.isinf(prompts_to_boxes(read_boxes("1e39,1,2,3").common)[0, 0])
+    assert not recwarn.list
+
+
 def test_nan_is_passed_on_for_the_check_of_boxes():
     (box,) = boxes_of(read_boxes("nan,1,2,3"))
     assert math.isnan(box[0])
@@ -168,6 +173,7 @@ def test_a_missing_file_is_named(tmp_path):
         pytest.param([[1, 2, 3, 4]], "entry 0 of the list must be an object", id="bare box"),
         pytest.param([{"box": [1, 2, 3]}], "must be a list of 4 numbers", id="short box"),
         pytest.param([{"box": [1, 2, 3, "4"]}], "must be a list of 4 numbers", id="text in a box"),
+        pytest.param([{"box": [1, 2, 3, 10**400]}], "is too large for any image", id="huge"),
         pytest.param([{"box": [1, 2, 3, 4], "score": 2}], r"in \[0, 1\], got 2", id="score"),
         pytest.param([{"box": [1, 2, 3, 4], "class": []}], "must be a text", id="class"),
         pytest.param({"a.png": 5}, "'a.png' must hold a list of boxes", id="no list"),

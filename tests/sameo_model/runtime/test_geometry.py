@@ -52,8 +52,16 @@ def test_no_boxes_are_fine(empty):
 
 @pytest.mark.parametrize(
     "boxes",
-    [np.zeros(4), np.zeros((2, 5)), np.zeros((0, 5)), np.zeros((1, 1, 4)), [[1, 2], [3]], "a"],
-    ids=["flat", "five columns", "no rows of five", "three axes", "ragged", "text"],
+    [
+        np.zeros(4),
+        np.zeros((2, 5)),
+        np.zeros((0, 5)),
+        np.zeros((1, 1, 4)),
+        [[1, 2], [3]],
+        "a",
+        [[10**400] * 4],
+    ],
+    ids=["flat", "five columns", "no rows of five", "three axes", "ragged", "text", "huge"],
 )
 def test_other_shapes_are_rejected(boxes):
     with pytest.raises(ValueError, match=r"boxes_xyxy must be numbers of shape \(N, 4\)"):
