@@ -118,12 +118,15 @@ class Predictor:
             visible: Whether to run the visible decoder, where the model has one.
 
         Raises:
-            ValueError: If the boxes are not numbers of shape (N, 4), or the embedding is
-                another predictor's.
+            ValueError: If the boxes are not numbers of shape (N, 4), or the embedding does not
+                come from this predictor.
         """
-        if embedding.owner is not self.backend:
+        owner = getattr(embedding, "owner", None)
+        if owner is not self.backend:
+            got = type(embedding).__name__ if owner is None else "that of another predictor"
             raise ValueError(
-                "embedding must come from this predictor's encode; it was made by another one"
+                f"embedding must come from this predictor's encode, got {got}; encode the image "
+                "with it and pass the result"
             )
         checked = check_boxes(boxes_xyxy, embedding.image_hw)
         usable = checked.boxes_xyxy[checked.usable]

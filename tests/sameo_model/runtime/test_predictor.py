@@ -128,8 +128,15 @@ def test_an_embedding_remembers_its_own_image(predictor):
 
 def test_an_embedding_of_another_predictor_is_rejected(predictor, folder):
     other = load_predictor(folder, backend="openvino")
-    with pytest.raises(ValueError, match="embedding must come from this predictor's encode"):
+    with pytest.raises(
+        ValueError, match="embedding must come from this predictor's encode, got that of another"
+    ):
         predictor.decode(other.encode(grey_image((96, 128))), [GOOD_BOX])
+
+
+def test_what_is_no_embedding_is_named(predictor):
+    with pytest.raises(ValueError, match="this predictor's encode, got ndarray; encode the image"):
+        predictor.decode(grey_image((96, 128)), [GOOD_BOX])
 
 
 def test_boxes_of_another_shape_are_rejected(predictor):
