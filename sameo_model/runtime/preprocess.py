@@ -38,7 +38,10 @@ def check_image(image_rgb: npt.NDArray[np.generic]) -> None:
     if is_array and image_rgb.dtype == np.uint8 and image_rgb.shape[2:] == (3,) and image_rgb.size:
         return
     got = f"{image_rgb.dtype} {image_rgb.shape}" if is_array else type(image_rgb).__name__
-    raise ValueError(f"image_rgb must be a uint8 array of shape (H, W, 3) in RGB order; got {got}")
+    raise ValueError(
+        f"image_rgb must be a uint8 array of shape (H, W, 3) in RGB order; got {got}: convert it, "
+        "or read files with sameo_model.runtime.preprocess.read_image"
+    )
 
 
 def read_image(path: str | Path) -> Uint8Array:
