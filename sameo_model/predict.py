@@ -107,6 +107,8 @@ def predict_files(options: argparse.Namespace) -> tuple[int, int]:
         ValueError: If an image, the boxes or the model are not as they must be.
         RuntimeError: If the backend cannot run here.
     """
+    if options.output.exists() and not options.output.is_dir():
+        raise ValueError(f"--output must be a folder, but {options.output} is a file; name another")
     source = read_boxes(options.boxes, options.prompts)
     paths = _find_images(options.image, source)
     category_ids = _number_categories(source)

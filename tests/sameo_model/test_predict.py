@@ -219,8 +219,8 @@ def test_images_that_would_share_an_overlay_are_refused(model, tmp_path, capsys)
 
 def test_an_output_that_is_a_file_ends_with_one_sentence(model, image, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert run(model, image, "1,1,90,90", tmp_path / "file") == 1
-    assert "File exists" in capsys.readouterr().err
+    status = run(model, image, "1,1,90,90", tmp_path / "file")
+    assert fails(capsys, tmp_path, status, "file is a file; name another")
     assert (tmp_path / "file").read_text() == ""
 
 
