@@ -30,7 +30,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainCo
         raise FileNotFoundError(f"no configuration at {path}; see config/train for examples")
     try:
         values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} must be YAML, {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold keys with values, got {type(values).__name__}")

@@ -29,6 +29,13 @@ def test_what_cannot_be_used_is_told_in_one_sentence(tmp_path, capsys, text, mes
     assert not (tmp_path / "run").exists()
 
 
+def test_a_picture_in_place_of_a_configuration_is_named(tmp_path, capsys):
+    path = tmp_path / "run.yaml"
+    path.write_bytes(b"\x89PNG")
+    assert main(["--config", str(path)]) == 1
+    assert "run.yaml must be YAML, 'utf-8' codec" in capsys.readouterr().err
+
+
 def test_an_override_below_a_plain_value_is_refused(tmp_path, capsys):
     path = tmp_path / "run.yaml"
     path.write_text("steps: 3")
