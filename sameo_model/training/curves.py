@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +61,7 @@ def read_curves(runs: Sequence[Path]) -> tuple[dict[str, Curve], list[int]]:
 
     Raises:
         FileNotFoundError: If a run has no log.
+        ValueError: If a line of a log was not written by a run.
     """
     points: dict[str, list[tuple[int, float]]] = {}
     starts, last = [], 0
@@ -69,12 +71,25 @@ def read_curves(runs: Sequence[Path]) -> tuple[dict[str, Curve], list[int]]:
             raise FileNotFoundError(f"run folder {run} must hold {METRICS_NAME}, got none")
         first = last
         starts.append(first)
-        for line in path.read_text().splitlines():
-            entry = json.loads(line)
+        for line in path.read_text().splitlines(keepends=True):
+            if not line.endswith("\n"):
+                break  # the run is writing it now, or was killed there
+            entry = _read_entry(line, path)
             last = first + entry.pop("step")
             for name, value in entry.items():
                 points.setdefault(name, []).append((last, value))
     return {name: Curve(*np.array(rows, float).T) for name, rows in points.items()}, starts
+
+
+def _read_entry(line: str, path: Path) -> dict[str, float]:
+    with suppress(ValueError):
+        entry = json.loads(line)
+        is_entry = isinstance(entry, dict) and "step" in entry
+        if is_entry and all(isinstance(value, (int, float)) for value in entry.values()):
+            return entry
+    raise ValueError(
+        f"lines of {path} must be JSON objects of numbers with step, got {line[:60]!r}; remove it"
+    )
 
 
 def draw_curves(curves: Mapping[str, Curve], starts: Sequence[int] = (0,)) -> Uint8Array:
@@ -180,8 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if not cv2.imwrite(str(options.output), picture[..., ::-1]):
-        print(f"error: {options.output} cannot be written; check its folder", file=sys.stderr)
+    try:
+        is_written = cv2.imwrite(str(options.output), picture[..., ::-1])
+    except cv2.error:  # what it says of a suffix that is no picture's
+        is_written = False
+    if not is_written:
+        message = "cannot be written; name a .png or .jpg file in a folder that is there"
+        print(f"error: {options.output} {message}", file=sys.stderr)
         return 1
     print(f"wrote {options.output}")
     return 0

@@ -56,5 +56,22 @@ def test_the_command_writes_a_picture_or_says_what_is_missing(tmp_path, capsys):
     empty = _write_run(tmp_path / "empty", [])
     assert main([str(empty), "--output", str(path)]) == 1
     assert "the log must hold losses or scores, got none" in capsys.readouterr().err
-    assert main([str(run), "--output", str(tmp_path / "no" / "folder.png")]) == 1
-    assert "folder.png cannot be written" in capsys.readouterr().err
+    for wrong in (tmp_path / "no" / "folder.png", tmp_path / "folder.abc"):
+        assert main([str(run), "--output", str(wrong)]) == 1
+        assert f"{wrong.name} cannot be written; name a .png" in capsys.readouterr().err
+
+
+def test_half_a_line_at_the_end_of_a_log_does_not_count(tmp_path):
+    run = _write_run(tmp_path / "run", [{"step": 1, "train/total": 0.5}])
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "train/to')
+    curves, _ = read_curves([run])
+    assert curves["train/total"].steps.tolist() == [1]
+
+
+@pytest.mark.parametrize("line", ["no JSON", "[1]", "{}", '{"step": 1, "train/total": "low"}'])
+def test_a_line_that_no_run_wrote_is_named(tmp_path, line):
+    run = _write_run(tmp_path / "run", [])
+    (run / "metrics.jsonl").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=r"lines of .*metrics.jsonl must be JSON objects .*, got"):
+        read_curves([run])
