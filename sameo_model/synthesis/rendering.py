@@ -35,6 +35,26 @@ def _gl_context() -> Any:
     return context
 
 
+def _upload(model: mujoco.MjModel, *, is_plain: bool = False) -> mujoco.MjrContext:
+    """Give a scene's meshes and textures to the renderer.
+
+    Args:
+        model: The scene.
+        is_plain: Draw with one sample a pixel and without shadows, whatever the model says.
+    """
+    quality = model.vis.quality
+    wanted = quality.offsamples, quality.shadowsize
+    try:
+        if is_plain:
+            quality.offsamples, quality.shadowsize = 0, 0
+        context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    finally:
+        quality.offsamples, quality.shadowsize = wanted
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+    context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+    return context
+
+
 class SceneRenderer:
     """Draw one compiled scene from any camera; use as a context manager.
 
@@ -57,9 +77,9 @@ class SceneRenderer:
         self.model, self.data, self.image_hw = model, data, image_hw
         height, width = image_hw
         _gl_context()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        # Masks count centres of pixels, so that samples beside them and shadows are work for nothing.
+        self._picture_context = _upload(model)
+        self._mask_context = _upload(model, is_plain=True)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 64)
         self._option = mujoco.MjvOption()
         self._view = mujoco.MjvCamera()
@@ -75,15 +95,17 @@ class SceneRenderer:
 
     def __exit__(self, *_: object) -> None:
         """Free the scene's textures and meshes on the renderer."""
-        self._context.free()
+        self._picture_context.free()
+        self._mask_context.free()
 
     def colour(self, camera: Camera) -> NDArray[np.uint8]:
         """Return the picture, uint8 (H, W, 3), RGB, 0-255."""
         self._update(camera, shown=None, stage=True)
         self._set_flags(segment=False)
-        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_restoreBuffer(self._picture_context)
+        mujoco.mjr_render(self._rect, self._scene, self._picture_context)
         image = np.empty((*self.image_hw, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(image, None, self._rect, self._context)
+        mujoco.mjr_readPixels(image, None, self._rect, self._picture_context)
         return np.ascontiguousarray(image[::-1])
 
     def objects(
@@ -102,10 +124,11 @@ class SceneRenderer:
         """
         self._update(camera, shown, stage)
         self._set_flags(segment=True)
-        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_restoreBuffer(self._mask_context)
+        mujoco.mjr_render(self._rect, self._scene, self._mask_context)
         colours = np.empty((*self.image_hw, 3), dtype=np.uint8)
         z_buffer = np.empty(self.image_hw, dtype=np.float32)
-        mujoco.mjr_readPixels(colours, z_buffer, self._rect, self._context)
+        mujoco.mjr_readPixels(colours, z_buffer, self._rect, self._mask_context)
         return self._decode(colours)[::-1], self._to_metres(z_buffer)[::-1]
 
     def object_mask(
@@ -127,9 +150,10 @@ class SceneRenderer:
             camera = Camera(camera.position, camera.rotation, float(np.degrees(2 * half)))
         self._update(camera, shown, stage=False)
         self._set_flags(segment=True)
-        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_restoreBuffer(self._mask_context)
+        mujoco.mjr_render(self._rect, self._scene, self._mask_context)
         colours = np.empty((*self.image_hw, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(colours, None, self._rect, self._context)
+        mujoco.mjr_readPixels(colours, None, self._rect, self._mask_context)
         return self._decode(colours)[::-1]
 
     def _update(self, camera: Camera, shown: set[int] | None, stage: bool) -> None:
