@@ -19,7 +19,7 @@ from sameo_model.export.precision import write_typed_bundle
 from sameo_model.export.verify import ParityError
 from sameo_model.runtime.backends import cuda
 from sameo_model.runtime.backends.base import BackendUnavailableError
-from sameo_model.runtime.backends.engine_build import Report
+from sameo_model.runtime.backends.build_progress import Report
 from sameo_model.runtime.backends.engine_cache import EngineCache
 from sameo_model.runtime.backends.engine_plan import (
     EnginePlan,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sameo_model.runtime.backends.base import BackendUnavailableError
+from sameo_model.runtime.backends.build_progress import Report
 from sameo_model.runtime.backends.engine_build import (
     BuildSettings,
-    Report,
     build_engine,
     capability_text,
     check_target,

@@ -20,7 +20,7 @@ from sameo_model.runtime.backends.base import (
     BackendUnavailableError,
     DecoderOutput,
 )
-from sameo_model.runtime.backends.engine_build import Report
+from sameo_model.runtime.backends.build_progress import Report
 from sameo_model.runtime.backends.engine_check import check_against_reference
 from sameo_model.runtime.backends.engine_plan import EnginePlan, plan_engines
 from sameo_model.runtime.backends.gpu import DeviceBlock, Gpu, LoadedEngine, PinnedBlock

@@ -14,8 +14,8 @@ import pytest
 
 from sameo_model.runtime.backends import cuda, engine_build
 from sameo_model.runtime.backends.base import BackendUnavailableError, DecoderOutput
+from sameo_model.runtime.backends.build_progress import BuildProgress
 from sameo_model.runtime.backends.engine_build import (
-    BuildProgress,
     BuildSettings,
     build_engine,
     capability_text,
@@ -131,7 +131,6 @@ def test_a_gpu_that_rtx_does_not_support_is_named(flavour, bundle):
 
 
 def test_progress_rises_and_names_the_phase(flavour, bundle, monkeypatch):
-    monkeypatch.setattr(engine_build, "REPORT_PERIOD_S", 0.0)
     reports = []
     settings = BuildSettings("SM86")
     monkeypatch.setattr(BuildProgress.__init__, "__defaults__", (0.0,))
@@ -293,7 +292,7 @@ CLASSES = {
     "engine": "ICudaEngine",
     "_context": "IExecutionContext",
 }
-OUR_FILES = ("engine_build.py", "tensorrt_engine.py", "tensorrt_flavour.py")
+OUR_FILES = ("build_progress.py", "engine_build.py", "tensorrt_engine.py", "tensorrt_flavour.py")
 NOT_IN_RTX = {("PreviewFeature", "RUNTIME_ACTIVATION_RESIZE_10_10")}
 
 
