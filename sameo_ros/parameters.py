@@ -52,8 +52,9 @@ class SameoParameters:
         choices=("", "f32", "bf16", "f16"), with_model=True,
     )  # fmt: skip
     threads: int = _parameter(
-        0, "CPU threads of the model; 0 leaves it to the backend.", limits=(0, 256), with_model=True
-    )
+        0, "CPU threads of the model; 0: all cores but one, which is left to detector and ROS.",
+        limits=(0, 256), with_model=True,
+    )  # fmt: skip
     decoder_streams: int = _parameter(
         0,
         "In how many parts OpenVINO decodes boxes at once, at most the number of threads; 0: one "
@@ -63,8 +64,8 @@ class SameoParameters:
     )
     pin_threads: str = _parameter(
         "auto",
-        "on binds each thread of the model to a CPU core, off lets the system move them; auto "
-        "leaves it to the backend.",
+        "on binds each thread of the model to a CPU core, off lets the system move them; auto: on "
+        "if OpenVINO has all cores, else off.",
         choices=("auto", "on", "off"),
         with_model=True,
     )
@@ -174,6 +175,7 @@ class SameoParameters:
             "threads": self.threads or None,
             "decoder_streams": self.decoder_streams,
             "pin_threads": self.pin_threads,
+            "spare_cores": 1,
             "cache_dir": self.cache_dir or None,
         }
 

@@ -48,6 +48,7 @@ class BackendOptions:
             threads; 0 leaves it to the backend.
         pin_threads: One of `PIN_THREADS`: `on` binds each CPU thread of the model to a core, `off`
             lets the system move them, `auto` leaves it to the backend.
+        spare_cores: CPU cores that are left to other programs while `threads` is None.
     """
 
     precision: str | None = None
@@ -56,6 +57,7 @@ class BackendOptions:
     cuda_graph: bool | None = None
     decoder_streams: int = 0
     pin_threads: str = "auto"
+    spare_cores: int = 0
 
 
 class DecoderOutput(NamedTuple):

@@ -77,16 +77,15 @@ def _load_session(path: Path, options: BackendOptions) -> Any:
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or 0
+    cores = sorted(os.sched_getaffinity(0))
+    threads = options.threads or max(1, len(cores) - options.spare_cores)
+    if options.threads or options.spare_cores or options.pin_threads != "auto":
+        # Told no number, it takes the physical cores and binds a thread to each.
+        settings.intra_op_num_threads = threads
     # Threads that spin until there is work take half of the processor time, and others want it.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if options.pin_threads != "auto":
-        cores = sorted(os.sched_getaffinity(0))
-        threads = options.threads or len(cores)
-        # A stated number keeps ONNX Runtime from binding them by itself.
-        settings.intra_op_num_threads = threads
-        if options.pin_threads == "on" and threads > 1:
-            # It counts cores from 1; the first thread is the caller's, which stays free.
-            bound = [str(cores[i % len(cores)] + 1) for i in range(1, threads)]
-            settings.add_session_config_entry("session.intra_op_thread_affinities", ";".join(bound))
+    if options.pin_threads == "on" and threads > 1:
+        # It counts cores from 1; the first thread is the caller's, which stays free.
+        bound = [str(cores[i % len(cores)] + 1) for i in range(1, threads)]
+        settings.add_session_config_entry("session.intra_op_thread_affinities", ";".join(bound))
     return onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])

@@ -71,9 +71,8 @@ class OpenVinoBackend(Backend):
             raise ValueError(f"precision for openvino must be one of {known}; got '{precision}'")
         self.device = f"CPU, {precision}"
         self.has_visible_decoder = bundle.visible_decoder is not None
-        config = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
-        if options.pin_threads != "auto":
-            config["ENABLE_CPU_PINNING"] = options.pin_threads == "on"
+        config = {"INFERENCE_PRECISION_HINT": precision, **_pinning(options, threads)}
+        config["INFERENCE_NUM_THREADS"] = threads
         key = _cache_key(bundle, precision, f"{threads} threads")
         with open_folder(key, options.cache_dir) as folder:
             if folder is not None:
@@ -122,13 +121,22 @@ def _count_threads(options: BackendOptions) -> tuple[int, int]:
     """Return the number of threads and of decoder streams."""
     cores = len(os.sched_getaffinity(0))
     # OpenVINO takes no more threads than cores, nor more streams than threads, and does not tell.
-    threads = min(options.threads or cores, cores)
+    threads = min(options.threads or max(1, cores - options.spare_cores), cores)
     if not 0 <= options.decoder_streams <= threads:
         raise ValueError(
             f"decoder_streams must be from 0 to {threads}, the number of threads; got "
             f"{options.decoder_streams}"
         )
     return threads, options.decoder_streams or min(threads, MAX_STREAMS)
+
+
+def _pinning(options: BackendOptions, threads: int) -> dict[str, bool]:
+    """Return the property that binds threads to cores, or nothing to leave it to OpenVINO."""
+    if options.pin_threads == "auto" and threads == len(os.sched_getaffinity(0)):
+        return {}
+    # With `auto`, cores are left to others: OpenVINO would bind its threads to the first ones,
+    # and so would every other program that runs it.
+    return {"ENABLE_CPU_PINNING": options.pin_threads == "on"}
 
 
 def _choose_precision(bundle: Bundle, options: BackendOptions) -> str:
@@ -138,7 +146,7 @@ def _choose_precision(bundle: Bundle, options: BackendOptions) -> str:
     def build(precision: str) -> Backend:
         return OpenVinoBackend(bundle, replace(options, precision=precision))
 
-    key = _cache_key(bundle, "chosen", f"{options.threads or 'all'} threads")
+    key = _cache_key(bundle, "chosen", f"{_count_threads(options)[0]} threads")
     with open_folder(key, options.cache_dir) as folder:
         return choose_precision(bundle, folder, build)
 

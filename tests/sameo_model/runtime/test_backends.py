@@ -99,12 +99,15 @@ def ask(request, name):
 @pytest.mark.parametrize(
     ("options", "streams", "is_pinned"),
     [
-        (BackendOptions(), min(len(CORES), 4), None),
+        (BackendOptions(), min(len(CORES), 4), True),
+        (BackendOptions(spare_cores=1), min(len(CORES) - 1, 4), False),
+        (BackendOptions(spare_cores=1000), 1, False),
+        (BackendOptions(spare_cores=1, threads=2), 2, len(CORES) == 2),
         (BackendOptions(decoder_streams=1, pin_threads="on"), 1, True),
         (BackendOptions(decoder_streams=2, pin_threads="off"), 2, False),
-        (BackendOptions(threads=1, pin_threads="off"), 1, False),
+        (BackendOptions(threads=1, pin_threads="on"), 1, True),
         # More threads than cores are as many as there are cores.
-        (BackendOptions(threads=1000), min(len(CORES), 4), None),
+        (BackendOptions(threads=1000), min(len(CORES), 4), True),
     ],
 )
 def test_openvino_has_the_streams_and_pinning_that_it_is_told(
@@ -118,10 +121,8 @@ def test_openvino_has_the_streams_and_pinning_that_it_is_told(
     assert len(decoders) == 2 * streams
     assert {ask(one, "NUM_STREAMS") for one in decoders} == {streams}
     assert ask(backend._encoder, "NUM_STREAMS") == 1
-    if is_pinned is not None:
-        assert {ask(one, "ENABLE_CPU_PINNING") for one in [backend._encoder, *decoders]} == {
-            is_pinned
-        }
+    every = [backend._encoder, *decoders]
+    assert {ask(one, "ENABLE_CPU_PINNING") for one in every} == {is_pinned}
     assert backend.decode(backend.encode(image), BOXES, True).predicted_iou.shape == (3,)
 
 
@@ -144,6 +145,7 @@ def cores_of_new_threads(build):
         (BackendOptions(threads=2, pin_threads="off"), [CORES] * 3),
         (BackendOptions(threads=2), [CORES] * 3),
         (BackendOptions(pin_threads="off"), [CORES] * 3 * (len(CORES) - 1)),
+        (BackendOptions(spare_cores=1), [CORES] * 3 * (len(CORES) - 2)),
         (BackendOptions(threads=1, pin_threads="on"), []),
     ],
 )
