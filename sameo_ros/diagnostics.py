@@ -241,9 +241,13 @@ def forward_logs(node: Any) -> None:
 
     class RosHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            log = logger.info if record.levelno < logging.WARNING else logger.warning
-            if node.context.ok():  # else a signal has ended ROS, and the log has nowhere to go
-                log(self.format(record))
+            if not node.context.ok():  # a signal has ended ROS, and the log has nowhere to go
+                return
+            # A line of source may log to ROS with one severity alone.
+            if record.levelno < logging.WARNING:
+                logger.info(self.format(record))
+            else:
+                logger.warning(self.format(record))
 
     for name in ("sameo_model", "sameo_ros"):
         library = logging.getLogger(name)

@@ -120,6 +120,13 @@ def test_an_unknown_backend_is_named(tiny, start, client):
     client.until(lambda: client.values()["message"].endswith("is ready"))
 
 
+def test_a_cache_that_cannot_be_written_is_a_warning_and_no_more(tiny, start, client):
+    process = start(tiny, backend="openvino", cache_dir="/proc/nothing")
+    client.until_active()
+    assert len(answer_of_a_good_frame(client).masks) == 1
+    assert "compiled models are not kept in /proc/nothing" in process.text()
+
+
 def test_threads_that_cannot_be_had_are_named_and_others_are_taken(tiny, start, client):
     start(tiny, backend="openvino", precision="f32", threads=1, decoder_streams=2)
     client.until(lambda: client.values().get("level") == "2")
