@@ -151,6 +151,27 @@ class Client:
         values = {pair.key: pair.value for pair in status.values}
         return {**values, "level": str(ord(status.level)), "message": status.message}
 
+    def values_now(self) -> dict[str, str]:
+        """The first diagnostics that the node makes after this call."""
+        asked_ns = self.node.get_clock().now().nanoseconds
+        self.until(lambda: self._diagnosed_ns() > asked_ns)
+        return self.values()
+
+    def _diagnosed_ns(self) -> int:
+        return stamp_to_ns(self.diagnostics[-1].header.stamp) if self.diagnostics else 0
+
+    def until_accounted(self) -> dict[str, str]:
+        """Wait until all boxes messages are published or dropped; return the diagnostics."""
+
+        def is_accounted() -> bool:
+            values = self.values_now()
+            counts = (n for key, n in values.items() if key.startswith("dropped_"))
+            ended = int(values["masks_published"]) + sum(map(int, counts))
+            return int(values["detections_received"]) == ended
+
+        self.until(is_accounted)
+        return self.values()
+
     def until_count(self, key: str, number: int) -> None:
         self.until(lambda: int(self.values().get(key, 0)) >= number)
 
