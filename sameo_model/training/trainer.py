@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -27,6 +28,7 @@ from sameo_model.training.checkpointing import (
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.embedding_cache import EmbeddingCache, fingerprint_encoder
 from sameo_model.training.failures import UnreadableImages, check_finite
+from sameo_model.training.interruption import Interruption, deferred_interrupt
 from sameo_model.training.optimisation import MovingAverage, build_optimiser, set_learning_rate
 from sameo_model.training.run_log import Meter, RunLog
 from sameo_model.training.sample_plan import SamplePlan, Source
@@ -49,8 +51,9 @@ def train(
     """Train `model` in place as `config` says, continuing the run in `config.output` if any.
 
     The run folder receives `config.json`, `last.ckpt` (written whole or not at all, every
-    `checkpoint_interval` steps and at the end), `best.safetensors` (the network of the best
-    validation), TensorBoard events and `metrics.jsonl`. Under `torchrun` every process calls this.
+    `checkpoint_interval` steps, at Ctrl-C and at the end), `best.safetensors` (the network of the
+    best validation), TensorBoard events and `metrics.jsonl`. Under `torchrun` every process calls
+    this, and Ctrl-C loses the steps since the last checkpoint.
 
     Args:
         config: the run.
@@ -66,6 +69,7 @@ def train(
         FloatingPointError: If loss or gradients are not finite.
         RuntimeError: If more image files are unreadable than allowed.
         OSError: If checkpoint or log cannot be written.
+        KeyboardInterrupt: If the user pressed Ctrl-C; the step in hand is saved.
     """
     return Trainer(config, model, sources, validate).run()
 
@@ -118,15 +122,18 @@ class Trainer:
             self.output, first_step=state.step, num_steps=config.steps, is_silent=not is_first
         )
         try:
-            with explain_full_disk(self.output):
-                self._do_steps(Meter())
+            with (
+                explain_full_disk(self.output),
+                deferred_interrupt(self.fabric.world_size == 1) as interruption,
+            ):
+                self._do_steps(Meter(), interruption)
         finally:
             self.log.close()
         if state.average:
             state.average.copy_into_model()
         return self.model
 
-    def _do_steps(self, meter: Meter) -> None:
+    def _do_steps(self, meter: Meter, interruption: Interruption) -> None:
         state, config = self.state, self.config
         for batches in self.loader:
             losses, num_images, num_instances = self._step(batches)
@@ -139,10 +146,13 @@ class Trainer:
             # Before the checkpoint, so that none claims a validation that was not finished.
             if is_last or (config.val_interval and state.step % config.val_interval == 0):
                 self._validate()
+            is_stopped = interruption.is_asked
             if self.fabric.is_global_zero and (
-                is_last or state.step % config.checkpoint_interval == 0
+                is_last or is_stopped or state.step % config.checkpoint_interval == 0
             ):
                 save_run(self.output, config, state)
+            if is_stopped and not is_last:
+                raise KeyboardInterrupt
 
     def _step(self, batches: Sequence[Batch]) -> tuple[dict[str, float], int, int]:
         """Do one optimiser step.
@@ -255,7 +265,7 @@ class Trainer:
             batch_sampler=plan,  # type: ignore[arg-type]
             collate_fn=make_collate(config.max_images_at_once),
             num_workers=config.workers,
-            worker_init_fn=_limit_threads,
+            worker_init_fn=_set_up_worker,
             prefetch_factor=4 if config.workers else None,
         )
 
@@ -299,6 +309,8 @@ def _undefined_metric(name: str) -> ValueError:
     )
 
 
-def _limit_threads(worker: int) -> None:
+def _set_up_worker(worker: int) -> None:
+    # Ctrl-C in a terminal reaches workers too, but the step in hand still needs them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
