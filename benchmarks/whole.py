@@ -66,7 +66,7 @@ def _measure_frames(client: Any, pid: int, name: str, num_frames: int) -> list[R
             client.set(visible=visible)
             for frame in range(WARM_UP_FRAMES + min(FRAMES_IN_A_ROW, num_frames)):
                 if frame == WARM_UP_FRAMES:
-                    busy_s, started_s = _processor_time_s(pid), time.perf_counter()
+                    busy_s, started_s = processor_time_s(pid), time.perf_counter()
                 image = client.image(pixels)
                 detections = boxes_for(image, *boxes)
                 sent_s = time.perf_counter()
@@ -78,7 +78,7 @@ def _measure_frames(client: Any, pid: int, name: str, num_frames: int) -> list[R
                 if frame >= WARM_UP_FRAMES:
                     latencies_ms[visible].append(1000 * (time.perf_counter() - sent_s))
             elapsed_s = time.perf_counter() - started_s
-            cores[visible].append((_processor_time_s(pid) - busy_s) / elapsed_s)
+            cores[visible].append((processor_time_s(pid) - busy_s) / elapsed_s)
     rows = []
     for visible, masks in ((False, "amodal"), (True, "amodal and visible")):
         case = f"node: sent to received, {masks} masks of 10 boxes"
@@ -87,7 +87,8 @@ def _measure_frames(client: Any, pid: int, name: str, num_frames: int) -> list[R
     return rows
 
 
-def _processor_time_s(pid: int) -> float:
+def processor_time_s(pid: int) -> float:
+    """Return the processor time that a process has had, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
