@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sameo_model.runtime.preprocess import read_image
 from sameo_model.synthesis.textures import OBJECT_PAINTERS, TEXTURE_SIZE, Image, paint_texture
@@ -73,11 +74,12 @@ class Photographs:
         photograph = self._draw(rng)
         rows, columns = photograph.shape[:2]
         azimuth, elevation = _cube_angles(size)
-        turns = np.mod(azimuth / (2 * np.pi) + rng.random(), 1.0)
-        u = 1 - np.abs(2 * turns - 1)  # there and back: no seam
+        turns = azimuth / (2 * np.pi) + rng.random()
+        turns -= np.floor(turns)
+        u = _there_and_back(2 * turns) * (columns - 1)  # no seam
         v = 0.5 - elevation / np.radians(rng.uniform(80, 150))
-        v = 1 - np.abs(1 - np.mod(v, 2.0))
-        u, v = u * (columns - 1), v * (rows - 1)
+        v -= 2 * np.floor(v / 2)
+        v = _there_and_back(v) * (rows - 1)
         sky = cv2.remap(
             photograph, u.astype(np.float32), v.astype(np.float32), interpolation=cv2.INTER_LINEAR
         )
@@ -126,10 +128,25 @@ def paint_object(rng: Rng, photographs: Photographs | None = None) -> Image:
 def vary_colours(rng: Rng, image: Image) -> Image:
     """Return a picture uint8 (H, W, 3), RGB, often paler, always a little brighter or darker."""
     pale = rng.uniform(0.0, 1.0) if rng.random() < 0.5 else 0.0
-    grey = image.mean(axis=2, keepdims=True, dtype=np.float32)
     gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
-    varied = (image + (grey - image) * pale) * gain
-    return np.asarray(np.clip(varied, 0, 255), dtype=np.uint8)
+    if not pale:
+        table = np.clip(np.arange(256)[:, None] * gain, 0, 255).astype(np.uint8)
+        return np.asarray(cv2.LUT(image, table[None]), np.uint8)
+    grey = np.add(image[..., 0], image[..., 1], dtype=np.float32)
+    grey += image[..., 2]
+    grey /= 3
+    varied = grey[..., None] - image
+    varied *= pale
+    varied += image
+    bright = varied * gain
+    return np.asarray(np.clip(bright, 0, 255, out=bright), dtype=np.uint8)
+
+
+def _there_and_back(position: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions in [0, 1] that rise and fall again as the given ones go from 0 to 2."""
+    position -= 1
+    np.abs(position, out=position)
+    return np.subtract(1, position, out=position)
 
 
 def _is_readable(content: bytes) -> bool:

@@ -23,11 +23,15 @@ def degrade(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.ui
     balance = np.exp(rng.normal(0, 0.05, 3))
     levels = np.linspace(0, 1, 256)[:, None] ** gamma * exposure * balance * 255
     tables = np.clip(levels, 0, 255).astype(np.float32)
-    result = np.stack([tables[:, k][image[..., k]] for k in range(3)], axis=-1)
+    result = np.asarray(cv2.LUT(image, tables[None]), np.float32)
     if rng.random() < 0.4:
-        result = cv2.GaussianBlur(result, (0, 0), rng.uniform(0.3, 1.1))
+        result = np.asarray(cv2.GaussianBlur(result, (0, 0), rng.uniform(0.3, 1.1)), np.float32)
     if rng.random() < 0.75:
         strength = rng.uniform(0.5, 6.0)
         noise = rng.standard_normal(result.shape, dtype=np.float32)
-        result = result + noise * strength * (0.5 + result / 255)
-    return np.asarray(np.clip(result, 0, 255), dtype=np.uint8)
+        noise *= strength
+        spread = result / 255
+        spread += 0.5
+        noise *= spread
+        result += noise
+    return np.asarray(np.clip(result, 0, 255, out=result), dtype=np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import cv2
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class SceneRenderer:
         self.model, self.data, self.image_hw = model, data, image_hw
         height, width = image_hw
         _gl_context()
-        # Masks count centres of pixels, so that samples beside them and shadows are work for nothing.
+        # Masks count pixels by their centres: more samples and shadows would be work for nothing.
         self._picture_context = _upload(model)
         self._mask_context = _upload(model, is_plain=True)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 64)
@@ -188,6 +189,9 @@ class SceneRenderer:
         for geom in self._scene.geoms[: self._scene.ngeom]:
             if geom.segid >= 0 and geom.objtype == int(mujoco.mjtObj.mjOBJ_GEOM):
                 table[geom.segid + 1] = self._object_of_geom[geom.objid]
+        if len(table) <= 256:  # one byte says it all
+            table = np.resize(table, 256)
+            return np.asarray(cv2.LUT(cv2.extractChannel(colours, 0), table), np.int16)
         numbers = colours[..., 0].astype(np.int32) + 256 * colours[..., 1].astype(np.int32)
         return np.asarray(table[numbers])
 

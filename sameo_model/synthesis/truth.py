@@ -47,7 +47,7 @@ class InstanceTruth:
     @property
     def occlusion_rate(self) -> float:
         """Return the hidden share of the amodal mask, in [0, 1]."""
-        return float(1 - self.visible_mask.sum() / self.amodal_mask.sum())
+        return float(1 - np.count_nonzero(self.visible_mask) / np.count_nonzero(self.amodal_mask))
 
 
 def object_corners(model: mujoco.MjModel, data: mujoco.MjData, count: int) -> NDArray[np.float64]:
@@ -126,19 +126,19 @@ def view_truth(
         Instances, and the depth float32 (H, W) in metres, 0 where there is nothing.
     """
     numbers, depth = renderer.objects(camera)
-    areas = np.bincount(numbers[numbers >= 0], minlength=len(corners))
+    areas = [int(np.count_nonzero(numbers == index)) for index in range(len(corners))]
     least_px = max(1.0, keep.visible_share * keep.amodal_px)
-    seen = [int(k) for k in np.flatnonzero(areas >= least_px) if int(k) not in left_out]
+    seen = [k for k, area in enumerate(areas) if area >= least_px and k not in left_out]
     boxes = screen_boxes(corners, camera, renderer.image_hw)
     truths: list[InstanceTruth] = []
     for group in disjoint_groups(boxes, seen):
         alone = renderer.object_mask(camera, group)
         masks = {index: alone == index for index in sorted(group)}
-        large = {
-            index
-            for index, mask in masks.items()
-            if mask.sum() >= keep.amodal_px and areas[index] >= keep.visible_share * mask.sum()
-        }
+        large = set()
+        for index, mask in masks.items():
+            whole = np.count_nonzero(mask)
+            if whole >= keep.amodal_px and areas[index] >= keep.visible_share * whole:
+                large.add(index)
         cut = {index for index in large if _touches_border(masks[index])}
         if cut:
             large -= _mostly_outside(renderer, camera, cut, keep.frame_share)
@@ -159,5 +159,7 @@ def _mostly_outside(
     top, left = height // WIDE_FACTOR, width // WIDE_FACTOR
     inside = wide[top : height - top, left : width - left]
     return {
-        index for index in indices if (inside == index).sum() < frame_share * (wide == index).sum()
+        index
+        for index in indices
+        if np.count_nonzero(inside == index) < frame_share * np.count_nonzero(wide == index)
     }
