@@ -81,7 +81,8 @@ def measure(scenario: Scenario, options: argparse.Namespace, folder: Path) -> di
     """Run one scenario and return the node's diagnostics at its end."""
     from tests.sameo_ros.node_bench import Client, NodeProcess, start_node
 
-    given = {"backend": options.backend, "diagnostics_period_s": 0.2, **scenario.parameters}
+    given = {"backend": options.backend, "threads": options.threads, **scenario.parameters}
+    given["diagnostics_period_s"] = 0.2
     if options.precision:
         given["precision"] = options.precision
     node = start_node(folder, options.model, **given)
@@ -140,6 +141,7 @@ def main() -> int:
     parser.add_argument("--model", default="sameo_lite")
     parser.add_argument("--backend", default="openvino")
     parser.add_argument("--precision", default="", help="default: that of the backend")
+    parser.add_argument("--threads", type=int, default=0, help="default: that of the node")
     parser.add_argument("--seconds", type=float, default=12.0, help="per scenario")
     parser.add_argument("--only", default="", help="scenarios whose name has these words")
     options = parser.parse_args()

@@ -51,8 +51,9 @@ class OpenVinoBackend(Backend):
 
     Unless the caller asks for a precision, bf16 and f32 are measured once on this processor, see
     `precision_choice`. The encoder uses all threads for its one picture. Of the decoders each
-    thread has a stream of its own, which decodes its part of the boxes: threads that wait for
-    each other after every layer come almost to a stop when another program wants a core.
+    thread has a stream of its own, unless `decoder_streams` says otherwise, which decodes its part
+    of the boxes: threads that wait for each other after every layer come almost to a stop when
+    another program wants a core.
     """
 
     name = "openvino"
