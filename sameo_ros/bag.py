@@ -8,6 +8,7 @@ as the clock, but nothing is superseded: each boxes message is answered before t
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import time
@@ -17,7 +18,7 @@ from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterEr
 
 from sameo_model.runtime import load_predictor
 from sameo_ros.bag_run import IMAGE_TYPES, BagRun, Topics
-from sameo_ros.diagnostics import Statistics
+from sameo_ros.diagnostics import COUNTERS, Statistics
 from sameo_ros.parameters import SameoParameters
 
 _BOXES_TYPE = "vision_msgs/msg/Detection2DArray"
@@ -58,7 +59,8 @@ def process_bag(options: argparse.Namespace) -> tuple[Statistics, float]:
                 run.run()
         partial.rename(options.target)
     except (ReaderError, WriterError) as error:
-        raise OSError(f"{options.source} cannot be read as a bag: {error}") from error
+        reason = " ".join(str(error).split())
+        raise OSError(f"{options.source} cannot be read as a bag: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return run.statistics, time.monotonic() - started_s
@@ -68,9 +70,19 @@ def choose_topics(reader: Reader, options: argparse.Namespace) -> Topics:
     """Take the topics that were named, else the only ones of their types.
 
     Raises:
-        ValueError: If a topic is not in the bag, or none or several could be meant.
+        ValueError: If a topic is not in the bag, or none or several could be meant, or one that is
+            to be added is there already.
     """
     by_topic = {one.topic: one.msgtype for one in reader.connections}
+    added = {"masks": options.masks}
+    if options.depth and options.camera_info:
+        added["objects"] = options.objects
+    for flag, topic in added.items():
+        if topic in by_topic or not re.fullmatch(r"(/[A-Za-z_]\w*)+", topic, re.ASCII):
+            raise ValueError(
+                f"--{flag} must be the full name, such as /sameo/{flag}, of a topic that the bag "
+                f"does not have; got {topic}"
+            )
 
     def choose(given: str, types: tuple[str, ...], flag: str) -> str:
         fitting = sorted(topic for topic, kind in by_topic.items() if kind in types)
@@ -103,12 +115,18 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # whatever the library meets in a damaged file
         print(f"bag: {options.source} cannot be read as a bag: {error!r}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     published = statistics["masks_published"]
     print(
         f"{published} of {statistics['detections_received']} boxes messages are answered in "
         f"{duration_s:.1f} s ({published / duration_s:.1f} a second); {options.target} has them on "
         f"{options.masks}"
     )
+    drops = {key: statistics[key] for key in COUNTERS if key.startswith("dropped_")}
+    if any(drops.values()):
+        counts = ", ".join(f"{number} {key}" for key, number in drops.items() if number)
+        print(f"bag: boxes messages that are not answered, by cause: {counts}", file=sys.stderr)
     return 0
 
 

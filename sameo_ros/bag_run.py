@@ -125,7 +125,7 @@ class BagRun:
                 if message is not None:
                     handler(message, time_ns)
                 self._answer(time_ns)
-        self._answer(self._reader.end_time + round(60 * NANOSECONDS))
+        self._answer(self._reader.end_time + 60 * NANOSECONDS)
 
     def _read(self, data: Any, connection: Any) -> Any:
         try:

@@ -93,7 +93,9 @@ def test_every_boxes_message_with_an_image_is_answered(tmp_path, tiny, plugin, s
     target = tmp_path / "out"
     arguments = [str(source), str(target), "--model", str(tiny), "--storage", storage]
     assert main([*arguments, "--backend", "onnxruntime"]) == 0
-    assert "3 of 4 boxes messages are answered" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "3 of 4 boxes messages are answered" in said.out
+    assert "not answered, by cause: 1 dropped_unmatched" in said.err
     assert not target.with_name("out.partial").exists()
 
     messages = read_bag(target)
@@ -160,6 +162,8 @@ def test_a_bag_without_definitions_is_read(tmp_path, tiny):
         (RECORDED, ["--image", "/boxes"], "--image must name a topic .*; the bag has /image"),
         (RECORDED, ["--depth", "/none"], "--depth must name a topic of type sensor_msgs/msg/Image"),
         (RECORDED, ["--model", "no_such_model"], "no_such_model"),
+        (RECORDED, ["--masks", "/note"], "--masks must be .* the bag does not have; got /note"),
+        (RECORDED, ["--masks", "my masks"], "--masks must be the full name, such as /sameo/masks"),
     ],
 )
 def test_what_is_wrong_is_said_and_leaves_nothing_behind(
@@ -223,14 +227,20 @@ def test_flipped_bytes_end_in_a_bag_or_in_one_sentence(tmp_path, tiny, capsys, p
     assert 1 in statuses
 
 
-def test_a_failure_on_the_way_leaves_nothing_behind(tmp_path, tiny, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [(OSError("the disk is full"), 1, "bag: the disk is full\n"), (KeyboardInterrupt(), 130, "")],
+)
+def test_a_failure_on_the_way_leaves_nothing_behind(
+    tmp_path, tiny, capsys, monkeypatch, error, status, said
+):
     def fail(run):
-        raise OSError("the disk is full")
+        raise error
 
     source = write_bag(tmp_path / "in", RECORDED)
     monkeypatch.setattr("sameo_ros.bag.BagRun.run", fail)
-    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 1
-    assert capsys.readouterr().err == "bag: the disk is full\n"
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == status
+    assert capsys.readouterr().err == said
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
