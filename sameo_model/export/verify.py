@@ -18,6 +18,7 @@ from sameo_model.runtime.backends.base import (
     DecoderOutput,
     build_backend,
 )
+from sameo_model.runtime.backends.engine_check import mask_ious
 from sameo_model.runtime.bundle import Bundle, load_bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -163,11 +164,7 @@ def _compare(name: str, precision: str, actual: DecoderOutput, expected: Decoder
     if expected.visible_logits is not None and actual.visible_logits is not None:
         pairs.append((actual.visible_logits, expected.visible_logits))
     errors = [np.abs(found - wanted).max() / np.abs(wanted).max() for found, wanted in pairs]
-    ious = [
-        _mask_iou(found > 0, wanted > 0)
-        for of_backend, of_network in pairs
-        for found, wanted in zip(of_backend, of_network, strict=True)
-    ]
+    ious = np.concatenate([mask_ious(found > 0, wanted > 0) for found, wanted in pairs])
     return Parity(
         backend=name,
         precision=precision,
@@ -175,12 +172,6 @@ def _compare(name: str, precision: str, actual: DecoderOutput, expected: Decoder
         max_iou_error=float(np.abs(actual.predicted_iou - expected.predicted_iou).max()),
         mean_mask_iou=float(np.mean(ious)),
     )
-
-
-def _mask_iou(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the IoU of two masks, bool (h, w); two empty masks agree."""
-    union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else 1.0
 
 
 def _has_bf16() -> bool:
