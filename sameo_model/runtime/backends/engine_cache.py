@@ -249,7 +249,7 @@ def _read_checked(path: Path, wanted: EngineKey) -> bytes:
     """Return an engine that is whole and has the wanted key; say what is wrong with any other."""
     if not _description(path).exists():
         raise ValueError(f"engine {path} has no description beside it, so that its origin is open")
-    description = _read_json(path.with_name(f"{path.name}.json"))
+    description = _read_json(_description(path))
     found = _key_of(description, path)
     if differences := _differences(found, wanted):
         raise ValueError(f"engine {path} was built for {differences}")
