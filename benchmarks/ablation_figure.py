@@ -42,12 +42,12 @@ class FrontObject:
 
     def over_prediction(self, predicted: MaskCrop) -> float:
         """Return the area drawn on the objects behind, as a share of the object's own."""
-        drawn = _whole(predicted, self.image.image_hw)
+        drawn = predicted.to_image(self.image.image_hw)
         return float((drawn & self.behind).sum() / self.mask.sum())
 
     def iou(self, predicted: MaskCrop) -> float:
         """Return the IoU of a prediction."""
-        drawn = _whole(predicted, self.image.image_hw)
+        drawn = predicted.to_image(self.image.image_hw)
         return float((drawn & self.mask).sum() / (drawn | self.mask).sum())
 
 
@@ -119,13 +119,6 @@ def find_front_objects(image: AmodalImage) -> list[FrontObject]:
             box_xyxy, crop = prompted.boxes_xyxy[row], rle_to_crop(rle)
             found.append(FrontObject(image, box_xyxy, crop, amodal[row], behind))
     return found
-
-
-def _whole(crop: MaskCrop, image_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    mask = np.zeros(image_hw, bool)
-    height, width = crop.mask.shape
-    mask[crop.y : crop.y + height, crop.x : crop.x + width] = crop.mask
-    return mask
 
 
 def _panel(picture: Uint8Array, box_xyxy: FloatArray) -> Uint8Array:

@@ -64,10 +64,7 @@ def with_whole_masks(answer: Answer) -> Answer:
     prediction = answer.prediction
 
     def enlarge(crop: MaskCrop) -> MaskCrop:
-        mask = np.zeros(answer.image_hw, dtype=bool)
-        x1, y1, x2, y2 = crop.box_xyxy
-        mask[y1:y2, x1:x2] = crop.mask
-        return MaskCrop(0, 0, mask)
+        return MaskCrop(0, 0, crop.to_image(answer.image_hw))
 
     whole = Prediction(
         [enlarge(crop) for crop in prediction.amodal_masks],
