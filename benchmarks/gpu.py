@@ -170,7 +170,7 @@ def measure_tensorrt(model_name: str) -> list[dict]:
     rows = [_row(path, precision, "encoder", "", lambda: backend.encode(image), iou)]
     for count in NUM_BOXES:
         repeated = np.resize(boxes, (count, 4))
-        decode = lambda repeated=repeated: backend.decode(handle, repeated, False)  # noqa: E731
+        decode = partial(backend.decode, handle, repeated, False)
         rows.append(_row(path, precision, "decoder", count, decode, iou))
     backend.close()
     return rows
