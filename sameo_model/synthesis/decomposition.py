@@ -59,8 +59,10 @@ def box_around(points: Array) -> Collider:
 
 def thicken(points: Array) -> Array:
     """Return points float64 (P, 3) in metres, doubled along directions in which they are thin."""
-    _, _, directions = np.linalg.svd(points - points.mean(axis=0), full_matrices=True)
-    for direction in directions:
+    centred = points - points.mean(axis=0)
+    # Not the singular vectors of the points, whose other side has a row and column for each point.
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    for direction in directions.T:
         lacking = MIN_THICKNESS_M - float(np.ptp(points @ direction))
         if lacking > 0:
             shift = direction * lacking / 2

@@ -33,6 +33,7 @@ from sameo_model.synthesis.stage import SceneBuilder, Stage
 
 OWN = "meshes"  # the family of a user's own objects
 CPU_LIMIT_S = 300  # for one object; a usual one takes a few seconds
+MEMORY_LIMIT_GIB = 8  # for one object; a usual one takes half of one
 _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL)
 Job = tuple[Path, MeshFile, tuple[float, float]]
 UNITS_M = {"m": 1.0, "mm": 0.001, "cm": 0.01, "inch": 0.0254}
@@ -190,9 +191,14 @@ def _prepare(job: Job) -> None:
     used_s = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (used_s + CPU_LIMIT_S, most))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_GIB << 30, most))
     try:
         asset, report = make_ready(entry, size_range_m)
         _save_ready(path, asset)
+    except MemoryError:
+        reason = f"needs more than {MEMORY_LIMIT_GIB} GiB of memory"
+        report = MeshReport(entry.name, entry.key, skipped=reason)
     except Exception as error:  # readers of foreign files fail in every way; the run must go on
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         report = MeshReport(entry.name, entry.key, skipped=reason)

@@ -66,7 +66,10 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
     """
     import trimesh
 
-    scene = trimesh.load_scene(path, process=False)
+    try:
+        scene = trimesh.load_scene(path, process=False)
+    except Exception as error:  # of many kinds, and of words that name neither file nor format
+        raise ValueError(f"cannot be read ({error or type(error).__name__})") from error
     notes: list[str] = []
     parts = []
     for mesh in scene.dump():

@@ -3,6 +3,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import trimesh
 
 from sameo_model.synthesis import mesh_library
+from sameo_model.synthesis.decomposition import MIN_THICKNESS_M, thicken
 from sameo_model.synthesis.mesh_discovery import MeshFile, find_objects
 from sameo_model.synthesis.mesh_library import (
     describe_reports,
@@ -181,6 +183,7 @@ def test_what_cannot_be_used_is_named_with_the_reason_and_skipped(broken_folder,
     assert skipped["points.ply"] == "has no faces"
     assert skipped["nan.stl"] == "4 of 4 faces have corners that are not finite"
     assert "longest side is 0" in skipped["point.stl"]
+    assert skipped["cut.glb"].startswith("cannot be read (")
     assert "has joints" in skipped["door.xml"]
     assert "a scene, not an object" in skipped["room.xml"]
     lines = describe_reports(reports, discovery.left_out)
@@ -240,6 +243,22 @@ def test_an_object_that_takes_too_long_is_skipped(tmp_path, monkeypatch):
     monkeypatch.setattr(mesh_library, "CPU_LIMIT_S", 1)
     monkeypatch.setattr(mesh_library, "make_ready", work_forever)
     assert prepare_apart(tmp_path).skipped == "takes longer than 1 s of processor time"
+
+
+def test_an_object_that_needs_too_much_memory_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(mesh_library, "make_ready", lambda *_: np.zeros(9 << 30, np.uint8))
+    assert prepare_apart(tmp_path).skipped == "needs more than 8 GiB of memory"
+
+
+def test_a_mesh_of_many_corners_takes_little_memory():
+    angles = np.linspace(0, 2 * np.pi, 3000)
+    sheet = np.stack([np.cos(angles), np.sin(angles), 0 * angles], axis=1) * 0.1
+    tracemalloc.start()
+    thick = thicken(sheet)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2e6  # 3000 points take 72 kB, a table of all pairs 72 MB
+    assert np.ptp(thick, axis=0) == pytest.approx([0.2, 0.2, MIN_THICKNESS_M], abs=1e-6)
 
 
 def test_a_crash_of_a_reader_is_named_and_an_interruption_stops(tmp_path, monkeypatch):
