@@ -28,6 +28,19 @@ from sameo_model.data.statistics import (
 )
 from sameo_model.data.types import DatasetFormatError
 
+EXAMPLES = """examples:
+  # what there is, how to get it, and how its folder must look
+  python -m sameo_model.datasets list
+  # is my copy whole? decode every picture of it, too
+  python -m sameo_model.datasets check cocoa data/cocoa --decode -1
+  # its row of Table 1 beside the paper's
+  python -m sameo_model.datasets stats cocoa data/cocoa --split val --json stats.json
+  # one annotation file that `train` and `evaluate` read, in the form of amodal COCO
+  python -m sameo_model.datasets convert kins data/kins --output kins.json --images-dir data/kins
+  # a look at it
+  python -m sameo_model.datasets show amodal_coco data/mine --output sheet.png
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or 1 if a data set is broken or cannot be read."""
@@ -104,11 +117,7 @@ def _stats(arguments: argparse.Namespace) -> int:
         "split": arguments.split,
         "type": card.type,
         **statistics.to_json(),
-        "removed": [
-            {"rule": item.rule, "options": item.options, "num_removed": item.num_removed}
-            for item in removals
-        ],
-        "defects": dataset.defects,
+        **_left_out(dataset, removals),
     }
     if card.table_1 is not None:
         content["paper"] = compare_with_paper(statistics, card.table_1)
@@ -137,6 +146,14 @@ def _format(value: float | None) -> str:
     return f"{value:.1%}" if isinstance(value, float) else str(value)
 
 
+def _left_out(dataset: IndexedDataset, removals: Sequence[Removal]) -> dict[str, Any]:
+    removed = [
+        {"rule": item.rule, "options": item.options, "num_removed": item.num_removed}
+        for item in removals
+    ]
+    return {"removed": removed, "defects": dataset.defects}
+
+
 def _print_removals(removals: Sequence[Removal]) -> None:
     for item in removals:
         options = ", ".join(f"{key} {value}" for key, value in item.options.items())
@@ -153,6 +170,14 @@ def _convert(arguments: argparse.Namespace) -> int:
     _print_removals(removals)
     print(f"wrote {num_images} images, {num_instances} instances")
     print(f"to {arguments.output}, file names relative to {images_dir}")
+    content = {
+        "dataset": card.name,
+        "split": arguments.split,
+        "num_images": num_images,
+        "num_instances": num_instances,
+        **_left_out(dataset, removals),
+    }
+    _write_json(arguments.json, content)
     return 0
 
 
@@ -161,6 +186,14 @@ def _show(arguments: argparse.Namespace) -> int:
     sheet = draw_contact_sheet(dataset, arguments.num, arguments.seed)
     _write_picture(arguments.output, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     print(f"wrote {arguments.output}")
+    content = {
+        "dataset": arguments.name,
+        "split": arguments.split,
+        "picture": str(arguments.output),
+        "num": arguments.num,
+        "seed": arguments.seed,
+    }
+    _write_json(arguments.json, content)
     return 0
 
 
@@ -192,7 +225,12 @@ def _write_picture(path: Path, picture_bgr: Any) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sameo_model.datasets", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m sameo_model.datasets",
+        description="Check, measure, convert and show data sets of amodal masks.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(

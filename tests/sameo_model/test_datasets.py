@@ -181,6 +181,21 @@ def test_a_place_that_cannot_be_written_is_told_in_a_sentence(tmp_path, capsys):
     assert "datasets: [Errno" in capsys.readouterr().err
 
 
+def test_convert_and_show_write_what_they_did_as_json(tmp_path):
+    fab.cocoa(tmp_path)
+    report, output = tmp_path / "report.json", tmp_path / "out.json"
+    run = ["cocoa", str(tmp_path), "--json", str(report), "--output"]
+    assert main(["convert", *run, str(output)]) == 0
+    content = json.loads(report.read_text())
+    written = json.loads(output.read_text())
+    assert content["num_images"] == len(written["images"]) > 0
+    assert content["num_instances"] == len(written["annotations"]) > 0
+    assert {"dataset", "split", "removed", "defects"} < set(content)
+    assert main(["show", *run, str(tmp_path / "sheet.png"), "--num", "2"]) == 0
+    content = json.loads(report.read_text())
+    assert (content["picture"], content["num"]) == (str(tmp_path / "sheet.png"), 2)
+
+
 def test_every_command_has_help_and_says_how_many_cores_it_takes(capsys):
     for command in ("check", "stats", "convert", "show"):
         with pytest.raises(SystemExit):
