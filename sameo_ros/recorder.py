@@ -89,7 +89,8 @@ def main() -> int:
         try:
             _record(node, options)
         except OSError as error:
-            node.error = str(error)
+            reason = error.strerror or error
+            node.error = f"{options.output} cannot be written ({reason}); name another folder"
         if node.error:
             number = f"{len(node.records)} of {options.count} pictures were answered"
             print(f"sameo_recorder: {number}: {node.error}", file=sys.stderr)
