@@ -27,7 +27,7 @@ DETECTOR_DELAY_S = 0.1
 _REAL_FRAME = "arc2017"
 _DOMAINS = range(40, 100)
 _POLL_S = 0.1
-_STOP_S = 10.0
+_STOP_S = 5.0
 
 
 class DemoError(RuntimeError):
@@ -46,14 +46,15 @@ class _Process:
         return "\n".join(self.log.read().decode(errors="replace").splitlines()[-15:])
 
 
-def run_demo(options: argparse.Namespace) -> list[dict[str, Any]]:
+def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
     """Run the three processes until the recorder has every picture.
 
     Args:
         options: What `build_parser` makes.
 
     Returns:
-        The records that the recorder wrote into `masks.json`.
+        The records that the recorder wrote into `masks.json`, and the number of boxes that the
+        pictures had.
 
     Raises:
         DemoError: If a process ends early, or the pictures are not answered in time.
@@ -64,18 +65,18 @@ def run_demo(options: argparse.Namespace) -> list[dict[str, Any]]:
         images, boxes = options.images, options.boxes
         if images is None:
             images, boxes = prepare_input(Path(scratch))
-        commands = _build_commands(options, images, boxes)
+        pictures = find_pictures(images, boxes)
+        commands = _build_commands(options, images, boxes, len(pictures))
         with _running(commands) as processes:
             _wait_for_recorder(processes)
     records: list[dict[str, Any]] = json.loads((options.output / "masks.json").read_text())
-    return records
+    return records, sum(len(picture.prompts) for picture in pictures)
 
 
 def _build_commands(
-    options: argparse.Namespace, images: Path, boxes: str | Path
+    options: argparse.Namespace, images: Path, boxes: str | Path, count: int
 ) -> dict[str, list[str]]:
     """Return the arguments of each process; the recorder is ready before anything is published."""
-    count = len(find_pictures(images, boxes))
     # Nothing is lost between the processes, so that every picture is answered the first time.
     reliable = "qos_overrides./image.subscription.reliability:=reliable"
     parameters = [f"model:={options.model}", f"backend:={options.backend}", reliable]
@@ -142,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     if (options.images is None) != (options.boxes is None):
         parser.error("--images and --boxes go together")
     try:
-        records = run_demo(options)
+        records, num_boxes = run_demo(options)
     except (DemoError, OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -155,6 +156,12 @@ def main(arguments: list[str] | None = None) -> int:
         f"pictures and messages are in {options.output}. Latency is from the image's stamp to the "
         f"arrival of its masks, {1e3 * DETECTOR_DELAY_S:.0f} ms of the replayed detector included."
     )
+    if num_masks < num_boxes:
+        print(
+            f"demo: {num_boxes - num_masks} of {num_boxes} boxes are left out: they are not finite "
+            "or have no area inside their picture",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -197,9 +204,10 @@ def _running(commands: dict[str, list[str]]) -> Iterator[list[_Process]]:
     finally:
         for process in processes:
             process.popen.send_signal(signal.SIGINT)
+        deadline_s = time.monotonic() + _STOP_S
         for process in processes:
             try:
-                process.popen.wait(_STOP_S)
+                process.popen.wait(max(deadline_s - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
                 process.popen.kill()
                 process.popen.wait()

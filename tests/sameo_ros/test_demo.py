@@ -32,7 +32,11 @@ def own(tmp_path):
     boxes = tmp_path / "boxes.json"
     content = {
         "dark.png": [{"box": [20, 20, 60, 60], "class": "mug"}],
-        "bright.png": [{"box": [20, 20, 60, 60]}, {"box": [80, 10, 150, 100]}],
+        "bright.png": [
+            {"box": [20, 20, 60, 60]},
+            {"box": [80, 10, 150, 100]},
+            {"box": [200, 9, 220, 20]},
+        ],
     }
     boxes.write_text(json.dumps(content))
     return Namespace(images=images, boxes=boxes, model=make_tiny_bundle(tmp_path / "tiny"))
@@ -52,6 +56,7 @@ def test_the_demo_answers_a_users_own_pictures_and_prints_a_table(own, tmp_path)
     assert rows[3][:1] == ["bright#1"]
     assert rows[4][:3] == ["dark#0", "mug", "0.00"]
     assert "3 amodal masks of 2 pictures by model tiny" in done.stdout
+    assert done.stderr.startswith("demo: 1 of 4 boxes are left out: they are not finite or have no")
     records = json.loads((output / "masks.json").read_text())
     assert [record["picture"] for record in records] == ["bright", "dark"]
     assert 100 <= records[0]["latency_ms"] < 30_000  # the detector takes 100 ms
@@ -70,6 +75,19 @@ def test_the_demo_says_which_model_is_missing_and_leaves_nothing_behind(own, tmp
     assert done.stdout == ""
     assert "model no_such_model is not usable" in done.stderr
     assert not output.exists()
+
+
+@pytest.mark.ros
+def test_a_folder_that_cannot_be_written_is_named(own, tmp_path):
+    output = tmp_path / "file"
+    output.write_text("mine")
+    done = run_demo(
+        *("--images", own.images, "--boxes", own.boxes, "--model", own.model),
+        *("--output", output, "--backend", "onnxruntime"),
+    )
+    assert done.returncode == 1
+    assert f"{output} cannot be written (File exists); name another folder" in done.stderr
+    assert output.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
