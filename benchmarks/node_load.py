@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.own_domain import take_own_domain
 from sameo_ros.demo import prepare_input
 
 _KEYS = ("latency_encode", "latency_decode", "latency_publish", "overhead", "age")
@@ -145,8 +146,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=12.0, help="per scenario")
     parser.add_argument("--only", default="", help="scenarios whose name has these words")
     options = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    take_own_domain()
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     print(
         f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load before: {load}; "

@@ -11,13 +11,14 @@ node's overhead more than doubled.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.own_domain import take_own_domain
 
 IMAGE_HW = 480, 640
 NUM_BOXES = 8
@@ -90,8 +91,7 @@ def main() -> int:
     parser.add_argument("--backend", default="onnxruntime")
     parser.add_argument("--frames", type=int, default=20_000)
     options = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    take_own_domain()
     from tests.bundles import make_tiny_bundle
 
     with tempfile.TemporaryDirectory() as scratch:

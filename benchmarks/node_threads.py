@@ -31,6 +31,7 @@ import numpy as np
 
 from benchmarks.contestants import contestant_names, load_scene
 from benchmarks.measure import conditions
+from benchmarks.own_domain import take_own_domain
 from benchmarks.whole import ROOT, processor_time_s
 
 OUTPUT = ROOT / "benchmarks" / "results" / "node_threads.md"
@@ -218,8 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cases = list_cases(options.cases)
     if not cases:
         parser.error(f"--cases must be words of the table's first column; got {options.cases}")
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    take_own_domain()
     state = conditions()
     figures = {name: Figures() for name in (ALONE, *(case.name for case in cases))}
     with tempfile.TemporaryDirectory() as scratch:

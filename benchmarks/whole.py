@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.contestants import RUNTIMES, contestant_names, load_scene, scatter_boxes
 from benchmarks.measure import Row
+from benchmarks.own_domain import take_own_domain
 from sameo_model.runtime.bundle import load_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -24,9 +25,7 @@ FRAMES_IN_A_ROW = 10
 
 def measure_node(model: Path, num_frames: int) -> list[Row]:
     """Measure the node, the next frame sent when the answer to the last came."""
-    # A robot on the same network must neither see these frames nor answer them.
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    take_own_domain()
     from tests.sameo_ros.node_bench import Client, start_node
 
     rows = []
