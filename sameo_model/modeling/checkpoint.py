@@ -21,7 +21,7 @@ from torch import Tensor
 from sameo_model.modeling.official import OFFICIAL, checkpoint_path
 from sameo_model.modeling.presets import PRESETS, build_sameo
 from sameo_model.modeling.sameo import Sameo
-from sameo_model.runtime.bundle import find_bundle, load_bundle
+from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.files import write_whole
 
 HEADER_KEY = "sameo"
@@ -122,7 +122,7 @@ def _find_weights(path_or_name: str | Path) -> Path:
         return downloaded
     if path.suffix and not path.exists():
         raise FileNotFoundError(f"checkpoint {path} does not exist; check the path")
-    weights = load_bundle(find_bundle(path_or_name)).folder / BUNDLE_WEIGHTS
+    weights = load_bundle(path_or_name).folder / BUNDLE_WEIGHTS
     if not weights.is_file():
         raise FileNotFoundError(
             f"bundle {weights.parent} has no {BUNDLE_WEIGHTS}, so that it can run but not be "
