@@ -20,6 +20,7 @@ from sameo_model.runtime.preprocess import read_image
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Window = tuple[slice, slice]
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 OUTLINE_POINTS = 72
@@ -73,7 +74,7 @@ def draw_composite(
         at the bottom to the one on top; visible masks bool (N, H, W).
     """
     height, width = options.image_hw
-    image = _fill(photographs, generator, (height, width)).astype(np.float32)
+    image = _fill(photographs, generator, (height, width))
     amodal: list[Mask] = []
     visible: list[Mask] = []
     centre = generator.uniform((0.25, 0.25), (0.75, 0.75)) * (width, height)
@@ -84,15 +85,18 @@ def draw_composite(
         mask = coverage > 0.5
         if not mask.any():
             continue
-        texture = _fill(photographs, generator, (height, width)) * _shading(generator, mask)
-        image = _cast_shadow(image, coverage, generator)
-        image += coverage[..., None] * (texture - image)
-        visible = [part & ~mask for part in visible]
+        window = _window(coverage)
+        texture = _fill(photographs, generator, (height, width), window)
+        texture *= _shading(generator, mask)[window]
+        _cast_shadow(image, coverage, generator)
+        image[window] += coverage[window][..., None] * (texture - image[window])
+        for part in visible:
+            part[window] &= ~mask[window]
         amodal.append(mask)
-        visible.append(mask)
+        visible.append(mask.copy())
     empty = np.zeros((0, height, width), bool)
     return (
-        np.clip(image, 0, 255).astype(np.uint8),
+        np.clip(image, 0, 255, out=image).astype(np.uint8),
         np.stack(amodal) if amodal else empty,
         np.stack(visible) if visible else empty,
     )
@@ -104,7 +108,8 @@ def composite_record(
     """Return the record of a composite, without instances that are tiny or hidden over 90 %."""
     instances = []
     for row, (whole, part) in enumerate(zip(amodal, visible, strict=True)):
-        if whole.sum() < MIN_AREA or part.sum() < MIN_VISIBLE_SHARE * whole.sum():
+        area, visible_area = int(np.count_nonzero(whole)), int(np.count_nonzero(part))
+        if area < MIN_AREA or visible_area < MIN_VISIBLE_SHARE * area:
             continue
         instances.append(
             AmodalInstance(
@@ -114,7 +119,7 @@ def composite_record(
                 visible_rle=encode_mask(part),
                 amodal_box_xywh=_box_xywh(whole),
                 visible_box_xywh=_box_xywh(part),
-                occlusion_rate=float(1 - part.sum() / whole.sum()),
+                occlusion_rate=1 - visible_area / area,
             )
         )
     height, width = amodal.shape[1:]
@@ -127,15 +132,21 @@ def _box_xywh(mask: Mask) -> tuple[float, float, float, float]:
 
 
 def _fill(
-    photographs: Sequence[Image], generator: np.random.Generator, image_hw: tuple[int, int]
+    photographs: Sequence[Image],
+    generator: np.random.Generator,
+    image_hw: tuple[int, int],
+    window: Window = (slice(None), slice(None)),
 ) -> NDArray[np.float32]:
-    """Return a random texture float32 (H, W, 3): mostly a crop of a photograph, else plain."""
+    """Return a window float32 (h, w, 3) of a random texture of the image's size.
+
+    It is mostly a crop of a photograph, else plain.
+    """
     height, width = image_hw
     if generator.random() < 0.25:
         corners = generator.uniform(20, 235, 3) + generator.normal(0, 25, (2, 2, 3))
         plain = np.asarray(cv2.resize(corners.astype(np.float32), (width, height)), np.float32)
         noise = generator.normal(0, generator.uniform(0, 6), (height, width, 1))
-        return plain + noise.astype(np.float32)
+        return plain[window] + noise[window].astype(np.float32)
     photograph = photographs[int(generator.integers(len(photographs)))]
     rows, columns = photograph.shape[:2]
     share = generator.uniform(0.15, 1.0)
@@ -145,10 +156,11 @@ def _fill(
     x = generator.integers(0, max(1, columns - crop_w))
     crop = photograph[y : y + crop_h, x : x + crop_w]
     if generator.random() < 0.5:
-        crop = np.ascontiguousarray(crop[:, ::-1])
-    filled = np.asarray(cv2.resize(crop, (width, height)), np.float32)
+        crop = np.asarray(cv2.flip(crop, 1), np.uint8)
+    filled = np.asarray(cv2.resize(crop, (width, height))[window], np.float32)
     tint = np.exp(generator.normal(0, 0.15, 3)) * np.exp(generator.normal(0, 0.25))
-    return filled * tint.astype(np.float32)
+    filled *= tint.astype(np.float32)
+    return filled
 
 
 def _outline(
@@ -174,7 +186,16 @@ def _outline(
     if len(parts) == 1 and generator.random() < 0.1:
         hole = points @ turn.T * size / 2 * generator.uniform(0.3, 0.7) + position
         cv2.fillPoly(canvas, [np.round(hole * 16).astype(np.int32)], 0, cv2.LINE_AA, shift=4)
-    return np.asarray(canvas / 255, np.float32)
+    shares = (np.arange(256) / 255).astype(np.float32)
+    return np.asarray(cv2.LUT(canvas, shares), np.float32)
+
+
+def _window(values: NDArray[np.float32]) -> Window:
+    """Return the rows and columns of a map (H, W) that hold all that is not zero."""
+    rows, columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
+    if not rows.size:
+        return slice(0, 0), slice(0, 0)
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def _angles() -> NDArray[np.float64]:
@@ -243,11 +264,13 @@ def _shading(generator: np.random.Generator, mask: Mask) -> NDArray[np.float32]:
 
 def _cast_shadow(
     image: NDArray[np.float32], coverage: NDArray[np.float32], generator: np.random.Generator
-) -> NDArray[np.float32]:
+) -> None:
+    """Darken a picture (H, W, 3) beside and under what covers it (H, W)."""
     if generator.random() < 0.4:
-        return image
+        return
     shift = np.array([[1, 0, generator.uniform(-8, 8)], [0, 1, generator.uniform(-2, 10)]])
     height, width = coverage.shape
     moved = cv2.warpAffine(coverage, shift, (width, height))
     shadow = np.asarray(cv2.GaussianBlur(moved, (0, 0), generator.uniform(1.5, 6)), np.float32)
-    return image * (1 - np.float32(generator.uniform(0.2, 0.6)) * shadow[..., None])
+    window = _window(shadow)
+    image[window] *= 1 - np.float32(generator.uniform(0.2, 0.6)) * shadow[window][..., None]
