@@ -123,7 +123,8 @@ def generate_scenes(
 
 def _start_worker(config: SceneConfig, sources: Sources | None) -> None:
     global _factory, _sources
-    os.environ["LP_NUM_THREADS"] = "1"  # Mesa's software rasteriser: the processes share the cores
+    # Mesa's software rasteriser works in its caller's thread: the processes share the cores.
+    os.environ["LP_NUM_THREADS"] = "0"
     cv2.setNumThreads(1)
     _factory, _sources = SceneFactory(config, sources), sources
 
