@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from sameo_model.evaluation.matching import IOU_THRESHOLDS, ImageMatches
 
 RECALLS = np.linspace(0.0, 1.0, 101)
+_NOTHING = np.zeros(1)  # the precision at a recall that is not reached
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class MatchTable:
         return np.mean(curves, axis=0) if curves else np.full(len(RECALLS), np.nan)
 
 
+@cache
 def _threshold_index(iou_threshold: float) -> int:
     return int(np.abs(IOU_THRESHOLDS - iou_threshold).argmin())
 
@@ -147,7 +150,7 @@ def _recall_precision(
 
 def _interpolate(recall: np.ndarray, envelope: np.ndarray) -> np.ndarray:
     """Return the precision at `RECALLS`: that of the first detection to reach the recall."""
-    return np.append(envelope, 0.0)[np.searchsorted(recall, RECALLS, side="left")]
+    return np.concatenate((envelope, _NOTHING))[recall.searchsorted(RECALLS)]
 
 
 def _score_class(table: _ClassTable, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -155,6 +158,6 @@ def _score_class(table: _ClassTable, weights: np.ndarray) -> tuple[np.ndarray, n
     if not table.num_truths @ weights:
         return None
     curves = _recall_precision(table, weights)
-    precisions = [_interpolate(recall, envelope).mean() for recall, envelope in curves]
+    precisions = np.array([_interpolate(recall, envelope) for recall, envelope in curves])
     recalls = [recall[-1] if recall.size else 0.0 for recall, _ in curves]
-    return np.array(precisions), np.array(recalls)
+    return precisions.mean(axis=1), np.array(recalls)
