@@ -6,6 +6,13 @@ import argparse
 import math
 
 
+def count(text: str) -> int:
+    """Parse a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text}")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """Parse a finite number above 0."""
     value = not_negative(text)

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from sameo_model.runtime.files import write_whole
-from sameo_ros.arguments import positive
+from sameo_ros.arguments import count, positive
 from sameo_ros.conversions import NANOSECONDS, image_to_rgb, stamp_to_ns
 from sameo_ros.executable import read_arguments, ros_until_signal
 from sameo_ros.msg import AmodalMaskArray
@@ -122,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
-    add("--count", required=True, type=int, metavar="N", help="stop after N different pictures")
+    add("--count", required=True, type=count, metavar="N", help="stop after N different pictures")
     add("--timeout", type=positive, default=60.0, metavar="S", help="give up after (default: 60)")
     add(
         "--reliability",

@@ -22,7 +22,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from sameo_model.runtime.preprocess import read_image
-from sameo_ros.arguments import not_negative, positive
+from sameo_ros.arguments import count, not_negative, positive
 from sameo_ros.conversions import bytes_to_array
 from sameo_ros.executable import read_arguments, ros_until_signal
 from sameo_ros.messages import DetectionMessageTypes, fill_detections
@@ -80,8 +80,8 @@ class ReplayNode(Node):
     def _publish_image(self) -> None:
         if self._num_published == 0 and not self._has_subscribers():
             return
-        count = self._options.count or (0 if self._options.loop else len(self._frames))
-        if count and self._num_published >= count:
+        num_wanted = self._options.count or (0 if self._options.loop else len(self._frames))
+        if num_wanted and self._num_published >= num_wanted:
             self.is_done = self._in_work is None
             return
         frame = self._frames[self._num_published % len(self._frames)]
@@ -162,7 +162,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="seconds that the detector takes for an image (default: 0)",
     )
     add("--loop", action="store_true", help="begin again after the last picture")
-    add("--count", type=int, default=0, metavar="N", help="stop after N images, repeating them")
+    add("--count", type=count, default=0, metavar="N", help="stop after N images, repeating them")
     add("--frame-id", default="camera", help="frame of the images (default: camera)")
     add(
         "--reliability",

@@ -97,6 +97,8 @@ def test_a_slow_detector_takes_the_newest_picture_when_it_is_free(pictures, tmp_
         (["--boxes", '{"a.png": [{"class": "x"}]}'], "has no key 'box'"),
         (["--rate", "-1"], "must not be below 0"),
         (["--rate", "fast"], "must be a number, got fast"),
+        (["--count", "-1"], "must be a whole number above 0, got -1"),
+        (["--count", "1.5"], "must be a whole number above 0, got 1.5"),
     ],
 )
 def test_wrong_arguments_end_in_one_sentence(pictures, changes, sentence):
