@@ -163,7 +163,7 @@ def _open_sink(foxglove: Any, options: argparse.Namespace) -> Any:
         return writer.close
     try:
         server = foxglove.start_server(name="sameo", host=options.host, port=options.port)
-    except (OSError, RuntimeError) as error:
+    except (OSError, OverflowError, RuntimeError) as error:
         raise OSError(f"cannot serve on {options.host}:{options.port}: {error}") from error
     url = f"ws://{options.host}:{server.port}"
     print(f"Open {url} in Foxglove and import config/foxglove.json", flush=True)

@@ -100,7 +100,6 @@ def test_overlay_boxes_and_points_reach_a_browser(tmp_path):
         info = CameraInfo(height=64, width=64)
         info.k = [100.0, 0, 32, 0, 100, 32, 0, 0, 1]
         wanted = {ids["/sameo/overlay"], ids["/sameo/objects"], ids["/sameo/points"]}
-        browser.socket.settimeout(0.2)
         received = {}
         while wanted - set(received):
             image = client.image(np.full((64, 64, 3), 77, np.uint8))
@@ -110,7 +109,6 @@ def test_overlay_boxes_and_points_reach_a_browser(tmp_path):
             depths.publish(depth)
             client.spin(0.05)
             client.answer(image, boxes_for(image, (16, 16, 48, 48)))
-            browser.socket.settimeout(30)
             frame = browser.receive()
             if isinstance(frame, bytes) and frame[0] == 1:  # message data
                 received[struct.unpack_from("<I", frame, 1)[0]] = frame[13:]
@@ -213,3 +211,10 @@ def test_a_port_that_is_taken_is_named(tmp_path):
         process = NodeProcess(tmp_path, "view", "--port", str(port))
         assert process.popen.wait(30) == 1
     assert process.text().startswith(f"view: cannot serve on 127.0.0.1:{port}")
+
+
+def test_a_port_that_cannot_be_is_named(tmp_path):
+    process = NodeProcess(tmp_path, "view", "--port", "99999")
+    assert process.popen.wait(30) == 1
+    (line,) = process.text().strip().splitlines()
+    assert line.startswith("view: cannot serve on 127.0.0.1:99999: ")
