@@ -11,13 +11,18 @@ from typing import Any
 
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.predictions import Clock, PredictionStore, fingerprint_run
-from sameo_model.evaluation.predictors import BACKEND_NAMES, describe_predictor, open_predictor
+from sameo_model.evaluation.predictors import (
+    BACKEND_NAMES,
+    PRECISIONS,
+    describe_predictor,
+    open_predictor,
+)
 from sameo_model.runtime.predictor import Predictor
 from sameo_model.runtime.types import FloatArray
 
 
 def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> None:
-    """Add `--model`, `--backend`, `--threads`, `--batch-size` and `--predictions`."""
+    """Add `--model`, `--backend`, `--precision`, `--threads` and how predictions are made."""
     add = parser.add_argument
     add(
         "--model",
@@ -26,6 +31,12 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
         + extra_help,
     )
     add("--backend", choices=BACKEND_NAMES, default="auto", help="default: %(default)s")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="precision of the model (default: the backend's choice; openvino takes bf16 where the "
+        "processor has it and the masks hold)",
+    )
     add("--threads", type=int, metavar="N", help="CPU threads of the model (default: its own)")
     add(
         "--batch-size",
@@ -80,7 +91,9 @@ def open_model(
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
     with clock.model_time():
-        predictor = open_predictor(options.model, options.backend, options.threads)
+        predictor = open_predictor(
+            options.model, options.backend, threads=options.threads, precision=options.precision
+        )
     with predictor:
         description = describe_predictor(predictor, options.model)
         store = None

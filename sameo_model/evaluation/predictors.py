@@ -14,6 +14,7 @@ from sameo_model.runtime.bundle import MODEL_JSON, find_bundle, sha256_of
 from sameo_model.runtime.types import FloatArray, Prediction
 
 BACKEND_NAMES = ("auto", "torch", *BACKENDS)
+PRECISIONS = ("f32", "bf16", "f16")
 
 
 class Predictor(Protocol):
@@ -27,7 +28,11 @@ class Predictor(Protocol):
 
 
 def open_predictor(
-    model: str | None, backend: str, threads: int | None = None
+    model: str | None,
+    backend: str,
+    *,
+    threads: int | None = None,
+    precision: str | None = None,
 ) -> runtime_predictor.Predictor:
     """Load a model.
 
@@ -36,17 +41,24 @@ def open_predictor(
             `sameo_lite`.
         backend: One of `BACKEND_NAMES`.
         threads: Number of CPU threads of the runtime's backends; None leaves it to them.
+        precision: One of `PRECISIONS`; None leaves it to the backend. PyTorch knows f32 alone.
 
     Raises:
         FileNotFoundError: If there is no such model.
-        ValueError: If model or backend are not known or damaged.
+        ValueError: If model or backend are not known or damaged, or the backend cannot run in the
+            precision.
         BackendUnavailableError: If the backend cannot run here.
     """
     if backend == "torch":
+        if precision not in (None, "f32"):
+            raise ValueError(
+                f"backend torch evaluates in precision f32, not '{precision}'; leave --precision "
+                f"out, or use --backend openvino"
+            )
         from sameo_model.evaluation.torch_predictor import load_torch_predictor
 
         return load_torch_predictor(model)
-    return load_predictor(model, backend, threads=threads)
+    return load_predictor(model, backend, precision=precision, threads=threads)
 
 
 def describe_predictor(predictor: runtime_predictor.Predictor, model: str | None) -> dict[str, str]:

@@ -257,6 +257,25 @@ def test_detections_with_a_model_compares_all_rows_on_the_same_boxes(tmp_path, b
     assert result["settings"]["sha256"]
 
 
+@pytest.mark.parametrize("command", ["masks", "detections"])
+def test_the_precision_reaches_the_backend(tmp_path, bundle, capsys, command):
+    output = tmp_path / "out.json"
+    arguments = _masks_arguments(tmp_path, bundle, "--json", str(output))
+    if command == "detections":
+        arguments = _detections_arguments(tmp_path, "--json", str(output), model=bundle)
+
+    # Both, so that one of them is not what the backend would have chosen by itself.
+    for precision in ("f32", "bf16"):
+        openvino = [*arguments, "--backend", "openvino", "--precision", precision]
+        assert evaluate.main(openvino) == 0
+        assert json.loads(output.read_text())["settings"]["device"] == f"CPU, {precision}"
+    for backend in ("onnxruntime", "torch"):
+        assert evaluate.main([*arguments, "--backend", backend, "--precision", "bf16"]) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert f"backend {backend}" in message
+        assert "in precision f32, not 'bf16'" in message
+
+
 def test_no_rescore_and_class_specific_are_honoured(tmp_path, bundle):
     output = tmp_path / "out.json"
     swapped = [{**record, "category_id": 1} for record in _perfect_detections()]
