@@ -22,7 +22,7 @@ from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks, write_json
+from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
 from sameo_model.synthesis.complete_objects import CompletenessRule
 from sameo_model.synthesis.compositing import (
     Composite,
@@ -32,6 +32,7 @@ from sameo_model.synthesis.compositing import (
     draw_size_ratio,
     wanted_scale,
 )
+from sameo_model.synthesis.json_files import write_json
 
 # Raise when the same seed gives other pictures.
 VERSION = 1
@@ -139,7 +140,7 @@ def compose_shard(
     run_blocks(_make_block, jobs, workers=workers, title="composites", unit="pairs", sizes=sizes)
     annotations_path = _merge(folder, list(jobs))
     report = _report(annotations_path, list(jobs), paper)
-    write_json(folder / "report.json", report)
+    write_json(folder / "report.json", report, indent=1)
     content = {
         "version": VERSION,
         "shard": list(shard),
@@ -149,7 +150,7 @@ def compose_shard(
         "annotations_sha256": _sha256(annotations_path),
         **manifest,
     }
-    write_json(folder / "manifest.json", content)
+    write_json(folder / "manifest.json", content, indent=1)
     return report
 
 
@@ -218,7 +219,7 @@ def _make_block(job: ComposeJob) -> None:
         )
         images += _save_pair(job, pair, chosen, photograph, composite)
         rates.append([composite.requested_rate, composite.rate, composite.scale])
-    write_json(_rates_path(job.record_path), {"failures": failures, "rates": rates})
+    write_json(_rates_path(job.record_path), {"failures": failures, "rates": rates}, indent=1)
     write_amodal_coco(job.record_path, images, job.folder / "images")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from sameo_model.data.parallel import ordered_map
+from sameo_model.synthesis.json_files import write_json
 
 Job = TypeVar("Job")
 
@@ -44,7 +44,7 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
             f"another output folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, wanted)
+    write_json(path, wanted, indent=1)
 
 
 def run_blocks(
@@ -92,10 +92,3 @@ def shard_range(total: int, shard: tuple[int, int]) -> range:
     if not 0 <= index < count:
         raise ValueError(f"shard i/n must have 0 <= i < n, got {index}/{count}")
     return range(total * index // count, total * (index + 1) // count)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is complete or absent."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from sameo_model.runtime.files import write_whole
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that the file is complete or absent."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n")
-    temporary.replace(path)
+
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """Write JSON so that the file is complete or absent.
+
+    Args:
+        path: The file.
+        content: What it shall hold.
+        indent: Spaces of each level, for files that people read; None writes one line.
+    """
+    separators = (",", ":") if indent is None else None
+    write_whole(path, json.dumps(content, indent=indent, separators=separators) + "\n")

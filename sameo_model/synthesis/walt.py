@@ -22,7 +22,8 @@ from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_
 from sameo_model.data.segmentation import parse_segmentation
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.synthesis.blocks import run_blocks, split_blocks, write_json
+from sameo_model.synthesis.blocks import run_blocks, split_blocks
+from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.walt_objects import (
     WaltCamera,
     WaltObject,
@@ -151,8 +152,8 @@ def compose_walt(
     report = _report(output, list(jobs), defects, paper)
     num_objects = {camera.name: sum(map(len, camera.objects.values())) for camera in cameras}
     manifest = {"version": VERSION, "settings": asdict(settings), "whole_objects": num_objects}
-    write_json(output / "manifest.json", manifest)
-    write_json(output / "report.json", report)
+    write_json(output / "manifest.json", manifest, indent=1)
+    write_json(output / "report.json", report, indent=1)
     return report
 
 
@@ -182,7 +183,7 @@ def _make_block(job: SceneJob) -> None:
         image, filtered = _make_image(job, camera, number)
         images.append(image)
         num_filtered += filtered
-    write_json(job.record_path.with_suffix(".filtered"), num_filtered)
+    write_json(job.record_path.with_suffix(".filtered"), num_filtered, indent=1)
     write_amodal_coco(job.record_path, images, job.output / "images")
 
 
