@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.runtime.bundle import sha256_of
 from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
 from sameo_model.synthesis.complete_objects import CompletenessRule
 from sameo_model.synthesis.compositing import (
@@ -147,7 +147,7 @@ def compose_shard(
         "first_pair": pairs.start,
         "num_pairs": len(pairs),
         "settings": asdict(settings),
-        "annotations_sha256": _sha256(annotations_path),
+        "annotations_sha256": sha256_of(annotations_path),
         **manifest,
     }
     write_json(folder / "manifest.json", content, indent=1)
@@ -321,11 +321,3 @@ def _report(
 
 def _rates_path(record_path: Path) -> Path:
     return record_path.with_suffix(".rates")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
