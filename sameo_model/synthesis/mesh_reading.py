@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from sameo_model.synthesis.assets import Surface
 from sameo_model.synthesis.decimation import decimate
 from sameo_model.synthesis.meshes import MAX_FACES, MAX_TEXTURE_PX, project_uvs
 from sameo_model.synthesis.surfaces import Array, Soup, corner_normals
-from sameo_model.synthesis.textures import Image
+from sameo_model.synthesis.textures import Image, shrink
 
 MAX_BROKEN_SHARE = 0.5  # of faces; a mesh with more is no likeness of its object
 _WELD_SHARE = 1e-5  # corners nearer than this share of the size are one
@@ -220,10 +219,7 @@ def _colour(material: Any) -> tuple[float, float, float] | None:
 
 def _shrink(picture: Any) -> Image:
     """Return a PIL picture as uint8 (H, W, 3), RGB, shrunk."""
-    image = np.asarray(picture.convert("RGB"), np.uint8)
-    scale = min(1.0, MAX_TEXTURE_PX / max(image.shape[:2]))
-    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    return shrink(np.asarray(picture.convert("RGB"), np.uint8), MAX_TEXTURE_PX)
 
 
 def _palette(face_colours: NDArray[np.uint8]) -> tuple[Array, Image]:

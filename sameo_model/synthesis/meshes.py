@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from sameo_model.synthesis.assets import Asset, Collider, ColliderShape, Surface, scale_asset
 from sameo_model.synthesis.decimation import decimate
 from sameo_model.synthesis.surfaces import Soup, corner_normals
+from sameo_model.synthesis.textures import shrink
 
 MAX_FACES = 20000  # fewer make thin walls pierce themselves; more cost time only when loading
 MAX_TEXTURE_PX = 512
@@ -201,21 +201,23 @@ def read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surfa
     )
 
 
-def read_texture(model: mujoco.MjModel, material: int) -> NDArray[np.uint8] | None:
-    """Return a material's flat texture, uint8 (H, W, 3), shrunk; None for plain or cube ones."""
+def texture_of(model: mujoco.MjModel, material: int) -> int | None:
+    """Return the number of a material's texture; None where there is none (material -1, too)."""
     roles = np.atleast_1d(model.mat_texid[material]) if material >= 0 else np.array([-1])
     used = roles[roles >= 0]
-    if len(used) == 0 or model.tex_type[used[0]] != int(mujoco.mjtTexture.mjTEXTURE_2D):
+    return int(used[0]) if len(used) else None
+
+
+def read_texture(model: mujoco.MjModel, material: int) -> NDArray[np.uint8] | None:
+    """Return a material's flat texture, uint8 (H, W, 3), shrunk; None for plain or cube ones."""
+    texture = texture_of(model, material)
+    if texture is None or model.tex_type[texture] != int(mujoco.mjtTexture.mjTEXTURE_2D):
         return None
-    texture = int(used[0])
     height, width = int(model.tex_height[texture]), int(model.tex_width[texture])
     channels = int(model.tex_nchannel[texture])
     start = int(model.tex_adr[texture])
     pixels = model.tex_data[start : start + height * width * channels]
-    image = pixels.reshape(height, width, channels)[..., :3]
-    scale = min(1.0, MAX_TEXTURE_PX / max(height, width))
-    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return shrink(pixels.reshape(height, width, channels)[..., :3], MAX_TEXTURE_PX)
 
 
 def read_collider(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Collider:

@@ -15,6 +15,7 @@ from sameo_model.synthesis.meshes import (
     read_collider,
     read_surface,
     read_texture,
+    texture_of,
 )
 from sameo_model.synthesis.surfaces import (
     Soup,
@@ -100,9 +101,8 @@ def _is_cube(texture: mujoco.MjsTexture) -> bool:
 
 
 def _texture_name(model: mujoco.MjModel, material: int) -> str:
-    roles = np.atleast_1d(model.mat_texid[material]) if material >= 0 else np.array([-1])
-    used = roles[roles >= 0]
-    return model.texture(int(used[0])).name if len(used) else ""
+    texture = texture_of(model, material)
+    return "" if texture is None else model.texture(texture).name
 
 
 def _surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surface:

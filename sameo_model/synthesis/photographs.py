@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.runtime.preprocess import read_image
-from sameo_model.synthesis.textures import OBJECT_PAINTERS, TEXTURE_SIZE, Image, paint_texture
+from sameo_model.synthesis.textures import (
+    OBJECT_PAINTERS,
+    TEXTURE_SIZE,
+    Image,
+    paint_texture,
+    shrink,
+)
 
 Rng = np.random.Generator
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -161,12 +167,7 @@ def _is_readable(content: bytes) -> bool:
 
 @lru_cache(maxsize=64)
 def _read_shrunk(path: Path) -> Image:
-    image = read_image(path)
-    scale = MAX_SIDE_PX / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    return shrink(read_image(path), MAX_SIDE_PX)
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,14 @@ def random_rgb(rng: Rng) -> NDArray[np.float64]:
     return np.array(colorsys.hsv_to_rgb(rng.random(), saturation, value))
 
 
+def shrink(image: Image, longest_px: int) -> Image:
+    """Return a picture uint8 (H, W, 3), RGB, of which no side is longer than `longest_px`."""
+    height, width = image.shape[:2]
+    scale = min(1.0, longest_px / max(height, width))
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def smooth_noise(rng: Rng, size: int, cells: int, stretch: float = 1.0) -> NDArray[np.float32]:
     """Return float32 (size, size) in [0, 1]: random values on a grid, interpolated."""
     rows, columns = max(2, cells), max(2, round(cells * stretch))
