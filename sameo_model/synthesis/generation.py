@@ -16,8 +16,8 @@ import cv2
 import mujoco
 
 from sameo_model.synthesis.json_files import write_json
-from sameo_model.synthesis.mesh_library import OWN
 from sameo_model.synthesis.meshes import FAMILIES
+from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import record_path, write_scene
 from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
 from sameo_model.synthesis.shapes import MAKERS

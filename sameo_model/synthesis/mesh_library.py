@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,16 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from sameo_model.synthesis.assets import Asset, Collider, Surface, scale_asset
+from sameo_model.synthesis.assets import Asset, scale_asset
 from sameo_model.synthesis.decomposition import box_around, decompose, hull_around, thicken
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.mesh_discovery import Discovery, MeshFile
 from sameo_model.synthesis.mesh_reading import parts_to_surfaces, read_parts, repair_parts
 from sameo_model.synthesis.mjcf_objects import read_mjcf
 from sameo_model.synthesis.physics import settle
+from sameo_model.synthesis.ready_objects import OWN, load_ready, save_ready
 from sameo_model.synthesis.stage import SceneBuilder, Stage
 
-OWN = "meshes"  # the family of a user's own objects
 CPU_LIMIT_S = 300  # for one object; a usual one takes a few seconds
 MEMORY_LIMIT_GIB = 8  # for one object; a usual one takes half of one
 _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL)
@@ -195,7 +195,7 @@ def _prepare(job: Job) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_GIB << 30, most))
     try:
         asset, report = make_ready(entry, size_range_m)
-        _save_ready(path, asset)
+        save_ready(path, asset)
     except MemoryError:
         reason = f"needs more than {MEMORY_LIMIT_GIB} GiB of memory"
         report = MeshReport(entry.name, entry.key, skipped=reason)
@@ -276,50 +276,6 @@ def _comes_to_rest(asset: Asset) -> bool:
 
 def _ready_path(folder: Path, key: str) -> Path:
     return folder / f"{key.replace('/', '__')}.npz"
-
-
-def _save_ready(path: Path, asset: Asset) -> None:
-    arrays: dict[str, Any] = {}
-    meta: dict[str, Any] = {"surfaces": [], "colliders": [], "density": asset.density}
-    for k, surface in enumerate(asset.surfaces):
-        for name in ("triangles", "normals", "uvs"):
-            arrays[f"{name}_{k}"] = getattr(surface, name).astype(np.float32)
-        if surface.texture is not None:
-            arrays[f"texture_{k}"] = surface.texture
-        meta["surfaces"].append([surface.rgb, surface.specular, surface.shininess])
-    for k, collider in enumerate(asset.colliders):
-        if collider.points is not None:
-            arrays[f"points_{k}"] = collider.points
-        meta["colliders"].append([collider.shape, collider.size, collider.position, collider.quat])
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as stream:
-        np.savez_compressed(stream, meta=np.array(json.dumps(meta)), **arrays)
-    temporary.replace(path)
-
-
-@lru_cache(maxsize=128)
-def load_ready(path: Path, name: str) -> Asset:
-    """Load a ready object."""
-    with np.load(path) as file:
-        arrays = dict(file)
-    meta = json.loads(str(arrays["meta"]))
-    surfaces = tuple(
-        Surface(
-            arrays[f"triangles_{k}"].astype(np.float64),
-            arrays[f"normals_{k}"].astype(np.float64),
-            arrays[f"uvs_{k}"].astype(np.float64),
-            arrays.get(f"texture_{k}"),
-            tuple(rgb),
-            specular,
-            shininess,
-        )
-        for k, (rgb, specular, shininess) in enumerate(meta["surfaces"])
-    )
-    colliders = tuple(
-        Collider(shape, tuple(size), tuple(position), tuple(quat), arrays.get(f"points_{k}"))
-        for k, (shape, size, position, quat) in enumerate(meta["colliders"])
-    )
-    return Asset(OWN, name, surfaces, colliders, meta["density"])
 
 
 def _report_from_json(content: dict[str, Any]) -> MeshReport:

@@ -14,10 +14,10 @@ from sameo_model.synthesis.assets import Asset
 from sameo_model.synthesis.balancing import CANDIDATES_PER_VIEW, choose_views
 from sameo_model.synthesis.cameras import Camera, sample_camera
 from sameo_model.synthesis.depth_sensor import sense_depth
-from sameo_model.synthesis.mesh_library import OWN
 from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.photometric import degrade
 from sameo_model.synthesis.physics import is_on_stage, place_above, settle
+from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.rendering import SceneRenderer
 from sameo_model.synthesis.sources import PROCEDURAL, AssetSource, Sources
 from sameo_model.synthesis.stage import SceneBuilder, Stage, open_fence

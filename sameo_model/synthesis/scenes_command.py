@@ -16,13 +16,13 @@ from sameo_model.synthesis.contact_sheet import write_contact_sheet
 from sameo_model.synthesis.generation import generate_scenes, open_output
 from sameo_model.synthesis.mesh_discovery import Discovery, find_objects
 from sameo_model.synthesis.mesh_library import (
-    OWN,
     MeshLibrary,
     describe_reports,
     open_library,
     prepare_objects,
 )
 from sameo_model.synthesis.photographs import find_photographs
+from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import merge_records
 from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
 from sameo_model.synthesis.sources import PROCEDURAL, Sources

@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 
 from sameo_model.synthesis.assets import Asset, scale_asset
-from sameo_model.synthesis.mesh_library import OWN, MeshLibrary
+from sameo_model.synthesis.mesh_library import MeshLibrary
 from sameo_model.synthesis.meshes import FAMILIES, find_family_root, load_mesh_asset
 from sameo_model.synthesis.photographs import Photographs, paint_object
+from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.shapes import make_procedural_asset
 from sameo_model.synthesis.stage import Grounds
 from sameo_model.synthesis.textures import Image
