@@ -14,7 +14,6 @@ from tests.sameo_ros.processes import ROOT
 pytestmark = pytest.mark.ros
 EXAMPLE = ROOT / "examples" / "pick_order.py"
 SCENES = ROOT / "sameo_ros" / "demo_scenes"
-DOMAIN = str(1 + (os.getpid() + 50) % 101)  # apart from other nodes of the suite
 
 
 def order(*objects):
@@ -51,7 +50,7 @@ def test_an_unknown_ratio_is_no_obstacle():
 
 
 def test_a_replayed_scene_is_ordered_and_located(tmp_path):
-    environment = {**os.environ, "ROS_DOMAIN_ID": DOMAIN, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start(*arguments, **options):
         command = [sys.executable, *map(str, arguments)]
