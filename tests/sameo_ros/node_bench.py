@@ -30,6 +30,7 @@ from sameo_ros.srv import SegmentBoxes
 from tests.sameo_ros.processes import ROOT
 
 WAIT_S = 30.0
+BOX = (16, 16, 48, 48)
 RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 _VALUE_FIELDS = {
     bool: (ParameterType.PARAMETER_BOOL, "bool_value"),
@@ -189,6 +190,18 @@ class Client:
         """Publish, and wait for the masks of that stamp."""
         stamp_ns = self.send(image, detections)
         return self.until(lambda: self.find_masks(stamp_ns))
+
+    def answer_good_frame(self) -> Any:
+        """Publish a black image with `BOX`, and wait for its masks."""
+        image = self.image()
+        return self.answer(image, boxes_for(image, BOX))
+
+    def send_and_find(self) -> Any:
+        """Publish such an image; return its masks if they come soon. The first may be lost."""
+        image = self.image()
+        stamp_ns = self.send(image, boxes_for(image, BOX))
+        self.spin(0.1)
+        return self.find_masks(stamp_ns)
 
     def find_masks(self, stamp_ns: int) -> Any:
         found = [one for one in self.masks if stamp_to_ns(one.header.stamp) == stamp_ns]

@@ -12,18 +12,12 @@ rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installe
 from sameo_ros.bag import main  # noqa: E402
 from sameo_ros.bag_types import build_typestore, make_message, make_storable  # noqa: E402
 from sameo_ros.messages import crop_to_mask  # noqa: E402
-from tests.bundles import make_tiny_bundle  # noqa: E402
 from tests.sameo_ros.processes import ROOT  # noqa: E402
 
 MS = 1_000_000
 STORE = build_typestore()
 IMAGE, BOXES = "sensor_msgs/msg/Image", "vision_msgs/msg/Detection2DArray"
 MASKS, TEXT = "sameo_ros/msg/AmodalMaskArray", "std_msgs/msg/String"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return make_tiny_bundle(tmp_path_factory.mktemp("tiny"))
 
 
 def stamped(name, stamp_ms):

@@ -181,8 +181,7 @@ def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle)
     client = Client("/cam/image_raw")
     try:
         client.until_active()
-        image = client.image()
-        client.until(lambda: _send_and_find(client, boxes_for))
+        client.until(client.send_and_find)
         assert client.state() == "active"
         image = client.image()
         message = client.answer(image, boxes_for(image, (16, 16, 48, 48)))
@@ -218,10 +217,3 @@ def test_launch_tries_again_until_there_is_a_model_and_then_ends(tmp_path):
         log.close()
     assert status == 0, text
     assert "Traceback" not in text
-
-
-def _send_and_find(client, boxes_for):
-    image = client.image()
-    stamp_ns = client.send(image, boxes_for(image, (16, 16, 48, 48)))
-    client.spin(0.2)
-    return client.find_masks(stamp_ns)
