@@ -189,6 +189,11 @@ def test_an_unknown_backend_ends_with_one_sentence(model, image, tmp_path, capsy
     assert fails(capsys, tmp_path, status, "backend must be one of auto, tensorrt")
 
 
+def test_a_number_of_threads_that_means_nothing_is_refused(model, image, tmp_path, capsys):
+    status = run(model, image, "1,1,9,9", tmp_path / "out", "--threads", "0")
+    assert fails(capsys, tmp_path, status, "threads must be at least 1, got 0")
+
+
 def test_a_corrupted_model_ends_with_one_sentence(image, tmp_path, capsys):
     model = make_tiny_bundle(tmp_path / "tiny")
     (model / "mask_decoder.onnx").write_bytes(b"")

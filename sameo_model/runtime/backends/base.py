@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,23 @@ class BackendOptions:
     decoder_streams: int = 0
     pin_threads: str = "auto"
     spare_cores: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the number of threads.
+
+        Raises:
+            ValueError: If it is below 1.
+        """
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(
+                f"threads must be at least 1, got {self.threads}; leave it out for the backend's "
+                "choice"
+            )
+
+    def count_threads(self) -> int:
+        """Return how many CPU threads to take, at most as many as there are cores to run on."""
+        num_cores = len(os.sched_getaffinity(0))
+        return min(self.threads or max(1, num_cores - self.spare_cores), num_cores)
 
 
 class DecoderOutput(NamedTuple):

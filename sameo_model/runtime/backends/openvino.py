@@ -120,9 +120,8 @@ def _decode_parts(
 
 def _count_threads(options: BackendOptions) -> tuple[int, int]:
     """Return the number of threads and of decoder streams."""
-    cores = len(os.sched_getaffinity(0))
-    # OpenVINO takes no more threads than cores, nor more streams than threads, and does not tell.
-    threads = min(options.threads or max(1, cores - options.spare_cores), cores)
+    threads = options.count_threads()
+    # OpenVINO takes no more streams than threads, and does not tell.
     if not 0 <= options.decoder_streams <= threads:
         raise ValueError(
             f"decoder_streams must be from 0 to {threads}, the number of threads; got "
@@ -140,8 +139,13 @@ def _pinning(options: BackendOptions, threads: int) -> dict[str, bool]:
     return {"ENABLE_CPU_PINNING": options.pin_threads == "on"}
 
 
+def has_bf16() -> bool:
+    """Return whether OpenVINO computes in bfloat16 on this processor; it must be installed."""
+    return "BF16" in _shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def _choose_precision(bundle: Bundle, options: BackendOptions) -> str:
-    if "BF16" not in _shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if not has_bf16():
         return "f32"
 
     def build(precision: str) -> Backend:

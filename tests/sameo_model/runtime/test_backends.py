@@ -91,6 +91,17 @@ def test_threads_can_be_limited(name, bundle, image):
     assert backend.decode(backend.encode(image), BOXES, False).predicted_iou.shape == (3,)
 
 
+@pytest.mark.parametrize("threads", [0, -3])
+def test_numbers_of_threads_that_mean_nothing_are_refused(threads):
+    with pytest.raises(ValueError, match=f"threads must be at least 1, got {threads}; leave it"):
+        BackendOptions(threads=threads)
+
+
+def test_no_more_threads_are_taken_than_there_are_cores():
+    assert BackendOptions(threads=100_000).count_threads() == len(CORES)
+    assert BackendOptions(threads=1, spare_cores=1).count_threads() == 1
+
+
 def ask(request, name):
     return request.get_compiled_model().get_property(name)
 
@@ -150,6 +161,7 @@ def cores_of_new_threads(build):
     ],
 )
 def test_onnxruntime_pins_its_threads_as_it_is_told(bundle, options, cores):
+    build_backend("onnxruntime", bundle)  # the first one starts a thread of the library's own, too
     assert cores_of_new_threads(lambda: build_backend("onnxruntime", bundle, options)) == cores
 
 
