@@ -75,7 +75,7 @@ def read_curves(runs: Sequence[Path]) -> tuple[dict[str, Curve], list[int]]:
             if not line.endswith("\n"):
                 break  # the run is writing it now, or was killed there
             entry = _read_entry(line, path)
-            last = first + entry.pop("step")
+            last = first + int(entry.pop("step"))
             for name, value in entry.items():
                 points.setdefault(name, []).append((last, value))
     return {name: Curve(*np.array(rows, float).T) for name, rows in points.items()}, starts
