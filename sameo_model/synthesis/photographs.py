@@ -141,7 +141,7 @@ def vary_colours(rng: Rng, image: Image) -> Image:
     grey = np.add(image[..., 0], image[..., 1], dtype=np.float32)
     grey += image[..., 2]
     grey /= 3
-    varied = grey[..., None] - image
+    varied: NDArray[np.float32] = np.subtract(grey[..., None], image)
     varied *= pale
     varied += image
     bright = varied * gain

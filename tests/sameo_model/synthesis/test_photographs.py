@@ -7,7 +7,7 @@ import pytest
 
 from sameo_model.synthesis.cameras import Camera, look_at
 from sameo_model.synthesis.generation import generate_scenes, open_output
-from sameo_model.synthesis.photographs import find_photographs, paint_object
+from sameo_model.synthesis.photographs import find_photographs, paint_object, vary_colours
 from sameo_model.synthesis.rendering import SceneRenderer
 from sameo_model.synthesis.scenes import SceneConfig
 from sameo_model.synthesis.sources import Sources
@@ -123,3 +123,18 @@ def test_scenes_with_photographs_do_not_depend_on_the_number_of_processes(egl, f
     assert (plain / picture).read_bytes() != (tmp_path / "one" / picture).read_bytes()
     with pytest.raises(ValueError, match="photographs was"):
         open_output(tmp_path / "one", config)
+
+
+@pytest.mark.parametrize("is_paled", [False, True])
+def test_colours_vary_as_the_plain_formula_says(is_paled):
+    seed = next(n for n in range(99) if (np.random.default_rng(n).random() < 0.5) == is_paled)
+    image = np.random.default_rng(7).integers(0, 256, (60, 70, 3), dtype=np.uint8)
+    varied = vary_colours(np.random.default_rng(seed), image)
+
+    rng = np.random.default_rng(seed)
+    pale = rng.uniform(0, 1) if rng.random() < 0.5 else 0.0
+    gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
+    grey = image.mean(axis=2, keepdims=True, dtype=np.float32)
+    expected = np.clip((image + (grey - image) * pale) * gain, 0, 255).astype(np.uint8)
+    assert (pale > 0) == is_paled
+    np.testing.assert_array_equal(varied, expected)
