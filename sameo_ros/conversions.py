@@ -228,7 +228,7 @@ def bytes_to_array(pixels: Uint8Array) -> array[int]:
         pixels: uint8 of any shape; copied in C order.
     """
     data = array("B")
-    data.frombytes(np.ascontiguousarray(pixels).tobytes())
+    data.frombytes(np.ascontiguousarray(pixels).data)
     return data
 
 
