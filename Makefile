@@ -43,7 +43,7 @@ test-all: ## make test, reports in a browser, a soak, and what touches ROS again
 	@$(SETUP) full --distribution jazzy
 	.venv-jazzy/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
 
-bench: setup ## speed table as Markdown and JSON, in five minutes [OUTPUT=folder]
+bench: setup ## speed table as Markdown and JSON, in four minutes [OUTPUT=folder]
 	$(VENV) -m benchmarks.speed $(if $(OUTPUT),--output "$(OUTPUT)")
 
 bench-compare: setup ## measure again, or take NEW=file, and compare with BASE=file.json
