@@ -34,14 +34,14 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
             )
             raise ValueError(
                 f"{folder} must be continued with the settings that it was begun with: {details}; "
-                f"pass these or another output folder"
+                f"pass these or another --output"
             )
         return
     # Names with a dot are settings that another shard is just writing.
     if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
         raise ValueError(
-            f"{folder} must be new or begun by this command, but it holds other files; pass "
-            f"another output folder"
+            f"{folder} must be new or hold a set begun by this command, but it holds other "
+            f"files; pass another --output"
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, wanted, indent=1)

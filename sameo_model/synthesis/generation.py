@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import Any
 import cv2
 import mujoco
 
-from sameo_model.synthesis.json_files import write_json
+from sameo_model.synthesis.blocks import open_folder
 from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import record_path, write_scene
@@ -58,30 +57,12 @@ def open_output(
     Raises:
         ValueError: If the folder holds a set of other settings, or other files.
     """
-    path = output / "settings.json"
     # What is None was not there when older sets were begun, and they may go on.
     chosen = {name: value for name, value in asdict(config).items() if value is not None}
-    settings = json.loads(json.dumps({"version": VERSION, "mujoco": mujoco.__version__, **chosen}))
-    settings.update(json.loads(json.dumps(mesh_settings or {})))
+    settings = {"version": VERSION, "mujoco": mujoco.__version__, **chosen, **(mesh_settings or {})}
     if sources and sources.photographs:
         settings["photographs"] = sources.photographs.digest
-    if not path.exists():
-        if output.exists() and any(output.iterdir()):
-            raise ValueError(
-                f"output folder must be new or hold a set made by this command, got {output} with "
-                f"other files; pass another --output"
-            )
-        output.mkdir(parents=True, exist_ok=True)
-        write_json(path, settings)
-        return
-    begun = json.loads(path.read_text())
-    changed = [key for key in {**settings, **begun} if settings.get(key) != begun.get(key)]
-    if changed:
-        details = "; ".join(f"{k} was {begun.get(k)}, now {settings.get(k)}" for k in changed)
-        raise ValueError(
-            f"output folder {output} must be continued with the settings that it was begun with: "
-            f"{details}; pass these or another --output"
-        )
+    open_folder(output, settings)
 
 
 def generate_scenes(
