@@ -14,11 +14,12 @@ from sameo_model.modeling.checkpoint import load_checkpoint
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime.backends.base import (
     BackendOptions,
-    BackendUnavailableError,
     DecoderOutput,
     build_backend,
+    unavailable_reason,
 )
 from sameo_model.runtime.backends.engine_check import mask_ious
+from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import Bundle, load_bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -77,12 +78,9 @@ def verify_bundle(folder: str | Path) -> list[Parity]:
     expected = run_eager(load_checkpoint(bundle.folder), image, boxes)
     results = []
     for name, precision in BACKENDS:
-        if precision == "bf16" and not _has_bf16():
+        if unavailable_reason(name) or (precision == "bf16" and not has_bf16()):
             continue
-        try:
-            actual = _run(bundle, name, precision, image, boxes)
-        except BackendUnavailableError:
-            continue
+        actual = _run(bundle, name, precision, image, boxes)
         results.append(_compare(name, precision, actual, expected))
     faults = [f"{r.backend} {r.precision}: {r.fault}" for r in results if r.fault]
     if faults or not results:
@@ -172,12 +170,3 @@ def _compare(name: str, precision: str, actual: DecoderOutput, expected: Decoder
         max_iou_error=float(np.abs(actual.predicted_iou - expected.predicted_iou).max()),
         mean_mask_iou=float(np.mean(ious)),
     )
-
-
-def _has_bf16() -> bool:
-    """Return whether this CPU computes in bfloat16, according to OpenVINO."""
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        return False
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
