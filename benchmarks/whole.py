@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.contestants import RUNTIMES, contestant_names, load_scene, scatter_boxes
 from benchmarks.measure import Row
@@ -20,52 +19,54 @@ from sameo_model.runtime.bundle import load_bundle
 ROOT = Path(__file__).parents[1]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 WARM_UP_FRAMES = 3
-FRAMES_IN_A_ROW = 10
+NODE_MEDIANS = {
+    "latency_answer_ms_p50": "median of received to published",
+    "overhead_ms_p50": "median of that outside the model",
+}
 
 
 def measure_node(model: Path, num_frames: int) -> list[Row]:
     """Measure the node, the next frame sent when the answer to the last came."""
     take_own_domain()
-    from tests.sameo_ros.node_bench import Client, start_node
-
     rows = []
     for name in contestant_names():
         if name not in RUNTIMES:
             continue
-        backend, precision = RUNTIMES[name]
-        with tempfile.TemporaryDirectory() as folder:
-            started_s = time.perf_counter()
-            node = start_node(
-                Path(folder),
-                model,
-                backend=backend,
-                precision=precision,
-                diagnostics_period_s=1.0,
-            )
-            client = Client()
-            try:
-                client.until_active()
-                ready_s = time.perf_counter() - started_s
-                rows.append(Row.from_samples("node: start until active", name, "s", [ready_s]))
-                rows += _measure_frames(client, node.popen.pid, name, num_frames)
-            finally:
-                client.close()
-                node.stop()
+        starts_s = []
+        for visible in (False, True):
+            start_s, measured = _measure_frames(model, name, visible, num_frames)
+            starts_s.append(start_s)
+            rows += measured
+        rows.append(Row.from_samples("node: start until active", name, "s", starts_s))
     return rows
 
 
-def _measure_frames(client: Any, pid: int, name: str, num_frames: int) -> list[Row]:
-    from tests.sameo_ros.node_bench import boxes_for
+def _measure_frames(
+    model: Path, name: str, visible: bool, num_frames: int
+) -> tuple[float, list[Row]]:
+    """Return the seconds until a node of its own is active, and how it answers."""
+    from tests.sameo_ros.node_bench import Client, boxes_for, start_node
 
+    backend, precision = RUNTIMES[name]
     pixels, boxes = load_scene(), scatter_boxes(10).tolist()
-    latencies_ms: dict[bool, list[float]] = {False: [], True: []}
-    cores: dict[bool, list[float]] = {False: [], True: []}
-    while len(latencies_ms[True]) < num_frames:
-        for visible in (False, True):
-            client.set(visible=visible)
-            for frame in range(WARM_UP_FRAMES + min(FRAMES_IN_A_ROW, num_frames)):
+    latencies_ms = []
+    with tempfile.TemporaryDirectory() as folder:
+        started_s = time.perf_counter()
+        node = start_node(
+            Path(folder),
+            model,
+            backend=backend,
+            precision=precision,
+            visible=visible,
+            diagnostics_period_s=1.0,
+        )
+        client = Client()
+        try:
+            client.until_active()
+            start_s = time.perf_counter() - started_s
+            for frame in range(WARM_UP_FRAMES + num_frames):
                 if frame == WARM_UP_FRAMES:
-                    busy_s, started_s = processor_time_s(pid), time.perf_counter()
+                    busy_s, started_s = processor_time_s(node.popen.pid), time.perf_counter()
                 image = client.image(pixels)
                 detections = boxes_for(image, *boxes)
                 sent_s = time.perf_counter()
@@ -74,16 +75,22 @@ def _measure_frames(client: Any, pid: int, name: str, num_frames: int) -> list[R
                     raise RuntimeError(
                         f"the node must answer {len(boxes)} boxes, got {len(answer.masks)} masks"
                     )
-                if frame >= WARM_UP_FRAMES:
-                    latencies_ms[visible].append(1000 * (time.perf_counter() - sent_s))
+                latencies_ms.append(1000 * (time.perf_counter() - sent_s))
             elapsed_s = time.perf_counter() - started_s
-            cores[visible].append((processor_time_s(pid) - busy_s) / elapsed_s)
-    rows = []
-    for visible, masks in ((False, "amodal"), (True, "amodal and visible")):
-        case = f"node: sent to received, {masks} masks of 10 boxes"
-        rows.append(Row.from_samples(case, name, "ms", latencies_ms[visible]))
-        rows.append(Row.from_samples(f"{case}: cores busy", name, "cores", cores[visible]))
-    return rows
+            cores = (processor_time_s(node.popen.pid) - busy_s) / elapsed_s
+            values = client.values_now()
+        finally:
+            client.close()
+            node.stop()
+    case = f"node, {'amodal and visible' if visible else 'amodal'} masks of 10 boxes"
+    return start_s, [
+        Row.from_samples(f"{case}: sent to received", name, "ms", latencies_ms[WARM_UP_FRAMES:]),
+        *(
+            Row.from_samples(f"{case}: {words}", name, "ms", [float(values[key])])
+            for key, words in NODE_MEDIANS.items()
+        ),
+        Row.from_samples(f"{case}: cores busy", name, "cores", [cores]),
+    ]
 
 
 def processor_time_s(pid: int) -> float:

@@ -27,7 +27,12 @@ COUNTERS = (
     "boxes_rejected",
     "time_jumps",
 )
-STAGES = ("latency_encode", "latency_decode", "latency_publish", "overhead", "age")
+STAGES = (
+    *("latency_encode", "latency_decode", "latency_publish"),
+    "latency_answer",  # from the last of image and boxes received to masks published
+    "overhead",  # that without the time in encoder and decoder
+    "age",  # from the image's stamp to masks published
+)
 _WINDOW = 200
 _OUTCOMES = 100
 _RATE_S = 5.0

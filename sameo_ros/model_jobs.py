@@ -129,8 +129,9 @@ class ModelJobs:
         else:
             camera.statistics.count("masks_published")
             camera.statistics.record("latency_publish", (ended_s - started_s) * 1e3)
-            waited_ms = (ended_s - max(frame.received_s, boxes.received_s)) * 1e3
-            camera.statistics.record("overhead", waited_ms - encode_ms - decode_ms)
+            answer_ms = (ended_s - max(frame.received_s, boxes.received_s)) * 1e3
+            camera.statistics.record("latency_answer", answer_ms)
+            camera.statistics.record("overhead", answer_ms - encode_ms - decode_ms)
 
     def answer_request(self, request: Request) -> None:
         """Answer a call of the service."""

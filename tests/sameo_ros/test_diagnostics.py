@@ -21,6 +21,7 @@ CONTRACT = {
     *("dropped_superseded", "dropped_unmatched", "dropped_late"),
     *("latency_encode_ms_p50", "latency_decode_ms_p50", "latency_publish_ms_p50", "age_ms_p50"),
     *("latency_encode_ms_p95", "latency_decode_ms_p95", "latency_publish_ms_p95", "age_ms_p95"),
+    *("latency_answer_ms_p50", "latency_answer_ms_p95"),
     *("backend", "model"),
 }
 

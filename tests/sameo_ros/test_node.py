@@ -362,5 +362,11 @@ def test_everything_received_is_published_or_counted(client):
     client.detections.publish(boxes_for(client.image(), BOX))  # its image never comes
     client.until_count("dropped_unmatched", before + 1)
     values = client.until_accounted()
-    assert float(values["latency_decode_ms_p50"]) > 0
+    decode_ms, overhead_ms, answer_ms = (
+        float(values[f"{stage}_ms_p50"])
+        for stage in ("latency_decode", "overhead", "latency_answer")
+    )
+    assert 0 < decode_ms
+    assert 0 < overhead_ms < answer_ms
+    assert decode_ms < answer_ms
     assert values["backend"] == "onnxruntime"
