@@ -106,10 +106,17 @@ def _run(options: argparse.Namespace) -> None:
     # Imported here so that --help answers at once.
     from sameo_model.export.bundle import replacing
     from sameo_model.export.precision import write_typed_bundle
-    from sameo_model.export.tensorrt import describe_plan, export_engines, write_precision
+    from sameo_model.export.tensorrt import (
+        check_machine,
+        describe_plan,
+        export_engines,
+        write_precision,
+    )
     from sameo_model.runtime.backends.engine_plan import bundle_precision
 
     engines = (options.format, options.compute_capability, options.cache_dir)
+    if options.format != "onnx" and not options.dry_run:
+        check_machine(options.format, options.compute_capability)
     with tempfile.TemporaryDirectory(prefix="sameo-export-") as workplace:
         source = _source_bundle(options, Path(workplace) / _name(options))
         if options.dry_run:

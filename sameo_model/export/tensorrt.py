@@ -20,6 +20,7 @@ from sameo_model.export.verify import ParityError
 from sameo_model.runtime.backends import cuda
 from sameo_model.runtime.backends.base import BackendUnavailableError
 from sameo_model.runtime.backends.build_progress import Report
+from sameo_model.runtime.backends.engine_build import check_target
 from sameo_model.runtime.backends.engine_cache import EngineCache
 from sameo_model.runtime.backends.engine_plan import (
     EnginePlan,
@@ -90,6 +91,25 @@ def _add_scores(bundle: Bundle, parity: PrecisionParity) -> Bundle:
     info["scores"]["precision_parity_emulated"] = measured
     write_bundle_info(bundle.folder, **info)
     return load_bundle(bundle.folder)
+
+
+def check_machine(flavour_name: str, target: str | None) -> None:
+    """Refuse in seconds what `export_engines` could not build here.
+
+    Args:
+        flavour_name: `tensorrt` or `tensorrt-rtx`.
+        target: Compute capability such as `SM86`; None is the GPU at hand.
+
+    Raises:
+        ValueError: If the flavour cannot build for the target.
+        BackendUnavailableError: If TensorRT, or without a target a GPU, is missing.
+    """
+    flavour = load_flavour(flavour_name)
+    if target is not None:
+        check_target(flavour, target)
+        return
+    with _gpu_for(flavour):
+        pass
 
 
 def export_engines(

@@ -4,6 +4,7 @@ import pytest
 
 from sameo_model.export import __main__ as command
 from sameo_model.export import bundle as export
+from sameo_model.export import tensorrt
 from sameo_model.modeling import save_checkpoint
 from sameo_model.runtime.bundle import load_bundle
 from tests.sameo_model.export.test_bundle import copy_graphs
@@ -53,6 +54,17 @@ def test_bad_requests_are_answered_with_one_sentence(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_gpu_that_cannot_be_built_for_is_refused_before_the_minutes_of_emulation(
+    tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    monkeypatch.setattr(tensorrt, "write_precision", None)  # a call of it would be a TypeError
+    options = ["--model", "sameo_lite", "--format", "tensorrt-rtx", "--output", str(tmp_path / "x")]
+    assert command.main([*options, "--compute-capability", "SM1"]) == 2
+    assert "must be one of SM75, " in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 def test_help_teaches_with_examples(capsys):
