@@ -366,7 +366,7 @@ def test_everything_received_is_published_or_counted(client):
         float(values[f"{stage}_ms_p50"])
         for stage in ("latency_decode", "overhead", "latency_answer")
     )
-    assert 0 < decode_ms
+    assert decode_ms > 0
     assert 0 < overhead_ms < answer_ms
     assert decode_ms < answer_ms
     assert values["backend"] == "onnxruntime"
