@@ -99,7 +99,8 @@ class Detector:
 
     def durations_ms(self, from_ns: int, to_ns: int) -> dict[int, float]:
         """Return how long each image took whose stamp lies in a span, by stamp."""
-        lines = [line.split() for line in self._log.read_text().splitlines()]
+        finished, _, _ = self._log.read_text().rpartition("\n")  # the last line may be half there
+        lines = [line.split() for line in finished.splitlines()]
         return {int(stamp): float(ms) for stamp, ms in lines if from_ns <= int(stamp) < to_ns}
 
     def stop(self) -> None:
