@@ -52,8 +52,7 @@ class SameoParameters:
         choices=("", "f32", "bf16", "f16"), with_model=True,
     )  # fmt: skip
     threads: int = _parameter(
-        0, "CPU threads of the model; 0: all cores but one, which is left to detector and ROS.",
-        limits=(0, 256), with_model=True,
+        0, "CPU threads of the model; 0: one per core.", limits=(0, 256), with_model=True
     )  # fmt: skip
     decoder_streams: int = _parameter(
         0,
@@ -175,7 +174,6 @@ class SameoParameters:
             "threads": self.threads or None,
             "decoder_streams": self.decoder_streams,
             "pin_threads": self.pin_threads,
-            "spare_cores": 1,
             "cache_dir": self.cache_dir or None,
         }
 

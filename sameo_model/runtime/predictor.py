@@ -36,7 +36,6 @@ def load_predictor(
     cuda_graph: bool | None = None,
     decoder_streams: int = 0,
     pin_threads: str = "auto",
-    spare_cores: int = 0,
 ) -> Predictor:
     """Load a model bundle into a backend.
 
@@ -54,7 +53,6 @@ def load_predictor(
             threads; 0 leaves it to the backend.
         pin_threads: `on` binds each CPU thread of the model to a core, `off` lets the system move
             them, `auto` leaves it to the backend.
-        spare_cores: CPU cores that are left to other programs while `threads` is None.
 
     Raises:
         FileNotFoundError: If the model or one of its files does not exist.
@@ -63,9 +61,7 @@ def load_predictor(
     """
     bundle = load_bundle(model)
     folder = None if cache_dir is None else Path(cache_dir)
-    options = BackendOptions(
-        precision, threads, folder, cuda_graph, decoder_streams, pin_threads, spare_cores
-    )
+    options = BackendOptions(precision, threads, folder, cuda_graph, decoder_streams, pin_threads)
     runner = build_backend(backend, bundle, options)
     _LOGGER.info("model %s on backend %s (%s)", bundle.info.name, runner.name, runner.device)
     return Predictor(runner, image_size=bundle.info.image_size, name=bundle.info.name)

@@ -49,7 +49,6 @@ class BackendOptions:
             threads; 0 leaves it to the backend.
         pin_threads: One of `PIN_THREADS`: `on` binds each CPU thread of the model to a core, `off`
             lets the system move them, `auto` leaves it to the backend.
-        spare_cores: CPU cores that are left to other programs while `threads` is None.
     """
 
     precision: str | None = None
@@ -58,7 +57,6 @@ class BackendOptions:
     cuda_graph: bool | None = None
     decoder_streams: int = 0
     pin_threads: str = "auto"
-    spare_cores: int = 0
 
     def __post_init__(self) -> None:
         """Check the number of threads.
@@ -75,7 +73,7 @@ class BackendOptions:
     def count_threads(self) -> int:
         """Return how many CPU threads to take, at most as many as there are cores to run on."""
         num_cores = len(os.sched_getaffinity(0))
-        return min(self.threads or max(1, num_cores - self.spare_cores), num_cores)
+        return min(self.threads or num_cores, num_cores)
 
 
 class DecoderOutput(NamedTuple):

@@ -79,7 +79,7 @@ def _load_session(path: Path, options: BackendOptions) -> Any:
     settings = onnxruntime.SessionOptions()
     cores = sorted(os.sched_getaffinity(0))
     threads = options.count_threads()
-    if options.threads or options.spare_cores or options.pin_threads != "auto":
+    if options.threads or options.pin_threads != "auto":
         # Told no number, it takes the physical cores and binds a thread to each.
         settings.intra_op_num_threads = threads
     # Threads that spin until there is work take half of the processor time, and others want it.

@@ -99,7 +99,8 @@ def test_numbers_of_threads_that_mean_nothing_are_refused(threads):
 
 def test_no_more_threads_are_taken_than_there_are_cores():
     assert BackendOptions(threads=100_000).count_threads() == len(CORES)
-    assert BackendOptions(threads=1, spare_cores=1).count_threads() == 1
+    assert BackendOptions().count_threads() == len(CORES)
+    assert BackendOptions(threads=1).count_threads() == 1
 
 
 def ask(request, name):
@@ -111,9 +112,8 @@ def ask(request, name):
     ("options", "streams", "is_pinned"),
     [
         (BackendOptions(), min(len(CORES), 4), True),
-        (BackendOptions(spare_cores=1), min(len(CORES) - 1, 4), False),
-        (BackendOptions(spare_cores=1000), 1, False),
-        (BackendOptions(spare_cores=1, threads=2), 2, len(CORES) == 2),
+        (BackendOptions(threads=1), 1, False),
+        (BackendOptions(threads=2), 2, len(CORES) == 2),
         (BackendOptions(decoder_streams=1, pin_threads="on"), 1, True),
         (BackendOptions(decoder_streams=2, pin_threads="off"), 2, False),
         (BackendOptions(threads=1, pin_threads="on"), 1, True),
@@ -156,7 +156,6 @@ def cores_of_new_threads(build):
         (BackendOptions(threads=2, pin_threads="off"), [CORES] * 3),
         (BackendOptions(threads=2), [CORES] * 3),
         (BackendOptions(pin_threads="off"), [CORES] * 3 * (len(CORES) - 1)),
-        (BackendOptions(spare_cores=1), [CORES] * 3 * (len(CORES) - 2)),
         (BackendOptions(threads=1, pin_threads="on"), []),
     ],
 )
