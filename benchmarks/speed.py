@@ -198,8 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     settings = {
         **conditions(),
-        "threads": "each library's default, less one in the node; "
-        f"PyTorch {torch.get_num_threads()}",
+        "threads": f"each library's default; PyTorch {torch.get_num_threads()}",
         "precision": "float32 but where bf16 is named",
         "quick": options.quick,
     }
