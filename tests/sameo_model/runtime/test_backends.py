@@ -1,9 +1,9 @@
 import importlib.util
 import logging
 import os
-import time
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
