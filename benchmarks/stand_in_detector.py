@@ -77,21 +77,15 @@ def detect(rate_hz: float, *, pinned: bool) -> None:
 
 def main() -> int:
     """Run until a signal comes."""
-    import rclpy
-    from rclpy.executors import ExternalShutdownException
+    from sameo_ros.executable import ros_until_signal
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--rate", type=float, default=10.0, help="images a second at most")
     parser.add_argument("--pinned", action="store_true", help="bind its thread to a core")
     options = parser.parse_args()
-    rclpy.init()
-    try:
+    with ros_until_signal():
         detect(options.rate, pinned=options.pinned)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    finally:
-        rclpy.try_shutdown()
     return 0
 
 
