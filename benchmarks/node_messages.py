@@ -19,9 +19,9 @@ import numpy as np
 from benchmarks.node_load import write_boxes
 from sameo_model.runtime import MaskCrop, Prediction, load_predictor
 from sameo_model.runtime.preprocess import read_image
-from sameo_ros.answering import build_answer
+from sameo_ros.core.answer import Answer, DetectedBoxes
+from sameo_ros.core.answering import build_answer
 from sameo_ros.demo import prepare_input
-from sameo_ros.messages import Answer, DetectedBoxes
 
 IMAGE_HW = 720, 1280
 
@@ -51,8 +51,8 @@ def size_of(answer: Answer) -> int:
     from rclpy.serialization import serialize_message
     from std_msgs.msg import Header
 
-    from sameo_ros.camera_topics import MASK_TYPES
-    from sameo_ros.messages import fill_mask_array
+    from sameo_ros.messages.masks import fill_mask_array
+    from sameo_ros.ros.camera_topics import MASK_TYPES
 
     message = MASK_TYPES.mask_array()
     fill_mask_array(message, MASK_TYPES, answer, Header(frame_id="camera"))

@@ -31,7 +31,7 @@ JITTER_MS = 5.0
 
 def soak(model: Path, backend: str, num_frames: int, folder: Path) -> list[str]:
     """Send frames and return what is wrong, nothing if all is well."""
-    from sameo_ros.conversions import stamp_to_ns
+    from sameo_ros.core.stamps import stamp_to_ns
     from tests.sameo_ros.node_bench import Client, boxes_for, start_node
 
     # Few images in the cache: their number follows the load, and memory with it.

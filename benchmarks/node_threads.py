@@ -121,7 +121,7 @@ class Camera:
 
     def film(self, duration_s: float) -> None:
         """Go on for a while."""
-        from sameo_ros.conversions import stamp_to_ns
+        from sameo_ros.core.stamps import stamp_to_ns
 
         end_s = time.monotonic() + duration_s
         while (now_s := time.monotonic()) < end_s:

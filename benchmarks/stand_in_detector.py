@@ -51,7 +51,8 @@ def detect(rate_hz: float, *, pinned: bool) -> None:
     from sensor_msgs.msg import Image
     from vision_msgs.msg import Detection2DArray
 
-    from sameo_ros.conversions import image_to_rgb, stamp_to_ns
+    from sameo_ros.core.stamps import stamp_to_ns
+    from sameo_ros.messages.conversions import image_to_rgb
     from tests.sameo_ros.node_bench import boxes_for
 
     network, boxes = load_network(pinned=pinned), scatter_boxes(NUM_BOXES).tolist()
@@ -77,7 +78,7 @@ def detect(rate_hz: float, *, pinned: bool) -> None:
 
 def main() -> int:
     """Run until a signal comes."""
-    from sameo_ros.executable import ros_until_signal
+    from sameo_ros.ros.executable import ros_until_signal
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

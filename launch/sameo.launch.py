@@ -24,7 +24,7 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription
-from sameo_ros.parameters import SameoParameters
+from sameo_ros.core.settings import SameoParameters
 
 TOPICS = {
     "image": "Camera images; with image_transport:=compressed, /compressed is appended. "

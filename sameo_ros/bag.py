@@ -18,8 +18,8 @@ from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterEr
 
 from sameo_model.runtime import load_predictor
 from sameo_ros.bag_run import IMAGE_TYPES, BagRun, Topics
-from sameo_ros.diagnostics import COUNTERS, Statistics
-from sameo_ros.parameters import SameoParameters
+from sameo_ros.core.settings import SameoParameters
+from sameo_ros.core.statistics import COUNTERS, Statistics
 
 _BOXES_TYPE = "vision_msgs/msg/Detection2DArray"
 _STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}

@@ -16,15 +16,19 @@ from rosbags.typesys.store import Typestore
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.types import ImageHW
 from sameo_ros.bag_types import build_typestore, make_message, make_storable
-from sameo_ros.conversions import NANOSECONDS, compressed_to_rgb, image_to_rgb, stamp_to_ns
-from sameo_ros.depth_cache import DepthCache
-from sameo_ros.diagnostics import ProblemLog, Statistics
-from sameo_ros.frame_cache import DropCause, Frame, FrameCache
-from sameo_ros.messages import Answer, MaskMessageTypes, fill_mask_array
-from sameo_ros.model_jobs import Camera, ModelJobs
-from sameo_ros.object_messages import ObjectMessageTypes, fill_objects, lift_objects
-from sameo_ros.parameters import SameoParameters
-from sameo_ros.scene_depth import SceneDepth, read_depth
+from sameo_ros.core.answer import Answer
+from sameo_ros.core.depth_cache import DepthCache
+from sameo_ros.core.frame_cache import DropCause, Frame, FrameCache
+from sameo_ros.core.model_jobs import Camera, ModelJobs
+from sameo_ros.core.problem_log import ProblemLog
+from sameo_ros.core.scene_depth import SceneDepth
+from sameo_ros.core.settings import SameoParameters
+from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
+from sameo_ros.core.statistics import Statistics
+from sameo_ros.messages.conversions import compressed_to_rgb, image_to_rgb
+from sameo_ros.messages.depth import read_depth
+from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
+from sameo_ros.messages.objects import ObjectMessageTypes, fill_objects, lift_objects
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _MASKS_TYPE = "sameo_ros/msg/AmodalMaskArray"

@@ -13,8 +13,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.signals import SignalHandlerOptions
 
 from sameo_model.runtime import load_predictor
-from sameo_ros.diagnostics import forward_logs
-from sameo_ros.parameters import SameoParameters, declare_parameters
+from sameo_ros.core.settings import SameoParameters
+from sameo_ros.ros.diagnostics import forward_logs
+from sameo_ros.ros.parameters import declare_parameters
 
 
 def build_engines(parameters: SameoParameters) -> str:

@@ -22,20 +22,20 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 
-from sameo_ros.camera_topics import CameraTopics
-from sameo_ros.diagnostics import (
+from sameo_ros.core.problem_log import ProblemLog
+from sameo_ros.core.statistics import Statistics
+from sameo_ros.core.worker import WORKER_THREAD, ModelState, Worker
+from sameo_ros.ros.camera_topics import CameraTopics
+from sameo_ros.ros.diagnostics import (
     DiagnosticTypes,
-    ProblemLog,
-    Statistics,
     describe_qos_conflict,
     fill_diagnostics,
     forward_logs,
     say_why,
 )
-from sameo_ros.executable import ros_until_signal
-from sameo_ros.parameters import declare_parameters
-from sameo_ros.transport import use_large_socket_buffers
-from sameo_ros.worker import WORKER_THREAD, ModelState, Worker
+from sameo_ros.ros.executable import ros_until_signal
+from sameo_ros.ros.parameters import declare_parameters
+from sameo_ros.ros.transport import use_large_socket_buffers
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks

@@ -19,10 +19,11 @@ from vision_msgs.msg import Detection2DArray
 
 from sameo_model.runtime.files import write_whole
 from sameo_ros.arguments import count, positive
-from sameo_ros.conversions import NANOSECONDS, image_to_rgb, stamp_to_ns
-from sameo_ros.executable import read_arguments, ros_until_signal
+from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
+from sameo_ros.messages.conversions import image_to_rgb
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.recording import draw_panels, masks_to_json
+from sameo_ros.ros.executable import read_arguments, ros_until_signal
 
 _MAX_KEPT = 30
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from sameo_model.runtime.masks import crop_to_rle
 from sameo_model.runtime.overlay import draw_overlay, format_label
-from sameo_model.runtime.types import ImageHW, MaskCrop
-from sameo_ros.conversions import Uint8Array
-from sameo_ros.messages import crop_to_mask, detections_to_boxes
+from sameo_model.runtime.types import ImageHW, MaskCrop, Uint8Array
+from sameo_ros.messages.detections import detections_to_boxes
+from sameo_ros.messages.masks import crop_to_mask
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 

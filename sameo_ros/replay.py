@@ -23,10 +23,10 @@ from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithP
 
 from sameo_model.runtime.preprocess import read_image
 from sameo_ros.arguments import count, not_negative, positive
-from sameo_ros.conversions import bytes_to_array
-from sameo_ros.executable import read_arguments, ros_until_signal
-from sameo_ros.messages import DetectionMessageTypes, fill_detections
+from sameo_ros.messages.conversions import bytes_to_array
+from sameo_ros.messages.detections import DetectionMessageTypes, fill_detections
 from sameo_ros.picture_source import DepthSource, Picture, find_pictures
+from sameo_ros.ros.executable import read_arguments, ros_until_signal
 
 _TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)
 _IDLE_PERIOD_S = 1e6

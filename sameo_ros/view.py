@@ -18,7 +18,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
-from sameo_ros.executable import read_arguments, ros_until_signal
+from sameo_ros.ros.executable import read_arguments, ros_until_signal
 
 
 class ViewNode(Node):

@@ -69,8 +69,8 @@ def run_in(install: Path, command: str) -> str:
 
 def test_sourced_workspace_gives_messages_and_modules_of_the_installation(install):
     code = (
-        "import sameo_ros.conversions, sameo_ros.msg, sameo_ros.srv, sameo_model.runtime; "
-        "print(sameo_ros.conversions.__file__, sameo_model.runtime.__file__, "
+        "import sameo_ros.messages.conversions, sameo_ros.msg, sameo_ros.srv, sameo_model.runtime; "
+        "print(sameo_ros.messages.conversions.__file__, sameo_model.runtime.__file__, "
         "sameo_ros.msg.__file__, sep='\\n')"
     )
     files = run_in(install, f'python3 -c "{code}"').split()

@@ -24,7 +24,20 @@ ARROWS = {
     "sameo_model.evaluation": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
     "sameo_model.export": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
     "sameo_model.synthesis": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
-    "sameo_ros": ("sameo_model.runtime",),
+    "sameo_ros": (
+        *("sameo_ros.core", "sameo_ros.messages", "sameo_ros.ros", "sameo_model.runtime"),
+        *("sameo_ros.msg", "sameo_ros.srv"),
+    ),
+    # The jobs of the worker still read messages themselves.
+    "sameo_ros.core": ("sameo_model.runtime", "sameo_ros.messages"),
+    "sameo_ros.messages": ("sameo_model.runtime", "sameo_ros.core"),
+    "sameo_ros.ros": (
+        *("sameo_ros.core", "sameo_ros.messages", "sameo_model.runtime"),
+        *("sameo_ros.msg", "sameo_ros.srv"),
+    ),
+    # Generated.
+    "sameo_ros.msg": (),
+    "sameo_ros.srv": (),
 }
 COMMAND_LINES = {
     "checkpoints",
@@ -35,7 +48,10 @@ COMMAND_LINES = {
     "synthesize",
     "train",
 }
-ROS_EXECUTABLES = {"node", "build_engines", "replay", "recorder", "view", "executable"}
+ROS_EXECUTABLES = {
+    *("sameo_ros.node", "sameo_ros.build_engines", "sameo_ros.replay", "sameo_ros.recorder"),
+    *("sameo_ros.view", "sameo_ros.ros.executable"),
+}
 ROS_PACKAGES = {"rclpy", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
 
 
@@ -52,16 +68,16 @@ def is_command_line(path: Path) -> bool:
 FILES = source_files()
 IDS = [module_name(path) for path in FILES]
 PARTS = [path for path in FILES if not is_command_line(path)]
-WITHOUT_ROS = [
-    path
-    for path in FILES
-    if path.parent != PROJECT_ROOT / "sameo_ros" or path.stem not in ROS_EXECUTABLES
+WITHOUT_ROS = [path for path in FILES if module_name(path) not in ROS_EXECUTABLES]
+WITHOUT_MESSAGES = [
+    path for path in FILES if part_of(module_name(path)) in ("sameo_ros.core", "sameo_ros.messages")
 ]
 
 
 def test_the_walk_finds_the_sources():
     assert "sameo_model.runtime.predictor" in IDS
-    assert "sameo_ros.node" in IDS
+    assert set(IDS) >= ROS_EXECUTABLES
+    assert len(WITHOUT_MESSAGES) > 15
     assert len(FILES) > 30
 
 
@@ -78,6 +94,14 @@ def test_file_follows_the_arrows(path):
 def test_only_the_ros_executables_import_rclpy(path):
     roots = {module.split(".")[0] for module in imported_modules(path)}
     assert not roots & ROS_PACKAGES
+
+
+@pytest.mark.parametrize("path", WITHOUT_MESSAGES, ids=module_name)
+def test_core_and_conversions_import_no_messages(path):
+    roots = {module.split(".")[0] for module in imported_modules(path)}
+    assert not {root for root in roots if root.endswith(("_msgs", "_srvs", "_interfaces"))}
+    parts = {part_of(module) for module in imported_modules(path)}
+    assert not parts & {"sameo_ros.msg", "sameo_ros.srv"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMAND_LINES & {p.stem for p in FILES}))
@@ -125,17 +149,15 @@ def test_importing_the_runtime_loads_neither_torch_nor_ros_nor_an_engine():
 
 
 def test_importing_the_ros_package_without_its_executables_loads_neither_torch_nor_rclpy():
-    executables = {f"sameo_ros.{name}" for name in ROS_EXECUTABLES}
     loaded = modules_after_importing(
-        *(m for m in modules_below("sameo_ros") if m not in executables)
+        *(m for m in modules_below("sameo_ros") if m not in ROS_EXECUTABLES)
     )
     assert not loaded & (ROS_PACKAGES | {"torch"})
 
 
 @pytest.mark.ros
 def test_importing_the_ros_executables_does_not_load_torch():
-    names = [m for m in IDS if m in {f"sameo_ros.{name}" for name in ROS_EXECUTABLES}]
-    loaded = modules_after_importing(*names)
+    loaded = modules_after_importing(*sorted(ROS_EXECUTABLES))
     assert "rclpy" in loaded
     assert not loaded & {"torch"}
 

@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make
 
 from benchmarks.node_messages import size_of, with_whole_masks  # noqa: E402
 from sameo_model.runtime import MaskCrop, Prediction  # noqa: E402
-from sameo_ros.messages import Answer, DetectedBoxes  # noqa: E402
+from sameo_ros.core.answer import Answer, DetectedBoxes  # noqa: E402
 
 
 def test_ten_objects_of_a_quarter_of_the_picture_take_under_40_percent_of_whole_masks():

@@ -62,10 +62,10 @@ def test_our_vision_msgs_equals_the_official_package(name):
 @pytest.mark.ros
 def test_generated_modules_and_our_own_form_one_package():
     import sameo_ros
-    import sameo_ros.conversions
+    import sameo_ros.messages.conversions
     import sameo_ros.msg
 
     sources = Path(__file__).resolve().parents[2] / "sameo_ros"
     assert str(sources) in sameo_ros.__path__
-    assert Path(sameo_ros.conversions.__file__).parent == sources
+    assert Path(sameo_ros.messages.conversions.__file__).parents[1] == sources
     assert re.search("site-packages|dist-packages", sameo_ros.msg.__file__)

@@ -24,7 +24,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from sameo_ros.conversions import bytes_to_array, stamp_to_ns
+from sameo_ros.core.stamps import stamp_to_ns
+from sameo_ros.messages.conversions import bytes_to_array
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.srv import SegmentBoxes
 from tests.sameo_ros.processes import ROOT

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sameo_ros.messages import DetectionMessageTypes, MaskMessageTypes
+from sameo_ros.messages.detections import DetectionMessageTypes
+from sameo_ros.messages.masks import MaskMessageTypes
 
 
 def stamp(seconds: float = 0.0) -> Any:

@@ -11,7 +11,7 @@ rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installe
 
 from sameo_ros.bag import main  # noqa: E402
 from sameo_ros.bag_types import build_typestore, make_message, make_storable  # noqa: E402
-from sameo_ros.messages import crop_to_mask  # noqa: E402
+from sameo_ros.messages.masks import crop_to_mask  # noqa: E402
 from tests.sameo_ros.processes import ROOT  # noqa: E402
 
 MS = 1_000_000

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sameo_model.runtime.backends import cuda, engine_plan, tensorrt
-from sameo_ros.parameters import SameoParameters
+from sameo_ros.core.settings import SameoParameters
 from tests.bundles import make_tiny_bundle
 from tests.recording_gpu import RecordingGpu
 from tests.sameo_ros.processes import ROOT

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sameo_model.runtime.backends import cuda
-from sameo_ros.parameters import SameoParameters
+from sameo_ros.core.settings import SameoParameters
 from tests.bundles import make_tiny_bundle
 from tests.sameo_ros.processes import ROOT
 

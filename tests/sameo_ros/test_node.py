@@ -13,8 +13,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
 from vision_msgs.msg import Detection3DArray  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
-from sameo_ros.conversions import image_view, stamp_to_ns  # noqa: E402
-from sameo_ros.messages import crop_to_mask  # noqa: E402
+from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
+from sameo_ros.messages.conversions import image_view  # noqa: E402
+from sameo_ros.messages.masks import crop_to_mask  # noqa: E402
 from sameo_ros.msg import AmodalMaskArray  # noqa: E402
 from sameo_ros.srv import SegmentBoxes  # noqa: E402
 from tests.sameo_ros.node_bench import (  # noqa: E402

@@ -17,7 +17,7 @@ from vision_msgs.msg import (  # noqa: E402
     ObjectHypothesisWithPose,
 )
 
-from sameo_ros.conversions import stamp_to_ns  # noqa: E402
+from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
 from tests.bundles import make_tiny_bundle  # noqa: E402
 from tests.sameo_ros.node_bench import Client, boxes_for, start_node  # noqa: E402
 

@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
-from sameo_ros.conversions import stamp_to_ns  # noqa: E402
+from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
 from tests.bundles import make_tiny_bundle  # noqa: E402
 from tests.sameo_ros.node_bench import BOX, Client, boxes_for, start_node  # noqa: E402
 

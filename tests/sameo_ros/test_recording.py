@@ -6,7 +6,9 @@ import pytest
 
 from sameo_model.runtime import MaskCrop, Prediction
 from sameo_model.runtime.masks import rle_to_mask
-from sameo_ros.messages import Answer, detections_to_boxes, fill_mask_array
+from sameo_ros.core.answer import Answer
+from sameo_ros.messages.detections import detections_to_boxes
+from sameo_ros.messages.masks import fill_mask_array
 from sameo_ros.recording import draw_panels, format_table, masks_to_json
 from tests.sameo_ros.stand_ins import MASK_TYPES, box_detection, detections, header, hypothesis
 

@@ -14,7 +14,8 @@ pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from vision_msgs.msg import Detection2DArray  # noqa: E402
 
-from sameo_ros.conversions import depth_to_m, image_to_rgb, stamp_to_ns  # noqa: E402
+from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
+from sameo_ros.messages.conversions import depth_to_m, image_to_rgb  # noqa: E402
 from tests.sameo_ros.node_bench import RELIABLE, Client, NodeProcess  # noqa: E402
 from tests.sameo_ros.processes import ROOT  # noqa: E402
 

@@ -1,0 +1,245 @@
+"""Pairing of images with boxes for one camera: what to answer, what to encode, what to drop.
+
+Plain data structures without threads, clocks or ROS: every call gets the time. Order of arrival,
+never the stamp, decides what is newest, so that recordings may loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from sameo_model.runtime.types import Embedding
+from sameo_ros.core.detector_rhythm import DetectorRhythm
+from sameo_ros.core.stamps import NANOSECONDS
+
+_MAX_CACHED_BYTES = 512 * 2**20
+_MAX_WAITING = 32
+_MAX_FORGOTTEN = 1024
+
+
+class DropCause(Enum):
+    """Why boxes were not answered; the value is the diagnostic key."""
+
+    SUPERSEDED = "dropped_superseded"
+    UNMATCHED = "dropped_unmatched"
+    LATE = "dropped_late"
+    FAILED = "dropped_failed"
+
+
+@dataclass(frozen=True)
+class CacheRules:
+    """How frames are kept and paired.
+
+    Attributes:
+        max_age_s: Images are kept this long after they came.
+        max_wait_s: Boxes wait this long for their image.
+        stamp_tolerance_s: Largest difference of the stamps of boxes and image; 0 is exact.
+        cache_frames: Number of embeddings that are kept.
+        encode_ahead: `on`, `off` or `auto`.
+    """
+
+    max_age_s: float
+    max_wait_s: float
+    stamp_tolerance_s: float
+    cache_frames: int
+    encode_ahead: str
+
+
+@dataclass(eq=False)
+class Frame:
+    """An image that came.
+
+    Attributes:
+        stamp_ns: Its stamp, nanoseconds.
+        number: Running number of arrival.
+        received_s: When it came, monotonic clock.
+        message: The image message.
+        embedding: What the encoder made of it, once it has run.
+    """
+
+    stamp_ns: int
+    number: int
+    received_s: float
+    message: Any
+    embedding: Embedding | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Boxes that came.
+
+    Attributes:
+        stamp_ns: Their stamp, nanoseconds.
+        received_s: When they came, monotonic clock.
+        newest: Number of the newest frame at that moment.
+        message: The detections message.
+    """
+
+    stamp_ns: int
+    received_s: float
+    newest: int
+    message: Any
+
+
+class FrameCache:
+    """Images by stamp, and boxes that wait for the worker or for their image.
+
+    Attributes:
+        rules: Replace it as a whole to change how frames are kept and paired.
+    """
+
+    def __init__(self, rules: CacheRules, on_drop: Callable[[DropCause, int], None]) -> None:
+        """Start empty.
+
+        Args:
+            rules: How frames are kept and paired.
+            on_drop: Called with cause and stamp (nanoseconds) of boxes that are given up.
+        """
+        self.rules = rules
+        self._on_drop = on_drop
+        self._frames: dict[int, Frame] = {}
+        self._forgotten: dict[int, None] = {}
+        self._waiting: list[Boxes] = []
+        self._rhythm = DetectorRhythm()
+        self._num_images = 0
+        self._latest: Frame | None = None
+
+    @property
+    def latest(self) -> Frame | None:
+        """The frame that came last, however old."""
+        return self._latest
+
+    @property
+    def num_waiting(self) -> int:
+        """Number of boxes messages that are neither answered nor dropped."""
+        return len(self._waiting)
+
+    def add_image(self, stamp_ns: int, message: Any, now_s: float) -> bool:
+        """Keep an image; one of the same stamp is replaced.
+
+        Returns:
+            Whether time went backwards. Then all older frames are forgotten: after a loop or a
+            reset of a simulation the same stamps may mean other images.
+        """
+        went_back = self._latest is not None and stamp_ns < self._latest.stamp_ns
+        if went_back:
+            self._forget_frames()
+            for boxes in [boxes for boxes in self._waiting if boxes.stamp_ns != stamp_ns]:
+                self._drop(boxes, DropCause.LATE)
+        self._num_images += 1
+        self._latest = Frame(stamp_ns, self._num_images, now_s, message)
+        self._frames.pop(stamp_ns, None)
+        self._frames[stamp_ns] = self._latest
+        self._expire_frames(now_s)
+        return went_back
+
+    def add_boxes(self, stamp_ns: int, message: Any, now_s: float) -> None:
+        """Let boxes wait for the worker, and for their image if it has not come yet."""
+        self._expire_frames(now_s)
+        for boxes in [boxes for boxes in self._waiting if boxes.stamp_ns == stamp_ns]:
+            self._drop(boxes, DropCause.SUPERSEDED)
+        boxes = Boxes(stamp_ns, now_s, self._num_images, message)
+        self._waiting.append(boxes)
+        if stamp_ns not in self._frames and stamp_ns in self._forgotten:
+            self._drop(boxes, DropCause.LATE)
+        elif len(self._waiting) > _MAX_WAITING:
+            self._drop(self._waiting[0], DropCause.UNMATCHED)
+
+    def take_ready(self, now_s: float) -> tuple[Frame, Boxes] | None:
+        """Take the boxes of the newest frame that has any; those of older frames are dropped.
+
+        Boxes whose image did not come in time are dropped as well.
+        """
+        pairs = []
+        for boxes in list(self._waiting):
+            expired = now_s >= boxes.received_s + self.rules.max_wait_s
+            frame = self._find_frame(boxes, expired)
+            if frame is not None:
+                pairs.append((frame, boxes))
+            elif expired:
+                self._drop(boxes, DropCause.UNMATCHED)
+        if not pairs:
+            return None
+        pairs.sort(key=lambda pair: pair[0].number)
+        for frame, boxes in pairs:
+            self._rhythm.observe(frame.number, boxes.newest)
+        for _, boxes in pairs[:-1]:
+            self._drop(boxes, DropCause.SUPERSEDED)
+        self._waiting.remove(pairs[-1][1])
+        return pairs[-1]
+
+    def find_ahead(self, now_s: float) -> Frame | None:
+        """Find the frame that is worth encoding before its boxes come."""
+        self._expire_frames(now_s)
+        mode = self.rules.encode_ahead
+        if mode == "off" or (mode == "auto" and self._rhythm.is_silent):
+            return None
+        if mode == "auto" and self._rhythm.is_known:
+            by_number = {frame.number: frame for frame in self._frames.values()}
+            candidates = [by_number.get(number) for number in self._rhythm.predict()]
+        else:
+            candidates = [self._frames.get(self._latest.stamp_ns)] if self._latest else []
+        return next((frame for frame in candidates if frame and frame.embedding is None), None)
+
+    def next_deadline_s(self) -> float | None:
+        """Say when the first waiting boxes will have waited long enough, monotonic clock."""
+        deadlines = [boxes.received_s + self.rules.max_wait_s for boxes in self._waiting]
+        return min(deadlines, default=None)
+
+    def keep_embedding(self, frame: Frame, embedding: Embedding) -> None:
+        """Keep a frame's embedding; beyond `cache_frames` the oldest frame loses its own."""
+        frame.embedding = embedding
+        encoded = [kept for kept in self._frames.values() if kept.embedding is not None]
+        for kept in encoded[: -self.rules.cache_frames]:
+            kept.embedding = None
+
+    def remove(self, frame: Frame) -> None:
+        """Forget a frame that cannot be read."""
+        if self._frames.get(frame.stamp_ns) is frame:
+            del self._frames[frame.stamp_ns]
+        if self._latest is frame:
+            self._latest = None
+
+    def clear(self) -> None:
+        """Forget everything; boxes that still wait are dropped as late."""
+        for boxes in list(self._waiting):
+            self._drop(boxes, DropCause.LATE)
+        self._forget_frames()
+
+    def _find_frame(self, boxes: Boxes, expired: bool) -> Frame | None:
+        exact = self._frames.get(boxes.stamp_ns)
+        if exact is not None or self.rules.stamp_tolerance_s == 0 or not self._frames:
+            return exact
+        # The exact one may still come as long as no later image has.
+        if not expired and all(stamp < boxes.stamp_ns for stamp in self._frames):
+            return None
+        nearest = min(self._frames.values(), key=lambda f: abs(f.stamp_ns - boxes.stamp_ns))
+        difference_ns = abs(nearest.stamp_ns - boxes.stamp_ns)
+        return nearest if difference_ns <= self.rules.stamp_tolerance_s * NANOSECONDS else None
+
+    def _expire_frames(self, now_s: float) -> None:
+        """Forget old frames, but never one whose boxes wait for the worker."""
+        awaited = {boxes.stamp_ns for boxes in self._waiting}
+        num_bytes = sum(len(frame.message.data) for frame in self._frames.values())
+        for frame in list(self._frames.values()):
+            is_old = now_s - frame.received_s > self.rules.max_age_s
+            is_too_much = num_bytes > _MAX_CACHED_BYTES and frame is not self._latest
+            if (is_old and frame.stamp_ns not in awaited) or is_too_much:
+                num_bytes -= len(frame.message.data)
+                del self._frames[frame.stamp_ns]
+                self._forgotten[frame.stamp_ns] = None
+        while len(self._forgotten) > _MAX_FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
+
+    def _forget_frames(self) -> None:
+        self._frames.clear()
+        self._forgotten.clear()
+        self._latest = None
+        self._rhythm = DetectorRhythm()
+
+    def _drop(self, boxes: Boxes, cause: DropCause) -> None:
+        self._waiting.remove(boxes)
+        self._on_drop(cause, boxes.stamp_ns)

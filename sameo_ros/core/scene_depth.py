@@ -1,0 +1,21 @@
+"""Depth of one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sameo_model.runtime.types import FloatArray
+from sameo_ros.core.camera_model import CameraModel
+
+
+@dataclass(frozen=True, eq=False)
+class SceneDepth:
+    """Depth that is registered to a colour image.
+
+    Attributes:
+        depth_m: float32 (H, W), metres, NaN where unknown.
+        camera: Calibration of the image; None as long as no camera_info has come.
+    """
+
+    depth_m: FloatArray
+    camera: CameraModel | None

@@ -1,0 +1,231 @@
+"""The settings of the node: every default, description and range, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sameo_ros.core.frame_cache import CacheRules
+from sameo_ros.core.statistics import Alarms
+
+
+def _parameter(
+    default: Any,
+    description: str,
+    *,
+    limits: tuple[float, float] | None = None,
+    choices: tuple[str, ...] | None = None,
+    read_only: bool = False,
+    with_model: bool = False,
+) -> Any:
+    metadata = {
+        "description": description,
+        "limits": limits,
+        "choices": choices,
+        "read_only": read_only,
+        "with_model": with_model,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class SameoParameters:
+    """Values of the node's parameters; the metadata of each field says what it means."""
+
+    model: str = _parameter(
+        "sameo_lite", "Name of a bundled model, or path of a bundle folder.", with_model=True
+    )
+    backend: str = _parameter(
+        "auto",
+        "What runs the model; auto takes the first of TensorRT, OpenVINO and ONNX Runtime that "
+        "can run here, and says so.",
+        choices=("auto", "openvino", "onnxruntime", "tensorrt"),
+        with_model=True,
+    )
+    precision: str = _parameter(
+        "",
+        "f32, bf16 or f16 where the backend can choose; empty: OpenVINO measures and checks which, "
+        "others keep the bundle's.",
+        choices=("", "f32", "bf16", "f16"), with_model=True,
+    )  # fmt: skip
+    threads: int = _parameter(
+        0, "CPU threads of the model; 0: one per core.", limits=(0, 256), with_model=True
+    )  # fmt: skip
+    decoder_streams: int = _parameter(
+        0,
+        "In how many parts OpenVINO decodes boxes at once, at most the number of threads; 0: one "
+        "per thread, at most 4. Other backends have none.",
+        limits=(0, 256),
+        with_model=True,
+    )
+    pin_threads: str = _parameter(
+        "auto",
+        "on binds each thread of the model to a CPU core, off lets the system move them; auto: on "
+        "if OpenVINO has all cores, else off.",
+        choices=("auto", "on", "off"),
+        with_model=True,
+    )
+    cache_dir: str = _parameter(
+        "",
+        "Folder where the backend keeps compiled models (TensorRT's engines); empty: its default.",
+        with_model=True,
+    )
+    autostart: bool = _parameter(
+        True, "Configure and activate without a lifecycle manager.", read_only=True
+    )
+    image_transport: str = _parameter(
+        "raw",
+        "raw reads sensor_msgs/Image; compressed reads sensor_msgs/CompressedImage on the image "
+        "topic's name with /compressed.",
+        choices=("raw", "compressed"),
+        read_only=True,
+    )
+    cameras: Sequence[str] = _parameter(
+        ("",),
+        "Names of the cameras that share the model; camera x has the topics x/image, x/detections "
+        "and ~/x/masks. One empty name: a single camera on image, detections and ~/masks.",
+        read_only=True,
+    )
+    encode_ahead: str = _parameter(
+        "auto",
+        "Encode images before their boxes come: on (the newest), off, or auto (those that the "
+        "detector will answer, learned from its rhythm).",
+        choices=("on", "off", "auto"),
+    )
+    stamp_tolerance_s: float = _parameter(
+        0.0, "Largest difference between the stamps of boxes and image; 0 is exact.", limits=(0, 10)
+    )
+    max_age_s: float = _parameter(
+        2.0, "How long an image is kept for its boxes; longer than the detector takes.",
+        limits=(0.01, 60),
+    )  # fmt: skip
+    max_wait_s: float = _parameter(
+        0.5, "How long boxes wait for an image that comes after them.", limits=(0, 10)
+    )
+    cache_frames: int = _parameter(4, "Number of encoded images that are kept.", limits=(1, 64))
+    visible: bool = _parameter(
+        True, "Draw visible masks too; without them there is no occlusion ratio and order."
+    )
+    min_detection_score: float = _parameter(
+        0.0, "Detections with a lower score are left out.", limits=(0, 1)
+    )
+    max_boxes: int = _parameter(
+        300, "At most this many boxes of a message are answered, those with the highest scores.",
+        limits=(1, 10000),
+    )  # fmt: skip
+    overlay_style: str = _parameter(
+        "full", "What ~/overlay shows: full (masks, boxes and labels) or masks alone.",
+        choices=("full", "masks"),
+    )  # fmt: skip
+    depth_tolerance_s: float = _parameter(
+        0.05, "Largest difference between the stamps of depth and image.", limits=(0, 10)
+    )
+    points_of: str = _parameter(
+        "", "Detection id, or index, of the object whose visible points go to ~/points."
+    )
+    warn_age_ms: float = _parameter(
+        1000.0, "Masks older than this (p95, from stamp to publishing) are a warning; 0: never.",
+        limits=(0, 1e9),
+    )  # fmt: skip
+    error_age_ms: float = _parameter(
+        5000.0, "Masks older than this (p95) are an error; 0: never.", limits=(0, 1e9)
+    )
+    warn_dropped_share: float = _parameter(
+        0.5, "A larger share of dropped boxes messages, of the last 100, is a warning; 1: never.",
+        limits=(0, 1),
+    )  # fmt: skip
+    diagnostics_period_s: float = _parameter(
+        1.0, "Time between messages on /diagnostics.", limits=(0.05, 60), read_only=True
+    )
+
+    @property
+    def cache_rules(self) -> CacheRules:
+        """The rules of the frame cache."""
+        return CacheRules(
+            max_age_s=self.max_age_s,
+            max_wait_s=self.max_wait_s,
+            stamp_tolerance_s=self.stamp_tolerance_s,
+            cache_frames=self.cache_frames,
+            encode_ahead=self.encode_ahead,
+        )
+
+    @property
+    def alarms(self) -> Alarms:
+        """The thresholds of the diagnostics."""
+        return Alarms(self.warn_age_ms, self.error_age_ms, self.warn_dropped_share)
+
+    @property
+    def model_values(self) -> tuple[Any, ...]:
+        """What a loaded model depends on; another tuple needs another model."""
+        return tuple(
+            getattr(self, one.name)
+            for one in dataclasses.fields(self)
+            if one.metadata["with_model"]
+        )
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """What `load_predictor` is told besides model and backend, by keyword."""
+        return {
+            "precision": self.precision or None,
+            "threads": self.threads or None,
+            "decoder_streams": self.decoder_streams,
+            "pin_threads": self.pin_threads,
+            "cache_dir": self.cache_dir or None,
+        }
+
+    def changed(self, values: Mapping[str, Any]) -> SameoParameters:
+        """Return a copy with other values.
+
+        Raises:
+            ValueError: If a value is out of its range or none of its choices.
+        """
+        changes = {
+            one.name: check_value(one, values[one.name])
+            for one in dataclasses.fields(self)
+            if one.name in values
+        }
+        return dataclasses.replace(self, **changes)
+
+
+def check_value(one: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the value in the parameter's type, if it is one that it can have."""
+    value = convert_value(one, value)
+    choices, limits = one.metadata["choices"], one.metadata["limits"]
+    if choices is not None and value not in choices:
+        named = ", ".join(choice or '""' for choice in choices)
+        raise ValueError(f"parameter {one.name} must be one of {named}; got {value!r}")
+    if one.name == "cameras":
+        _check_cameras(value)
+    if limits is not None and not limits[0] <= value <= limits[1]:
+        raise ValueError(
+            f"parameter {one.name} must be from {limits[0]} to {limits[1]}; got {value}"
+        )
+    return value
+
+
+def convert_value(one: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the value in the parameter's type, which YAML may have mistaken for another."""
+    kind = type(one.default)
+    if kind is str and type(value) is bool and one.metadata["choices"]:
+        return "on" if value else "off"
+    if type(value) is int and kind in (str, float):
+        return kind(value)
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
+    if type(value) is not kind:
+        raise ValueError(f"parameter {one.name} must be of type {kind.__name__}; got {value!r}")
+    return value
+
+
+def _check_cameras(names: Sequence[str]) -> None:
+    is_single = list(names) == [""]
+    is_several = bool(names) and all(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) for name in names)
+    if not (is_single or is_several) or len(set(names)) < len(names):
+        raise ValueError(
+            "parameter cameras must hold different names of letters, digits and underscores, or "
+            f"one empty name; got {list(names)}"
+        )

@@ -1,0 +1,101 @@
+"""Boxes out of and into vision_msgs/Detection2DArray.
+
+Messages are duck-typed, and the constructors of those to fill are handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sameo_model.runtime.boxes import BoxPrompt
+from sameo_ros.core.answer import DetectedBoxes
+
+
+@dataclass(frozen=True)
+class DetectionMessageTypes:
+    """Constructors, without arguments, of the messages to fill."""
+
+    detection: Callable[[], Any]
+    result: Callable[[], Any]
+
+
+def detections_to_boxes(message: Any) -> DetectedBoxes:
+    """Take boxes, classes, scores and ids from a vision_msgs/Detection2DArray.
+
+    A rotated box becomes its axis-aligned hull; one whose angle is not finite becomes NaN. The
+    hypothesis with the highest score counts.
+
+    Args:
+        message: A vision_msgs/Detection2DArray; centres and sizes in pixels, theta in radians.
+    """
+    detections = message.detections
+    hypotheses = [_best_hypothesis(detection.results) for detection in detections]
+    boxes = [_box_to_xyxy(detection.bbox) for detection in detections]
+    return DetectedBoxes(
+        boxes_xyxy=_to_float32(boxes).reshape(-1, 4),
+        class_ids=[class_id for class_id, _ in hypotheses],
+        scores=_to_float32([score for _, score in hypotheses]),
+        detection_ids=[str(detection.id) for detection in detections],
+    )
+
+
+def fill_detections(
+    message: Any, types: DetectionMessageTypes, prompts: Sequence[BoxPrompt], name: str, header: Any
+) -> None:
+    """Fill a vision_msgs/Detection2DArray.
+
+    Args:
+        message: The vision_msgs/Detection2DArray to fill.
+        types: Constructors of the messages inside.
+        prompts: The boxes.
+        name: Beginning of the detections' ids: the i-th is `<name>#<i>`.
+        header: std_msgs/Header of the image; shared, not copied.
+    """
+    message.header = header
+    for i, prompt in enumerate(prompts):
+        x1, y1, x2, y2 = prompt.box_xyxy
+        detection = types.detection()
+        detection.header = header
+        detection.id = f"{name}#{i}"
+        detection.bbox.center.position.x = (x1 + x2) / 2
+        detection.bbox.center.position.y = (y1 + y2) / 2
+        detection.bbox.size_x, detection.bbox.size_y = x2 - x1, y2 - y1
+        result = types.result()
+        result.hypothesis.class_id, result.hypothesis.score = prompt.class_id, prompt.score
+        detection.results.append(result)
+        message.detections.append(detection)
+
+
+def _best_hypothesis(results: Sequence[Any]) -> tuple[str, float]:
+    hypotheses = [result.hypothesis for result in results]
+    if not hypotheses:
+        return "", 1.0
+    best = max(hypotheses, key=_score)
+    return str(best.class_id), _score(best)
+
+
+def _score(hypothesis: Any) -> float:
+    score = float(hypothesis.score)
+    return 0.0 if math.isnan(score) else min(max(score, 0.0), 1.0)
+
+
+def _box_to_xyxy(bbox: Any) -> tuple[float, float, float, float]:
+    x, y, theta = bbox.center.position.x, bbox.center.position.y, bbox.center.theta
+    half_w, half_h = bbox.size_x / 2, bbox.size_y / 2
+    if not math.isfinite(theta):
+        x = math.nan
+    elif theta != 0 and half_w > 0 and half_h > 0:  # else turning would hide a wrong size
+        cos, sin = abs(math.cos(theta)), abs(math.sin(theta))
+        half_w, half_h = half_w * cos + half_h * sin, half_w * sin + half_h * cos
+    return x - half_w, y - half_h, x + half_w, y + half_h
+
+
+def _to_float32(values: Sequence[Any]) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return np.asarray(values, dtype=np.float64).astype(np.float32)

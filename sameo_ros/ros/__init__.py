@@ -1,0 +1,1 @@
+"""What ties the node to ROS: topics, parameters, diagnostics, transport."""

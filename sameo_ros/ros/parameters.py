@@ -1,0 +1,78 @@
+"""The node's parameters: declared from its settings, and shown as a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from sameo_ros.core.settings import SameoParameters, check_value, convert_value
+
+
+def declare_parameters(node: Any) -> SameoParameters:
+    """Declare every parameter on a node and return the values that it was started with.
+
+    Args:
+        node: An rclpy node.
+
+    Raises:
+        ValueError: If a value is none of its choices. What concerns the model is checked when it
+            is loaded, so that a node with a wrong one stays alive and says so.
+    """
+    # Messages, not rclpy: they are imported here so that the values can be used without ROS.
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    values: dict[str, Any] = {}
+    for one in dataclasses.fields(SameoParameters):
+        descriptor = ParameterDescriptor(
+            description=one.metadata["description"],
+            additional_constraints=_constraint(one),
+            read_only=one.metadata["read_only"],
+            # YAML reads a bare on or off as a truth value and a bare 2 as a whole number.
+            dynamic_typing=isinstance(one.default, (str, float)),
+        )
+        limits = one.metadata["limits"]
+        if limits is not None and isinstance(one.default, int):
+            limits_int = IntegerRange(from_value=int(limits[0]), to_value=int(limits[1]))
+            descriptor.integer_range = [limits_int]
+        elif limits is not None:
+            limits_float = FloatingPointRange(
+                from_value=float(limits[0]), to_value=float(limits[1])
+            )
+            descriptor.floating_point_range = [limits_float]
+        default: Any = one.default
+        default = list(default) if isinstance(default, tuple) else default
+        value = convert_value(one, node.declare_parameter(one.name, default, descriptor).value)
+        values[one.name] = value if one.metadata["with_model"] else check_value(one, value)
+    return SameoParameters(**values)
+
+
+def parameter_table() -> str:
+    """Return all parameters as a Markdown table, as the README shows it."""
+    lines = ["| parameter | default | range | meaning |", "| --- | --- | --- | --- |"]
+    for one in dataclasses.fields(SameoParameters):
+        default = one.default
+        text = str(default).lower() if isinstance(default, bool) else str(default)
+        text = '[""]' if default == ("",) else text or "(empty)"
+        lines.append(
+            f"| `{one.name}` | {text} | {_range(one)} | {one.metadata['description']}{_when(one)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _constraint(one: dataclasses.Field[Any]) -> str:
+    choices: Iterable[str] = one.metadata["choices"] or ()
+    return ", ".join(choice or '""' for choice in choices)
+
+
+def _range(one: dataclasses.Field[Any]) -> str:
+    limits = one.metadata["limits"]
+    if limits is not None:
+        return f"{limits[0]} to {limits[1]}"
+    return _constraint(one)
+
+
+def _when(one: dataclasses.Field[Any]) -> str:
+    if one.metadata["read_only"]:
+        return " Read-only."
+    return " Change it while the node is not active." if one.metadata["with_model"] else ""

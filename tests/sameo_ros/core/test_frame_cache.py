@@ -1,0 +1,344 @@
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from sameo_ros.core.frame_cache import CacheRules, DropCause, FrameCache
+
+MS = 1_000_000
+RULES = CacheRules(
+    max_age_s=1.0, max_wait_s=0.2, stamp_tolerance_s=0.0, cache_frames=2, encode_ahead="on"
+)
+SUPERSEDED, UNMATCHED, LATE = DropCause.SUPERSEDED, DropCause.UNMATCHED, DropCause.LATE
+
+
+class Bench:
+    """A cache whose stamps are milliseconds and whose drops are kept."""
+
+    def __init__(self, **rules):
+        self.drops = []
+        self.cache = FrameCache(replace(RULES, **rules), self.note)
+
+    def note(self, cause, stamp_ns):
+        self.drops.append((cause, stamp_ns // MS))
+
+    def image(self, stamp_ms, now_s=0.0, num_bytes=1):
+        message = SimpleNamespace(data=range(num_bytes))
+        return self.cache.add_image(stamp_ms * MS, message, now_s)
+
+    def boxes(self, stamp_ms, now_s=0.0):
+        self.cache.add_boxes(stamp_ms * MS, f"boxes {stamp_ms}", now_s)
+
+    def take(self, now_s=0.0):
+        ready = self.cache.take_ready(now_s)
+        return None if ready is None else (ready[0].stamp_ns // MS, ready[1].stamp_ns // MS)
+
+    def ahead(self, now_s=0.0):
+        frame = self.cache.find_ahead(now_s)
+        return None if frame is None else frame.stamp_ns // MS
+
+    def encode(self, now_s=0.0):
+        self.cache.keep_embedding(self.cache.find_ahead(now_s), "embedding")
+
+
+def test_boxes_get_the_image_of_their_stamp():
+    bench = Bench()
+    for stamp in (10, 20, 30):
+        bench.image(stamp)
+    bench.boxes(20)
+    assert bench.take() == (20, 20)
+    assert bench.take() is None
+    assert bench.drops == []
+
+
+def test_boxes_wait_for_an_image_that_comes_after_them():
+    bench = Bench()
+    bench.boxes(10, now_s=0.0)
+    assert bench.take(now_s=0.1) is None
+    bench.image(10, now_s=0.15)
+    assert bench.take(now_s=0.15) == (10, 10)
+
+
+def test_boxes_whose_image_does_not_come_are_dropped_after_max_wait():
+    bench = Bench()
+    bench.image(10)
+    bench.boxes(11, now_s=1.0)
+    assert bench.cache.next_deadline_s() == pytest.approx(1.2)
+    assert bench.take(now_s=1.19) is None
+    assert bench.drops == []
+    assert bench.take(now_s=1.2) is None
+    assert bench.drops == [(UNMATCHED, 11)]
+    assert bench.cache.next_deadline_s() is None
+
+
+def test_boxes_of_an_image_that_was_kept_once_are_late_at_once():
+    bench = Bench()
+    bench.image(10, now_s=0.0)
+    bench.boxes(10, now_s=1.01)
+    assert bench.drops == [(LATE, 10)]
+    assert bench.take(now_s=1.01) is None
+
+
+def test_an_image_is_kept_until_max_age():
+    bench = Bench()
+    bench.image(10, now_s=0.0)
+    bench.boxes(10, now_s=0.99)
+    assert bench.take(now_s=0.99) == (10, 10)
+
+
+def test_an_image_with_waiting_boxes_outlives_max_age():
+    bench = Bench()
+    bench.image(10, now_s=0.0)
+    bench.boxes(10, now_s=0.9)
+    bench.image(20, now_s=3.0)
+    assert bench.take(now_s=3.0) == (10, 10)
+
+
+def test_the_newest_image_wins_and_the_others_are_superseded():
+    bench = Bench()
+    for stamp in (10, 20, 30):
+        bench.image(stamp)
+    for stamp in (30, 10, 20):
+        bench.boxes(stamp)
+    assert bench.take() == (30, 30)
+    assert sorted(bench.drops, key=str) == [(SUPERSEDED, 10), (SUPERSEDED, 20)]
+
+
+def test_boxes_without_an_image_do_not_push_out_those_with_one():
+    bench = Bench()
+    bench.image(10)
+    bench.boxes(10)
+    bench.boxes(20)
+    assert bench.take() == (10, 10)
+    bench.image(20)
+    assert bench.take() == (20, 20)
+    assert bench.drops == []
+
+
+def test_boxes_of_the_same_stamp_replace_those_that_wait():
+    bench = Bench()
+    bench.image(10)
+    bench.boxes(10)
+    bench.boxes(10)
+    assert bench.drops == [(SUPERSEDED, 10)]
+    assert bench.take() == (10, 10)
+
+
+def test_the_same_image_can_be_answered_twice():
+    bench = Bench()
+    bench.image(10)
+    for _ in range(2):
+        bench.boxes(10)
+        assert bench.take() == (10, 10)
+
+
+def test_too_many_waiting_boxes_push_out_the_oldest():
+    bench = Bench()
+    for stamp in range(33):
+        bench.boxes(stamp)
+    assert bench.drops == [(UNMATCHED, 0)]
+    assert bench.cache.num_waiting == 32
+
+
+@pytest.mark.parametrize(
+    ("tolerance_s", "taken"), [(0.0, None), (0.004, None), (0.005, (20, 15)), (1.0, (20, 15))]
+)
+def test_a_tolerance_widens_the_match(tolerance_s, taken):
+    bench = Bench(stamp_tolerance_s=tolerance_s)
+    bench.image(20)
+    bench.boxes(15)
+    assert bench.take() == taken
+
+
+def test_the_exact_image_is_awaited_before_a_near_one_is_taken():
+    bench = Bench(stamp_tolerance_s=0.1)
+    bench.image(10)
+    bench.boxes(20)
+    assert bench.take(now_s=0.1) is None  # image 20 may still come
+    bench.image(20, now_s=0.1)
+    assert bench.take(now_s=0.1) == (20, 20)
+
+
+def test_a_near_image_is_taken_when_the_exact_one_does_not_come():
+    bench = Bench(stamp_tolerance_s=0.1)
+    bench.image(10)
+    bench.boxes(20)
+    assert bench.take(now_s=0.2) == (10, 20)
+    assert bench.drops == []
+
+
+def test_a_jump_back_in_time_forgets_the_frames_before_it():
+    bench = Bench()
+    assert not bench.image(10)
+    assert not bench.image(20)
+    bench.boxes(20)
+    bench.boxes(5)
+    assert bench.image(5)
+    assert bench.drops == [(LATE, 20)]
+    assert bench.take() == (5, 5)
+    bench.boxes(20)  # of the run before: the image with that stamp is not shown any more
+    assert bench.take(now_s=0.2) is None
+    assert bench.drops == [(LATE, 20), (UNMATCHED, 20)]
+
+
+def test_a_loop_over_the_same_stamps_goes_on():
+    bench = Bench()
+    for _ in range(3):
+        for stamp in (10, 20, 30):
+            bench.image(stamp)
+            bench.boxes(stamp)
+            assert bench.take() == (stamp, stamp)
+    assert bench.drops == []
+
+
+def test_an_image_of_the_same_stamp_replaces_the_older_one():
+    bench = Bench()
+    bench.image(0)
+    bench.encode()
+    bench.image(0)
+    assert bench.ahead() == 0  # the new one is not encoded yet
+
+
+def test_the_latest_image_stays_for_calls_however_old_it_is():
+    bench = Bench()
+    bench.image(10, now_s=0.0)
+    bench.boxes(10, now_s=50.0)
+    assert bench.drops == [(LATE, 10)]
+    assert bench.cache.latest.stamp_ns == 10 * MS
+
+
+def test_encoding_ahead_takes_the_newest_image_once():
+    bench = Bench()
+    bench.image(10)
+    bench.image(20)
+    assert bench.ahead() == 20
+    bench.encode()
+    assert bench.ahead() is None
+
+
+def test_encoding_ahead_can_be_switched_off():
+    bench = Bench(encode_ahead="off")
+    bench.image(10)
+    assert bench.ahead() is None
+
+
+def test_auto_encodes_nothing_before_boxes_have_come():
+    bench = Bench(encode_ahead="auto")
+    bench.image(10)
+    assert bench.ahead() is None
+    bench.boxes(10)
+    bench.take()
+    bench.image(20)
+    assert bench.ahead() == 20
+
+
+def test_auto_encodes_only_the_frames_that_a_slow_detector_takes():
+    # 30 Hz camera, the detector takes the newest frame and needs three periods for it.
+    bench = Bench(encode_ahead="auto")
+    for number in range(30):
+        bench.image(number)
+        if number % 3 == 0 and number >= 3:
+            bench.boxes(number - 3)
+            assert bench.take() == (number - 3, number - 3)
+        if number >= 15:
+            # Boxes of 12 came with frame 15: the detector now works on 15, and so on.
+            working_on = number - number % 3
+            assert bench.ahead() == (working_on if number % 3 == 0 else None)
+        if bench.cache.find_ahead(0.0):
+            bench.encode()
+
+
+def test_only_the_newest_embeddings_are_kept():
+    bench = Bench(cache_frames=2)
+    frames = []
+    for stamp in (10, 20, 30):
+        bench.image(stamp)
+        frames.append(bench.cache.find_ahead(0.0))
+        bench.encode()
+    assert [frame.embedding for frame in frames] == [None, "embedding", "embedding"]
+
+
+def test_an_unreadable_frame_is_forgotten():
+    bench = Bench()
+    bench.image(10)
+    bench.cache.remove(bench.cache.latest)
+    assert bench.cache.latest is None
+    bench.boxes(10)
+    assert bench.take(now_s=0.2) is None
+    assert bench.drops == [(UNMATCHED, 10)]
+
+
+def test_clearing_drops_what_waits():
+    bench = Bench()
+    bench.image(10)
+    bench.boxes(10)
+    bench.boxes(20)
+    bench.cache.clear()
+    assert bench.drops == [(LATE, 10), (LATE, 20)]
+    assert bench.cache.latest is None
+    assert bench.take() is None
+
+
+def test_large_images_are_not_kept_beyond_half_a_gigabyte():
+    bench = Bench()
+    for stamp in range(20):
+        bench.image(stamp, num_bytes=100 * 2**20)
+    for stamp in range(20):
+        bench.boxes(stamp)
+    # 512 MiB hold five of them: 15 to 19 are left.
+    assert [stamp for cause, stamp in bench.drops if cause is LATE] == list(range(15))
+
+
+class Accounting(RuleBasedStateMachine):
+    """Whatever comes in whatever order: received = answered + dropped + waiting."""
+
+    def __init__(self):
+        super().__init__()
+        self.drops = Counter()
+        self.received = self.answered = 0
+        self.now_s = 0.0
+        self.images = set()
+        rules = replace(RULES, stamp_tolerance_s=0.002)
+        self.cache = FrameCache(rules, lambda cause, _: self.drops.update([cause]))
+
+    @rule(stamp=st.integers(0, 20), wait_ms=st.integers(0, 500))
+    def image(self, stamp, wait_ms):
+        self.now_s += wait_ms * 1e-3
+        self.images.add(stamp * MS)
+        self.cache.add_image(stamp * MS, SimpleNamespace(data=b""), self.now_s)
+
+    @rule(stamp=st.integers(0, 20), wait_ms=st.integers(0, 500))
+    def boxes(self, stamp, wait_ms):
+        self.now_s += wait_ms * 1e-3
+        self.received += 1
+        self.cache.add_boxes(stamp * MS, None, self.now_s)
+
+    @rule(wait_ms=st.integers(0, 500))
+    def take(self, wait_ms):
+        self.now_s += wait_ms * 1e-3
+        ready = self.cache.take_ready(self.now_s)
+        if ready is not None:
+            frame, boxes = ready
+            self.answered += 1
+            assert frame.stamp_ns in self.images
+            assert abs(frame.stamp_ns - boxes.stamp_ns) <= 2 * MS
+
+    @rule()
+    def encode(self):
+        frame = self.cache.find_ahead(self.now_s)
+        if frame is not None:
+            self.cache.keep_embedding(frame, "embedding")
+
+    @rule()
+    def clear(self):
+        self.cache.clear()
+
+    @invariant()
+    def every_boxes_message_is_accounted_for(self):
+        assert self.received == self.answered + self.drops.total() + self.cache.num_waiting
+
+
+TestAccounting = Accounting.TestCase

@@ -1,0 +1,336 @@
+import logging
+import os
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sameo_model.runtime import load_predictor
+from sameo_ros.core import worker
+from sameo_ros.core.model_jobs import Request
+from sameo_ros.core.problem_log import ProblemLog
+from sameo_ros.core.settings import SameoParameters
+from sameo_ros.core.statistics import Statistics
+from sameo_ros.core.worker import ModelState, Worker
+from sameo_ros.messages.conversions import image_to_rgb
+from tests.sameo_ros.stand_ins import box_detection, detections, image
+
+WAIT_S = 10.0
+BOX = box_detection(16, 16, 48, 48)
+
+
+class Bench:
+    """A worker whose answers, complaints and gates the test holds."""
+
+    def __init__(self, model, names=("",), **parameters):
+        self.answers = []
+        self.complaints = []
+        self.fail_delivery = False
+        self.gate = threading.Event()  # the reading of images waits for it
+        self.gate.set()
+        self.reading = threading.Event()
+        parameters = {"encode_ahead": "off", "backend": "onnxruntime", **parameters}
+        self.parameters = SameoParameters(model=str(model), **parameters)
+        self.worker = Worker(self.parameters, ProblemLog(self.complaints.append))
+        self.cameras = [
+            self.worker.build_camera(
+                name,
+                Statistics(),
+                read_image=self.read,
+                read_depth=lambda *_: None,
+                deliver=self.deliverer(name),
+            )
+            for name in names
+        ]
+
+    def read(self, message):
+        self.reading.set()
+        assert self.gate.wait(WAIT_S)
+        return image_to_rgb(message)
+
+    def deliverer(self, name):
+        def deliver(frame, answer, _parameters):
+            if self.fail_delivery:
+                raise RuntimeError("the wire is cut")
+            self.answers.append((name, frame.stamp_ns, answer))
+
+        return deliver
+
+    def start(self):
+        self.worker.start()
+        self.until(lambda: self.worker.state is not ModelState.LOADING)
+        return self
+
+    def activate(self):
+        self.worker.activate(self.cameras)
+        return self
+
+    def image(self, stamp_ns, camera=0, pixels=None, **fields):
+        message = image(np.zeros((64, 64, 3), np.uint8) if pixels is None else pixels, "rgb8")
+        vars(message).update(fields)
+        self.worker.add_image(self.cameras[camera], stamp_ns, message)
+
+    def boxes(self, stamp_ns, camera=0, message=None):
+        self.worker.add_boxes(self.cameras[camera], stamp_ns, message or detections(BOX))
+
+    def call(self, image_message=None, camera=0):
+        replies = []
+        message = detections(BOX)
+        request = Request(self.cameras[camera], image_message, message, replies.append)
+        self.worker.add_request(request)
+        return replies
+
+    def until(self, condition):
+        deadline_s = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline_s, f"complaints: {self.complaints}"
+            time.sleep(0.002)
+
+    def count(self, key, camera=0):
+        return self.cameras[camera].statistics[key]
+
+
+@pytest.fixture
+def bench(tiny):
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Bench(tiny, *arguments, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.gate.set()
+        one.worker.stop()
+
+
+def test_boxes_are_answered_with_masks_of_their_image(bench):
+    bench = bench().start().activate()
+    bench.image(10, pixels=np.full((64, 64, 3), 51, np.uint8))
+    bench.boxes(10)
+    bench.until(lambda: bench.answers)
+    ((_, stamp_ns, answer),) = bench.answers
+    assert stamp_ns == 10
+    assert answer.prediction.amodal_masks[0].box_xyxy == (16, 16, 48, 48)
+    assert answer.prediction.visible_masks[0].box_xyxy == (16, 16, 48, 32)
+    assert answer.prediction.predicted_iou[0] == pytest.approx(0.2, abs=1e-5)  # 51 / 255
+    bench.until(lambda: bench.count("masks_published") == 1)
+    assert bench.count("detections_received") == 1
+
+
+def test_an_image_that_cannot_be_read_costs_its_boxes_and_no_more(bench):
+    bench = bench().start().activate()
+    bench.image(10, step=5)
+    bench.boxes(10)
+    bench.until(lambda: bench.count("dropped_unmatched") == 1)
+    assert bench.count("images_rejected") == 1
+    assert "step must be at least 192 bytes" in bench.complaints[0]
+    bench.image(20)
+    bench.boxes(20)
+    bench.until(lambda: bench.answers)
+
+
+def test_a_failing_delivery_is_counted_and_survived(bench):
+    bench = bench().start().activate()
+    bench.fail_delivery = True
+    bench.image(10)
+    bench.boxes(10)
+    bench.until(lambda: bench.count("dropped_failed") == 1)
+    assert "the wire is cut" in bench.complaints[0]
+    bench.fail_delivery = False
+    bench.boxes(10)
+    bench.until(lambda: bench.answers)
+
+
+def test_nothing_is_delivered_after_deactivation_not_even_what_was_in_hand(bench):
+    bench = bench().start().activate()
+    bench.gate.clear()
+    for stamp_ns in (10, 20):
+        bench.image(stamp_ns)
+        bench.boxes(stamp_ns)
+        assert bench.reading.wait(WAIT_S)
+    bench.worker.deactivate()
+    bench.gate.set()
+    bench.until(lambda: bench.count("dropped_late") == 2)
+    bench.image(30)
+    bench.boxes(30)
+    time.sleep(0.05)
+    assert bench.answers == []
+    assert bench.count("detections_received") == 2
+
+
+def test_a_missing_model_is_a_state_with_a_reason_and_another_one_mends_it(bench, tiny):
+    bench = bench()
+    good = bench.parameters
+    bench.worker.set_parameters(good.changed({"model": "no_such_model"}))
+    bench.start()
+    assert bench.worker.state is ModelState.FAILED
+    assert "no_such_model" in bench.worker.describe()
+    bench.worker.set_parameters(good)
+    bench.until(lambda: bench.worker.state is ModelState.READY)
+    assert bench.worker.status().model == "tiny"
+
+
+def test_compiled_models_go_to_the_folder_that_the_parameter_names(bench, tmp_path):
+    folder = tmp_path / "compiled"
+    bench = bench(backend="openvino", cache_dir=str(folder)).start()
+    assert bench.worker.state is ModelState.READY
+    assert list(folder.iterdir())
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is only one core")
+def test_threads_streams_and_pinning_reach_the_compiled_model(bench, tmp_path, monkeypatch):
+    loaded = []
+
+    def load(*arguments, **options):
+        loaded.append(load_predictor(*arguments, **options))
+        return loaded[-1]
+
+    monkeypatch.setattr(worker, "load_predictor", load)
+    given = {"threads": 2, "decoder_streams": 1, "pin_threads": "off"}
+    bench(backend="openvino", precision="f32", cache_dir=str(tmp_path), **given).start()
+    (decoder,) = loaded[0].backend._mask_decoders
+    model = decoder.get_compiled_model()
+    assert model.get_property("INFERENCE_NUM_THREADS") == 2
+    assert model.get_property("NUM_STREAMS") == 1
+    assert model.get_property("ENABLE_CPU_PINNING") is False
+
+
+def test_progress_of_loading_is_part_of_the_state(bench, monkeypatch, caplog):
+    bench, seen = bench(), []
+
+    def load(*arguments, **options):
+        logging.getLogger("sameo_model.backend").info("%d of 3 engines are built", 2)
+        seen.append(bench.worker.describe())
+        return load_predictor(*arguments, **options)
+
+    monkeypatch.setattr(worker, "load_predictor", load)
+    caplog.set_level(logging.INFO, "sameo_model")
+    bench.start()
+    assert seen[0].endswith("is loading: 2 of 3 engines are built")
+    assert bench.worker.describe().endswith("is ready")
+
+
+def test_waiting_boxes_come_before_encoding_ahead(bench):
+    bench = bench(encode_ahead="on").start().activate()
+    bench.gate.clear()
+    bench.image(10)
+    assert bench.reading.wait(WAIT_S)  # image 10 is being encoded ahead
+    bench.image(20)
+    bench.boxes(10)
+    newest = bench.cameras[0].cache.latest
+    was_encoded = []
+    bench.answers = SimpleNamespace(append=lambda _: was_encoded.append(newest.embedding))
+    bench.gate.set()
+    bench.until(lambda: was_encoded)
+    assert was_encoded == [None]  # image 20 had to wait for the answer
+    bench.until(lambda: newest.embedding is not None)
+
+
+def test_encoding_ahead_leaves_only_the_decoder_for_the_boxes(bench):
+    bench = bench(encode_ahead="on").start().activate()
+    bench.image(10)
+    cache = bench.cameras[0].cache
+    bench.until(lambda: cache.latest.embedding is not None)
+    bench.reading.clear()
+    bench.boxes(10)
+    bench.until(lambda: bench.answers)
+    assert not bench.reading.is_set()  # the image was not read again
+
+
+def test_cameras_take_turns(bench):
+    bench = bench(names=("left", "right")).start().activate()
+    bench.gate.clear()
+    bench.image(1, camera=0)
+    bench.boxes(1, camera=0)
+    assert bench.reading.wait(WAIT_S)
+    # Both wait now; left was served last, so that right is next although left came first.
+    for camera in (0, 1):
+        bench.image(2, camera=camera)
+        bench.boxes(2, camera=camera)
+    bench.gate.set()
+    bench.until(lambda: len(bench.answers) == 3)
+    assert [name for name, _, _ in bench.answers] == ["left", "right", "left"]
+
+
+def test_visible_masks_can_be_switched_off_while_running(bench):
+    bench = bench().start().activate()
+    bench.image(10)
+    bench.worker.set_parameters(bench.parameters.changed({"visible": False}))
+    bench.boxes(10)
+    bench.until(lambda: bench.answers)
+    assert bench.answers[0][2].prediction.visible_masks is None
+
+
+def test_cache_rules_can_be_changed_while_running(bench):
+    bench = bench().start().activate()
+    bench.worker.set_parameters(bench.parameters.changed({"max_wait_s": 0.01}))
+    bench.boxes(10)
+    bench.until(lambda: bench.count("dropped_unmatched") == 1)
+    assert "copy the image's header" in bench.complaints[0]
+
+
+def test_a_call_with_an_image_is_answered(bench):
+    bench = bench().start().activate()
+    given = image(np.zeros((32, 32, 3), np.uint8), "rgb8")
+    replies = bench.call(given)
+    bench.until(lambda: replies)
+    ((message, answer),) = replies
+    assert message is given
+    assert answer.image_hw == (32, 32)
+
+
+def test_a_call_without_an_image_takes_the_latest_frame(bench):
+    bench = bench().start().activate()
+    replies = bench.call()
+    bench.until(lambda: replies)
+    assert replies == ["no image was given and no camera frame has come yet"]
+    for stamp_ns in (10, 20):
+        bench.image(stamp_ns, pixels=np.zeros((64, stamp_ns, 3), np.uint8))
+    replies = bench.call()
+    bench.until(lambda: replies)
+    assert replies[0][1].image_hw == (64, 20)
+
+
+def test_a_call_with_a_damaged_image_hears_what_is_wrong(bench):
+    bench = bench().start().activate()
+    replies = bench.call(SimpleNamespace(height=1, width=1, step=1, encoding="x", data=b""))
+    bench.until(lambda: replies)
+    assert replies[0].startswith("the image cannot be segmented: image encoding must be one of")
+
+
+def test_calls_to_a_worker_that_is_not_active_hear_so(bench):
+    bench = bench().start()
+    (reply,) = bench.call()
+    assert reply.startswith("the node is not active (model ")
+    bench.activate()
+    bench.gate.clear()
+    bench.image(10)
+    bench.boxes(10)
+    assert bench.reading.wait(WAIT_S)
+    waiting = bench.call()
+    bench.worker.deactivate()
+    assert waiting == ["the node was deactivated before it could answer"]
+
+
+def test_many_calls_at_once_are_all_answered(bench):
+    bench = bench().start().activate()
+    bench.image(10)
+    all_replies = []
+    threads = [threading.Thread(target=lambda: all_replies.append(bench.call())) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    bench.until(lambda: all(all_replies))
+    assert all(len(replies) == 1 and replies[0][1].indices == [0] for replies in all_replies)
+
+
+def test_stopping_ends_the_thread_in_any_state(tiny):
+    for prepare in (lambda b: None, Bench.start, lambda b: b.start().activate()):
+        bench = Bench(tiny)
+        prepare(bench)
+        bench.worker.stop()
+        assert not bench.worker._thread.is_alive()

@@ -1,0 +1,83 @@
+"""How signals end the executables."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.ros
+pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
+
+from tests.bundles import make_tiny_bundle  # noqa: E402
+from tests.sameo_ros.node_bench import Client, NodeProcess, boxes_for, start_node  # noqa: E402
+from tests.sameo_ros.processes import ROOT  # noqa: E402
+
+INTERRUPTED = """
+import os, signal, time
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from sameo_ros.ros.executable import ros_until_signal
+
+with ros_until_signal():
+    executor = SingleThreadedExecutor()
+    executor.add_node(rclpy.create_node("interrupted"))
+    os.kill(os.getpid(), signal.{name})
+    while rclpy.ok():
+        time.sleep(0.01)
+    print("the block goes on")
+    {then}
+print("and ends")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("then", ["executor.spin_once()", "pass"])
+def test_a_signal_ends_ros_and_breaks_into_nothing(name, then):
+    code = INTERRUPTED.format(name=name, then=then)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["the block goes on", "and ends"]
+
+
+def test_an_exception_while_ros_runs_is_not_hidden():
+    code = "from sameo_ros.ros.executable import *\nwith ros_until_signal(): 1 / 0"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_node_that_still_loads_its_model_ends_quietly(tmp_path):
+    # Nothing is compiled yet, so that OpenVINO is at it for seconds.
+    process = start_node(tmp_path, "sameo_lite", backend="openvino", cache_dir=tmp_path / "cache")
+    client = Client()
+    try:
+        client.until(lambda: "is loading" in client.values().get("message", ""))
+        client.until(lambda: (tmp_path / "cache").is_dir())
+    finally:
+        client.close()
+    assert process.stop() == 0, process.text()
+    assert "Traceback" not in process.text()
+
+
+def test_an_interrupted_recorder_has_written_what_came(tmp_path):
+    output = tmp_path / "out"
+    node = start_node(tmp_path, make_tiny_bundle(tmp_path / "tiny"))
+    recorder = NodeProcess(tmp_path, "recorder", "--output", str(output), "--count", "99")
+    client = Client()
+
+    def send():
+        image = client.image()
+        boxes = boxes_for(image, (16, 16, 48, 48))
+        boxes.detections[0].id = "mugs#0"
+        client.answer(image, boxes)
+
+    try:
+        client.until_active()
+        client.until(lambda: client.images.get_subscription_count() == 2)
+        client.until(lambda: send() or (output / "mugs.png").is_file())
+    finally:
+        client.close()
+        node.stop()
+    assert recorder.stop() == 130, recorder.text()
+    assert [one["picture"] for one in json.loads((output / "masks.json").read_text())] == ["mugs"]

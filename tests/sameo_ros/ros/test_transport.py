@@ -1,0 +1,98 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sameo_ros.ros.transport import use_large_socket_buffers
+from tests.sameo_ros.processes import ROOT
+
+PROFILES = ROOT / "config" / "fastdds.xml"
+
+LISTEN = """
+import time, rclpy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from vision_msgs.msg import Detection2DArray
+
+rclpy.init()
+node, images, boxes = rclpy.create_node("listener"), [], []
+qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+node.create_subscription(Image, "image", images.append, qos)
+node.create_subscription(Detection2DArray, "detections", boxes.append, qos)
+deadline_s = time.monotonic() + 30
+while len(images) < 20 and time.monotonic() < deadline_s:
+    rclpy.spin_once(node, timeout_sec=0.1)
+print([image.width for image in images])
+"""
+
+
+@pytest.fixture
+def kernel_limit(tmp_path):
+    path = tmp_path / "rmem_max"
+    path.write_text("4194304\n")
+    return path
+
+
+def test_large_buffers_are_chosen_where_the_kernel_allows_them(kernel_limit):
+    environment = {}
+    assert use_large_socket_buffers(environment, kernel_limit)
+    assert environment == {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4?sockets_size=4000000B"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "FASTDDS_BUILTIN_TRANSPORTS",
+        "FASTDDS_DEFAULT_PROFILES_FILE",
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+    ],
+)
+def test_the_users_choice_stands(name, kernel_limit):
+    environment = {name: "mine"}
+    assert not use_large_socket_buffers(environment, kernel_limit)
+    assert environment == {name: "mine"}
+
+
+def test_nothing_changes_where_the_kernel_does_not_allow_it(kernel_limit):
+    environment = {}
+    kernel_limit.write_text("212992\n")
+    assert not use_large_socket_buffers(environment, kernel_limit)
+    assert not use_large_socket_buffers(environment, kernel_limit.with_name("missing"))
+    assert environment == {}
+
+
+@pytest.mark.ros
+def test_with_the_profile_no_image_is_lost_on_one_machine(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    for i in range(5):
+        pixels = np.zeros((720, 1280 + i, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{i}.png"), pixels)
+    boxes = {f"{i}.png": [{"box": [0, 0, 9, 9]}] for i in range(5)}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    names = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+    environment = {**os.environ, **dict.fromkeys(names, str(PROFILES))}
+    commands = [
+        ["-c", LISTEN],
+        [
+            *("-m", "sameo_ros.replay", "--images", tmp_path, "--boxes", tmp_path / "boxes.json"),
+            *("--rate", 100, "--count", 60, "--reliability", "best_effort"),
+        ],
+    ]
+    listener, replay = (
+        subprocess.Popen(
+            [sys.executable, *map(str, command)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    )
+    widths = json.loads(listener.communicate(timeout=60)[0])
+    assert replay.wait(30) == 0
+    # The first may be sent before both sides know each other; from then on none is left out.
+    assert len(widths) == 20
+    assert set(np.diff(widths)) == {1, -4}
