@@ -107,17 +107,17 @@ class Client:
         self.diagnostics: list[Any] = []
         self._stamp_ns = 1_000_000_000
         node = self.node
-        self.images = node.create_publisher(image_type, image_topic, RELIABLE)
+        self.images: Any = node.create_publisher(image_type, image_topic, RELIABLE)
         inputs = f"{camera}/" if camera else ""
         self.outputs = f"/sameo/{inputs}"
         self.detections = node.create_publisher(Detection2DArray, f"{inputs}detections", RELIABLE)
         masks_topic = self.outputs + "masks"
         node.create_subscription(AmodalMaskArray, masks_topic, self.masks.append, RELIABLE)
         node.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, RELIABLE)
-        self.segment = node.create_client(SegmentBoxes, "/sameo/segment")
-        self.change_state = node.create_client(ChangeState, "/sameo/change_state")
-        self.get_state = node.create_client(GetState, "/sameo/get_state")
-        self.set_parameters = node.create_client(
+        self.segment: Any = node.create_client(SegmentBoxes, "/sameo/segment")
+        self.change_state: Any = node.create_client(ChangeState, "/sameo/change_state")
+        self.get_state: Any = node.create_client(GetState, "/sameo/get_state")
+        self.set_parameters: Any = node.create_client(
             SetParametersAtomically, "/sameo/set_parameters_atomically"
         )
 

@@ -22,7 +22,8 @@ def write_lvis(
     folder = root / "train2017"
     folder.mkdir(parents=True, exist_ok=True)
     (root / "annotations").mkdir(exist_ok=True)
-    images, annotations = [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for number in range(1, num_images + 1):
         generator = np.random.default_rng(number)
         picture = cv2.resize(
