@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime.types import ImageHW, Prediction
+from sameo_ros.core.detection_ids import make_unique_ids
 from sameo_ros.core.scene_depth import SceneDepth
 
 
@@ -21,13 +22,17 @@ class DetectedBoxes:
         class_ids: N classes of the best hypotheses, "" without any.
         scores: float32 (N,), scores of the best hypotheses, clipped to [0, 1]; 1 without any, 0
             for NaN.
-        detection_ids: N ids that the detector gave, "" without.
+        detection_ids: N different names, none empty: the detector's ids, made unique.
     """
 
     boxes_xyxy: npt.NDArray[np.float32]
     class_ids: list[str]
     scores: npt.NDArray[np.float32]
     detection_ids: list[str]
+
+    def __post_init__(self) -> None:
+        """Make the ids unique, whatever the detector gave."""
+        object.__setattr__(self, "detection_ids", make_unique_ids(self.detection_ids))
 
     def __len__(self) -> int:
         """Return N."""
