@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime.types import ImageHW
+from sameo_ros.core.lens import (
+    FISHEYE_LENGTHS,
+    PINHOLE_LENGTHS,
+    undistort_fisheye,
+    undistort_pinhole,
+)
 
-_FISHEYE_MODELS = ("equidistant", "fisheye")
+# Spellings of drivers and calibration tools, in lower case with _ for - and blanks.
+_FISHEYE_MODELS = {
+    "equidistant", "equidist", "equi", "fisheye", "opencv_fisheye", "kannala_brandt",
+    "kannala_brandt4",
+}  # fmt: skip
+_PINHOLE_MODELS = {
+    "plumb_bob", "rational_polynomial", "rational", "radtan", "radial_tangential",
+    "brown_conrady", "opencv", "thin_prism", "thin_prism_model", "tilted",
+}  # fmt: skip
+_NO_MODELS = {"", "none", "pinhole"}
+
+RECTIFIED = ("auto", "on", "off")
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +36,11 @@ class CameraModel:
     """Intrinsics of one camera.
 
     Attributes:
-        matrix: float64 (3, 3), focal lengths and principal point (CameraInfo's K), pixels.
+        matrix: float64 (3, 3), focal lengths and principal point, pixels: K of CameraInfo, or P for
+            a rectified image; less the offset of a region of interest, divided by the binning.
         distortion: float64 (D,), coefficients (CameraInfo's D); all zero or empty: none.
-        is_fisheye: Whether the coefficients are those of the equidistant model.
-        image_hw: Height and width of the calibrated image, pixels.
+        is_fisheye: Whether the lens follows the equidistant model, also with coefficients of zero.
+        image_hw: Height and width of the images, pixels.
         frame_id: The optical frame: z forward, x to the right, y down.
     """
 
@@ -33,25 +51,31 @@ class CameraModel:
     frame_id: str
 
     @classmethod
-    def from_message(cls, message: Any) -> CameraModel:
+    def from_message(
+        cls, message: Any, rectified: str = "auto", image_topic: str = ""
+    ) -> CameraModel:
         """Read a sensor_msgs/CameraInfo.
 
+        Args:
+            message: The sensor_msgs/CameraInfo.
+            rectified: Whether the images are rectified: on, off, or auto (see `is_rectified`).
+            image_topic: Name of the images' topic; counts for auto.
+
         Raises:
-            ValueError: If it holds no calibration.
+            ValueError: If it holds no calibration that can be used.
         """
-        matrix = np.array(message.k, dtype=np.float64).reshape(3, 3)
-        if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
-            raise ValueError(
-                "camera_info must hold focal lengths above 0 in K; "
-                f"got {matrix[0, 0]} and {matrix[1, 1]}: calibrate the camera"
-            )
-        return cls(
-            matrix=matrix,
-            distortion=np.array(message.d, dtype=np.float64),
-            is_fisheye=message.distortion_model in _FISHEYE_MODELS,
-            image_hw=(int(message.height), int(message.width)),
-            frame_id=str(message.header.frame_id),
-        )
+        frame_id = str(message.header.frame_id)
+        image_hw, origin_xy, binning_xy = _read_window(message)
+        if is_rectified(message, rectified, image_topic):
+            matrix, distortion, is_fisheye = _rectified_matrix(message), np.zeros(0), False
+        else:
+            matrix = np.array(message.k, dtype=np.float64).reshape(3, 3)
+            _check_focal_lengths(matrix, "K")
+            distortion, is_fisheye = _read_distortion(message)
+        matrix = matrix.copy()
+        matrix[:2, 2] -= origin_xy
+        matrix[:2] /= np.array(binning_xy, dtype=np.float64)[:, None]
+        return cls(matrix, distortion, is_fisheye, image_hw, frame_id)
 
     def pixels_to_rays(self, pixels_xy: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Turn pixels into directions, lens distortion undone.
@@ -60,17 +84,103 @@ class CameraModel:
             pixels_xy: (N, 2), column and row; whole numbers are pixel centres.
 
         Returns:
-            float64 (N, 2), x / z and y / z in the optical frame.
+            float64 (N, 2), x / z and y / z in the optical frame; NaN where a pixel lies outside
+            what the lens can see.
         """
-        pixels = np.asarray(pixels_xy, dtype=np.float64).reshape(-1, 1, 2)
-        if len(pixels) == 0:
-            return np.zeros((0, 2))
-        if not self.distortion.any():
-            centre, focal = self.matrix[:2, 2], self.matrix[[0, 1], [0, 1]]
-            rays: npt.NDArray[np.float64] = (pixels[:, 0] - centre) / focal
-            return rays
+        pixels = np.asarray(pixels_xy, dtype=np.float64).reshape(-1, 2)
+        centre, focal = self.matrix[:2, 2], self.matrix[[0, 1], [0, 1]]
+        rays: npt.NDArray[np.float64] = (pixels - centre) / focal
         if self.is_fisheye:
-            undone = cv2.fisheye.undistortPoints(pixels, self.matrix, self.distortion[:4])
-        else:
-            undone = cv2.undistortPoints(pixels, self.matrix, self.distortion)
-        return np.asarray(undone, dtype=np.float64)[:, 0]
+            return undistort_fisheye(rays, self.distortion)
+        return undistort_pinhole(rays, self.distortion) if self.distortion.any() else rays
+
+
+def is_rectified(message: Any, rectified: str, image_topic: str = "") -> bool:
+    """Say whether images of a camera are rectified, so that P of its camera_info counts.
+
+    `auto` goes by the name of the images' topic: `rect` or `rectified` as a part of it (as in
+    `image_rect_color`) says yes, `raw` no. Without such a part, yes if P differs from K, which
+    distorts: P is then that of the rectified image, and ROS registers depth to that one.
+
+    Args:
+        message: The sensor_msgs/CameraInfo.
+        rectified: on, off or auto.
+        image_topic: Name of the images' topic.
+
+    Raises:
+        ValueError: If `rectified` is none of these.
+    """
+    if rectified not in RECTIFIED:
+        raise ValueError(f"rectified must be one of {', '.join(RECTIFIED)}; got {rectified!r}")
+    if rectified != "auto":
+        return rectified == "on"
+    parts = set(re.split(r"[/_]", image_topic.lower()))
+    if parts & {"raw", "unrectified", "unrect", "distorted"}:
+        return False
+    distorts = bool(np.any(message.d)) or _spelling(message) in _FISHEYE_MODELS
+    if parts & {"rect", "rectified", "undistorted"}:
+        return distorts
+    p = np.array(getattr(message, "p", ()), dtype=np.float64)
+    if len(p) != 12 or not p[0] > 0:
+        return False
+    return distorts and not np.allclose(p.reshape(3, 4)[:, :3].ravel(), message.k, rtol=1e-6)
+
+
+def _rectified_matrix(message: Any) -> npt.NDArray[np.float64]:
+    p = np.array(getattr(message, "p", ()), dtype=np.float64)
+    matrix = p.reshape(3, 4)[:, :3] if len(p) == 12 else np.zeros((3, 3))
+    _check_focal_lengths(matrix, "P of a rectified image")
+    return matrix
+
+
+def _check_focal_lengths(matrix: npt.NDArray[np.float64], subject: str) -> None:
+    if not np.isfinite(matrix).all() or matrix[0, 0] <= 0 or matrix[1, 1] <= 0:
+        raise ValueError(
+            f"camera_info must hold focal lengths above 0 in {subject}; "
+            f"got {matrix[0, 0]} and {matrix[1, 1]}: calibrate the camera"
+        )
+
+
+def _read_distortion(message: Any) -> tuple[npt.NDArray[np.float64], bool]:
+    """Return the coefficients and whether they are those of the equidistant model."""
+    distortion = np.array(message.d, dtype=np.float64)
+    model = _spelling(message)
+    if not np.isfinite(distortion).all():
+        raise ValueError(
+            f"camera_info must hold finite coefficients in D; got {distortion.tolist()}: "
+            "calibrate the camera"
+        )
+    if model in _NO_MODELS and not distortion.any():
+        return np.zeros(0), False
+    if model not in _FISHEYE_MODELS | _PINHOLE_MODELS:
+        raise ValueError(
+            "camera_info must have the distortion_model plumb_bob, rational_polynomial or "
+            f"equidistant; got {str(message.distortion_model)!r}: rectify the images and set "
+            "rectified to on"
+        )
+    is_fisheye = model in _FISHEYE_MODELS
+    lengths = FISHEYE_LENGTHS if is_fisheye else PINHOLE_LENGTHS
+    if len(distortion) not in lengths:
+        raise ValueError(
+            f"camera_info of model {message.distortion_model} must hold "
+            f"{', '.join(map(str, lengths[1:-1]))}{' or ' if len(lengths) > 2 else ''}{lengths[-1]} "
+            f"coefficients in D, or none; got {len(distortion)}: calibrate the camera"
+        )
+    return distortion, is_fisheye
+
+
+def _spelling(message: Any) -> str:
+    return re.sub(r"[\s-]+", "_", str(message.distortion_model).strip().lower())
+
+
+def _read_window(message: Any) -> tuple[ImageHW, tuple[int, int], tuple[int, int]]:
+    """Return size (height, width) of the images, and offset and binning (x, y) of their pixels."""
+    # Zero means one here, as image_geometry reads it.
+    binning_x = max(int(getattr(message, "binning_x", 0)), 1)
+    binning_y = max(int(getattr(message, "binning_y", 0)), 1)
+    roi = getattr(message, "roi", None)
+    height, width, origin_xy = int(message.height), int(message.width), (0, 0)
+    if roi is not None and roi.height and roi.width:
+        height, width = int(roi.height), int(roi.width)
+        origin_xy = int(roi.x_offset), int(roi.y_offset)
+    return (height // binning_y, width // binning_x), origin_xy, (binning_x, binning_y)
