@@ -14,15 +14,25 @@ import sys
 import time
 from pathlib import Path
 
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterError
-
 from sameo_model.runtime import load_predictor
-from sameo_ros.bag_run import IMAGE_TYPES, BagRun, Topics
+from sameo_ros.bag_source import check_source
+from sameo_ros.core.camera_model import RECTIFIED
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.statistics import COUNTERS, Statistics
 
+try:
+    from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterError
+
+    from sameo_ros.bag_run import IMAGE_TYPES, BagRun, Topics
+except ModuleNotFoundError as error:
+    if not str(error.name).startswith("rosbags"):
+        raise
+    MISSING = "the package rosbags is not installed; run pip install 'sameo_model[bag]'"
+else:
+    MISSING = ""
+
 _BOXES_TYPE = "vision_msgs/msg/Detection2DArray"
-_STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+_STORAGES = ("mcap", "sqlite3")
 
 
 def process_bag(options: argparse.Namespace) -> tuple[Statistics, float]:
@@ -36,16 +46,14 @@ def process_bag(options: argparse.Namespace) -> tuple[Statistics, float]:
         ValueError: If topics are missing, or the model cannot be used.
         RuntimeError: If the backend cannot run here.
     """
-    if not (options.source / "metadata.yaml").is_file():
-        raise FileNotFoundError(
-            f"{options.source} is not the folder of a rosbag2: it has no metadata.yaml; run "
-            "`ros2 bag reindex` if the recording was interrupted"
-        )
+    check_source(options.source)
     if options.target.exists():
         raise FileExistsError(f"{options.target} exists already; remove it or give another folder")
     partial = options.target.with_name(options.target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    parameters = SameoParameters(model=options.model, encode_ahead="off", max_age_s=60.0)
+    parameters = SameoParameters(
+        model=options.model, encode_ahead="off", max_age_s=60.0, rectified=options.rectified
+    )
     started_s = time.monotonic()
     try:
         with (
@@ -53,7 +61,7 @@ def process_bag(options: argparse.Namespace) -> tuple[Statistics, float]:
             load_predictor(options.model, options.backend) as predictor,
         ):
             topics = choose_topics(reader, options)
-            storage = _STORAGES[options.storage]
+            storage = StoragePlugin[options.storage.upper()]
             with Writer(partial, version=9, storage_plugin=storage) as writer:
                 run = BagRun(predictor, parameters, reader, writer, topics)
                 run.run()
@@ -75,7 +83,7 @@ def choose_topics(reader: Reader, options: argparse.Namespace) -> Topics:
     """
     by_topic = {one.topic: one.msgtype for one in reader.connections}
     added = {"masks": options.masks}
-    if options.depth and options.camera_info:
+    if options.depth:
         added["objects"] = options.objects
     for flag, topic in added.items():
         if topic in by_topic or not re.fullmatch(r"(/[A-Za-z_]\w*)+", topic, re.ASCII):
@@ -93,7 +101,7 @@ def choose_topics(reader: Reader, options: argparse.Namespace) -> Topics:
             f"{', '.join(fitting) or 'none'}"
         )
 
-    return Topics(
+    topics = Topics(
         image=choose(options.image, IMAGE_TYPES, "image"),
         detections=choose(options.detections, (_BOXES_TYPE,), "detections"),
         depth=options.depth and choose(options.depth, IMAGE_TYPES[:1], "depth"),
@@ -102,11 +110,21 @@ def choose_topics(reader: Reader, options: argparse.Namespace) -> Topics:
         masks=options.masks,
         objects=options.objects,
     )
+    if bool(topics.depth) != bool(topics.camera_info):
+        flags = ("--depth", "--camera-info")
+        given, missing = flags if topics.depth else flags[::-1]
+        raise ValueError(
+            f"{given} is given without {missing}: 3D boxes need both; give {missing}, or neither"
+        )
+    return topics
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = build_parser().parse_args(arguments)
+    if MISSING:
+        print(f"bag: {MISSING}", file=sys.stderr)
+        return 1
     try:
         statistics, duration_s = process_bag(options)
     except (OSError, ValueError, RuntimeError) as error:
@@ -138,17 +156,22 @@ def build_parser() -> argparse.ArgumentParser:
         "the machine allows; neither ROS nor a graph is needed.",
     )
     add = parser.add_argument
-    add("source", type=Path, metavar="IN", help="folder of the bag")
+    add("source", type=Path, metavar="IN", help="folder of the bag, or its .mcap or .db3 alone")
     add("target", type=Path, metavar="OUT", help="folder of the new bag")
     add("--image", default="", metavar="TOPIC", help="default: the only image topic")
     add("--detections", default="", metavar="TOPIC", help="default: the only Detection2DArray")
-    add("--depth", default="", metavar="TOPIC", help="registered depth (default: none)")
-    add("--camera-info", default="", metavar="TOPIC", help="calibration (default: none)")
+    add("--depth", default="", metavar="TOPIC", help="depth registered to the images; "
+        "for 3D boxes, with --camera-info (default: none)")  # fmt: skip
+    add("--camera-info", default="", metavar="TOPIC", help="calibration of the "
+        "images (default: none)")  # fmt: skip
+    add("--rectified", choices=RECTIFIED, default="auto", help="whether images are rectified, so "
+        "that P of the camera info counts; auto: by the topic's name, then by P "
+        "(default: %(default)s)")  # fmt: skip
     add("--masks", default="/sameo/masks", metavar="TOPIC", help="default: %(default)s")
     add("--objects", default="/sameo/objects", metavar="TOPIC", help="default: %(default)s")
     add("--model", default="sameo_lite", help="bundled model or folder (default: %(default)s)")
     add("--backend", default="auto", help="default: %(default)s")
-    add("--storage", choices=sorted(_STORAGES), default="mcap", help="default: %(default)s")
+    add("--storage", choices=_STORAGES, default="mcap", help="default: %(default)s")
     return parser
 
 

@@ -6,6 +6,7 @@ import copy
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,13 @@ from rosbags.typesys.store import Typestore
 
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.types import ImageHW
-from sameo_ros.bag_types import build_typestore, make_message, make_storable
+from sameo_ros.bag_types import (
+    build_reading_store,
+    build_typestore,
+    definition_arguments,
+    make_message,
+    make_storable,
+)
 from sameo_ros.core.answer import Answer
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.frame_cache import DropCause, Frame, FrameCache
@@ -86,6 +93,7 @@ class BagRun:
         self._parameters = parameters
         self._model = predictor.name
         self._depths = DepthCache()
+        self._damaged: Counter[str] = Counter()
         self._boxes_ns = 0
         self._problems = ProblemLog(lambda sentence: print(f"bag: {sentence}", file=sys.stderr))
         self._jobs = ModelJobs(predictor, parameters, self._problems, threading.Condition())
@@ -100,9 +108,13 @@ class BagRun:
             mask=self._maker("sameo_ros/msg/AmodalMask"),
             crop=self._maker("sameo_ros/msg/MaskCrop"),
         )
-        self._copies = {
-            one.id: _copy_connection(writer, one, self._store) for one in reader.connections
+        read = {topics.image, topics.detections, topics.depth, topics.camera_info}
+        self._stores = {
+            one.id: build_reading_store(one, self._store)
+            for one in reader.connections
+            if one.topic in read
         }
+        self._copies = _copy_connections(reader, writer, self._store)
         self._object_types = ObjectMessageTypes(
             detection=self._maker("vision_msgs/msg/Detection3D"),
             result=self._maker("vision_msgs/msg/ObjectHypothesisWithPose"),
@@ -130,14 +142,24 @@ class BagRun:
                     handler(message, time_ns)
                 self._answer(time_ns)
         self._answer(self._reader.end_time + 60 * NANOSECONDS)
+        self._check_read(self._topics.image, "images_received")
+        self._check_read(self._topics.detections, "detections_received")
 
     def _read(self, data: Any, connection: Any) -> Any:
         try:
-            return self._store.deserialize_cdr(data, connection.msgtype)
+            return self._stores[connection.id].deserialize_cdr(data, connection.msgtype)
         except Exception as error:  # one damaged message must not end the run
+            self._damaged[connection.topic] += 1
             sentence = f"a message on {connection.topic} is damaged and left out: {error!r}"
             self._problems.report(connection.topic, sentence, time.monotonic())
             return None
+
+    def _check_read(self, topic: str, counter: str) -> None:
+        if self._damaged[topic] and not self.statistics[counter]:
+            raise ValueError(
+                f"none of the {self._damaged[topic]} messages on {topic} can be read: they are "
+                "damaged, or of another version of their type that the bag does not define"
+            )
 
     def _add_image(self, message: Any, time_ns: int) -> None:
         self.statistics.count("images_received")
@@ -159,7 +181,14 @@ class BagRun:
         self, frame: Frame, image_hw: ImageHW, parameters: SameoParameters
     ) -> SceneDepth | None:
         try:
-            return read_depth(self._depths, frame.stamp_ns, image_hw, parameters.depth_tolerance_s)
+            return read_depth(
+                self._depths,
+                frame.stamp_ns,
+                image_hw,
+                parameters.depth_tolerance_s,
+                parameters.rectified,
+                self._topics.image,
+            )
         except ValueError as error:
             self._problems.report("depth", str(error), time.monotonic())
             return None
@@ -195,14 +224,22 @@ class BagRun:
         self.statistics.count(cause.value)
 
 
-def _copy_connection(writer: Writer, connection: Any, store: Typestore) -> Any:
-    # Bags of older distributions do not carry the definitions of their messages.
-    definition = connection.msgdef.data
-    types = {"msgdef": definition, "rihs01": connection.digest} if definition else {}
-    return writer.add_connection(
-        connection.topic,
-        connection.msgtype,
-        **(types or {"typestore": store}),
-        serialization_format=connection.ext.serialization_format,
-        offered_qos_profiles=connection.ext.offered_qos_profiles,
-    )
+def _copy_connections(reader: Reader, writer: Writer, store: Typestore) -> dict[int, Any]:
+    """Open every topic of one bag in another; return the new connections by the id of the old."""
+    copies: dict[int, Any] = {}
+    opened: list[tuple[Any, Any]] = []
+    for one in reader.connections:
+        # A file alone has a connection for each publisher of a topic, a folder has one for all.
+        key = (one.topic, one.msgtype, one.ext)
+        copy = next((new for old, new in opened if old == key), None)
+        if copy is None:
+            copy = writer.add_connection(
+                one.topic,
+                one.msgtype,
+                **definition_arguments(one, store),
+                serialization_format=one.ext.serialization_format,
+                offered_qos_profiles=one.ext.offered_qos_profiles,
+            )
+            opened.append((key, copy))
+        copies[one.id] = copy
+    return copies

@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.interfaces import MessageDefinitionFormat, Nodetype
+from rosbags.typesys import (
+    Stores,
+    TypesysError,
+    get_types_from_idl,
+    get_types_from_msg,
+    get_typestore,
+)
 from rosbags.typesys.store import Typestore
+
+UNKNOWN_HASH = "RIHS01_" + "0" * 64
 
 _ROOT = Path(__file__).resolve().parents[1]
 _SOURCE_FOLDERS = {
@@ -53,6 +61,71 @@ def find_definitions(package: str) -> list[Path]:
     )
 
 
+def build_reading_store(connection: Any, own: Typestore) -> Typestore:
+    """Build the types that a recorded topic is read with: those of the bag, where it has them.
+
+    Args:
+        connection: A connection of a rosbags reader.
+        own: The types of this machine; used where the bag brings none.
+
+    Raises:
+        ValueError: If the bag's definition lacks something that is read from such a message.
+    """
+    definition, name = connection.msgdef, connection.msgtype
+    if definition.format == MessageDefinitionFormat.NONE or not definition.data:
+        return own
+    try:
+        if definition.format == MessageDefinitionFormat.IDL:
+            types = get_types_from_idl(definition.data)
+        else:
+            types = get_types_from_msg(definition.data, name)
+        store = get_typestore(Stores.EMPTY)
+        store.register(types)
+    except (TypesysError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"the bag's definition of {name} on {connection.topic} cannot be read: {error}; record "
+            "the bag again or convert it"
+        ) from error
+    difference = _find_difference(own, name, store, name, "")
+    if difference:
+        raise ValueError(
+            f"{connection.topic} holds {name} of another version: {difference}; convert the bag "
+            "to the messages of a distribution from Humble on"
+        )
+    return store
+
+
+def _find_difference(own: Typestore, ours: str, other: Typestore, theirs: str, path: str) -> str:
+    """Say which field of our type another one lacks, or has as another kind; "" if none."""
+    if theirs not in other.fielddefs:
+        return f"{theirs} is not defined"
+    fields: dict[str, Any] = dict(other.fielddefs[theirs][1])
+    for field, kind in own.fielddefs[ours][1]:
+        where = f"{path}{field}"
+        if field not in fields:
+            return f"{theirs} has no field {field} ({where})"
+        (layout, inner), (other_layout, other_inner) = _unfold(kind), _unfold(fields[field])
+        if layout != other_layout:
+            return f"{theirs} has another kind of field {field} ({where})"
+        # An inner type may have moved to another package: its fields decide.
+        found = inner and _find_difference(own, inner, other, other_inner, f"{where}.")
+        if found:
+            return found
+    return ""
+
+
+def _unfold(kind: Any) -> tuple[Any, str]:
+    """Return the layout of a field without the name of the message inside, and that name or ""."""
+    node, details = kind
+    if node == Nodetype.NAME:
+        return node, details
+    if node == Nodetype.BASE:
+        return (node, details[0]), ""
+    element, length = details
+    inner_layout, inner = _unfold(element)
+    return (node, inner_layout, length if node == Nodetype.ARRAY else 0), inner
+
+
 def make_message(store: Typestore, name: str) -> Any:
     """Make a message whose fields are zero, empty or messages of that kind.
 
@@ -87,6 +160,20 @@ def make_storable(store: Typestore, message: Any) -> Any:
             elif element_details[0] != "string":
                 setattr(message, field, np.asarray(value, dtype=element_details[0]))
     return message
+
+
+def definition_arguments(connection: Any, own: Typestore) -> dict[str, Any]:
+    """Return what a rosbags writer is told about the type of a topic that is copied as it is.
+
+    Args:
+        connection: A connection of a rosbags reader.
+        own: The types of this machine; for bags of older distributions, which bring none.
+    """
+    definition = connection.msgdef.data
+    if not definition and connection.msgtype in own.types:
+        return {"typestore": own}
+    # A type that nobody knows is copied too: its bytes need no definition.
+    return {"msgdef": definition, "rihs01": connection.digest or UNKNOWN_HASH}
 
 
 def _make_value(store: Typestore, kind: Any) -> Any:

@@ -123,8 +123,16 @@ class SameoParameters:
     depth_tolerance_s: float = _parameter(
         0.05, "Largest difference between the stamps of depth and image.", limits=(0, 10)
     )
+    rectified: str = _parameter(
+        "auto",
+        "Whether images are rectified, so that P of camera_info counts and not K and D: on, off, "
+        "or auto (by rect or raw in the topic's name, else on if P differs from a K that distorts).",
+        choices=("auto", "on", "off"),
+    )
     points_of: str = _parameter(
-        "", "Detection id, or index, of the object whose visible points go to ~/points."
+        "",
+        "Detection id, or index, of the object whose visible points go to ~/points; all: those of "
+        "every object, with the detection index in the field instance.",
     )
     warn_age_ms: float = _parameter(
         1000.0, "Masks older than this (p95, from stamp to publishing) are a warning; 0: never.",

@@ -10,7 +10,12 @@ from sameo_ros.messages.conversions import depth_to_m
 
 
 def read_depth(
-    cache: DepthCache, stamp_ns: int, image_hw: ImageHW, tolerance_s: float
+    cache: DepthCache,
+    stamp_ns: int,
+    image_hw: ImageHW,
+    tolerance_s: float,
+    rectified: str = "auto",
+    image_topic: str = "",
 ) -> SceneDepth | None:
     """Read the depth that belongs to an image.
 
@@ -19,6 +24,8 @@ def read_depth(
         stamp_ns: Stamp of the image, nanoseconds.
         image_hw: Its height and width, pixels.
         tolerance_s: Largest difference of the stamps.
+        rectified: Whether the images are rectified: on, off or auto.
+        image_topic: Name of the images' topic; counts for auto.
 
     Returns:
         The depth, or None if no depth image is near enough in time.
@@ -33,7 +40,7 @@ def read_depth(
     _check_size("depth image", (depth_m.shape[0], depth_m.shape[1]), image_hw)
     if camera_info is None:
         return SceneDepth(depth_m, None)
-    camera = CameraModel.from_message(camera_info)
+    camera = CameraModel.from_message(camera_info, rectified, image_topic)
     _check_size("camera_info", camera.image_hw, image_hw)
     return SceneDepth(depth_m, camera)
 

@@ -49,6 +49,7 @@ class ObjectTopics:
         self._problems = problems
         self._name = name
         self._cache = DepthCache()
+        self._image_topic = node.resolve_topic_name(f"{name}/image" if name else "image")
         outputs = f"~/{name}/" if name else "~/"
         self._objects = node.open_publisher(Detection3DArray, outputs + "objects")
         self._markers = node.open_publisher(MarkerArray, outputs + "markers")
@@ -84,8 +85,14 @@ class ObjectTopics:
     ) -> SceneDepth | None:
         """Return the depth of a frame, or None if there is none that can be used."""
         try:
-            tolerance_s = parameters.depth_tolerance_s
-            return read_depth(self._cache, frame.stamp_ns, image_hw, tolerance_s)
+            return read_depth(
+                self._cache,
+                frame.stamp_ns,
+                image_hw,
+                parameters.depth_tolerance_s,
+                parameters.rectified,
+                self._image_topic,
+            )
         except ValueError as error:
             self._report(str(error))
             return None

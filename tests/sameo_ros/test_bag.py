@@ -1,6 +1,8 @@
 """Bags in, bags out: written and read with rosbags, no ROS anywhere."""
 
+import contextlib
 import re
+import sqlite3
 import subprocess
 import sys
 
@@ -8,6 +10,8 @@ import numpy as np
 import pytest
 
 rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed")
+
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore  # noqa: E402
 
 from sameo_ros.bag import main  # noqa: E402
 from sameo_ros.bag_types import build_typestore, make_message, make_storable  # noqa: E402
@@ -47,16 +51,26 @@ def boxes(stamp_ms, *boxes_xyxy):
     return make_storable(STORE, message)
 
 
-def write_bag(path, messages, plugin="MCAP", version=9):
-    """Write (topic, type, milliseconds, message) in their order."""
+def write_bag(path, messages, plugin="MCAP", version=9, stores=None):
+    """Write (topic, type, milliseconds, message) in their order, some topics with other types."""
     storage = getattr(rosbag2.StoragePlugin, plugin)
     with rosbag2.Writer(path, version=version, storage_plugin=storage) as writer:
         connections = {}
         for topic, kind, time_ms, message in messages:
+            store = (stores or {}).get(topic, STORE)
             if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
-            writer.write(connections[topic], time_ms * MS, STORE.serialize_cdr(message, kind))
+                connections[topic] = writer.add_connection(topic, kind, typestore=store)
+            writer.write(connections[topic], time_ms * MS, store.serialize_cdr(message, kind))
     return path
+
+
+def store_with(**definitions):
+    """Return types of another version: definitions by name, with __ for / in it."""
+    store = get_typestore(Stores.EMPTY)
+    store.register(dict(get_typestore(Stores.LATEST).fielddefs))
+    for name, definition in definitions.items():
+        store.register(get_types_from_msg(definition, name.replace("__", "/")))
+    return store
 
 
 def read_bag(path):
@@ -140,6 +154,227 @@ def test_depth_and_calibration_add_3d_boxes(tmp_path, tiny, capsys):
     assert box.bbox.size.x == pytest.approx(0.3, abs=1e-6)
     assert box.bbox.center.position.z == pytest.approx(2.0)
     assert box.results[0].pose.covariance[0] > 0
+
+
+def recorded_with_depth(info):
+    depth = stamped(IMAGE, 1000)
+    depth.height, depth.width, depth.step, depth.encoding = 64, 64, 128, "16UC1"
+    depth.data = np.full((64, 64), 2000, "<u2").view(np.uint8).ravel()
+    return [
+        ("/image", IMAGE, 1000, image(1000)),
+        ("/depth", IMAGE, 1001, depth),
+        ("/info", "sensor_msgs/msg/CameraInfo", 1002, info),
+        ("/boxes", BOXES, 1100, boxes(1000, (32, 32, 48, 48))),
+    ]
+
+
+def calibration(d=(), model="plumb_bob", p_focal=100.0):
+    info = stamped("sensor_msgs/msg/CameraInfo", 1000)
+    info.height, info.width, info.k = 64, 64, [100.0, 0, 32, 0, 100, 32, 0, 0, 1]
+    info.p = [p_focal, 0, 32, 0, 0, p_focal, 32, 0, 0, 0, 1, 0]
+    info.d, info.distortion_model = list(d), model
+    return make_storable(STORE, info)
+
+
+WITH_DEPTH = ["--image", "/image", "--depth", "/depth", "--camera-info", "/info"]
+
+
+def test_a_calibration_that_nobody_knows_costs_the_3d_boxes_alone(tmp_path, tiny, capsys):
+    source = write_bag(tmp_path / "in", recorded_with_depth(calibration([-0.1, 0.01, 0.0])))
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny), *WITH_DEPTH]) == 0
+    said = capsys.readouterr()
+    assert "1 of 1 boxes messages are answered" in said.out
+    assert "coefficients in D, or none; got 3" in said.err
+    assert "Traceback" not in said.err
+    topics = [topic for topic, _, _ in read_bag(tmp_path / "out")]
+    assert "/sameo/masks" in topics
+    assert "/sameo/objects" not in topics
+
+
+@pytest.mark.parametrize(
+    ("rectified", "size"),
+    # The object is 15 pixels wide at 2 m; P has half the focal length, and at the barrel's edge,
+    # where K and D would count, a pixel is wider than in the middle.
+    [("auto", 0.6), ("on", 0.6), ("off", 0.3)],
+)
+def test_a_rectified_image_can_be_named_and_is_recognised(tmp_path, tiny, rectified, size):
+    info = calibration([-1e-4, 0, 0, 0, 0], p_focal=50.0)
+    source = write_bag(tmp_path / "in", recorded_with_depth(info))
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), *WITH_DEPTH]
+    assert main([*arguments, "--rectified", rectified]) == 0
+    ((_, _, found),) = [one for one in read_bag(tmp_path / "out") if one[0] == "/sameo/objects"]
+    assert found.detections[0].bbox.size.x == pytest.approx(size, abs=0.01)
+
+
+@pytest.mark.parametrize("given", [["--depth", "/depth"], ["--camera-info", "/info"]])
+def test_depth_and_calibration_belong_together(tmp_path, tiny, capsys, given):
+    source = write_bag(tmp_path / "in", recorded_with_depth(calibration()))
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), "--image", "/image"]
+    assert main([*arguments, *given]) == 1
+    assert re.search(f"^bag: {given[0]} .*3D boxes need both", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("plugin", "suffix"), [("MCAP", ".mcap"), ("SQLITE3", ".db3")])
+def test_the_file_of_a_bag_alone_is_read(tmp_path, tiny, plugin, suffix):
+    (source,) = write_bag(tmp_path / "in", RECORDED, plugin).glob(f"*{suffix}")
+    (tmp_path / "in" / "metadata.yaml").unlink()
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 0
+    assert [topic for topic, _, _ in read_bag(tmp_path / "out")].count("/sameo/masks") == 3
+
+
+GRIPPER = "acme_msgs/msg/GripperState"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["defined in the bag", "defined nowhere"])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_topic_of_unknown_type_is_copied_untouched(tmp_path, tiny, known, storage):
+    store = store_with(acme_msgs__msg__GripperState="float32 width\n")
+    state = store.types[GRIPPER](0.25)
+    recorded = [*RECORDED[:2], ("/gripper", GRIPPER, 1020, state), *RECORDED[3:4]]
+    source = write_bag(tmp_path / "in", recorded, "SQLITE3", stores={"/gripper": store})
+    if not known:
+        (file,) = source.glob("*.db3")
+        with contextlib.closing(sqlite3.connect(file)) as base:
+            base.execute("DELETE FROM message_definitions")
+            base.commit()
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), "--storage", storage]
+    assert main(arguments) == 0
+    with rosbag2.Reader(tmp_path / "out") as reader:
+        copied = [data for one, _, data in reader.messages() if one.topic == "/gripper"]
+        topics = {one.topic: one.msgtype for one in reader.connections}
+    assert [bytes(data) for data in copied] == [bytes(store.serialize_cdr(state, GRIPPER))]
+    assert topics["/gripper"] == GRIPPER
+    assert "/sameo/masks" in topics
+
+
+DETECTION = """
+std_msgs/Header header
+vision_msgs/ObjectHypothesisWithPose[] results
+vision_msgs/BoundingBox2D bbox
+string id
+"""
+OTHER_VISION_MSGS = {
+    "vision_msgs__msg__Detection2DArray": "std_msgs/Header header\n"
+    "vision_msgs/Detection2D[] detections\n",
+    "vision_msgs__msg__Detection2D": DETECTION,
+    "vision_msgs__msg__BoundingBox2D": "vision_msgs/Pose2D center\nfloat64 size_x\n"
+    "float64 size_y\n",
+    "vision_msgs__msg__Pose2D": "vision_msgs/Point2D position\nfloat64 theta\n",
+    "vision_msgs__msg__Point2D": "float64 x\nfloat64 y\n",
+    "vision_msgs__msg__ObjectHypothesisWithPose": "vision_msgs/ObjectHypothesis hypothesis\n"
+    "geometry_msgs/PoseWithCovariance pose\n",
+    "vision_msgs__msg__ObjectHypothesis": "string class_id\nfloat64 score\n",
+}
+
+
+def boxes_of(store, stamp_ms, box_xyxy):
+    message = make_message(store, BOXES)
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ms * MS, 10**9)
+    detection = make_message(store, "vision_msgs/msg/Detection2D")
+    x1, y1, x2, y2 = box_xyxy
+    position = getattr(detection.bbox.center, "position", detection.bbox.center)
+    position.x, position.y = (x1 + x2) / 2, (y1 + y2) / 2
+    detection.bbox.size_x, detection.bbox.size_y = float(x2 - x1), float(y2 - y1)
+    message.detections.append(detection)
+    return make_storable(store, message)
+
+
+def test_the_bags_own_definition_is_used_where_it_has_more(tmp_path, tiny):
+    store = store_with(
+        **OTHER_VISION_MSGS
+        | {"vision_msgs__msg__Detection2D": "uint8[3] version\n" + DETECTION + "float32 depth\n"}
+    )
+    recorded = [RECORDED[0], ("/boxes", BOXES, 1100, boxes_of(store, 1000, BOX))]
+    source = write_bag(tmp_path / "in", recorded, stores={"/boxes": store})
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 0
+    with rosbag2.Reader(tmp_path / "out") as reader:
+        (masks,) = [
+            STORE.deserialize_cdr(data, one.msgtype)
+            for one, _, data in reader.messages()
+            if one.topic == "/sameo/masks"
+        ]
+    assert crop_to_mask(masks.masks[0].amodal).box_xyxy == BOX
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (
+            {"vision_msgs__msg__BoundingBox2D": "geometry_msgs/Pose2D center\nfloat64 size_x\n"
+             "float64 size_y\n"},
+            r"geometry_msgs/msg/Pose2D has no field position \(detections.bbox.center.position\)",
+        ),
+        (
+            {"vision_msgs__msg__ObjectHypothesis": "int64 class_id\nfloat64 score\n"},
+            "another kind of field class_id",
+        ),
+    ],
+    ids=["as in Foxy", "another kind"],
+)  # fmt: skip
+def test_a_bag_of_another_version_is_refused_by_name(tmp_path, tiny, capsys, changed, sentence):
+    store = store_with(**OTHER_VISION_MSGS | changed)
+    recorded = [RECORDED[0], ("/boxes", BOXES, 1100, boxes_of(store, 1000, BOX))]
+    source = write_bag(tmp_path / "in", recorded, stores={"/boxes": store})
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    expected = f"^bag: /boxes holds {BOXES} of another version: .*{sentence}"
+    assert re.search(expected, capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_boxes_that_can_all_not_be_read_are_a_failure(tmp_path, tiny, capsys):
+    def cut(message, kind):
+        return bytes(STORE.serialize_cdr(message, kind))[: 20 if kind == BOXES else None]
+
+    source = tmp_path / "in"
+    plugin = rosbag2.StoragePlugin.MCAP
+    with rosbag2.Writer(source, version=9, storage_plugin=plugin) as writer:
+        for topic, kind, time_ms, message in [RECORDED[0], RECORDED[3]]:
+            connection = writer.add_connection(topic, kind, typestore=STORE)
+            writer.write(connection, time_ms * MS, cut(message, kind))
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert "none of the 1 messages on /boxes can be read" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def mcap_of_profile(profile):
+    record = len(profile).to_bytes(4, "little") + profile + bytes(4)
+    return b"\x89MCAP0\r\n\x01" + len(record).to_bytes(8, "little") + record
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.bag", b"#ROSBAG V2.0\n", "is a bag of ROS 1; convert it first: rosbags-convert"),
+        ("a.mcap", b"#ROSBAG V2.0\n", "is a bag of ROS 1"),
+        ("a.mcap", mcap_of_profile(b"ros1"), "holds messages of 'ros1', not of ROS 2"),
+        ("a.mcap", b"", "cannot be read as a bag"),
+        ("a.zip", b"PK", "must be the folder of a rosbag2 or a file that ends in .mcap or .db3"),
+    ],
+    ids=["ROS 1", "ROS 1 by content", "MCAP of ROS 1", "empty", "something else"],
+)
+def test_a_file_that_is_no_bag_of_ros_2_says_what_it_is(
+    tmp_path, tiny, capsys, name, content, sentence
+):
+    (tmp_path / name).write_bytes(content)
+    assert main([str(tmp_path / name), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path, tiny, capsys):
+    assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert f"bag: {tmp_path / 'in'} does not exist" in capsys.readouterr().err
+
+
+def test_without_rosbags_the_extra_is_named():
+    code = (
+        "import sys; sys.modules['rosbags'] = None\n"
+        "from sameo_ros.bag import main; sys.exit(main(['in', 'out']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "bag: the package rosbags is not installed; run pip install 'sameo_model[bag]'\n"
+    )
 
 
 def test_a_bag_without_definitions_is_read(tmp_path, tiny):
