@@ -230,15 +230,16 @@ def _copy_connections(reader: Reader, writer: Writer, store: Typestore) -> dict[
     opened: list[tuple[Any, Any]] = []
     for one in reader.connections:
         # A file alone has a connection for each publisher of a topic, a folder has one for all.
-        key = (one.topic, one.msgtype, one.ext)
+        ext: Any = one.ext
+        key = (one.topic, one.msgtype, ext)
         copy = next((new for old, new in opened if old == key), None)
         if copy is None:
             copy = writer.add_connection(
                 one.topic,
                 one.msgtype,
                 **definition_arguments(one, store),
-                serialization_format=one.ext.serialization_format,
-                offered_qos_profiles=one.ext.offered_qos_profiles,
+                serialization_format=ext.serialization_format,
+                offered_qos_profiles=ext.offered_qos_profiles,
             )
             opened.append((key, copy))
         copies[one.id] = copy

@@ -161,10 +161,10 @@ def _read_distortion(message: Any) -> tuple[npt.NDArray[np.float64], bool]:
     is_fisheye = model in _FISHEYE_MODELS
     lengths = FISHEYE_LENGTHS if is_fisheye else PINHOLE_LENGTHS
     if len(distortion) not in lengths:
+        known = "4" if is_fisheye else "4, 5, 8, 12 or 14"
         raise ValueError(
-            f"camera_info of model {message.distortion_model} must hold "
-            f"{', '.join(map(str, lengths[1:-1]))}{' or ' if len(lengths) > 2 else ''}{lengths[-1]} "
-            f"coefficients in D, or none; got {len(distortion)}: calibrate the camera"
+            f"camera_info of model {message.distortion_model} must hold {known} coefficients in D, "
+            f"or none; got {len(distortion)}: calibrate the camera"
         )
     return distortion, is_fisheye
 

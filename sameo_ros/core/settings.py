@@ -126,7 +126,8 @@ class SameoParameters:
     rectified: str = _parameter(
         "auto",
         "Whether images are rectified, so that P of camera_info counts and not K and D: on, off, "
-        "or auto (by rect or raw in the topic's name, else on if P differs from a K that distorts).",
+        "or auto (by rect or raw in the topic's name, else on where P differs from K and the lens "
+        "distorts).",
         choices=("auto", "on", "off"),
     )
     points_of: str = _parameter(

@@ -118,7 +118,7 @@ def test_a_rectified_image_counts_by_p_alone():
 
 
 def test_a_rectified_image_without_p_is_refused():
-    with pytest.raises(ValueError, match="above 0 in P of a rectified image; got 0.0 and 0.0"):
+    with pytest.raises(ValueError, match=r"above 0 in P of a rectified image; got 0\.0 and 0\.0"):
         CameraModel.from_message(camera_info(BARREL), rectified="on")
 
 
