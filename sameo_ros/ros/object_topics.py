@@ -49,7 +49,7 @@ class ObjectTopics:
         self._problems = problems
         self._name = name
         self._cache = DepthCache()
-        self._image_topic = node.resolve_topic_name(f"{name}/image" if name else "image")
+        self._image_topic = ""
         outputs = f"~/{name}/" if name else "~/"
         self._objects = node.open_publisher(Detection3DArray, outputs + "objects")
         self._markers = node.open_publisher(MarkerArray, outputs + "markers")
@@ -59,6 +59,7 @@ class ObjectTopics:
     def subscribe(self) -> None:
         """Subscribe to depth and calibration."""
         inputs = f"{self._name}/" if self._name else ""
+        self._image_topic = self._node.resolve_topic_name(inputs + "image")
         add_image, set_camera_info = self._cache.add_image, self._cache.set_camera_info
         self._subscriptions = [
             self._node.open_subscription(Image, inputs + "depth", add_image, depth=1),
