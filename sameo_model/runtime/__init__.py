@@ -4,6 +4,7 @@ Start with `load_predictor`; `Predictor.encode` takes an image, `Predictor.decod
 """
 
 from sameo_model.runtime.backends.base import BackendUnavailableError
+from sameo_model.runtime.pictures import decode_picture, read_image
 from sameo_model.runtime.predictor import Predictor, load_predictor
 from sameo_model.runtime.types import Embedding, MaskCrop, Prediction
 
@@ -13,5 +14,7 @@ __all__ = [
     "MaskCrop",
     "Prediction",
     "Predictor",
+    "decode_picture",
     "load_predictor",
+    "read_image",
 ]

@@ -1,14 +1,15 @@
-"""Images in: reading files and squashing to the model's square input (training uses it too)."""
+"""Images in: squashing to the model's square input (training uses it too)."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.types import Uint8Array
+
+__all__ = ["check_image", "read_image", "resize_image"]
 
 
 def resize_image(image_rgb: Uint8Array, image_size: int) -> Uint8Array:
@@ -40,34 +41,5 @@ def check_image(image_rgb: npt.NDArray[np.generic]) -> None:
     got = f"{image_rgb.dtype} {image_rgb.shape}" if is_array else type(image_rgb).__name__
     raise ValueError(
         f"image_rgb must be a uint8 array of shape (H, W, 3) in RGB order; got {got}: convert it, "
-        "or read files with sameo_model.runtime.preprocess.read_image"
+        "or read files with sameo_model.runtime.read_image"
     )
-
-
-def read_image(path: str | Path) -> Uint8Array:
-    """Read a picture's pixels as they are stored; an EXIF rotation is not applied.
-
-    Annotation files speak of stored pixels, hence no rotation.
-
-    Args:
-        path: A PNG, JPEG or any other format that OpenCV reads.
-
-    Returns:
-        uint8 (H, W, 3), RGB, 0-255.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a picture that can be read.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"image {path} does not exist; check the path")
-    data = np.fromfile(path, dtype=np.uint8)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image_bgr = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:
-        image_bgr = None
-    if image_bgr is None:
-        raise ValueError(f"image {path} cannot be read; give a whole PNG or JPEG file")
-    return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)

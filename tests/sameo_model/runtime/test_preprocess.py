@@ -1,8 +1,7 @@
-import cv2
 import numpy as np
 import pytest
 
-from sameo_model.runtime.preprocess import read_image, resize_image
+from sameo_model.runtime.preprocess import resize_image
 
 
 def test_squashing_samples_at_pixel_centres():
@@ -60,24 +59,3 @@ def test_other_arrays_are_rejected(image):
     message = r"image_rgb must be a uint8 array of shape \(H, W, 3\) .*: convert it, or read"
     with pytest.raises(ValueError, match=message):
         resize_image(image, 16)
-
-
-def test_a_picture_is_read_as_rgb(tmp_path):
-    path = tmp_path / "red.png"
-    cv2.imwrite(str(path), np.full((2, 3, 3), (0, 0, 200), np.uint8))
-    image = read_image(path)
-    assert image.shape == (2, 3, 3)
-    assert image[0, 0].tolist() == [200, 0, 0]
-
-
-def test_a_missing_picture_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"image .*none\.png does not exist"):
-        read_image(tmp_path / "none.png")
-
-
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n1234"])
-def test_a_file_that_is_no_picture_is_named(tmp_path, content):
-    path = tmp_path / "broken.png"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"image .*broken\.png cannot be read"):
-        read_image(path)
