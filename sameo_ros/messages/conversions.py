@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sameo_model.runtime.pictures import decode_picture, decode_values, scale_to_8_bits
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 
@@ -33,15 +34,38 @@ _LAYOUTS = {
     "bgra8": _Layout(4, "u1"),
     "mono8": _Layout(1, "u1"),
     "mono16": _Layout(1, "u2"),
+    "rgb16": _Layout(3, "u2"),
+    "bgr16": _Layout(3, "u2"),
+    **{f"bayer_{order}8": _Layout(1, "u1") for order in ("rggb", "bggr", "gbrg", "grbg")},
+    **{f"bayer_{order}16": _Layout(1, "u2") for order in ("rggb", "bggr", "gbrg", "grbg")},
     "16UC1": _Layout(1, "u2"),
     "32FC1": _Layout(1, "f4"),
 }
-COLOUR_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16")
+COLOUR_ENCODINGS = tuple(name for name in _LAYOUTS if name not in ("16UC1", "32FC1"))
+# OpenCV names a mosaic after its second row and column, ROS after its first.
+_BAYER_TO_RGB = {
+    "bayer_rggb": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg": cv2.COLOR_BayerGB2RGB,
+}
+# By the encoding without its number of bits.
 _TO_RGB = {
-    "bgr8": cv2.COLOR_BGR2RGB,
-    "rgba8": cv2.COLOR_RGBA2RGB,
-    "bgra8": cv2.COLOR_BGRA2RGB,
-    "mono8": cv2.COLOR_GRAY2RGB,
+    "bgr": cv2.COLOR_BGR2RGB,
+    "rgba": cv2.COLOR_RGBA2RGB,
+    "bgra": cv2.COLOR_BGRA2RGB,
+    "mono": cv2.COLOR_GRAY2RGB,
+    **_BAYER_TO_RGB,
+}
+# OpenCV's own names say nothing of the order of colours or of what a value means.
+_PUBLISH_INSTEAD = {
+    "8UC1": "mono8, or bayer_rggb8 and the like for a mosaic",
+    "8UC3": "bgr8 or rgb8, whichever order the colours have",
+    "8UC4": "bgra8 or rgba8, whichever order the colours have",
+    "16UC1": "mono16",
+    "16UC3": "bgr16 or rgb16, whichever order the colours have",
+    "32FC1": "mono8 or mono16",
+    "32FC3": "bgr8 or rgb8",
 }
 
 
@@ -54,9 +78,14 @@ def check_colour_image(message: Any) -> None:
         message: A sensor_msgs/Image.
 
     Raises:
-        ValueError: If `check_image` does, or the encoding is none of `COLOUR_ENCODINGS` and
-            cv_bridge is not installed.
+        ValueError: If `check_image` does, or the encoding says nothing of colours, or it is none
+            of `COLOUR_ENCODINGS` and cv_bridge is not installed.
     """
+    if message.encoding in _PUBLISH_INSTEAD:
+        raise ValueError(
+            f"image encoding {message.encoding} does not say which colours the channels are; "
+            f"publish the image as {_PUBLISH_INSTEAD[message.encoding]}"
+        )
     if message.encoding not in COLOUR_ENCODINGS:
         _load_cv_bridge(message.encoding)
     check_image(message)
@@ -125,7 +154,8 @@ def image_to_rgb(message: Any) -> Uint8Array:
 
     Args:
         message: A sensor_msgs/Image in one of `COLOUR_ENCODINGS`, or in any other that cv_bridge
-            converts to rgb8 where cv_bridge is installed. mono16 keeps its upper eight bits.
+            converts to rgb8 where cv_bridge is installed. Of 16-bit values the upper eight of the
+            used bits count, see `sameo_model.runtime.pictures.scale_to_8_bits`.
 
     Returns:
         uint8 (H, W, 3), RGB, 0-255; read-only and maybe strided for rgb8.
@@ -138,36 +168,35 @@ def image_to_rgb(message: Any) -> Uint8Array:
     if encoding not in COLOUR_ENCODINGS:
         return _with_cv_bridge(message)
     view = image_view(message)
-    if encoding == "rgb8":
-        return view
-    if encoding == "mono16":
-        view, encoding = (view >> 8).astype(np.uint8), "mono8"
-    return np.asarray(cv2.cvtColor(view, _TO_RGB[encoding]), dtype=np.uint8)
+    return _to_rgb(_to_8_bits(view), encoding.rstrip("0123456789"))
 
 
 def compressed_to_rgb(message: Any) -> Uint8Array:
-    """Decode a sensor_msgs/CompressedImage (JPEG or PNG).
+    """Decode a sensor_msgs/CompressedImage (JPEG or PNG) by `sameo_model.runtime.pictures`.
 
     Args:
-        message: A sensor_msgs/CompressedImage.
+        message: A sensor_msgs/CompressedImage. Where its `format` begins with a Bayer encoding
+            and the picture has one channel, that is a mosaic and becomes colours.
 
     Returns:
-        uint8 (H, W, 3), RGB, 0-255.
+        uint8 (H, W, 3), RGB, 0-255, turned upright.
 
     Raises:
-        ValueError: If the data are not a picture that OpenCV decodes.
+        ValueError: If the data are not a whole picture that OpenCV decodes.
     """
-    data = np.frombuffer(memoryview(message.data), dtype=np.uint8)
+    data = memoryview(message.data)
+    pattern = message.format.partition(";")[0].strip().rstrip("0123456789")
     try:
-        image_bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:
-        image_bgr = None
-    if image_bgr is None:
+        if pattern in _BAYER_TO_RGB:
+            mosaic = decode_values(data)
+            if mosaic.ndim == 2:
+                return _to_rgb(_to_8_bits(mosaic), pattern)
+        return decode_picture(data)
+    except ValueError as error:
         raise ValueError(
-            f"compressed image must be a whole JPEG or PNG; got {data.size} bytes of format "
-            f"{message.format!r} that cannot be decoded"
-        )
-    return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+            f"compressed image must be a whole JPEG or PNG; got {len(data)} bytes of format "
+            f"{message.format!r} that cannot be decoded ({error})"
+        ) from error
 
 
 def depth_to_m(message: Any) -> FloatArray:
@@ -222,6 +251,17 @@ def bytes_to_array(pixels: Uint8Array) -> array[int]:
     data = array("B")
     data.frombytes(np.ascontiguousarray(pixels).data)
     return data
+
+
+def _to_rgb(pixels: Uint8Array, colours: str) -> Uint8Array:
+    """Return RGB of pixels in an encoding without its number of bits, such as bgr."""
+    if colours == "rgb":
+        return pixels
+    return np.asarray(cv2.cvtColor(pixels, _TO_RGB[colours]), dtype=np.uint8)
+
+
+def _to_8_bits(values: npt.NDArray[Any]) -> Uint8Array:
+    return values if values.dtype == np.uint8 else scale_to_8_bits(values)
 
 
 def _with_cv_bridge(message: Any) -> Uint8Array:

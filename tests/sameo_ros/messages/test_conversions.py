@@ -18,6 +18,7 @@ from sameo_ros.messages.conversions import (
     image_to_rgb,
     image_view,
 )
+from tests.picture_files import tagged
 from tests.sameo_ros.stand_ins import empty_image, header, image, stamp
 
 RED_GREEN = np.array([[[200, 0, 0], [0, 100, 0]]], dtype=np.uint8)  # RGB, 1x2
@@ -50,12 +51,73 @@ def test_grey_becomes_three_equal_channels():
 
 
 @pytest.mark.parametrize("byte_order", ["<", ">"], ids=["little", "big"])
-def test_mono16_keeps_its_upper_byte_in_either_byte_order(byte_order):
+def test_mono16_keeps_the_upper_byte_of_all_bits_in_either_byte_order(byte_order):
     # 0x1234 -> 0x12 = 18, 0xff00 -> 255
     pixels = np.array([[0x1234, 0xFF00]], dtype=f"{byte_order}u2")
     message = image(pixels, "mono16", padding=2)
     message.is_bigendian = int(byte_order == ">")
     np.testing.assert_array_equal(image_to_rgb(message)[..., 0], [[18, 255]])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_cameras_of_few_bits_give_the_picture_of_eight(bits):
+    eight = np.array([[0, 100, 255], [30, 20, 10]], dtype=np.uint8)
+    wide = eight.astype("<u2") << (bits - 8)
+    expected = np.repeat(eight[..., None], 3, axis=2)
+    np.testing.assert_array_equal(image_to_rgb(image(wide, "mono16", padding=2)), expected)
+    for name, order in (("rgb16", 1), ("bgr16", -1)):
+        message = image(np.dstack([wide, wide, 0 * wide])[..., ::order].copy(), name)
+        np.testing.assert_array_equal(image_to_rgb(message)[..., :2], expected[..., :2])
+    message = SimpleNamespace(
+        format="mono16; png compressed ", data=cv2.imencode(".png", wide)[1].tobytes()
+    )
+    np.testing.assert_array_equal(compressed_to_rgb(message), expected)
+
+
+def mosaic_of(colour_rgb, order):
+    """What a camera with the order's filters over its pixels (two rows of two) sees of a colour."""
+    mosaic = np.zeros((8, 8), np.uint8)
+    for place, name in enumerate(order):
+        mosaic[place // 2 :: 2, place % 2 :: 2] = colour_rgb["rgb".index(name)]
+    return mosaic
+
+
+@pytest.mark.parametrize("order", ["rggb", "bggr", "gbrg", "grbg"])
+def test_mosaics_become_colours(order):
+    colour = (200, 100, 50)
+    mosaic = mosaic_of(colour, order)
+    wide = mosaic.astype("<u2") << 4
+    # 12 bits are told by a value above 1,023: 200 << 4 = 3,200.
+    for raw in (image(mosaic, f"bayer_{order}8"), image(wide, f"bayer_{order}16")):
+        np.testing.assert_array_equal(image_to_rgb(raw)[2:-2, 2:-2], np.full((4, 4, 3), colour))
+    for pixels, name in ((mosaic, f"bayer_{order}8"), (wide, f"bayer_{order}16")):
+        data = cv2.imencode(".png", pixels)[1].tobytes()
+        message = SimpleNamespace(format=f"{name}; png compressed ", data=data)
+        decoded = compressed_to_rgb(message)
+        np.testing.assert_array_equal(decoded[2:-2, 2:-2], np.full((4, 4, 3), colour))
+
+
+def test_a_compressed_picture_that_is_in_colour_already_is_no_mosaic():
+    data = cv2.imencode(".png", np.full((8, 8, 3), (50, 100, 200), np.uint8))[1].tobytes()
+    message = SimpleNamespace(format="bayer_rggb8; png compressed bgr8", data=data)
+    np.testing.assert_array_equal(compressed_to_rgb(message)[0, 0], (200, 100, 50))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "remedy"),
+    [
+        ("8UC1", "publish the image as mono8, or bayer_rggb8"),
+        ("8UC3", "publish the image as bgr8 or rgb8"),
+        ("8UC4", "publish the image as bgra8 or rgba8"),
+        ("16UC1", "publish the image as mono16"),
+    ],
+)
+def test_encodings_that_do_not_name_colours_say_what_to_publish(encoding, remedy):
+    message = image(RED_GREEN, "rgb8")
+    message.encoding = encoding
+    for call in (check_colour_image, image_to_rgb):
+        with pytest.raises(ValueError, match=f"encoding {encoding} does not say .*; {remedy}"):
+            call(message)
 
 
 def test_rgb8_is_viewed_without_a_copy():
@@ -88,7 +150,7 @@ def test_any_size_and_padding_of_a_view_round_trips(height, width, padding, seed
         ({"height": 2**32 - 1}, "25769803770 bytes; got 6"),
         ({"encoding": "yuv422"}, "cv_bridge is not installed; got 'yuv422'"),
         ({"encoding": ""}, "cv_bridge is not installed; got ''"),
-        ({"encoding": "32FC1"}, "cv_bridge is not installed; got '32FC1'"),
+        ({"encoding": "32FC1"}, "encoding 32FC1 does not say .* publish the image as mono8 or"),
     ],
 )
 def test_an_image_that_does_not_fit_together_is_refused(changes, sentence, monkeypatch):
@@ -132,6 +194,20 @@ def test_damaged_compressed_data_are_refused(data):
     message = SimpleNamespace(format="jpeg", data=array("B", data))
     with pytest.raises(ValueError, match=f"got {len(data)} bytes of format 'jpeg'"):
         compressed_to_rgb(message)
+
+
+def test_a_jpeg_without_its_end_is_refused():
+    # OpenCV 4 decodes it and leaves the rest grey.
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = cv2.imencode(".jpg", noise)[1].tobytes()
+    message = SimpleNamespace(format="rgb8; jpeg compressed bgr8", data=array("B", data[:-500]))
+    with pytest.raises(ValueError, match=r"cannot be decoded \(its end is missing\)"):
+        compressed_to_rgb(message)
+
+
+def test_a_compressed_picture_is_turned_upright():
+    data = array("B", tagged("jpg", np.zeros((16, 32, 3), np.uint8), 6))
+    assert compressed_to_rgb(SimpleNamespace(format="jpeg", data=data)).shape == (32, 16, 3)
 
 
 def test_depth_in_millimetres_becomes_metres_with_nan_for_zero():
