@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.node_load import write_boxes
 from sameo_model.runtime import MaskCrop, Prediction, load_predictor
-from sameo_model.runtime.preprocess import read_image
+from sameo_model.runtime.pictures import read_image
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.answering import build_answer
 from sameo_ros.demo import prepare_input

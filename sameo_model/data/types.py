@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
+
+from sameo_model.runtime.pictures import read_picture
+
+_LOGGER = logging.getLogger(__name__)
 
 BoxXywh = tuple[float, float, float, float]
 
@@ -107,7 +111,8 @@ class AmodalImage:
     def load_rgb(self) -> np.ndarray:
         """Read the image file.
 
-        Orientation tags are ignored, because annotations refer to the pixels as stored.
+        An orientation tag is applied only where the annotated size is that of the upright picture
+        alone; see `sameo_model.runtime.pictures`. The first picture with a tag is logged.
 
         Returns:
             uint8 (H, W, 3), RGB, 0 to 255.
@@ -121,14 +126,16 @@ class AmodalImage:
                 f"image {self.image_id} of {self.dataset} must lie at {self.path}, but there is no "
                 f"such file; check the image folder"
             )
-        image_bgr = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if image_bgr is None:
-            raise ValueError(
-                f"{self.path} must be a readable image, but decoding failed; replace the file"
-            )
-        if image_bgr.shape[:2] != tuple(self.image_hw):
-            raise ValueError(
-                f"{self.path} must have the annotated size {tuple(self.image_hw)} (H, W), got "
-                f"{image_bgr.shape[:2]}; use the images that belong to the annotations"
-            )
-        return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+        picture = read_picture(self.path, self.image_hw)
+        if picture.orientation != 1:
+            _warn_of_orientation(self.dataset, f"{self.path.name} {picture.notes()[0]}")
+        return picture.image_rgb
+
+
+_warned_datasets: set[str] = set()
+
+
+def _warn_of_orientation(dataset: str, note: str) -> None:
+    if dataset not in _warned_datasets:
+        _warned_datasets.add(dataset)
+        _LOGGER.warning("%s; `datasets check %s` names every such picture", note, dataset)

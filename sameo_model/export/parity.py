@@ -16,7 +16,8 @@ from sameo_model.runtime.backends.base import MAX_BOXES, DecoderOutput
 from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
 from sameo_model.runtime.boxes import prompts_to_boxes, read_boxes
 from sameo_model.runtime.geometry import check_boxes, scale_boxes
-from sameo_model.runtime.preprocess import read_image, resize_image
+from sameo_model.runtime.pictures import list_pictures, read_image
+from sameo_model.runtime.preprocess import resize_image
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 MIN_MEAN_MASK_IOU = 0.98
@@ -122,7 +123,7 @@ def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[
         raise FileNotFoundError(f"folder of pictures {images_dir} does not exist")
     source = read_boxes(boxes)
     pictures = []
-    for path in sorted(p for p in images_dir.iterdir() if p.suffix in (".png", ".jpg", ".jpeg")):
+    for path in list_pictures(images_dir):
         if source.by_image is not None and source.find_image(path) is None:
             continue
         image = read_image(path)

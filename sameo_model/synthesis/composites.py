@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.runtime.preprocess import read_image
+from sameo_model.runtime.pictures import read_picture
+from sameo_model.synthesis.photographs import PHOTO_SUFFIXES, list_photographs
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 OUTLINE_POINTS = 72
 MIN_VISIBLE_SHARE = 0.1
 MIN_AREA = 200
@@ -52,8 +52,7 @@ def load_photographs(folder: Path) -> list[Image]:
     Raises:
         ValueError: If the folder holds no photograph, or one that cannot be read.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
-    photographs = [read_image(path) for path in paths]
+    photographs = [read_picture(path).image_rgb for path in list_photographs(folder)]
     if not photographs:
         raise ValueError(f"{folder} must hold photographs ({', '.join(PHOTO_SUFFIXES)}), got none")
     return photographs

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from sameo_model.runtime.pictures import read_image
 from sameo_model.synthesis.records import read_records
 
 _TILE_WH = (320, 240)
@@ -46,7 +47,7 @@ def write_contact_sheet(output: Path, num_tiles: int = 24, columns: int = 4) -> 
     tiles = []
     for index in chosen:
         record, entry = pairs[int(index)]
-        image = cv2.imread(str(output / "images" / entry["file_name"]), cv2.IMREAD_COLOR)
+        image = cv2.cvtColor(read_image(output / "images" / entry["file_name"]), cv2.COLOR_RGB2BGR)
         mine = [a for a in record["annotations"] if a["image_id"] == entry["id"]]
         drawn = draw_instances(np.asarray(image, dtype=np.uint8), mine)
         tiles.append(cv2.resize(drawn, _TILE_WH, interpolation=cv2.INTER_AREA))

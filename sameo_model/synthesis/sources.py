@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from sameo_model.runtime.pictures import read_image
 from sameo_model.synthesis.assets import Asset, scale_asset
 from sameo_model.synthesis.mesh_library import MeshLibrary
 from sameo_model.synthesis.meshes import FAMILIES, find_family_root, load_mesh_asset
@@ -126,9 +127,5 @@ def shift_colours(rng: Rng, texture: Image) -> Image:
 
 
 def _load_tile(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise FileNotFoundError(f"texture {path} could not be read; install robosuite again")
-    return np.ascontiguousarray(
-        cv2.resize(image, (512, 512), interpolation=cv2.INTER_AREA)[..., ::-1]
-    )
+    tile = cv2.resize(read_image(path), (512, 512), interpolation=cv2.INTER_AREA)
+    return np.asarray(tile, dtype=np.uint8)

@@ -17,7 +17,7 @@ from sameo_model.data.catalogue import Table1Row
 from sameo_model.data.defects import DefectLog
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
-from sameo_model.data.readers.walt import find_cameras
+from sameo_model.data.readers.walt import find_cameras, read_frame
 from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
 from sameo_model.data.segmentation import parse_segmentation
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
@@ -192,7 +192,7 @@ def _make_image(job: SceneJob, camera: WaltCamera, number: int) -> tuple[AmodalI
     generator = np.random.default_rng([settings.seed, job.camera_number, number])
     hour, chosen = choose_objects(camera, settings, generator)
     background_path = _background_path(job.output, camera.name, hour)
-    picture = cv2.imread(str(background_path))
+    picture = read_frame(background_path)
     if picture is None:
         raise OSError(f"background {background_path} cannot be read; delete it and start again")
     amodal_masks, shown = _paste_layers(picture, chosen, camera.image_hw)
@@ -231,7 +231,7 @@ def _paste_layers(
     """Paste objects where they were seen, the later over the earlier ones, in place."""
     masks, shown = [], []
     for item in objects:
-        frame = cv2.imread(str(item.frame_path))
+        frame = read_frame(item.frame_path)
         polygon = [item.polygon_xy.ravel().tolist()]
         rle = parse_segmentation(polygon, image_hw, DefectLog(), item.source_id)
         if frame is None or frame.shape != picture.shape or rle is None or not rle_area(rle):

@@ -18,6 +18,7 @@ from sameo_model.data.readers.walt import (
     find_frames,
     first_frame_hw,
     iter_detections,
+    read_frame,
 )
 
 # Frames of one hour that its background is the median of.
@@ -159,11 +160,11 @@ def background_of(camera: WaltCamera, hour: int) -> np.ndarray:
         uint8 (H, W, 3), BGR, of the frames' size.
     """
     height, width = camera.image_hw
-    own = cv2.imread(str(camera.folder / f"T{hour:02d}-median_image.jpg"))
+    own = read_frame(camera.folder / f"T{hour:02d}-median_image.jpg")
     if own is not None:
         return cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
     paths = camera.frames[hour]
     places = np.linspace(0, len(paths) - 1, min(len(paths), MAX_MEDIAN_FRAMES)).round().astype(int)
-    pictures = [cv2.imread(str(paths[place])) for place in places]
+    pictures = [read_frame(paths[place]) for place in places]
     usable = [p for p in pictures if p is not None and p.shape[:2] == camera.image_hw]
     return np.median(np.stack(usable), axis=0).astype(np.uint8)

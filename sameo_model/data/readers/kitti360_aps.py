@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
@@ -16,6 +16,7 @@ from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.readers.layout import choose_splits, find_optional, only_split
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.runtime.pictures import read_values, without_hidden
 
 KEYS = FlatKeys(amodal=("segmentation",), visible=("i_segm",), amodal_box=(), visible_box=())
 SPLITS = {name: [f"annotations/{name}.json", f"{name}.json"] for name in ("train", "val")}
@@ -53,7 +54,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
     if folder is None:
         files = choose_splits(root, split, SPLITS, "kitti360_aps")
         return [PolygonSource(root, name, path) for name, path in files.items()]
-    known = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    known = sorted(path.name for path in without_hidden(folder.iterdir(), folder) if path.is_dir())
     names = only_split(split, known, "kitti360_aps")
     return [PanopticSource("kitti360_aps", name, folder) for name in names]
 
@@ -100,7 +101,8 @@ class PanopticSource(Source):
 
     def images(self) -> Iterator[ImageEntry]:
         """Yield the photograph of each pair."""
-        for path in sorted((self.folder / self.split).rglob(f"*{_PANOPTIC_ENDING}.json")):
+        folder = self.folder / self.split
+        for path in sorted(without_hidden(folder.rglob(f"*{_PANOPTIC_ENDING}.json"), folder)):
             yield ImageEntry(str(path), None, self._image_path(path), None)
 
     def jobs(
@@ -115,8 +117,8 @@ class PanopticSource(Source):
         path = Path(job)
         identity = path.relative_to(self.folder / self.split).as_posix()
         picture_path = path.with_suffix(".png")
-        picture = cv2.imread(str(picture_path), cv2.IMREAD_UNCHANGED)
-        if picture is None or picture.ndim != 2:
+        picture = _read_labels(picture_path)
+        if picture is None:
             known = Defect.UNREADABLE_FILE if picture_path.exists() else Defect.INCOMPLETE_SAMPLE
             defects.add(known, identity)
             return
@@ -156,3 +158,12 @@ class PanopticSource(Source):
             for suffix in (".png", ".jpg")
         ]
         return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+def _read_labels(path: Path) -> np.ndarray | None:
+    """Return the values of a picture of one channel; None if it is absent or none such."""
+    try:
+        labels = read_values(path)
+    except (FileNotFoundError, ValueError):
+        return None
+    return labels if labels.ndim == 2 else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sameo_model.data.types import DatasetFormatError
+from sameo_model.runtime.pictures import without_hidden
 
 
 def find_file(root: Path, candidates: Sequence[str], dataset: str) -> Path:
@@ -46,7 +47,9 @@ def find_folder(root: Path, candidates: Sequence[str], dataset: str) -> Path:
 def find_optional(root: Path, candidates: Sequence[str]) -> Path | None:
     """Return the first file or folder that exists, or None."""
     for candidate in candidates:
-        matches = sorted(root.glob(candidate)) if "*" in candidate else [root / candidate]
+        matches = [root / candidate]
+        if "*" in candidate:
+            matches = sorted(without_hidden(root.glob(candidate), root))
         for match in matches:
             if match.exists():
                 return match

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
+
+from sameo_model.runtime.pictures import read_values
 
 
 def load_mask_file(path: Path) -> np.ndarray | None:
     """Read a mask picture.
 
     Args:
-        path: A one-channel or colour picture of values 0 and 255, or 0 and 1.
+        path: A picture of one or more channels, of 8 or 16 bits, black outside the mask and of one
+            colour inside; softened edges are cut at half of the largest value. Of four channels
+            the last is transparency.
 
     Returns:
         uint8 (H, W), 0 or 1; None if the file is absent or cannot be decoded.
     """
-    if not path.is_file():
+    try:
+        values = read_values(path)
+    except (FileNotFoundError, ValueError):
         return None
-    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if picture is None:
-        return None
-    threshold = 127 if picture.max(initial=0) > 1 else 0
-    return (picture > threshold).view(np.uint8)
+    if values.ndim == 3:
+        values = values[..., :3].max(axis=2)
+    return (values > values.max() // 2).view(np.uint8)

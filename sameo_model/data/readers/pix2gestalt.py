@@ -98,6 +98,8 @@ def _names_by_id(root: Path, part: tuple[str, tuple[str, ...]]) -> dict[str, str
     names = {}
     with os.scandir(root / folder) as entries:
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             stem, _ = os.path.splitext(entry.name)
             for ending in endings:
                 if stem.endswith(ending):

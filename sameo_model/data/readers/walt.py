@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from sameo_model.data.defects import Defect, DefectLog
@@ -21,6 +20,7 @@ from sameo_model.data.readers.layout import only_split
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
+from sameo_model.runtime.pictures import decode_picture, without_hidden
 
 _COMPOSITE_FOLDERS = {"train": "cwalt_train", "test": "cwalt_test"}
 
@@ -60,7 +60,8 @@ def find_cameras(root: Path) -> dict[str, Path]:
     Raises:
         FileNotFoundError: If there is none.
     """
-    candidates = sorted([*root.glob("*/*.json"), *root.glob("data/*/*.json"), *root.glob("*.json")])
+    found = [*root.glob("*/*.json"), *root.glob("data/*/*.json"), *root.glob("*.json")]
+    candidates = sorted(without_hidden(found, root))
     cameras = {path.stem: path.parent for path in candidates if path.stem == path.parent.name}
     if not cameras:
         raise FileNotFoundError(
@@ -83,7 +84,8 @@ class CompositeSource(Source):
 
     def images(self) -> Iterator[ImageEntry]:
         """Yield the composite that belongs to each mask file."""
-        for path in sorted((self.folder / "Segmentation").glob("*.npz")):
+        folder = self.folder / "Segmentation"
+        for path in sorted(without_hidden(folder.glob("*.npz"), folder)):
             image_path = self.folder / "images" / f"{path.stem}.jpg"
             yield ImageEntry(str(path), None, image_path, None)
 
@@ -199,7 +201,8 @@ def frame_stem(time: str) -> str:
 
 def find_frames(camera_dir: Path) -> dict[str, Path]:
     """Return the frames of a camera by their stem, over all its weeks."""
-    return {path.stem: path for path in sorted(camera_dir.glob("week*/*.jpg"))}
+    paths = without_hidden(camera_dir.glob("week*/*.jpg"), camera_dir)
+    return {path.stem: path for path in sorted(paths)}
 
 
 def coordinate_scale(detections_extent_xy: tuple[float, float], frame_hw: tuple[int, int]) -> float:
@@ -269,6 +272,15 @@ class RawSource(Source):
             yield instance
 
 
+def read_frame(path: Path) -> np.ndarray | None:
+    """Return a frame as it is stored, uint8 (H, W, 3), BGR; None if it is absent or damaged."""
+    try:
+        frame_rgb = decode_picture(path.read_bytes(), upright=False)
+    except (FileNotFoundError, ValueError):
+        return None
+    return np.ascontiguousarray(frame_rgb[..., ::-1])
+
+
 def first_frame_hw(frames: Mapping[str, Path]) -> tuple[int, int]:
     """Return height and width of a camera's frames from the first that can be read.
 
@@ -276,7 +288,7 @@ def first_frame_hw(frames: Mapping[str, Path]) -> tuple[int, int]:
         DatasetFormatError: If there are no frames, or none can be read.
     """
     for path in frames.values():
-        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+        picture = read_frame(path)
         if picture is not None:
             return picture.shape[0], picture.shape[1]
     raise DatasetFormatError(
