@@ -80,6 +80,10 @@ class IndexedDataset(Sequence[AmodalImage]):
         image_shown[self.image_rows] = True
         return self.keep & image_shown[self.instance_table["image_row"]]
 
+    def has_masks(self, kind: InstanceFlag) -> bool:
+        """Return whether any shown instance has the kind of mask, HAS_AMODAL or HAS_VISIBLE."""
+        return bool((self.instance_table["flags"][self.shown_instances()] & kind).any())
+
     def category_names(self) -> list[str]:
         """Return the class name for each value of the instance table's `category`."""
         return [name for _, name in self.categories]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.parallel import default_workers
+from sameo_model.data.index_format import InstanceFlag
 from sameo_model.data.readers import cocoa, cocoa_cls, d2sa, kins, muva
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
+from sameo_model.data.readers.coco_instances import coco_instances_source
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.source import Source
 from sameo_model.data.types import AmodalImage
@@ -41,6 +43,7 @@ def _muva(annotations: Path, images_dir: Path) -> Source:
 
 FORMATS: dict[str, Callable[[Path, Path], Source]] = {
     "amodal_coco": amodal_coco_source,
+    "coco_instances": coco_instances_source,
     "cocoa": _cocoa,
     "cocoa_cls": _cocoa_cls,
     "d2sa": _d2sa,
@@ -109,9 +112,34 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
         f"annotations: {entry['count']} x {entry['sentence']} ({entry['action']})"
         for entry in images.defects.values()
     ]
+    if options.dataset == "amodal_coco" and not images.has_masks(InstanceFlag.HAS_VISIBLE):
+        notes.append(
+            f"no annotation of {options.annotations} has a `visible_mask`, so `segmentation` is "
+            f"taken for the whole object; if it is the visible part alone (plain COCO instances), "
+            f"pass --dataset coco_instances"
+        )
     return TruthSet(
         images[: options.limit] if options.limit else images,
         images,
         dict(images.categories),
         notes,
     )
+
+
+def check_amodal(options: argparse.Namespace, truth: TruthSet) -> None:
+    """Refuse annotations of visible masks alone where whole shapes are needed.
+
+    Raises:
+        ValueError: If no instance has an amodal mask.
+    """
+    has_instances = False
+    for image in truth.images:
+        if any(instance.amodal_rle is not None for instance in image.instances):
+            return
+        has_instances = has_instances or bool(image.instances)
+    if has_instances:
+        raise ValueError(
+            f"{options.annotations} ({options.dataset}) must have amodal masks for this, but it "
+            f"annotates the visible part of each object alone; use a set with whole shapes, or "
+            f"`evaluate masks --prompts visible`, which scores visible masks"
+        )

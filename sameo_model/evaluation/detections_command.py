@@ -15,7 +15,12 @@ from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import rows as row_names
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.buckets import BUCKETS
-from sameo_model.evaluation.data_options import TruthSet, add_data_options, open_truth
+from sameo_model.evaluation.data_options import (
+    TruthSet,
+    add_data_options,
+    check_amodal,
+    open_truth,
+)
 from sameo_model.evaluation.detection_files import write_detection_files
 from sameo_model.evaluation.detection_results import calibration, summarise_rows
 from sameo_model.evaluation.detections import (
@@ -90,6 +95,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     clock = Clock()
     truth = open_truth(options)
+    check_amodal(options, truth)
     found, detections = _read(options, truth)
     notes = [*truth.notes, *found.notes]
     for note in notes:

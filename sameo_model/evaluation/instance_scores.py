@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.evaluation.boundary import boundary_f
@@ -17,6 +18,10 @@ from sameo_model.evaluation.crops import (
 from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop
 
 OCCLUDED_ABOVE = 0.05
+AMODAL_SCORES = (
+    *("occlusion_rate", "iou_full", "iou_hidden", "boundary_f"),
+    *("baseline_visible", "baseline_box", "baseline_hull"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,10 @@ class InstanceScore:
         image_id: Number of the image in its data set.
         annotation_id: Number of the object's annotation.
         category: Class name, "" where the data set has none.
-        occlusion_rate: Hidden area over amodal area of the true masks.
-        amodal_area: Pixels of the true amodal mask.
+        occlusion_rate: Hidden area over amodal area of the true masks; NaN where the amodal mask
+            is not annotated, as is every score that compares with it.
+        amodal_area: Pixels of the true amodal mask, 0 where it is not annotated.
+        visible_side_px: Longer side of the true visible mask's tight box, pixels.
         predicted_iou: The model's own estimate of `iou_full`.
         iou_full: Predicted against true amodal mask.
         iou_hidden: The same with the true visible mask taken from both; NaN for an object that
@@ -36,6 +43,9 @@ class InstanceScore:
         iou_visible: Predicted against true visible mask; NaN without a visible decoder or where
             nothing of the object is visible.
         boundary_f: F-score of the amodal contour (`boundary.boundary_f`).
+        boundary_f_visible: The same of the visible mask; NaN where `iou_visible` is.
+        agreement: IoU of the predicted amodal with the predicted visible mask; NaN without the
+            latter. Where nothing hides an object it should be 1.
         baseline_visible: IoU of the true visible mask with the true amodal mask.
         baseline_box: IoU of the filled prompt box with the true amodal mask.
         baseline_hull: IoU of the convex hull of the true visible mask with the amodal mask.
@@ -46,11 +56,14 @@ class InstanceScore:
     category: str
     occlusion_rate: float
     amodal_area: int
+    visible_side_px: int
     predicted_iou: float
     iou_full: float
     iou_hidden: float
     iou_visible: float
     boundary_f: float
+    boundary_f_visible: float
+    agreement: float
     baseline_visible: float
     baseline_box: float
     baseline_hull: float
@@ -80,46 +93,64 @@ def score_instance(
 
     Args:
         image: Image that the object is in.
-        instance: True masks; both must be known.
+        instance: True masks; the visible one must be known.
         predicted: The model's answer.
         box_xyxy: float32 (4,), the prompt, pixels of the image.
     """
-    assert instance.amodal_rle is not None
     assert instance.visible_rle is not None
-    amodal, visible = rle_to_crop(instance.amodal_rle), rle_to_crop(instance.visible_rle)
-    area = amodal.area
-    occlusion_rate = (area - amodal.intersection_area(visible)) / area
-    is_occluded = occlusion_rate > OCCLUDED_ABOVE
-    iou_hidden = hidden_iou(predicted.amodal, amodal, visible) if is_occluded else math.nan
-    iou_visible = math.nan
-    if predicted.visible is not None and visible.mask.size:
-        iou_visible = mask_iou(predicted.visible, visible)
+    visible = rle_to_crop(instance.visible_rle)
     return InstanceScore(
         image_id=image.image_id,
         annotation_id=instance.annotation_id,
         category=instance.category,
-        occlusion_rate=occlusion_rate,
-        amodal_area=area,
+        visible_side_px=max(visible.mask.shape),
         predicted_iou=predicted.predicted_iou,
-        iou_full=mask_iou(predicted.amodal, amodal),
-        iou_hidden=iou_hidden,
-        iou_visible=iou_visible,
-        boundary_f=boundary_f(predicted.amodal, amodal, image.image_hw),
-        **_baselines(amodal, visible, box_xyxy, image.image_hw),
+        **_visible_scores(predicted, visible, image.image_hw),
+        **_amodal_scores(instance, predicted, visible, box_xyxy, image.image_hw),
     )
+
+
+def _visible_scores(
+    predicted: PredictedObject, visible: MaskCrop, image_hw: ImageHW
+) -> dict[str, float]:
+    if predicted.visible is None:
+        return dict.fromkeys(("iou_visible", "boundary_f_visible", "agreement"), math.nan)
+    is_seen = visible.mask.size > 0
+    return {
+        "iou_visible": mask_iou(predicted.visible, visible) if is_seen else math.nan,
+        "boundary_f_visible": (
+            boundary_f(predicted.visible, visible, image_hw) if is_seen else math.nan
+        ),
+        "agreement": mask_iou(predicted.amodal, predicted.visible),
+    }
+
+
+def _amodal_scores(
+    instance: AmodalInstance,
+    predicted: PredictedObject,
+    visible: MaskCrop,
+    box_xyxy: FloatArray,
+    image_hw: ImageHW,
+) -> dict[str, Any]:
+    if instance.amodal_rle is None:
+        return {"amodal_area": 0, **dict.fromkeys(AMODAL_SCORES, math.nan)}
+    amodal = rle_to_crop(instance.amodal_rle)
+    area = amodal.area
+    occlusion_rate = (area - amodal.intersection_area(visible)) / area
+    is_occluded = occlusion_rate > OCCLUDED_ABOVE
+    return {
+        "amodal_area": area,
+        "occlusion_rate": occlusion_rate,
+        "iou_full": mask_iou(predicted.amodal, amodal),
+        "iou_hidden": hidden_iou(predicted.amodal, amodal, visible) if is_occluded else math.nan,
+        "boundary_f": boundary_f(predicted.amodal, amodal, image_hw),
+        "baseline_visible": mask_iou(visible, amodal),
+        "baseline_box": mask_iou(box_to_crop(box_xyxy, image_hw), amodal),
+        "baseline_hull": mask_iou(convex_hull(visible), amodal),
+    }
 
 
 def hidden_iou(predicted: MaskCrop, amodal: MaskCrop, visible: MaskCrop) -> float:
     """Return the IoU of the hidden parts: both masks without the true visible pixels."""
     predicted_hidden, true_hidden = subtract(predicted, visible), subtract(amodal, visible)
     return mask_iou(predicted_hidden, true_hidden)
-
-
-def _baselines(
-    amodal: MaskCrop, visible: MaskCrop, box_xyxy: FloatArray, image_hw: ImageHW
-) -> dict[str, float]:
-    return {
-        "baseline_visible": mask_iou(visible, amodal),
-        "baseline_box": mask_iou(box_to_crop(box_xyxy, image_hw), amodal),
-        "baseline_hull": mask_iou(convex_hull(visible), amodal),
-    }

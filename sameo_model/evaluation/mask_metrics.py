@@ -20,6 +20,7 @@ from sameo_model.evaluation.predictors import Predictor
 from sameo_model.runtime.types import FloatArray
 
 BIN_EDGES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)
+SIZE_EDGES_PX = (0, 32, 70, 150)
 BASELINES = ("visible", "box", "hull")
 
 
@@ -36,7 +37,8 @@ def evaluate_masks(
 
     Args:
         predictor: Model to score.
-        images: Images with both true masks of each object.
+        images: Images with the true visible mask of each object, and the amodal one where the
+            data set has it.
         prompts: Which true mask's tight box is the prompt.
         box_noise: Largest move of each side as a share of the box's size, in [0, 0.5).
         seed: Seed of the noise.
@@ -46,7 +48,7 @@ def evaluate_masks(
         What `summarise` returns.
 
     Raises:
-        ValueError: If no object has both masks, or an argument is out of range.
+        ValueError: If no object can be scored, or an argument is out of range.
     """
     prompted = [PromptedImage.build(image, prompts, box_noise, seed) for image in images]
     rows = score_masks(predictor, prompted, progress=progress)
@@ -59,7 +61,7 @@ class PromptedImage:
 
     Attributes:
         image: The image.
-        instances: N objects with both true masks and a box.
+        instances: N objects that can be scored, with a box.
         boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 in pixels.
     """
 
@@ -105,14 +107,18 @@ def score_masks(
 
 
 def scorable_instances(image: AmodalImage, prompts: PromptKind) -> list[AmodalInstance]:
-    """Return the objects with both true masks, a non-empty amodal one and a prompt box."""
+    """Return the objects with a true visible mask and a prompt box.
+
+    Where the amodal mask is known it must not be empty; where it is not, the visible box prompts.
+    """
     return [
         instance
         for instance in image.instances
-        if instance.amodal_rle is not None
-        and instance.visible_rle is not None
-        and _has_area(instance.amodal_box_xywh)
-        and (prompts == "amodal" or _has_area(instance.visible_box_xywh))
+        if instance.visible_rle is not None
+        and (instance.amodal_rle is None or _has_area(instance.amodal_box_xywh))
+        and _has_area(
+            instance.amodal_box_xywh if prompts == "amodal" else instance.visible_box_xywh
+        )
     ]
 
 
@@ -124,7 +130,8 @@ def summarise(scores: Sequence[InstanceScore]) -> dict[str, Any]:
     """Average over objects; every value is a fraction, None where nothing counts towards it.
 
     An object is occluded if its occlusion rate is above 0.05. `miou_hidden` averages over
-    occluded objects only, in `bins` too; nothing is counted as 0 or 1 for the others.
+    occluded objects only, in `bins` too; nothing is counted as 0 or 1 for the others. Where no
+    amodal mask is annotated, all that needs one is None, and the bins are empty.
 
     Args:
         scores: One score per object.
@@ -133,29 +140,41 @@ def summarise(scores: Sequence[InstanceScore]) -> dict[str, Any]:
         The keys of `evaluate masks` without `settings` and `per_instance`.
 
     Raises:
-        ValueError: If there is no score.
+        ValueError: If there is no score, or visible masks alone and none was predicted.
     """
     if not scores:
         raise ValueError(
             "no object with both a true amodal and a true visible mask was found; evaluate on a "
-            "data set that annotates both"
+            "data set that annotates both, or, if its masks are visible parts alone (plain COCO "
+            "instances), pass --dataset coco_instances --prompts visible"
         )
+    if all(math.isnan(score.iou_full) and math.isnan(score.iou_visible) for score in scores):
+        raise ValueError(
+            "visible masks alone are annotated, so the model must predict visible masks, but it "
+            "has no visible decoder; use one that has, or a data set with amodal masks"
+        )
+    known = [score for score in scores if not math.isnan(score.occlusion_rate)]
+    unoccluded = [score for score in known if not score.is_occluded]
     occluded = [score for score in scores if score.is_occluded]
     summary: dict[str, Any] = {
         "num_instances": len(scores),
-        "num_occluded": len(occluded),
+        "num_occluded": len(occluded) if known else None,
         "miou_full": _mean(scores, "iou_full"),
         "miou_full_occluded": _mean(occluded, "iou_full"),
-        "miou_full_unoccluded": _mean([s for s in scores if not s.is_occluded], "iou_full"),
+        "miou_full_unoccluded": _mean(unoccluded, "iou_full"),
         "miou_hidden": _mean(occluded, "iou_hidden"),
         "miou_visible": _mean(scores, "iou_visible"),
+        "miou_visible_unoccluded": _mean(unoccluded, "iou_visible"),
+        "agreement_unoccluded": _mean(unoccluded, "agreement"),
         "boundary_f": _mean(scores, "boundary_f"),
-        "iou_spearman": _spearman(scores),
+        "boundary_f_visible": _mean(scores, "boundary_f_visible"),
+        "iou_spearman": _spearman(known),
     }
     for name in BASELINES:
         summary[f"baseline_{name}_miou_full"] = _mean(scores, f"baseline_{name}")
         summary[f"baseline_{name}_miou_full_occluded"] = _mean(occluded, f"baseline_{name}")
-    summary["bins"] = _bins(scores)
+    summary["bins"] = _bins(known)
+    summary["sizes"] = _sizes(scores)
     return summary
 
 
@@ -181,6 +200,7 @@ def intervals(
         "miou_hidden": ("iou_hidden", occluded),
         "miou_visible": ("iou_visible", scores),
         "boundary_f": ("boundary_f", scores),
+        "boundary_f_visible": ("boundary_f_visible", scores),
     }
     result: dict[str, list[float] | None] = {}
     for name, (column, rows) in chosen.items():
@@ -202,6 +222,25 @@ def _bins(scores: Sequence[InstanceScore]) -> list[dict[str, Any]]:
                 "num": len(chosen),
                 "miou_full": _mean(chosen, "iou_full"),
                 "miou_hidden": _mean(chosen, "iou_hidden"),
+            }
+        )
+    return rows
+
+
+def _sizes(scores: Sequence[InstanceScore]) -> list[dict[str, Any]]:
+    """Average over objects of like size: by the longer side of the visible mask's box, pixels."""
+    rows = []
+    for low, high in pairwise((*SIZE_EDGES_PX, math.inf)):
+        chosen = [score for score in scores if low <= score.visible_side_px < high]
+        rows.append(
+            {
+                "lo_px": low,
+                "hi_px": None if math.isinf(high) else high,
+                "num": len(chosen),
+                "miou_full": _mean(chosen, "iou_full"),
+                "miou_visible": _mean(chosen, "iou_visible"),
+                "boundary_f": _mean(chosen, "boundary_f"),
+                "boundary_f_visible": _mean(chosen, "boundary_f_visible"),
             }
         )
     return rows

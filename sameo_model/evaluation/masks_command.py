@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
-from sameo_model.evaluation.data_options import add_data_options, open_truth
+from sameo_model.evaluation.data_options import add_data_options, check_amodal, open_truth
 from sameo_model.evaluation.mask_metrics import (
     PromptedImage,
     intervals,
@@ -27,7 +27,10 @@ SHOWN = (
     "miou_full_unoccluded",
     "miou_hidden",
     "miou_visible",
+    "miou_visible_unoccluded",
+    "agreement_unoccluded",
     "boundary_f",
+    "boundary_f_visible",
     "iou_spearman",
     "baseline_visible_miou_full",
     "baseline_box_miou_full",
@@ -36,6 +39,8 @@ SHOWN = (
     "baseline_box_miou_full_occluded",
     "baseline_hull_miou_full_occluded",
 )
+
+BY_SIZE = ("miou_full", "miou_visible", "boundary_f", "boundary_f_visible")
 
 
 def add_parser(commands: Any) -> None:
@@ -66,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     clock = Clock()
     truth = open_truth(options)
+    if options.prompts == "amodal":
+        check_amodal(options, truth)
     for note in truth.notes:
         print(f"note: {note}", file=sys.stderr)
     prompted = [
@@ -110,8 +117,19 @@ def _table(result: dict[str, Any]) -> str:
         f"{row['lo']:.1f} to {row['hi']:.1f}  {row['num']:>8}{_cell(row['miou_full']):>12}"
         f"{_cell(row['miou_hidden']):>14}"
         for row in result["bins"]
+        if row["num"]
+    ]
+    lines.append(f"{'side, px':<12}{'num':>8}" + "".join(f"{name:>20}" for name in BY_SIZE))
+    lines += [
+        f"{_side(row):<12}{row['num']:>8}" + "".join(f"{_cell(row[name]):>20}" for name in BY_SIZE)
+        for row in result["sizes"]
+        if row["num"]
     ]
     return "\n".join(lines)
+
+
+def _side(row: dict[str, Any]) -> str:
+    return f"{row['lo_px']} to {row['hi_px']}" if row["hi_px"] else f"{row['lo_px']} and up"
 
 
 def _interval(bounds: list[float] | None) -> str:

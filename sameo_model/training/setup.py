@@ -75,6 +75,7 @@ def check_roots(sources: Sequence[DataSource]) -> None:
 
 def _open(source: DataSource) -> IndexedDataset:
     images = _open_files(source, quality_control=source.quality_control)
+    _check_truth(source, images)
     table = images.instance_table
     both = InstanceFlag.HAS_AMODAL | InstanceFlag.HAS_VISIBLE
     hidden = table["amodal_area"] - table["visible_area"]
@@ -84,6 +85,22 @@ def _open(source: DataSource) -> IndexedDataset:
         & (hidden >= source.min_occlusion * table["amodal_area"])
     )
     return images.select(keep, drop_empty=True)
+
+
+def _check_truth(source: DataSource, images: IndexedDataset) -> None:
+    """Say at once what a set of visible masks alone lacks, under its own or another name."""
+    shown = images.shown_instances()
+    if shown.any() and not images.has_masks(InstanceFlag.HAS_AMODAL):
+        raise ValueError(
+            f"data set {source.name} in {source.root} must have amodal masks to teach whole "
+            f"shapes, but it annotates the visible part of each object alone; use a set with both"
+        )
+    if shown.any() and not images.has_masks(InstanceFlag.HAS_VISIBLE):
+        raise ValueError(
+            f"data set {source.name} in {source.root} must have visible masks beside the amodal "
+            f"ones, but no annotation has one; if its `segmentation` is the visible part alone "
+            f"(plain COCO instances), its name is coco_instances"
+        )
 
 
 def _open_files(source: DataSource, *, quality_control: bool = False) -> IndexedDataset:

@@ -378,3 +378,48 @@ def test_no_detections_at_all_score_zero(tmp_path, bundle):
 
     assert evaluate.main(arguments) == 0
     assert json.loads(output.read_text())["ap"] == 0
+
+
+def _write_visible_alone(folder):
+    annotations = write_set(folder, [two_squares(folder)])
+    document = json.loads(annotations.read_text())
+    for record in document["annotations"]:
+        record["segmentation"] = record.pop("visible_mask")
+        record["bbox"] = record.pop("visible_bbox")
+        del record["occlude_rate"]
+    annotations.write_text(json.dumps(document))
+    return ["--annotations", str(annotations), "--images", str(folder / "images")]
+
+
+def test_plain_instance_masks_are_scored_as_what_they_are(tmp_path, bundle, capsys):
+    data = _write_visible_alone(tmp_path)
+    model = ["--model", str(bundle), "--backend", "onnxruntime"]
+    output = tmp_path / "scores.json"
+    arguments = ["masks", *data, *model, "--dataset", "coco_instances", "--json", str(output)]
+
+    assert evaluate.main([*arguments, "--prompts", "visible"]) == 0
+
+    result = json.loads(output.read_text())
+    assert result["num_instances"] == 2
+    assert result["miou_full"] is None
+    assert result["miou_visible"] > 0.4
+    assert sum(row["num"] for row in result["sizes"]) == 2
+    capsys.readouterr()
+    assert evaluate.main([*arguments, "--prompts", "amodal"]) != 0
+    assert "must have amodal masks for this, but it annotates" in capsys.readouterr().err
+
+
+def test_plain_instance_masks_are_no_truth_for_detections(tmp_path, capsys):
+    data = _write_visible_alone(tmp_path)
+    (tmp_path / "found.json").write_text("[]")
+    arguments = ["detections", *data, "--detections", str(tmp_path / "found.json")]
+    assert evaluate.main([*arguments, "--dataset", "coco_instances", "--model", "none"]) != 0
+    assert "must have amodal masks for this, but it annotates" in capsys.readouterr().err
+
+
+def test_plain_instance_masks_taken_for_amodal_ones_are_named(tmp_path, bundle, capsys):
+    data = _write_visible_alone(tmp_path)
+    assert evaluate.main(["masks", *data, "--prompts", "visible", "--model", str(bundle)]) != 0
+    error = capsys.readouterr().err
+    assert "`segmentation` is taken for the whole object" in error
+    assert "pass --dataset coco_instances" in error

@@ -8,6 +8,7 @@ from pathlib import Path
 from sameo_model.data.readers import (
     amodal_coco,
     amodal_lvis,
+    coco_instances,
     cocoa,
     cocoa_cls,
     d2sa,
@@ -39,4 +40,5 @@ READERS: dict[str, Callable[[Path, str | None], list[Source]]] = {
     "amodal_coco": amodal_coco.sources,
     "lvis": lvis.sources,
     "lvvis": lvvis.sources,
+    "coco_instances": coco_instances.sources,
 }

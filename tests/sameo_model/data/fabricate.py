@@ -336,3 +336,10 @@ def lvvis(root: Path) -> None:
     categories = [{"id": 3, "name": "mug", "partition": 0}]
     content = {"videos": [video], "annotations": [record], "categories": categories}
     save_json(root / "train_instances.json", content)
+
+
+def coco_instances(root: Path) -> None:
+    save_picture(root / "images" / "000000000042.jpg")
+    front = annotation(1, segmentation=[FRONT_POLYGON], bbox=FRONT_BOX)
+    document = flat([image_entry("000000000042.jpg")], [front], {1: "mug"})
+    save_json(root / "train.json", document)

@@ -155,3 +155,50 @@ def test_intervals_hold_the_means_and_resample_whole_images(predictor, tmp_path)
     low, high = intervals(apart, replicates=200)["miou_full"]
     assert low < summarise(apart)["miou_full"] < high
     assert intervals(scores[1:2], replicates=50)["miou_hidden"] is None
+
+
+def _visible_alone(image):
+    """The same image as a set of plain instance masks knows it."""
+    instances = [
+        replace(item, amodal_rle=None, amodal_box_xywh=None, occlusion_rate=None)
+        for item in image.instances
+    ]
+    return replace(image, instances=tuple(instances))
+
+
+def test_without_amodal_truth_the_visible_mask_is_scored_and_nothing_else(predictor, tmp_path):
+    image = _visible_alone(two_squares(tmp_path))
+
+    result = evaluate_masks(predictor, [image], prompts="visible")
+
+    # The prompt of the big square is its upper half, 32 x 16; the visible mask is the upper half
+    # of that without two corners, and likewise 16 x 8 of the small one, 16 x 16.
+    assert result["num_instances"] == 2
+    assert result["miou_visible"] == pytest.approx((254 / 512 + 126 / 256) / 2, abs=0.01)
+    assert result["num_occluded"] is None
+    unknown = [name for name in result if "full" in name or name.startswith("baseline")]
+    unknown += ["miou_hidden", "boundary_f", "iou_spearman", "agreement_unoccluded"]
+    assert {name: result[name] for name in unknown} == dict.fromkeys(unknown)
+    assert [row["num"] for row in result["bins"]] == [0] * 5
+    json.dumps(result, allow_nan=False)
+
+
+def test_sizes_hold_each_object_once_by_the_longer_side_of_its_visible_part(predictor, tmp_path):
+    result = evaluate_masks(predictor, [two_squares(tmp_path)], prompts="amodal")
+
+    # 32 x 16 visible pixels: 32 opens the second row; the small square has sides of 16.
+    assert [row["num"] for row in result["sizes"]] == [1, 1, 0, 0]
+    assert [(row["lo_px"], row["hi_px"]) for row in result["sizes"]] == [
+        *((0, 32), (32, 70), (70, 150), (150, None))
+    ]
+    assert result["sizes"][0]["miou_visible"] == pytest.approx(124 / 256)
+    assert result["sizes"][1]["miou_visible"] == pytest.approx(508 / 512)
+    assert result["sizes"][1]["boundary_f_visible"] == pytest.approx(1)
+
+
+def test_agreement_compares_the_predicted_masks_where_nothing_hides(predictor, tmp_path):
+    result = evaluate_masks(predictor, [two_squares(tmp_path)], prompts="amodal")
+
+    # Only the small square is whole; its visible mask is half of its amodal mask.
+    assert result["agreement_unoccluded"] == pytest.approx(0.5, abs=0.01)
+    assert result["miou_visible_unoccluded"] == pytest.approx(124 / 256)

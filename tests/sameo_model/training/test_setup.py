@@ -102,3 +102,13 @@ def test_quality_control_is_an_option_of_a_configurations_sources(tmp_path):
 
     assert quality_control() is True
     assert quality_control(quality_control=False) is False
+
+
+def test_a_set_of_visible_masks_alone_is_refused_as_what_it_is(tmp_path):
+    fabricate.coco_instances(tmp_path / "named")
+    with pytest.raises(ValueError, match=r"must have amodal masks .* visible part of each object"):
+        open_sources([DataSource(str(tmp_path / "named"), name="coco_instances")])
+    fabricate.coco_instances(tmp_path / "misnamed")
+    (tmp_path / "misnamed" / "train.json").rename(tmp_path / "misnamed" / "annotations.json")
+    with pytest.raises(ValueError, match=r"no annotation has one; .* its name is coco_instances"):
+        open_sources([DataSource(str(tmp_path / "misnamed"))])

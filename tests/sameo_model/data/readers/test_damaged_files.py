@@ -28,6 +28,7 @@ SETS = {
     "amodal_coco": fab.amodal_coco,
     "lvis": fab.lvis,
     "lvvis": fab.lvvis,
+    "coco_instances": fab.coco_instances,
 }
 ODD = (
     *(None, True, -1, 0, 2**70, 1e30, float("nan"), float("inf"), "", "x", [], {}, [[]], [None]),

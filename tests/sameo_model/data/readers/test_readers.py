@@ -27,6 +27,7 @@ BOTH = [
 MODAL = [
     ("lvis", fab.lvis, "mug"),
     ("lvvis", fab.lvvis, "mug"),
+    ("coco_instances", fab.coco_instances, "mug"),
     ("walt_raw", fab.walt_raw, "label 1"),
 ]
 
@@ -125,6 +126,7 @@ def test_an_unknown_split_is_refused_with_the_known_ones(tmp_path):
         ("cocoa", fab.cocoa, (42,)),
         ("cocoa_cls", fab.cocoa_cls, (42,)),
         ("lvis", fab.lvis, (42,)),
+        ("coco_instances", fab.coco_instances, (42,)),
         ("amodal_lvis", fab.amodal_lvis, (42, 43)),
         ("d2sa", fab.d2sa, ()),
     ],

@@ -1,0 +1,111 @@
+"""Plain instance masks in COCO's form: what is visible of each object, and no whole shapes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sameo_model.data.json_stream import iter_json
+from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
+from sameo_model.data.source import Source
+
+NAME = "coco_instances"
+# `visible_mask` first: in amodal COCO `segmentation` is the whole object.
+KEYS = FlatKeys(
+    amodal=(),
+    visible=("visible_mask", "segmentation"),
+    amodal_box=(),
+    visible_box=("visible_bbox", "bbox"),
+)
+# Annotation files of a folder, `*` being the split, and where their pictures may lie.
+LAYOUTS = (
+    ("annotations.json", ("images", ".")),
+    ("annotations/instances_*.json", ("{split}", "images/{split}", "images")),
+    ("*/_annotations.coco.json", ("{split}",)),
+    ("*/annotations.json", ("{split}/images", "{split}")),
+    ("*.json", ("images", "{split}", ".")),
+)
+_COCO_2017_NAME = re.compile(r"(?:^|/)(\d{12})\.\w+$")
+
+
+@dataclass
+class CocoInstancesSource(FlatCocoSource):
+    """A file of visible masks."""
+
+    def coco_image_ids(self, entry: dict[str, Any]) -> tuple[int, ...]:
+        """Return COCO's number of the photograph where its file is named as COCO 2017 names it."""
+        known = super().coco_image_ids(entry)
+        match = _COCO_2017_NAME.search(str(entry.get("file_name", "")))
+        if not known and match and int(match[1]) == entry["id"]:
+            return (int(match[1]),)
+        return known
+
+
+def coco_instances_source(
+    annotations_path: Path, images_dir: Path, *, split: str = ""
+) -> CocoInstancesSource:
+    """Describe one file of visible masks.
+
+    Args:
+        annotations_path: The JSON file.
+        images_dir: Folder that `file_name` is relative to.
+        split: Name of the part.
+    """
+    return CocoInstancesSource(NAME, split, annotations_path, images_dir, KEYS)
+
+
+def sources(root: Path, split: str | None) -> list[Source]:
+    """Find the annotation files of a folder; `root` may be the file itself.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If there is no such split.
+    """
+    if root.is_file():
+        return [coco_instances_source(root, _images_dir(root, root.parent, ("images", "."), ""))]
+    found = _find(root)
+    if not found:
+        raise FileNotFoundError(
+            f"{NAME} must have one of {', '.join(pattern for pattern, _ in LAYOUTS)} in {root}, "
+            f"but none is there; see `python -m sameo_model.datasets list` for its layout"
+        )
+    if split is not None and split not in found:
+        raise ValueError(
+            f"split of {NAME} in {root} must be one of {', '.join(found)}, got {split!r}"
+        )
+    return [
+        coco_instances_source(path, _images_dir(path, root, folders, name), split=name)
+        for name, (path, folders) in found.items()
+        if split in (None, name)
+    ]
+
+
+def _find(root: Path) -> dict[str, tuple[Path, tuple[str, ...]]]:
+    """Return annotation file and candidates for its pictures by split, of the first layout."""
+    for pattern, folders in LAYOUTS:
+        paths = [path for path in sorted(root.glob(pattern)) if path.is_file()]
+        found = {_split_name(path, root, pattern): (path, folders) for path in paths}
+        if found:
+            return found
+    return {}
+
+
+def _split_name(path: Path, root: Path, pattern: str) -> str:
+    if "*" not in pattern:
+        return ""
+    before, after = pattern.split("*")
+    name = path.relative_to(root).as_posix()
+    return name[len(before) : len(name) - len(after)]
+
+
+def _images_dir(path: Path, root: Path, folders: tuple[str, ...], split: str) -> Path:
+    """Return the first candidate that holds the first picture, else the first that exists."""
+    candidates = [root / folder.format(split=split) for folder in folders]
+    first = next((entry for key, entry in iter_json(path) if key == "images"), None)
+    name = first.get("file_name") if isinstance(first, dict) else None
+    for folder in candidates:
+        if isinstance(name, str) and (folder / name).is_file():
+            return folder
+    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
