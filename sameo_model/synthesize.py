@@ -128,14 +128,23 @@ def run_scenes(args: argparse.Namespace) -> None:
 
 
 _COMPOSITES_HELP = """\
-Paste random outlines, filled with crops of your photographs, over your photographs. The shapes
-mean nothing, the textures are real, and every amodal mask is exact: what rendered clutter lacks.
+Paste objects over your photographs; every mask, whole and visible, is exact.
 
-example:
+with --cutouts DIR: whole real objects, one picture with alpha (PNG, WebP, TIFF) each, pasted over
+each other: similar sizes, aspect kept, half of the hidden objects hidden by 0.3 to 0.8, loose or
+crowded or in bins, with shadows, and with light, blur, noise and JPEG as the background has them.
+The objects' classes are the files' names without the number at the end. Files without alpha,
+opaque or transparent all over, damaged, or of more than 50 million pixels are named and left out.
+without: random outlines, filled with crops of your photographs. The shapes mean nothing, the
+textures are real.
+
+examples:
+  python -m sameo_model.synthesize composites --cutouts OBJECTS --photographs DIR --output DIR
   python -m sameo_model.synthesize composites --photographs DIR --output DIR --images 2400
 
-output: images/ and annotations.json (amodal COCO); the same seed gives the same bytes, whatever
---workers.
+output: images/, annotations.json (amodal COCO), contact_sheet.png, records/ (a block of 16 pictures
+each). The same seed gives the same bytes, whatever --workers. A run that was cut off goes on where
+it stopped when started again; a larger --images extends a set.
 """
 
 
@@ -143,15 +152,23 @@ def add_composites_command(commands: argparse._SubParsersAction[argparse.Argumen
     """Add the subcommand `composites`."""
     parser = commands.add_parser(
         "composites",
-        help="paste random outlines over photographs",
+        help="paste cut-out objects or random outlines over photographs",
         description=_COMPOSITES_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the set")
     parser.add_argument(
-        "--photographs", type=Path, required=True, help="folder of JPEG, PNG or WebP files"
+        "--cutouts", type=Path, metavar="DIR", help="folder of whole objects, pictures with alpha"
+    )
+    parser.add_argument(
+        "--photographs",
+        type=Path,
+        metavar="DIR",
+        help="folder of JPEG, PNG or WebP files, with its subfolders; with --cutouts it may be "
+        "left out: surfaces are painted then",
     )
     parser.add_argument("--images", type=int, default=1000, help="number of composites (1000)")
+    parser.add_argument("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
     parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)"
@@ -161,17 +178,20 @@ def add_composites_command(commands: argparse._SubParsersAction[argparse.Argumen
 
 def run_composites(args: argparse.Namespace) -> None:
     """Run `composites`."""
-    from tqdm import tqdm
+    from sameo_model.synthesis.composite_set import make_composites
+    from sameo_model.synthesis.composites import CompositeOptions
+    from sameo_model.synthesis.settings_file import parse_size
 
-    from sameo_model.synthesis.composite_set import generate_composites
-
-    records = generate_composites(
-        args.output, args.photographs, args.images, seed=args.seed, workers=args.workers
+    num_images, num_instances, sheet = make_composites(
+        args.output,
+        args.images,
+        photographs_dir=args.photographs,
+        cutouts_dir=args.cutouts,
+        seed=args.seed,
+        workers=args.workers,
+        options=CompositeOptions(image_hw=parse_size(args.image_size)),
     )
-    num_instances = sum(
-        len(record.instances) for record in tqdm(records, total=args.images, unit="image")
-    )
-    print(f"{args.images} pictures, {num_instances} instances in {args.output}")
+    print(f"{num_images} pictures, {num_instances} instances in {args.output}; look at {sheet}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sameo_model.data.index_cache import open_index
-from sameo_model.data.parallel import default_workers
 from sameo_model.data.index_format import InstanceFlag
+from sameo_model.data.parallel import default_workers
 from sameo_model.data.readers import cocoa, cocoa_cls, d2sa, kins, muva
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.coco_instances import coco_instances_source

@@ -112,7 +112,7 @@ def score_instance(
 
 def _visible_scores(
     predicted: PredictedObject, visible: MaskCrop, image_hw: ImageHW
-) -> dict[str, float]:
+) -> dict[str, Any]:
     if predicted.visible is None:
         return dict.fromkeys(("iou_visible", "boundary_f_visible", "agreement"), math.nan)
     is_seen = visible.mask.size > 0

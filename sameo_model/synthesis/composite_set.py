@@ -1,86 +1,179 @@
-"""Write a set of flat composites as amodal COCO, on several processes."""
+"""Write a set of flat composites as amodal COCO: on all cores, in blocks that outlive a stop."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
-from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
+from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
 from sameo_model.data.types import AmodalImage
+from sameo_model.runtime.files import write_whole
+from sameo_model.synthesis.blocks import open_folder, run_blocks, split_blocks
 from sameo_model.synthesis.composites import (
     CompositeOptions,
-    Image,
     composite_record,
-    draw_composite,
-    load_photographs,
+    draw_cutout_composite,
 )
+from sameo_model.synthesis.contact_sheet import write_contact_sheet
+from sameo_model.synthesis.cutouts import Cutouts, find_cutouts
+from sameo_model.synthesis.outlines import OUTLINE, draw_outline_composite
+from sameo_model.synthesis.photographs import Photographs, find_photographs
 
-JPEG_QUALITY = 93
+VERSION = 2  # of the generator: raise it when the same seed gives other pictures
+BLOCK_IMAGES = 16
 
-_photographs: list[Image] = []  # of a worker process, read once
+
+@dataclass(frozen=True)
+class CompositeSource:
+    """What the pictures of a set follow from, besides their numbers.
+
+    Attributes:
+        cutouts: Whole objects; None draws outlines.
+        photographs: What they lie on; None paints surfaces.
+        seed: Of all randomness.
+        options: What composites look like.
+    """
+
+    cutouts: Cutouts | None
+    photographs: Photographs | None
+    seed: int
+    options: CompositeOptions
+
+    def category_ids(self) -> dict[str, int]:
+        """Return the number of every category, from 1, by name."""
+        names = (OUTLINE,) if self.cutouts is None else self.cutouts.categories
+        return {name: number for number, name in enumerate(sorted(set(names)), start=1)}
 
 
-def generate_composites(
+@dataclass(frozen=True)
+class Block:
+    """Pictures that are made together.
+
+    Attributes:
+        output: Folder of the set.
+        record_path: File that appears when all of them are there.
+        numbers: Their numbers.
+    """
+
+    output: Path
+    record_path: Path
+    numbers: range
+
+
+def make_composites(
     output: Path,
-    photographs_dir: Path,
     num_images: int,
     *,
+    photographs_dir: Path | None = None,
+    cutouts_dir: Path | None = None,
     seed: int = 0,
     workers: int = 1,
     options: CompositeOptions | None = None,
-) -> Iterator[AmodalImage]:
+) -> tuple[int, int, Path]:
     """Draw composites into `output`/images and their truth into `output`/annotations.json.
 
-    Image i depends on the photographs, the seed and i alone, so the number of workers changes
-    nothing. The annotation file appears when all images are done.
+    Image i depends on the photographs, the cut-outs, the seed and i alone, so the number of workers
+    changes nothing. A run that was cut off goes on where it stopped; a larger `num_images` extends
+    the set. The annotation file appears when all images are done.
 
     Args:
-        output: folder of the set.
-        photographs_dir: folder of photographs, searched with its subfolders.
-        num_images: how many composites.
-        seed: what all randomness follows from.
-        workers: processes.
-        options: what the composites look like.
+        output: Folder of the set.
+        num_images: How many composites.
+        photographs_dir: Folder of photographs, searched with its subfolders.
+        cutouts_dir: Folder of whole objects with alpha; None draws outlines of photographs.
+        seed: What all randomness follows from.
+        workers: Processes.
+        options: What the composites look like.
 
-    Yields:
-        The record of each image once it is written, in order.
+    Returns:
+        Numbers of images and instances, and the path of the contact sheet.
 
     Raises:
-        FileNotFoundError: If there is no folder of photographs.
-        ValueError: If it holds no readable photograph, or `num_images` is not positive.
+        FileNotFoundError: If a folder does not exist.
+        ValueError: If a folder holds nothing that can be read, both are missing, a number is not
+            positive, or the output was begun with other settings.
     """
-    if num_images < 1:
-        raise ValueError(f"the number of images must be at least 1, got {num_images}")
-    if not photographs_dir.is_dir():
-        raise FileNotFoundError(f"{photographs_dir} must be a folder of photographs, but is not")
-    load_photographs(photographs_dir)  # says at once what is wrong
-    (output / "images").mkdir(parents=True, exist_ok=True)
-    draw = partial(_draw, output=output, seed=seed, options=options or CompositeOptions())
-    context = multiprocessing.get_context("spawn")
-    with (
-        AmodalCocoWriter(output / "annotations.json") as writer,
-        context.Pool(workers, _start_worker, (photographs_dir,)) as pool,
-    ):
-        for record in pool.imap(draw, range(num_images), chunksize=4):
-            writer.write(record)
-            yield record
+    if num_images < 1 or workers < 1:
+        raise ValueError(
+            f"the numbers of images and workers must be at least 1, got {num_images} and {workers}"
+        )
+    source = _open_source(photographs_dir, cutouts_dir, seed, options or CompositeOptions())
+    open_folder(output, _settings(source))
+    for folder in ("images", "records"):
+        (output / folder).mkdir(exist_ok=True)
+    blocks = {}
+    for numbers in split_blocks(num_images, BLOCK_IMAGES):
+        # With its length: the last block of a set that is extended later is another one.
+        path = output / "records" / f"{numbers.start:06d}-{len(numbers):02d}.json"
+        blocks[path] = Block(output, path, numbers)
+    run_blocks(
+        partial(_make_block, source),
+        blocks,
+        workers=workers,
+        title="composites",
+        unit="images",
+        sizes=[len(block.numbers) for block in blocks.values()],
+    )
+    with AmodalCocoWriter(output / "annotations.json") as writer:
+        for path in tqdm(blocks, desc="annotations", unit=" blocks"):
+            writer.append_file(path)
+    return writer.num_images, writer.num_annotations, write_contact_sheet(output, list(blocks))
 
 
-def _start_worker(photographs_dir: Path) -> None:
+def _open_source(
+    photographs_dir: Path | None,
+    cutouts_dir: Path | None,
+    seed: int,
+    options: CompositeOptions,
+) -> CompositeSource:
+    if photographs_dir is None and cutouts_dir is None:
+        raise ValueError(
+            "composites are made of --photographs DIR, --cutouts DIR or both, got neither"
+        )
+    return CompositeSource(
+        None if cutouts_dir is None else find_cutouts(cutouts_dir),
+        None if photographs_dir is None else find_photographs(photographs_dir, "--photographs"),
+        seed,
+        options,
+    )
+
+
+def _settings(source: CompositeSource) -> Mapping[str, object]:
+    return {
+        "version": VERSION,
+        "seed": source.seed,
+        "photographs": source.photographs and source.photographs.digest,
+        "cutouts": source.cutouts and source.cutouts.digest,
+        **asdict(source.options),
+    }
+
+
+def _make_block(source: CompositeSource, block: Block) -> None:
     cv2.setNumThreads(1)
-    _photographs.extend(load_photographs(photographs_dir))
+    category_ids = source.category_ids()
+    records = [_make_image(source, block.output, k, category_ids) for k in block.numbers]
+    write_amodal_coco(block.record_path, records, block.output / "images")
 
 
-def _draw(index: int, *, output: Path, seed: int, options: CompositeOptions) -> AmodalImage:
-    generator = np.random.default_rng([seed, index])
-    image, amodal, visible = draw_composite(_photographs, generator, options)
-    path = output / "images" / f"{index:06d}.jpg"
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    encoded = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]), quality)[1]
-    path.write_bytes(encoded.tobytes())
-    return composite_record(index + 1, path, amodal, visible)
+def _make_image(
+    source: CompositeSource, output: Path, number: int, category_ids: Mapping[str, int]
+) -> AmodalImage:
+    generator = np.random.default_rng([source.seed, number])
+    if source.cutouts is not None:
+        composite = draw_cutout_composite(
+            source.cutouts, source.photographs, generator, source.options
+        )
+    else:
+        assert source.photographs is not None
+        composite = draw_outline_composite(source.photographs, generator, source.options)
+    path = output / "images" / f"{number:06d}.jpg"
+    quality = [cv2.IMWRITE_JPEG_QUALITY, composite.jpeg_quality]
+    encoded = cv2.imencode(".jpg", np.ascontiguousarray(composite.image[..., ::-1]), quality)[1]
+    write_whole(path, encoded.tobytes())
+    return composite_record(number + 1, path, composite, category_ids)

@@ -1,31 +1,35 @@
-"""Flat composites: random outlines filled with photographs, pasted over photographs.
+"""Flat composites: objects pasted over photographs, with exact masks of all of them.
 
 What rendered clutter lacks is the texture of real photographs. Here every amodal mask is exact
-because the whole outline is drawn before anything is laid over it.
+because the whole object is drawn before anything is laid over it. Objects are whole ones cut out of
+photographs, or, without such, random outlines filled with photographs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sameo_model.data.readers.coco_instances import coco_2017_id
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.runtime.pictures import read_picture
-from sameo_model.synthesis.photographs import PHOTO_SUFFIXES, list_photographs
+from sameo_model.synthesis.clutter import ClutterOptions, draw_clutter
+from sameo_model.synthesis.cutouts import Cutouts
+from sameo_model.synthesis.photographs import Photographs
+from sameo_model.synthesis.photometric import degrade
+from sameo_model.synthesis.textures import GROUND_PAINTERS, paint_texture
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-Window = tuple[slice, slice]
 
-OUTLINE_POINTS = 72
+PLAIN_SHARE = 0.2  # of backgrounds that are painted although there are photographs
 MIN_VISIBLE_SHARE = 0.1
-MIN_AREA = 200
+MIN_AREA = 100
 
 
 @dataclass(frozen=True)
@@ -35,85 +39,131 @@ class CompositeOptions:
     Attributes:
         image_hw: height and width in pixels.
         objects: smallest and largest number of objects.
-        size: smallest and largest side of an object as a share of the image's height.
+        size: smallest and largest side of an outline as a share of the image's height.
+        clutter: how cut-outs lie.
+        degraded: share of the pictures of cut-outs that show a camera's exposure, white balance,
+            blur and noise.
+        jpeg_quality: smallest and largest quality of pictures of cut-outs.
     """
 
     image_hw: tuple[int, int] = (480, 640)
     objects: tuple[int, int] = (5, 13)
     size: tuple[float, float] = (0.13, 0.6)
+    clutter: ClutterOptions = field(default_factory=ClutterOptions)
+    degraded: float = 0.7
+    jpeg_quality: tuple[int, int] = (60, 96)
 
 
-def load_photographs(folder: Path) -> list[Image]:
-    """Read every photograph in a folder.
+@dataclass(frozen=True)
+class Composite:
+    """A finished picture and its truth.
 
-    Returns:
-        uint8 (H, W, 3) each, RGB.
-
-    Raises:
-        ValueError: If the folder holds no photograph, or one that cannot be read.
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        amodal: bool (N, H, W), whole objects inside the image, from the bottom to the top.
+        visible: bool (N, H, W), what others leave of them.
+        categories: class name of each.
+        coco_image_ids: COCO photographs that the background shows.
+        jpeg_quality: for the file.
     """
-    photographs = [read_picture(path).image_rgb for path in list_photographs(folder)]
-    if not photographs:
-        raise ValueError(f"{folder} must hold photographs ({', '.join(PHOTO_SUFFIXES)}), got none")
-    return photographs
+
+    image: Image
+    amodal: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
+    categories: tuple[str, ...]
+    coco_image_ids: tuple[int, ...] = ()
+    jpeg_quality: int = 93
 
 
-def draw_composite(
-    photographs: Sequence[Image], generator: np.random.Generator, options: CompositeOptions
-) -> tuple[Image, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Draw one composite.
+def draw_cutout_composite(
+    cutouts: Cutouts,
+    photographs: Photographs | None,
+    generator: np.random.Generator,
+    options: CompositeOptions,
+) -> Composite:
+    """Paste whole objects over each other and over a photograph (paper section 3.3).
 
     Args:
-        photographs: uint8 (H, W, 3) each, RGB; sources of texture.
+        cutouts: the objects.
+        photographs: what they lie on; None paints surfaces.
         generator: source of randomness.
         options: what it looks like.
-
-    Returns:
-        image uint8 (H, W, 3) RGB; amodal masks bool (N, H, W) inside the image, from the object
-        at the bottom to the one on top; visible masks bool (N, H, W).
     """
-    height, width = options.image_hw
-    image = _fill(photographs, generator, (height, width))
-    amodal: list[Mask] = []
-    visible: list[Mask] = []
-    centre = generator.uniform((0.25, 0.25), (0.75, 0.75)) * (width, height)
-    for _ in range(generator.integers(options.objects[0], options.objects[1] + 1)):
-        size = height * np.exp(generator.uniform(*np.log(options.size)))
-        position = centre + generator.normal(0, 0.17, 2) * (width, height)
-        coverage = _outline(generator, size, position, (height, width))
-        mask = coverage > 0.5
-        if not mask.any():
-            continue
-        window = _window(coverage)
-        texture = _fill(photographs, generator, (height, width), window)
-        texture *= _shading(generator, mask)[window]
-        _cast_shadow(image, coverage, generator)
-        image[window] += coverage[window][..., None] * (texture - image[window])
-        for part in visible:
-            part[window] &= ~mask[window]
-        amodal.append(mask)
-        visible.append(mask.copy())
-    empty = np.zeros((0, height, width), bool)
-    return (
-        np.clip(image, 0, 255, out=image).astype(np.uint8),
-        np.stack(amodal) if amodal else empty,
-        np.stack(visible) if visible else empty,
+    background, enlargement, coco_image_ids = _background(photographs, generator, options)
+    clutter = draw_clutter(generator, background, enlargement, cutouts, options.clutter)
+    image = np.clip(clutter.canvas, 0, 255).astype(np.uint8)
+    if generator.random() < options.degraded:
+        image = degrade(generator, image)
+    low, high = options.jpeg_quality
+    return Composite(
+        image,
+        stack_masks(clutter.amodal, options.image_hw),
+        stack_masks(clutter.visible, options.image_hw),
+        tuple(clutter.categories),
+        coco_image_ids,
+        int(generator.integers(low, high + 1)),
     )
 
 
+def _background(
+    photographs: Photographs | None, generator: np.random.Generator, options: CompositeOptions
+) -> tuple[NDArray[np.float32], float, tuple[int, ...]]:
+    """Return a background float32 (H, W, 3), by how much it was enlarged, and its COCO number."""
+    height, width = options.image_hw
+    if photographs is None or generator.random() < PLAIN_SHARE:
+        side = max(height, width)
+        painted = paint_texture(generator, GROUND_PAINTERS, 512)
+        share = int(512 * generator.uniform(0.4, 1.0))
+        crop = np.ascontiguousarray(painted[:share, :share])
+        resized = cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
+        return resized[:height, :width].astype(np.float32), 1.0, ()
+    photograph, path = photographs.draw(generator)
+    rows, columns = photograph.shape[:2]
+    largest = min(rows / height, columns / width)
+    share = largest * generator.uniform(0.45, 1.0)
+    crop_h, crop_w = max(8, int(height * share)), max(8, int(width * share))
+    y = int(generator.integers(0, max(1, rows - crop_h + 1)))
+    x = int(generator.integers(0, max(1, columns - crop_w + 1)))
+    crop = photograph[y : y + crop_h, x : x + crop_w]
+    if generator.random() < 0.5:
+        crop = crop[:, ::-1]
+    if generator.random() < 0.2:
+        crop = crop[::-1]
+    interpolation = cv2.INTER_AREA if share > 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(np.ascontiguousarray(crop), (width, height), interpolation=interpolation)
+    tint = np.exp(generator.normal(0, 0.05, 3)) * np.exp(generator.normal(0, 0.15))
+    filled = np.clip(resized.astype(np.float32) * tint.astype(np.float32), 0, 255)
+    known = coco_2017_id(path.name)
+    return filled, max(1.0, 1 / share), () if known is None else (known,)
+
+
+def stack_masks(masks: Sequence[Mask], image_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return masks of one size as bool (N, H, W), also if there are none."""
+    return np.stack(masks) if masks else np.zeros((0, *image_hw), bool)
+
+
 def composite_record(
-    image_id: int, path: Path, amodal: NDArray[np.bool_], visible: NDArray[np.bool_]
+    image_id: int, path: Path, composite: Composite, category_ids: Mapping[str, int]
 ) -> AmodalImage:
-    """Return the record of a composite, without instances that are tiny or hidden over 90 %."""
+    """Return the record of a composite, without instances that are tiny or hidden over 90 %.
+
+    Args:
+        image_id: number of the image.
+        path: its file.
+        composite: picture and truth.
+        category_ids: number of every category.
+    """
     instances = []
-    for row, (whole, part) in enumerate(zip(amodal, visible, strict=True)):
+    rows = zip(composite.amodal, composite.visible, composite.categories, strict=True)
+    for row, (whole, part, category) in enumerate(rows):
         area, visible_area = int(np.count_nonzero(whole)), int(np.count_nonzero(part))
         if area < MIN_AREA or visible_area < MIN_VISIBLE_SHARE * area:
             continue
         instances.append(
             AmodalInstance(
                 annotation_id=image_id * 100 + row + 1,
-                category="outline",
+                category=category,
+                category_id=category_ids[category],
                 amodal_rle=encode_mask(whole),
                 visible_rle=encode_mask(part),
                 amodal_box_xywh=_box_xywh(whole),
@@ -121,155 +171,17 @@ def composite_record(
                 occlusion_rate=1 - visible_area / area,
             )
         )
-    height, width = amodal.shape[1:]
-    return AmodalImage(image_id, path, (height, width), tuple(instances), "amodal_coco")
+    height, width = composite.image.shape[:2]
+    return AmodalImage(
+        image_id,
+        path,
+        (height, width),
+        tuple(instances),
+        "amodal_coco",
+        composite.coco_image_ids,
+    )
 
 
 def _box_xywh(mask: Mask) -> tuple[float, float, float, float]:
     x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return float(x), float(y), float(width), float(height)
-
-
-def _fill(
-    photographs: Sequence[Image],
-    generator: np.random.Generator,
-    image_hw: tuple[int, int],
-    window: Window = (slice(None), slice(None)),
-) -> NDArray[np.float32]:
-    """Return a window float32 (h, w, 3) of a random texture of the image's size.
-
-    It is mostly a crop of a photograph, else plain.
-    """
-    height, width = image_hw
-    if generator.random() < 0.25:
-        corners = generator.uniform(20, 235, 3) + generator.normal(0, 25, (2, 2, 3))
-        plain = np.asarray(cv2.resize(corners.astype(np.float32), (width, height)), np.float32)
-        noise = generator.normal(0, generator.uniform(0, 6), (height, width, 1))
-        return plain[window] + noise[window].astype(np.float32)
-    photograph = photographs[int(generator.integers(len(photographs)))]
-    rows, columns = photograph.shape[:2]
-    share = generator.uniform(0.15, 1.0)
-    crop_h = max(16, int(min(rows, columns * height / width) * share))
-    crop_w = max(16, int(crop_h * width / height))
-    y = generator.integers(0, max(1, rows - crop_h))
-    x = generator.integers(0, max(1, columns - crop_w))
-    crop = photograph[y : y + crop_h, x : x + crop_w]
-    if generator.random() < 0.5:
-        crop = np.asarray(cv2.flip(crop, 1), np.uint8)
-    filled = np.asarray(cv2.resize(crop, (width, height))[window], np.float32)
-    tint = np.exp(generator.normal(0, 0.15, 3)) * np.exp(generator.normal(0, 0.25))
-    filled *= tint.astype(np.float32)
-    return filled
-
-
-def _outline(
-    generator: np.random.Generator,
-    size: float,
-    position: NDArray[np.float64],
-    image_hw: tuple[int, int],
-) -> NDArray[np.float32]:
-    """Return the coverage float32 (H, W) in [0, 1] of a random outline."""
-    kinds = (_blob, _polygon, _superellipse, _profile, _profile, _superellipse)
-    points = kinds[generator.integers(len(kinds))](generator)
-    parts = [points]
-    if generator.random() < 0.25:
-        extra = kinds[generator.integers(len(kinds))](generator)
-        parts.append(extra * generator.uniform(0.3, 0.8) + generator.uniform(-0.5, 0.5, 2))
-    angle = generator.uniform(0, 2 * np.pi) if generator.random() < 0.6 else 0.0
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    canvas = np.zeros(image_hw, np.uint8)
-    for part in parts:
-        pixels = part @ turn.T * size / 2 + position
-        # 1/16 pixel steps with antialiasing: coverage changes as an object's edge would.
-        cv2.fillPoly(canvas, [np.round(pixels * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
-    if len(parts) == 1 and generator.random() < 0.1:
-        hole = points @ turn.T * size / 2 * generator.uniform(0.3, 0.7) + position
-        cv2.fillPoly(canvas, [np.round(hole * 16).astype(np.int32)], 0, cv2.LINE_AA, shift=4)
-    shares = (np.arange(256) / 255).astype(np.float32)
-    return np.asarray(cv2.LUT(canvas, shares), np.float32)
-
-
-def _window(values: NDArray[np.float32]) -> Window:
-    """Return the rows and columns of a map (H, W) that hold all that is not zero."""
-    rows, columns = np.flatnonzero(values.any(axis=1)), np.flatnonzero(values.any(axis=0))
-    if not rows.size:
-        return slice(0, 0), slice(0, 0)
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def _angles() -> NDArray[np.float64]:
-    return np.linspace(0, 2 * np.pi, OUTLINE_POINTS, endpoint=False)
-
-
-def _stretch(generator: np.random.Generator, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    return points * (1.0, np.exp(-abs(generator.normal(0, 0.5))))
-
-
-def _blob(generator: np.random.Generator) -> NDArray[np.float64]:
-    angles = _angles()
-    radius = np.ones_like(angles)
-    for order in range(2, 6):
-        radius += generator.normal(0, 0.3 / order) * np.cos(
-            order * angles + generator.uniform(0, 2 * np.pi)
-        )
-    radius = np.clip(radius, 0.2, 1.6)
-    return _stretch(generator, np.stack([radius * np.cos(angles), radius * np.sin(angles)], 1))
-
-
-def _polygon(generator: np.random.Generator) -> NDArray[np.float64]:
-    angles = np.sort(generator.uniform(0, 2 * np.pi, generator.integers(3, 9)))
-    radius = generator.uniform(0.7, 1.0, angles.shape)
-    return _stretch(generator, np.stack([radius * np.cos(angles), radius * np.sin(angles)], 1))
-
-
-def _superellipse(generator: np.random.Generator) -> NDArray[np.float64]:
-    """From diamonds (exponent near 1) over ellipses (2) to rounded rectangles (8)."""
-    exponent = np.exp(generator.uniform(np.log(1.2), np.log(10)))
-    cosine, sine = np.cos(_angles()), np.sin(_angles())
-    power = 2 / exponent
-    points = np.stack(
-        [np.sign(cosine) * np.abs(cosine) ** power, np.sign(sine) * np.abs(sine) ** power], 1
-    )
-    return _stretch(generator, points)
-
-
-def _profile(generator: np.random.Generator) -> NDArray[np.float64]:
-    """Outline of an upright object that is symmetric about its axis: bottle, cup, lamp."""
-    heights = np.linspace(-1, 1, 24)
-    knots = generator.uniform(0.25, 1.0, generator.integers(2, 6))
-    widths = np.interp(heights, np.linspace(-1, 1, len(knots)), knots)
-    if generator.random() < 0.5:
-        widths = np.convolve(np.pad(widths, 2, mode="edge"), np.ones(5) / 5, mode="valid")
-    widths *= generator.uniform(0.4, 1.0)
-    right = np.stack([widths, heights], 1)
-    return np.concatenate([right, right[::-1] * (-1, 1)])
-
-
-def _shading(generator: np.random.Generator, mask: Mask) -> NDArray[np.float32]:
-    """Return brightness float32 (H, W, 1): a gradient and darker rims, as on a solid object."""
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    shade = np.ones(mask.shape, np.float32)
-    direction = generator.normal(0, 0.25, 2)
-    columns = np.linspace(-1, 1, width, dtype=np.float32)
-    rows = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    window = (slice(y, y + height), slice(x, x + width))
-    shade[window] += direction[0] * columns + direction[1] * rows
-    if generator.random() < 0.6:
-        depth = cv2.distanceTransform(mask[window].astype(np.uint8), cv2.DIST_L2, 3)
-        rim = np.clip(depth / max(1.0, 0.5 * depth.max()), 0, 1)
-        shade[window] *= 1 - generator.uniform(0.1, 0.5) * (1 - rim) ** 2
-    return shade[..., None]
-
-
-def _cast_shadow(
-    image: NDArray[np.float32], coverage: NDArray[np.float32], generator: np.random.Generator
-) -> None:
-    """Darken a picture (H, W, 3) beside and under what covers it (H, W)."""
-    if generator.random() < 0.4:
-        return
-    shift = np.array([[1, 0, generator.uniform(-8, 8)], [0, 1, generator.uniform(-2, 10)]])
-    height, width = coverage.shape
-    moved = cv2.warpAffine(coverage, shift, (width, height))
-    shadow = np.asarray(cv2.GaussianBlur(moved, (0, 0), generator.uniform(1.5, 6)), np.float32)
-    window = _window(shadow)
-    image[window] *= 1 - np.float32(generator.uniform(0.2, 0.6)) * shadow[window][..., None]

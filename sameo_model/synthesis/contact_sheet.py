@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from sameo_model.runtime.pictures import read_image
 from sameo_model.synthesis.records import read_records
 
 _TILE_WH = (320, 240)
+Item = TypeVar("Item")
 
 
 def draw_instances(
@@ -39,14 +42,27 @@ def draw_instances(
     return drawn
 
 
-def write_contact_sheet(output: Path, num_tiles: int = 24, columns: int = 4) -> Path:
-    """Write `contact_sheet.png` with pictures spread evenly over the set and return its path."""
-    records = [record for _, record in read_records(output)]
+def write_contact_sheet(
+    output: Path,
+    record_paths: Sequence[Path] | None = None,
+    num_tiles: int = 24,
+    columns: int = 4,
+) -> Path:
+    """Write `contact_sheet.png` with pictures spread evenly over the set and return its path.
+
+    Args:
+        output: Folder of the set.
+        record_paths: Records to choose from, each amodal COCO; None takes those of all scenes.
+        num_tiles: Largest number of pictures.
+        columns: Pictures side by side.
+    """
+    if record_paths is None:
+        records = [record for _, record in read_records(output)]
+    else:
+        records = [json.loads(path.read_text()) for path in _spread(record_paths, num_tiles)]
     pairs = [(record, image) for record in records for image in record["images"]]
-    chosen = np.linspace(0, len(pairs) - 1, min(num_tiles, len(pairs))).round().astype(int)
     tiles = []
-    for index in chosen:
-        record, entry = pairs[int(index)]
+    for record, entry in _spread(pairs, num_tiles):
         image = cv2.cvtColor(read_image(output / "images" / entry["file_name"]), cv2.COLOR_RGB2BGR)
         mine = [a for a in record["annotations"] if a["image_id"] == entry["id"]]
         drawn = draw_instances(np.asarray(image, dtype=np.uint8), mine)
@@ -57,3 +73,9 @@ def write_contact_sheet(output: Path, num_tiles: int = 24, columns: int = 4) -> 
     path = output / "contact_sheet.png"
     cv2.imwrite(str(path), np.concatenate(rows))
     return path
+
+
+def _spread(items: Sequence[Item], number: int) -> list[Item]:
+    """Return at most `number` items, spread evenly."""
+    chosen = np.linspace(0, len(items) - 1, min(number, len(items))).round().astype(int)
+    return [items[k] for k in chosen.tolist()]

@@ -91,12 +91,24 @@ class Photographs:
         )
         return vary_colours(rng, np.asarray(sky, np.uint8))
 
+    def draw(self, rng: Rng) -> tuple[Image, Path]:
+        """Return a random photograph, uint8 (H, W, 3), RGB, at most 1280 pixels long, and its file.
+
+        The array is shared: change a copy.
+        """
+        path = self.paths[int(rng.integers(len(self.paths)))]
+        return _read_shrunk(path), path
+
     def _draw(self, rng: Rng) -> Image:
-        return _read_shrunk(self.paths[int(rng.integers(len(self.paths)))])
+        return self.draw(rng)[0]
 
 
-def find_photographs(folder: Path) -> Photographs:
+def find_photographs(folder: Path, option: str = "--photos") -> Photographs:
     """Return the photographs in a folder and its subfolders; unreadable ones are named and skipped.
+
+    Args:
+        folder: The folder.
+        option: What named it, for messages.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -104,7 +116,7 @@ def find_photographs(folder: Path) -> Photographs:
     """
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the folder of photographs must exist, got {folder}; correct --photos"
+            f"the folder of photographs must exist, got {folder}; correct {option}"
         )
     paths = list_photographs(folder)
     sound, digest = [], hashlib.sha256()
@@ -119,7 +131,7 @@ def find_photographs(folder: Path) -> Photographs:
     if not sound:
         raise ValueError(
             f"{folder} must hold photographs ({', '.join(PHOTO_SUFFIXES)}), got {len(paths)} such "
-            f"files, none of which can be read; correct --photos"
+            f"files, none of which can be read; correct {option}"
         )
     return Photographs(tuple(sound), digest.hexdigest()[:16])
 

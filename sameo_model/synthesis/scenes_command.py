@@ -25,6 +25,7 @@ from sameo_model.synthesis.photographs import find_photographs
 from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import merge_records
 from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
+from sameo_model.synthesis.settings_file import parse_size
 from sameo_model.synthesis.sources import PROCEDURAL, Sources
 
 DISTRACTORS = 0.2
@@ -104,10 +105,6 @@ def _config(args: argparse.Namespace, own: Path | None) -> SceneConfig:
             f"--mesh-size must be 0 < MIN < MAX <= 2 (metres), got {args.mesh_size[0]:g} "
             f"{args.mesh_size[1]:g}"
         )
-    try:
-        width, height = (int(side) for side in args.image_size.split("x"))
-    except ValueError as error:
-        raise ValueError(f"--image-size must look like 640x480, got '{args.image_size}'") from error
     families = args.families or (PROCEDURAL if own is None else OWN)
     shares = parse_shares(families, "--families")
     if (OWN in shares) != (own is not None):
@@ -128,7 +125,7 @@ def _config(args: argparse.Namespace, own: Path | None) -> SceneConfig:
         seed=args.seed,
         families=shares,
         views=args.views,
-        image_hw=(height, width),
+        image_hw=parse_size(args.image_size),
         arrangements=arrangements,
         distractors=distractors or None,
         is_balanced=(is_own if args.balance is None else args.balance) or None,

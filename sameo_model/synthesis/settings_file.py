@@ -1,4 +1,4 @@
-"""Settings of a synthesis from a YAML file."""
+"""Settings of a synthesis from a YAML file and the command line."""
 
 from __future__ import annotations
 
@@ -39,6 +39,21 @@ def load_settings(
         if isinstance(content, Mapping) and name in content:
             raise ValueError(f"{path} may not have {name}: it is an option of the command line")
     return _replace_fields(defaults, {} if content is None else content, str(path))
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return height and width in pixels from what `--image-size` got, such as "640x480".
+
+    Raises:
+        ValueError: If it is no width and height of at least 64 pixels.
+    """
+    try:
+        width, height = (int(side) for side in text.split("x"))
+    except ValueError as error:
+        raise ValueError(f"--image-size must look like 640x480, got '{text}'") from error
+    if not (64 <= width <= 8192 and 64 <= height <= 8192):
+        raise ValueError(f"--image-size must have sides of 64 to 8192 pixels, got {text}")
+    return height, width
 
 
 def _replace_fields(defaults: Settings, content: Mapping[str, Any], place: str) -> Settings:

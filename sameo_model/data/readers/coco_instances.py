@@ -20,7 +20,7 @@ KEYS = FlatKeys(
     visible_box=("visible_bbox", "bbox"),
 )
 # Annotation files of a folder, `*` being the split, and where their pictures may lie.
-LAYOUTS = (
+LAYOUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("annotations.json", ("images", ".")),
     ("annotations/instances_*.json", ("{split}", "images/{split}", "images")),
     ("*/_annotations.coco.json", ("{split}",)),
@@ -37,10 +37,14 @@ class CocoInstancesSource(FlatCocoSource):
     def coco_image_ids(self, entry: dict[str, Any]) -> tuple[int, ...]:
         """Return COCO's number of the photograph where its file is named as COCO 2017 names it."""
         known = super().coco_image_ids(entry)
-        match = _COCO_2017_NAME.search(str(entry.get("file_name", "")))
-        if not known and match and int(match[1]) == entry["id"]:
-            return (int(match[1]),)
-        return known
+        named = coco_2017_id(str(entry.get("file_name", "")))
+        return known or ((entry["id"],) if named == entry["id"] else ())
+
+
+def coco_2017_id(file_name: str) -> int | None:
+    """Return COCO's number of a photograph whose file is named as COCO 2017 names it."""
+    match = _COCO_2017_NAME.search(file_name)
+    return int(match[1]) if match else None
 
 
 def coco_instances_source(
@@ -86,9 +90,8 @@ def _find(root: Path) -> dict[str, tuple[Path, tuple[str, ...]]]:
     """Return annotation file and candidates for its pictures by split, of the first layout."""
     for pattern, folders in LAYOUTS:
         paths = [path for path in sorted(root.glob(pattern)) if path.is_file()]
-        found = {_split_name(path, root, pattern): (path, folders) for path in paths}
-        if found:
-            return found
+        if paths:
+            return {_split_name(path, root, pattern): (path, folders) for path in paths}
     return {}
 
 
