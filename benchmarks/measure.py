@@ -129,7 +129,7 @@ def write_results(
 
 def read_rows(path: Path) -> list[Row]:
     """Read the rows of a `speed.json`."""
-    return [Row(**row) for row in json.loads(path.read_text())["rows"]]
+    return [Row(**row) for row in json.loads(path.read_bytes())["rows"]]
 
 
 def markdown_table(rows: Sequence[Row]) -> list[str]:

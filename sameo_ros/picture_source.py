@@ -80,7 +80,7 @@ def _find_depths(folder: Path) -> dict[str, DepthSource]:
     if not path.is_file():
         return {}
     try:
-        cameras: list[dict[str, Any]] = json.loads(path.read_text())
+        cameras: list[dict[str, Any]] = json.loads(path.read_bytes())
         return {
             camera["file_name"]: DepthSource(
                 folder.parent / "depth" / camera["depth_file_name"],

@@ -138,7 +138,7 @@ class AmodalCocoWriter:
             ValueError: If a category number is used for two names.
         """
         self._check_entered("append_file")
-        document = json.loads(path.read_text())
+        document = json.loads(path.read_bytes())
         for category in document["categories"]:
             self.category_id(category["name"], category["id"])
         self.append(

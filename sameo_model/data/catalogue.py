@@ -70,7 +70,7 @@ def load_card(name: str, config_dir: Path = CONFIG_DIR) -> DatasetCard:
             f"data set {name} must be described in {path}, but there is no such file; name another "
             f"folder of descriptions"
         )
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
+    content: dict[str, Any] = yaml.safe_load(path.read_bytes())
     known = {field.name for field in fields(DatasetCard)} - {"name"}
     needed = {field.name for field in fields(DatasetCard) if field.default is MISSING} - {"name"}
     if not needed <= set(content) <= known:

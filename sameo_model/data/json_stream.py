@@ -18,7 +18,8 @@ def iter_json(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the parts of a JSON document in the order of the file.
 
     Args:
-        path: A file that holds an object or a list.
+        path: A file that holds an object or a list, and nothing after it; UTF-8 with or without
+            a byte-order mark, or UTF-16 or UTF-32, as `json.loads` reads bytes.
 
     Yields:
         (key, element) for each element of each list at the top level of an object, (key, value)
@@ -27,7 +28,9 @@ def iter_json(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         DatasetFormatError: If the file is not valid JSON.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
+        encoding = json.detect_encoding(file.read(4))
+    with path.open(encoding=encoding) as file:
         cursor = _Cursor(file, path)
         opening = cursor.peek()
         if opening == "[":
@@ -37,6 +40,8 @@ def iter_json(path: Path) -> Iterator[tuple[str, Any]]:
             yield from _iter_object(cursor)
         else:
             raise cursor.error("an object or a list")
+        if cursor.peek():
+            raise cursor.error("nothing more", "remove what was appended")
 
 
 def _iter_object(cursor: _Cursor) -> Iterator[tuple[str, Any]]:
@@ -119,19 +124,21 @@ class _Cursor:
             return self._text[end : end + 1] in tuple(" \t\n\r,]}")
         return True
 
-    def error(self, expected: str) -> DatasetFormatError:
+    def error(self, expected: str, remedy: str = "the file may be cut off") -> DatasetFormatError:
         """Return the error for something else than what was expected here."""
         found = self._text[self._position : self._position + 20]
         return DatasetFormatError(
             f"{self._path} must be valid JSON with {expected} at character "
-            f"{self._consumed + self._position}, got {found!r}; the file may be cut off"
+            f"{self._consumed + self._position}, got {found!r}; {remedy}"
         )
 
     def _read(self, size: int) -> bool:
         try:
             block = self._file.read(size)
         except UnicodeDecodeError as error:
-            raise DatasetFormatError(f"{self._path} must be UTF-8 text, but it is not") from error
+            raise DatasetFormatError(
+                f"{self._path} must be UTF-8 text, but it is not; save it so"
+            ) from error
         if not block:
             return False
         self._text = self._text[self._position :] + block

@@ -81,7 +81,7 @@ def load_evaluation(path: Path) -> Evaluation:
     if not path.is_file():
         raise FileNotFoundError(f"result file {path} does not exist")
     try:
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_bytes())
         command = result["settings"]["command"]
         lines_path = path.with_name(result["per_instance"])
         column = "iou_full" if command == "masks" else f"iou_{result['headline']}"

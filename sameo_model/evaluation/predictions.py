@@ -93,7 +93,7 @@ class PredictionStore:
         path = self._path(number)
         if not path.exists():
             return None
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         return [
             [_from_json(item, tuple(image["size"])) for item in image["objects"]]
             for image in content["images"]

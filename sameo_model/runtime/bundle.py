@@ -161,7 +161,7 @@ def _check_file(path: Path, expected: str) -> None:
 
 def _read_info(path: Path) -> BundleInfo:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(
             f"{path} is not JSON ({error}); fetch or export the bundle again"

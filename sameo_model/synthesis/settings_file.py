@@ -31,7 +31,7 @@ def load_settings(
     if not path.is_file():
         raise FileNotFoundError(f"settings must lie at {path}, but there is no such file")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"settings {path} must be YAML, but are not: {reason}") from error

@@ -41,7 +41,7 @@ def parse_line(line: str) -> DyceLine | None:
     Returns:
         The fields, or None if the line has too few tokens or no numbers where the box stands.
     """
-    tokens = line.split()
+    tokens = line.replace("\\", "/").split()
     if len(tokens) < 9:
         return None
     try:
@@ -111,7 +111,7 @@ class DyceSource(Source):
             yield instance
 
     def _lines(self) -> Iterator[tuple[int, DyceLine | None]]:
-        with self.list_path.open(encoding="utf-8") as file:
+        with self.list_path.open(encoding="utf-8-sig") as file:
             for number, text in enumerate(file, start=1):
                 if text.strip():
                     yield number, parse_line(text)

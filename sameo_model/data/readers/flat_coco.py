@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.json_stream import iter_json
+from sameo_model.data.readers.layout import join_name
 from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
 
@@ -81,7 +81,7 @@ class FlatCocoSource(Source):
         try:
             key = entry["id"]
             image_hw = self.image_hw(entry)
-            path = _join(self.images_dir, self.file_name(entry))
+            path = join_name(self.images_dir, self.file_name(entry))
         except RECORD_ERRORS as error:
             raise DatasetFormatError(
                 f"images in {self.annotations_path} must have id, height, width and a file name, "
@@ -189,12 +189,6 @@ def find_image(
     """Return row and entry of the image that a record refers to, None if it is not listed."""
     image_id = record.get("image_id")
     return images.get(image_id) if isinstance(image_id, (int, str)) else None
-
-
-def _join(folder: Path, file_name: str) -> Path:
-    # A name that climbs out of the folder must work even if the folder does not exist.
-    path = folder / file_name
-    return Path(os.path.normpath(path)) if ".." in file_name else path
 
 
 def _first(record: dict[str, Any], names: Iterable[str]) -> Any:

@@ -123,7 +123,7 @@ class PanopticSource(Source):
             defects.add(known, identity)
             return
         try:
-            records = json.loads(path.read_text())
+            records = json.loads(path.read_bytes())
             numbered = [(int(number), record) for number, record in records.items()]
         except (ValueError, AttributeError):
             defects.add(Defect.UNREADABLE_FILE, identity)

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.runtime.pictures import without_hidden
+
+
+def join_name(folder: Path, name: str) -> Path:
+    """Return the path of a file by the name that an annotation file gives it.
+
+    Args:
+        folder: What the name is relative to.
+        name: A path with slashes, or with the backslashes of tools on Windows.
+    """
+    name = name.replace("\\", "/")
+    path = folder / name
+    # A name that climbs out of the folder must work even if the folder does not exist.
+    return Path(os.path.normpath(path)) if ".." in name else path
 
 
 def find_file(root: Path, candidates: Sequence[str], dataset: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, check_instance
 from sameo_model.data.readers.cocoa import region_to_raw
-from sameo_model.data.readers.layout import choose_splits, find_folder
+from sameo_model.data.readers.layout import choose_splits, find_folder, join_name
 from sameo_model.data.readers.safe_pickle import load_plain_pickle
 from sameo_model.data.source import ImageEntry, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
@@ -67,7 +67,7 @@ class Mp3dSource(Source):
         """Yield the images in the order of the list."""
         for row, entry in enumerate(self._content[0]):
             image_hw = (int(entry["height"]), int(entry["width"]))
-            yield ImageEntry(row, None, self.images_dir / entry["file_name"], image_hw)
+            yield ImageEntry(row, None, join_name(self.images_dir, entry["file_name"]), image_hw)
 
     def jobs(
         self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
