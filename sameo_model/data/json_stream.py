@@ -47,6 +47,7 @@ def iter_json(path: Path) -> Iterator[tuple[str, Any]]:
 def _iter_object(cursor: _Cursor) -> Iterator[tuple[str, Any]]:
     cursor.take("{")
     if cursor.peek() == "}":
+        cursor.take("}")
         return
     while True:
         key = cursor.value()
