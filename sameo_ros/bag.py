@@ -71,7 +71,7 @@ def process_bag(options: argparse.Namespace) -> tuple[Statistics, float]:
         raise OSError(f"{options.source} cannot be read as a bag: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return run.statistics, time.monotonic() - started_s
+    return run.record.statistics, time.monotonic() - started_s
 
 
 def choose_topics(reader: Reader, options: argparse.Namespace) -> Topics:

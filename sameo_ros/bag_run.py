@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from rosbags.rosbag2 import Reader, Writer
 from rosbags.typesys.store import Typestore
 
 from sameo_model.runtime import Predictor
-from sameo_model.runtime.types import ImageHW
+from sameo_model.runtime.types import ImageHW, Uint8Array
 from sameo_ros.bag_types import (
     build_reading_store,
     build_typestore,
@@ -23,17 +22,19 @@ from sameo_ros.bag_types import (
     make_message,
     make_storable,
 )
-from sameo_ros.core.answer import Answer
+from sameo_ros.core.answer import Answer, DetectedBoxes
+from sameo_ros.core.camera import CameraRecord, answer_frame, count_drops, failures_counted
 from sameo_ros.core.depth_cache import DepthCache
-from sameo_ros.core.frame_cache import DropCause, Frame, FrameCache
-from sameo_ros.core.model_jobs import Camera, ModelJobs
+from sameo_ros.core.frame_cache import Frame, FrameCache
 from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.scene_depth import SceneDepth
+from sameo_ros.core.segmenter import Segmenter
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 from sameo_ros.core.statistics import Statistics
 from sameo_ros.messages.conversions import compressed_to_rgb, image_to_rgb
 from sameo_ros.messages.depth import read_depth
+from sameo_ros.messages.detections import detections_to_boxes
 from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
 from sameo_ros.messages.objects import ObjectMessageTypes, fill_objects, lift_objects
 
@@ -64,10 +65,10 @@ class Topics:
 
 
 class BagRun:
-    """Runs one camera of a bag through the model.
+    """Runs one camera of a bag through the model; it is the camera's port.
 
     Attributes:
-        statistics: What was received, published and dropped.
+        record: What was received, published, dropped and complained about.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class BagRun:
             writer: The open bag that is written.
             topics: Names of the topics.
         """
-        self.statistics = Statistics()
+        problems = ProblemLog(lambda sentence: print(f"bag: {sentence}", file=sys.stderr))
+        self.record = CameraRecord("", Statistics(), problems)
         self._store = build_typestore()
         self._reader, self._writer, self._topics = reader, writer, topics
         self._parameters = parameters
@@ -95,14 +97,8 @@ class BagRun:
         self._depths = DepthCache()
         self._damaged: Counter[str] = Counter()
         self._boxes_ns = 0
-        self._problems = ProblemLog(lambda sentence: print(f"bag: {sentence}", file=sys.stderr))
-        self._jobs = ModelJobs(predictor, parameters, self._problems, threading.Condition())
-        cache = FrameCache(parameters.cache_rules, self._count_drop)
-        image_type = next(one.msgtype for one in reader.connections if one.topic == topics.image)
-        read_image = image_to_rgb if image_type == IMAGE_TYPES[0] else compressed_to_rgb
-        self._camera = Camera(
-            "", read_image, self._read_depth, self._write_answer, self.statistics, cache
-        )
+        self._segmenter = Segmenter(predictor)
+        self._cache = FrameCache()
         self._types = MaskMessageTypes(
             mask_array=self._maker(_MASKS_TYPE),
             mask=self._maker("sameo_ros/msg/AmodalMask"),
@@ -151,49 +147,69 @@ class BagRun:
         except Exception as error:  # one damaged message must not end the run
             self._damaged[connection.topic] += 1
             sentence = f"a message on {connection.topic} is damaged and left out: {error!r}"
-            self._problems.report(connection.topic, sentence, time.monotonic())
+            self.record.problems.report(connection.topic, sentence, time.monotonic())
             return None
 
     def _check_read(self, topic: str, counter: str) -> None:
-        if self._damaged[topic] and not self.statistics[counter]:
+        if self._damaged[topic] and not self.record.statistics[counter]:
             raise ValueError(
                 f"none of the {self._damaged[topic]} messages on {topic} can be read: they are "
                 "damaged, or of another version of their type that the bag does not define"
             )
 
     def _add_image(self, message: Any, time_ns: int) -> None:
-        self.statistics.count("images_received")
+        self.record.statistics.count("images_received")
         stamp_ns = stamp_to_ns(message.header.stamp)
-        self._camera.cache.add_image(stamp_ns, message, time_ns / NANOSECONDS)
+        self._cache.add_image(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
 
     def _add_boxes(self, message: Any, time_ns: int) -> None:
-        self.statistics.count("detections_received")
+        self.record.statistics.count("detections_received")
         stamp_ns = stamp_to_ns(message.header.stamp)
-        self._camera.cache.add_boxes(stamp_ns, message, time_ns / NANOSECONDS)
+        self._cache.add_boxes(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
 
     def _answer(self, time_ns: int) -> None:
-        ready = self._camera.cache.take_ready(time_ns / NANOSECONDS)
-        if ready is not None:
-            self._boxes_ns = time_ns
-            self._jobs.answer_boxes(self._camera, *ready, [self._camera], threading.Lock())
+        settings = self._parameters
+        ready = self._cache.take_ready(time_ns / NANOSECONDS, settings)
+        count_drops(self.record, self._cache.take_drops(), settings)
+        if ready is None:
+            return
+        self._boxes_ns = time_ns
+        frame, boxes = ready
+        with failures_counted(self.record):
+            answer = answer_frame(self._segmenter, self, frame, boxes.message, settings)
+            self.deliver(frame, answer, settings)
+            self.record.statistics.count("masks_published")
+        frame.image_rgb = None
+        self._cache.trim(settings)
 
-    def _read_depth(
-        self, frame: Frame, image_hw: ImageHW, parameters: SameoParameters
+    def read_image(self, message: Any) -> Uint8Array:
+        """Return the pixels of an image message as RGB; ValueError says why it cannot."""
+        is_raw = message.__msgtype__ == IMAGE_TYPES[0]
+        return image_to_rgb(message) if is_raw else compressed_to_rgb(message)
+
+    def read_detections(self, message: Any) -> DetectedBoxes:
+        """Return the boxes of a detections message."""
+        return detections_to_boxes(message)
+
+    def read_depth(
+        self, frame: Frame, image_hw: ImageHW, settings: SameoParameters
     ) -> SceneDepth | None:
+        """Return the depth of a frame, or None if there is none that can be used."""
         try:
             return read_depth(
                 self._depths,
                 frame.stamp_ns,
                 image_hw,
-                parameters.depth_tolerance_s,
-                parameters.rectified,
+                settings.depth_tolerance_s,
+                settings.rectified,
                 self._topics.image,
             )
         except ValueError as error:
-            self._problems.report("depth", str(error), time.monotonic())
+            self.record.problems.report("depth", str(error), time.monotonic())
             return None
 
-    def _write_answer(self, frame: Frame, answer: Answer, _: SameoParameters) -> None:
+    def deliver(self, frame: Frame, answer: Answer, settings: SameoParameters) -> None:
+        """Write an answer."""
         header = frame.message.header
         masks = make_message(self._store, _MASKS_TYPE)
         fill_mask_array(masks, self._types, answer, header)
@@ -219,9 +235,6 @@ class BagRun:
 
     def _maker(self, name: str) -> Callable[[], Any]:
         return lambda: make_message(self._store, name)
-
-    def _count_drop(self, cause: DropCause, _stamp_ns: int) -> None:
-        self.statistics.count(cause.value)
 
 
 def _copy_connections(reader: Reader, writer: Writer, store: Typestore) -> dict[int, Any]:

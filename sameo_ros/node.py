@@ -22,12 +22,16 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 
+from sameo_ros.core.camera import CameraRecord
+from sameo_ros.core.model_loading import ModelState
 from sameo_ros.core.problem_log import ProblemLog
+from sameo_ros.core.settings import SettingsHolder
 from sameo_ros.core.statistics import Statistics
-from sameo_ros.core.worker import WORKER_THREAD, ModelState, Worker
+from sameo_ros.core.worker import WORKER_THREAD, Worker
 from sameo_ros.ros.camera_topics import CameraTopics
 from sameo_ros.ros.diagnostics import (
     DiagnosticTypes,
+    NodeStatus,
     describe_qos_conflict,
     fill_diagnostics,
     forward_logs,
@@ -62,19 +66,21 @@ class SameoNode(LifecycleNode):
             ValueError: If a parameter has a value that it cannot have.
         """
         super().__init__("sameo", **kwargs)
-        self._settings = declare_parameters(self)
+        self._settings = SettingsHolder(declare_parameters(self))
         self.add_on_set_parameters_callback(self._change_settings)
-        self._problems = ProblemLog(self._warn)
-        self._statistics = {name: Statistics() for name in self._settings.cameras}
-        self._worker = Worker(self._settings, self._problems)
+        self._records = [
+            CameraRecord(name, Statistics(), ProblemLog(self._warn, name))
+            for name in self._settings.current.cameras
+        ]
+        self._worker = Worker(self._settings)
         self._cameras: list[CameraTopics] = []
         self._is_active = False
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # With use_sim_time the node's clock stands still until a /clock comes, and jumps with it.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        period_s = self._settings.diagnostics_period_s
+        period_s = self._settings.current.diagnostics_period_s
         self.create_timer(period_s, self._publish_diagnostics, clock=clock)
-        if self._settings.autostart:
+        if self._settings.current.autostart:
             self._autostart = self.create_timer(
                 _AUTOSTART_PERIOD_S, self._continue_start, clock=clock
             )
@@ -82,20 +88,18 @@ class SameoNode(LifecycleNode):
     @_say_why
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create publishers and the service, and begin to load the model in the background."""
-        self._worker = Worker(self._settings, self._problems)
-        is_compressed = self._settings.image_transport == "compressed"
-        for name, statistics in self._statistics.items():
-            topics = CameraTopics(
-                self, self._worker, self._problems, statistics, name=name, compressed=is_compressed
-            )
-            self._cameras.append(topics)
+        self._worker = Worker(self._settings)
+        is_compressed = self._settings.current.image_transport == "compressed"
+        for record in self._records:
+            self._cameras.append(CameraTopics(self, self._worker, record, compressed=is_compressed))
         self._worker.start()
         return super().on_configure(state)
 
     @_say_why
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, if the model is ready."""
-        if self._worker.state is not ModelState.READY:
+        model = self._worker.model
+        if model.state is not ModelState.READY:
             reason = f"cannot activate: {self._worker.describe()}"
             self.get_logger().error(reason, throttle_duration_sec=_REPEAT_S)
             return TransitionCallbackReturn.FAILURE
@@ -104,8 +108,7 @@ class SameoNode(LifecycleNode):
         for topics in self._cameras:
             topics.subscribe()
         self._is_active = True
-        model, backend = self._worker.model_name, self._worker.backend_name
-        self.get_logger().info(f"active with model {model} on {backend}")
+        self.get_logger().info(f"active with model {model.name} on {model.backend}")
         return TransitionCallbackReturn.SUCCESS
 
     @_say_why
@@ -143,23 +146,32 @@ class SameoNode(LifecycleNode):
         for topics in self._cameras:
             topics.destroy()
         self._cameras.clear()
-        self._worker = Worker(self._settings, self._problems)
+        for record in self._records:
+            record.problems.resolve_all()
+        self._worker = Worker(self._settings)
 
-    def open_publisher(self, kind: type, topic: str) -> Any:
+    def open_publisher(self, kind: type, topic: str, problems: ProblemLog) -> Any:
         """Create a lifecycle publisher, reliable unless overridden."""
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-        events = PublisherEventCallbacks(incompatible_qos=self._qos_warning(topic, "publisher"))
+        warning = self._qos_warning(topic, "publisher", problems)
+        events = PublisherEventCallbacks(incompatible_qos=warning)
         options = QoSOverridingOptions.with_default_policies()
         return self.create_lifecycle_publisher(
             kind, topic, qos, event_callbacks=events, qos_overriding_options=options
         )
 
     def open_subscription(
-        self, kind: type, topic: str, callback: Callable[[Any], None], *, depth: int
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable[[Any], None],
+        problems: ProblemLog,
+        *,
+        depth: int,
     ) -> Any:
         """Create a subscription, best effort (which matches every publisher) unless overridden."""
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-        warning = self._qos_warning(topic, "subscription")
+        warning = self._qos_warning(topic, "subscription", problems)
         events = SubscriptionEventCallbacks(incompatible_qos=warning)
         options = QoSOverridingOptions.with_default_policies()
         return self.create_subscription(
@@ -170,37 +182,39 @@ class SameoNode(LifecycleNode):
         if self.context.ok():  # else a signal has ended ROS, and the log has nowhere to go
             self.get_logger().warning(sentence)
 
-    def _qos_warning(self, topic: str, own: str) -> Callable[[Any], None]:
+    def _qos_warning(self, topic: str, own: str, problems: ProblemLog) -> Callable[[Any], None]:
         def warn(event: Any) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
             sentence = describe_qos_conflict(self.resolve_topic_name(topic), own, policy)
-            self._problems.report(f"qos {topic}", sentence, time.monotonic())
+            problems.report(f"qos_{topic.removeprefix('~/')}", sentence, time.monotonic())
 
         return warn
 
     def _continue_start(self) -> None:
         """Walk to active, one step per call, waiting for the model in between."""
-        if self._worker.state is ModelState.LOADING:
+        state = self._worker.model.state
+        if state is ModelState.LOADING:
             return
-        if self._worker.state is ModelState.NONE:
+        if state is ModelState.NONE:
             if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
                 return
-        elif self._worker.state is ModelState.READY and not self._is_active:
+        elif state is ModelState.READY and not self._is_active:
             self.trigger_activate()
         self._autostart.cancel()
 
     def _change_settings(self, changes: Sequence[Any]) -> SetParametersResult:
         """Check a change as a whole, then put all of it into force."""
-        own = {one.name: one.value for one in changes if hasattr(self._settings, one.name)}
+        before = self._settings.current
+        own = {one.name: one.value for one in changes if hasattr(before, one.name)}
         try:
-            settings = self._settings.changed(own)
+            settings = before.changed(own)
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if self._is_active and settings.model_values != self._settings.model_values:
+        if self._is_active and settings.model_values != before.model_values:
             reason = "what the model depends on cannot change while the node is active"
             return SetParametersResult(successful=False, reason=f"{reason}; deactivate it first")
-        self._settings = settings
-        self._worker.set_parameters(settings)
+        self._settings.current = settings
+        self._worker.wake()
         return SetParametersResult(successful=True)
 
     def open_reply(self) -> tuple[Future[Any], Callable[[Any], None]]:
@@ -218,12 +232,12 @@ class SameoNode(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
-        status, node_name = self._worker.status(), self.get_fully_qualified_name()[1:]
-        for camera, statistics in self._statistics.items():
-            name = f"{node_name}: {camera or 'masks'}"
-            fill_diagnostics(
-                array, _DIAGNOSTIC_TYPES, name, statistics, status, self._settings.alarms
-            )
+        settings, worker = self._settings.current, self._worker
+        status = NodeStatus(self._is_active, worker.describe(), worker.model, settings.encode_ahead)
+        now_s, node_name = time.monotonic(), self.get_fully_qualified_name()[1:]
+        for record in self._records:
+            name = f"{node_name}: {record.name or 'masks'}"
+            fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, record, status, settings.alarms, now_s)
         self._diagnostics.publish(array)
 
 

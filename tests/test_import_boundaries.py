@@ -28,8 +28,7 @@ ARROWS = {
         *("sameo_ros.core", "sameo_ros.messages", "sameo_ros.ros", "sameo_model.runtime"),
         *("sameo_ros.msg", "sameo_ros.srv"),
     ),
-    # The jobs of the worker still read messages themselves.
-    "sameo_ros.core": ("sameo_model.runtime", "sameo_ros.messages"),
+    "sameo_ros.core": ("sameo_model.runtime",),
     "sameo_ros.messages": ("sameo_model.runtime", "sameo_ros.core"),
     "sameo_ros.ros": (
         *("sameo_ros.core", "sameo_ros.messages", "sameo_model.runtime"),

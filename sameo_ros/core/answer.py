@@ -50,6 +50,9 @@ class Answer:
         prediction: Masks and scores of the K boxes.
         occluded_by: For each of the K boxes the positions in `detections` of what hides it.
         depth: Depth of the image, where there is any.
+        complaints: One sentence for each box that was rejected.
+        encode_ms: Time in the encoder for this answer, milliseconds; 0 if it had run before.
+        decode_ms: Time in the decoder, milliseconds.
     """
 
     image_hw: ImageHW
@@ -58,3 +61,6 @@ class Answer:
     prediction: Prediction
     occluded_by: list[list[int]]
     depth: SceneDepth | None = None
+    complaints: tuple[str, ...] = ()
+    encode_ms: float = 0.0
+    decode_ms: float = 0.0

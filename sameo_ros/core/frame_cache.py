@@ -1,18 +1,19 @@
 """Pairing of images with boxes for one camera: what to answer, what to encode, what to drop.
 
-Plain data structures without threads, clocks or ROS: every call gets the time. Order of arrival,
-never the stamp, decides what is newest, so that recordings may loop.
+Plain data structures without threads, clocks or ROS: every call gets the time and the settings.
+Order of arrival, never the stamp, decides what is newest, so that recordings may loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from sameo_model.runtime.types import Embedding
+from sameo_model.runtime.types import Embedding, Uint8Array
 from sameo_ros.core.detector_rhythm import DetectorRhythm
+from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.stamps import NANOSECONDS
 
 _MAX_CACHED_BYTES = 512 * 2**20
@@ -30,22 +31,18 @@ class DropCause(Enum):
 
 
 @dataclass(frozen=True)
-class CacheRules:
-    """How frames are kept and paired.
+class Drop:
+    """Boxes that were given up.
 
     Attributes:
-        max_age_s: Images are kept this long after they came.
-        max_wait_s: Boxes wait this long for their image.
-        stamp_tolerance_s: Largest difference of the stamps of boxes and image; 0 is exact.
-        cache_frames: Number of embeddings that are kept.
-        encode_ahead: `on`, `off` or `auto`.
+        cause: Why.
+        stamp_ns: Their stamp, nanoseconds.
+        behind_s: How long after their image they came, seconds; NaN where that is unknown.
     """
 
-    max_age_s: float
-    max_wait_s: float
-    stamp_tolerance_s: float
-    cache_frames: int
-    encode_ahead: str
+    cause: DropCause
+    stamp_ns: int
+    behind_s: float = math.nan
 
 
 @dataclass(eq=False)
@@ -57,14 +54,25 @@ class Frame:
         number: Running number of arrival.
         received_s: When it came, monotonic clock.
         message: The image message.
+        image_rgb: uint8 (H, W, 3), its pixels, from the first reading until it is delivered.
         embedding: What the encoder made of it, once it has run.
+        fault: Why it cannot be read or encoded, "" as long as nothing is known.
     """
 
     stamp_ns: int
     number: int
     received_s: float
     message: Any
+    image_rgb: Uint8Array | None = None
     embedding: Embedding | None = None
+    fault: str = ""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the message and of pixels that are not a view of it, bytes."""
+        pixels = self.image_rgb
+        is_copy = pixels is not None and pixels.flags.owndata
+        return len(self.message.data) + (pixels.nbytes if pixels is not None and is_copy else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,24 +93,14 @@ class Boxes:
 
 
 class FrameCache:
-    """Images by stamp, and boxes that wait for the worker or for their image.
+    """Images by stamp, and boxes that wait for the worker or for their image."""
 
-    Attributes:
-        rules: Replace it as a whole to change how frames are kept and paired.
-    """
-
-    def __init__(self, rules: CacheRules, on_drop: Callable[[DropCause, int], None]) -> None:
-        """Start empty.
-
-        Args:
-            rules: How frames are kept and paired.
-            on_drop: Called with cause and stamp (nanoseconds) of boxes that are given up.
-        """
-        self.rules = rules
-        self._on_drop = on_drop
+    def __init__(self) -> None:
+        """Start empty."""
         self._frames: dict[int, Frame] = {}
-        self._forgotten: dict[int, None] = {}
+        self._forgotten: dict[int, float] = {}
         self._waiting: list[Boxes] = []
+        self._drops: list[Drop] = []
         self._rhythm = DetectorRhythm()
         self._num_images = 0
         self._latest: Frame | None = None
@@ -117,7 +115,14 @@ class FrameCache:
         """Number of boxes messages that are neither answered nor dropped."""
         return len(self._waiting)
 
-    def add_image(self, stamp_ns: int, message: Any, now_s: float) -> bool:
+    def take_drops(self) -> list[Drop]:
+        """Take the boxes that were given up since the last call."""
+        drops, self._drops = self._drops, []
+        return drops
+
+    def add_image(
+        self, stamp_ns: int, message: Any, now_s: float, settings: SameoParameters
+    ) -> bool:
         """Keep an image; one of the same stamp is replaced.
 
         Returns:
@@ -133,30 +138,33 @@ class FrameCache:
         self._latest = Frame(stamp_ns, self._num_images, now_s, message)
         self._frames.pop(stamp_ns, None)
         self._frames[stamp_ns] = self._latest
-        self._expire_frames(now_s)
+        self._expire_frames(now_s, settings)
         return went_back
 
-    def add_boxes(self, stamp_ns: int, message: Any, now_s: float) -> None:
+    def add_boxes(
+        self, stamp_ns: int, message: Any, now_s: float, settings: SameoParameters
+    ) -> None:
         """Let boxes wait for the worker, and for their image if it has not come yet."""
-        self._expire_frames(now_s)
+        self._expire_frames(now_s, settings)
         for boxes in [boxes for boxes in self._waiting if boxes.stamp_ns == stamp_ns]:
             self._drop(boxes, DropCause.SUPERSEDED)
         boxes = Boxes(stamp_ns, now_s, self._num_images, message)
         self._waiting.append(boxes)
         if stamp_ns not in self._frames and stamp_ns in self._forgotten:
-            self._drop(boxes, DropCause.LATE)
+            behind_s = now_s - self._forgotten[stamp_ns]
+            self._drop(boxes, DropCause.LATE, behind_s)
         elif len(self._waiting) > _MAX_WAITING:
             self._drop(self._waiting[0], DropCause.UNMATCHED)
 
-    def take_ready(self, now_s: float) -> tuple[Frame, Boxes] | None:
+    def take_ready(self, now_s: float, settings: SameoParameters) -> tuple[Frame, Boxes] | None:
         """Take the boxes of the newest frame that has any; those of older frames are dropped.
 
         Boxes whose image did not come in time are dropped as well.
         """
         pairs = []
         for boxes in list(self._waiting):
-            expired = now_s >= boxes.received_s + self.rules.max_wait_s
-            frame = self._find_frame(boxes, expired)
+            expired = now_s >= boxes.received_s + settings.max_wait_s
+            frame = self._find_frame(boxes, settings, expired=expired)
             if frame is not None:
                 pairs.append((frame, boxes))
             elif expired:
@@ -171,10 +179,10 @@ class FrameCache:
         self._waiting.remove(pairs[-1][1])
         return pairs[-1]
 
-    def find_ahead(self, now_s: float) -> Frame | None:
+    def find_ahead(self, now_s: float, settings: SameoParameters) -> Frame | None:
         """Find the frame that is worth encoding before its boxes come."""
-        self._expire_frames(now_s)
-        mode = self.rules.encode_ahead
+        self._expire_frames(now_s, settings)
+        mode = settings.encode_ahead
         if mode == "off" or (mode == "auto" and self._rhythm.is_silent):
             return None
         if mode == "auto" and self._rhythm.is_known:
@@ -182,26 +190,19 @@ class FrameCache:
             candidates = [by_number.get(number) for number in self._rhythm.predict()]
         else:
             candidates = [self._frames.get(self._latest.stamp_ns)] if self._latest else []
-        return next((frame for frame in candidates if frame and frame.embedding is None), None)
+        unknown = (one for one in candidates if one and one.embedding is None and not one.fault)
+        return next(unknown, None)
 
-    def next_deadline_s(self) -> float | None:
+    def next_deadline_s(self, settings: SameoParameters) -> float | None:
         """Say when the first waiting boxes will have waited long enough, monotonic clock."""
-        deadlines = [boxes.received_s + self.rules.max_wait_s for boxes in self._waiting]
+        deadlines = [boxes.received_s + settings.max_wait_s for boxes in self._waiting]
         return min(deadlines, default=None)
 
-    def keep_embedding(self, frame: Frame, embedding: Embedding) -> None:
-        """Keep a frame's embedding; beyond `cache_frames` the oldest frame loses its own."""
-        frame.embedding = embedding
+    def trim(self, settings: SameoParameters) -> None:
+        """Beyond `cache_frames` let the oldest frames lose their embeddings and pixels."""
         encoded = [kept for kept in self._frames.values() if kept.embedding is not None]
-        for kept in encoded[: -self.rules.cache_frames]:
-            kept.embedding = None
-
-    def remove(self, frame: Frame) -> None:
-        """Forget a frame that cannot be read."""
-        if self._frames.get(frame.stamp_ns) is frame:
-            del self._frames[frame.stamp_ns]
-        if self._latest is frame:
-            self._latest = None
+        for kept in encoded[: -settings.cache_frames]:
+            kept.embedding = kept.image_rgb = None
 
     def clear(self) -> None:
         """Forget everything; boxes that still wait are dropped as late."""
@@ -209,28 +210,33 @@ class FrameCache:
             self._drop(boxes, DropCause.LATE)
         self._forget_frames()
 
-    def _find_frame(self, boxes: Boxes, expired: bool) -> Frame | None:
+    def _find_frame(
+        self, boxes: Boxes, settings: SameoParameters, *, expired: bool
+    ) -> Frame | None:
         exact = self._frames.get(boxes.stamp_ns)
-        if exact is not None or self.rules.stamp_tolerance_s == 0 or not self._frames:
+        if exact is not None or settings.stamp_tolerance_s == 0:
             return exact
         # The exact one may still come as long as no later image has.
         if not expired and all(stamp < boxes.stamp_ns for stamp in self._frames):
             return None
-        nearest = min(self._frames.values(), key=lambda f: abs(f.stamp_ns - boxes.stamp_ns))
+        readable = [frame for frame in self._frames.values() if not frame.fault]
+        nearest = min(readable, key=lambda f: abs(f.stamp_ns - boxes.stamp_ns), default=None)
+        if nearest is None:
+            return None
         difference_ns = abs(nearest.stamp_ns - boxes.stamp_ns)
-        return nearest if difference_ns <= self.rules.stamp_tolerance_s * NANOSECONDS else None
+        return nearest if difference_ns <= settings.stamp_tolerance_s * NANOSECONDS else None
 
-    def _expire_frames(self, now_s: float) -> None:
+    def _expire_frames(self, now_s: float, settings: SameoParameters) -> None:
         """Forget old frames, but never one whose boxes wait for the worker."""
-        awaited = {boxes.stamp_ns for boxes in self._waiting}
-        num_bytes = sum(len(frame.message.data) for frame in self._frames.values())
+        num_bytes = sum(frame.num_bytes for frame in self._frames.values())
+        awaited = [self._find_frame(boxes, settings, expired=True) for boxes in self._waiting]
         for frame in list(self._frames.values()):
-            is_old = now_s - frame.received_s > self.rules.max_age_s
+            is_old = now_s - frame.received_s > settings.max_age_s
             is_too_much = num_bytes > _MAX_CACHED_BYTES and frame is not self._latest
-            if (is_old and frame.stamp_ns not in awaited) or is_too_much:
-                num_bytes -= len(frame.message.data)
+            if (is_old or is_too_much) and frame not in awaited:
+                num_bytes -= frame.num_bytes
                 del self._frames[frame.stamp_ns]
-                self._forgotten[frame.stamp_ns] = None
+                self._forgotten[frame.stamp_ns] = frame.received_s
         while len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 
@@ -240,6 +246,6 @@ class FrameCache:
         self._latest = None
         self._rhythm = DetectorRhythm()
 
-    def _drop(self, boxes: Boxes, cause: DropCause) -> None:
+    def _drop(self, boxes: Boxes, cause: DropCause, behind_s: float = math.nan) -> None:
         self._waiting.remove(boxes)
-        self._on_drop(cause, boxes.stamp_ns)
+        self._drops.append(Drop(cause, boxes.stamp_ns, behind_s))

@@ -1,54 +1,82 @@
-"""What the node complains about."""
+"""What the node complains about: said in the log now and then, and kept as long as it lasts."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
 
-import numpy as np
+# The first is the most important: what stops all masks comes before what costs some of them.
+_IMPORTANCE = (
+    *("failed", "image_topic", "detections_topic", "clock", "images_lost", "detector_stamps"),
+    *("dropped_late", "image", "dropped_unmatched", "depth", "boxes"),
+)
 
 
 class ProblemLog:
-    """Says each kind of problem at most once per period, with the number of repeats."""
+    """The problems of one camera; safe to use from several threads.
 
-    def __init__(self, warn: Callable[[str], object], period_s: float = 5.0) -> None:
+    A kind of problem is logged at most once per period, with the number of repeats, and is current
+    until a period has passed without it, or until it is resolved.
+    """
+
+    def __init__(
+        self, warn: Callable[[str], object], source: str = "", period_s: float = 5.0
+    ) -> None:
         """Start without problems.
 
         Args:
             warn: Logs one sentence.
+            source: The camera that has the problems, "" where there is only one.
             period_s: Time that must pass before a kind of problem is logged again.
         """
         self._warn = warn
+        self._source = source
         self._period_s = period_s
         self._lock = threading.Lock()
         self._logged_s: dict[str, float] = {}
         self._repeats: Counter[str] = Counter()
-        self._latest: tuple[float, str] | None = None
+        self._current: dict[str, tuple[float, str]] = {}
 
-    def report(self, kind: str, sentence: str, now_s: float, source: str = "") -> None:
-        """Log a problem unless its kind was logged within the period.
+    def report(self, kind: str, sentence: str, now_s: float) -> None:
+        """Note a problem, and log it unless its kind was logged within the period.
 
         Args:
-            kind: Problems of the same kind and source share the period.
+            kind: Problems of the same kind share the period; the latest is current.
             sentence: What is wrong and what to do about it.
             now_s: Monotonic clock.
-            source: The camera that has the problem, "" where there is only one.
         """
-        kind = f"{source}/{kind}"
-        sentence = f"camera {source}: {sentence}" if source else sentence
         with self._lock:
-            self._latest = now_s, sentence
-            if now_s - self._logged_s.get(kind, -np.inf) < self._period_s:
+            self._current[kind] = now_s, sentence
+            if now_s - self._logged_s.get(kind, -math.inf) < self._period_s:
                 self._repeats[kind] += 1
                 return
             self._logged_s[kind] = now_s
             repeats = self._repeats.pop(kind, 0)
+        sentence = f"camera {self._source}: {sentence}" if self._source else sentence
         self._warn(f"{sentence} ({repeats} more like this before)" if repeats else sentence)
 
-    def recent(self, now_s: float) -> str:
-        """Return the latest problem of the last two periods, or nothing."""
+    def resolve(self, kind: str) -> None:
+        """Note that a kind of problem is over."""
         with self._lock:
-            if self._latest is None or now_s - self._latest[0] > 2 * self._period_s:
-                return ""
-            return self._latest[1]
+            self._current.pop(kind, None)
+
+    def resolve_all(self) -> None:
+        """Note that all problems are over."""
+        with self._lock:
+            self._current.clear()
+
+    def current(self, now_s: float) -> dict[str, str]:
+        """Return the sentences of all current problems by kind, the most important first."""
+        with self._lock:
+            for kind, (reported_s, _) in list(self._current.items()):
+                if now_s - reported_s > self._period_s:
+                    del self._current[kind]
+            kinds = sorted(self._current, key=_rank)
+            return {kind: self._current[kind][1] for kind in kinds}
+
+
+def _rank(kind: str) -> tuple[int, str]:
+    known = _IMPORTANCE.index(kind) if kind in _IMPORTANCE else len(_IMPORTANCE)
+    return known, kind

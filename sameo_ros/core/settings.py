@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sameo_ros.core.frame_cache import CacheRules
 from sameo_ros.core.statistics import Alarms
 
 
@@ -151,17 +150,6 @@ class SameoParameters:
     )
 
     @property
-    def cache_rules(self) -> CacheRules:
-        """The rules of the frame cache."""
-        return CacheRules(
-            max_age_s=self.max_age_s,
-            max_wait_s=self.max_wait_s,
-            stamp_tolerance_s=self.stamp_tolerance_s,
-            cache_frames=self.cache_frames,
-            encode_ahead=self.encode_ahead,
-        )
-
-    @property
     def alarms(self) -> Alarms:
         """The thresholds of the diagnostics."""
         return Alarms(self.warn_age_ms, self.error_age_ms, self.warn_dropped_share)
@@ -198,6 +186,20 @@ class SameoParameters:
             if one.name in values
         }
         return dataclasses.replace(self, **changes)
+
+
+class SettingsHolder:
+    """The one place where the settings that are in force are held.
+
+    One thread replaces them as a whole; each job of the worker reads them once, when it starts.
+
+    Attributes:
+        current: The settings that are in force.
+    """
+
+    def __init__(self, current: SameoParameters) -> None:
+        """Hold the settings that the node was started with."""
+        self.current = current
 
 
 def check_value(one: dataclasses.Field[Any], value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,12 +54,17 @@ class Statistics:
     `detections_received` equals `masks_published` plus all `dropped_...` plus what still waits.
     """
 
-    def __init__(self) -> None:
-        """Start at zero."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start at zero.
+
+        Args:
+            clock: Tells the time, seconds.
+        """
+        self._clock = clock
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._times_ms = {stage: deque[float](maxlen=_WINDOW) for stage in STAGES}
-        self._published_s: deque[float] = deque(maxlen=_WINDOW)
+        self._published_s: deque[float] = deque()  # of the last _RATE_S
         self._were_dropped: deque[bool] = deque(maxlen=_OUTCOMES)
 
     def count(self, key: str, number: int = 1) -> None:
@@ -69,7 +75,8 @@ class Statistics:
             if is_drop or key == "masks_published":
                 self._were_dropped.append(is_drop)
             if key == "masks_published":
-                self._published_s.append(time.monotonic())
+                self._published_s.append(self._clock())
+                self._count_recent()
 
     def record(self, stage: str, time_ms: float) -> None:
         """Note a time of one of `STAGES`, milliseconds; percentiles are over the last 200."""
@@ -83,17 +90,22 @@ class Statistics:
 
     def to_values(self) -> dict[str, str]:
         """Return all diagnostic keys; latencies in milliseconds, nan before the first."""
-        since_s = time.monotonic() - _RATE_S
         with self._lock:
             values = {key: str(self._counts[key]) for key in COUNTERS}
             times_ms = {stage: list(window) for stage, window in self._times_ms.items()}
-            num_recent = sum(published_s > since_s for published_s in self._published_s)
+            num_recent = self._count_recent()
         values["rate_hz"] = f"{num_recent / _RATE_S:.1f}"
         for stage, window in times_ms.items():
             p50, p95 = np.percentile(window, (50, 95)) if window else (np.nan, np.nan)
             values[f"{stage}_ms_p50"] = f"{p50:.2f}"
             values[f"{stage}_ms_p95"] = f"{p95:.2f}"
         return values
+
+    def _count_recent(self) -> int:
+        since_s = self._clock() - _RATE_S
+        while self._published_s and self._published_s[0] <= since_s:
+            self._published_s.popleft()
+        return len(self._published_s)
 
     def alarm(self, alarms: Alarms) -> tuple[int, str]:
         """Return level (0 OK, 1 WARN, 2 ERROR) and sentence about age and drops."""

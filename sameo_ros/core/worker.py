@@ -7,104 +7,92 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sameo_model.runtime import load_predictor
-from sameo_model.runtime.types import ImageHW
 from sameo_ros.core.answer import Answer
-from sameo_ros.core.frame_cache import DropCause, Frame, FrameCache
-from sameo_ros.core.model_jobs import Camera, ModelJobs, Request
-from sameo_ros.core.problem_log import ProblemLog
-from sameo_ros.core.scene_depth import SceneDepth
-from sameo_ros.core.settings import SameoParameters
-from sameo_ros.core.statistics import Statistics
+from sameo_ros.core.camera import (
+    Camera,
+    UnreadableImageError,
+    answer_frame,
+    count_drops,
+    encode_frame,
+    failures_counted,
+)
+from sameo_ros.core.frame_cache import Boxes, DropCause, Frame
+from sameo_ros.core.model_loading import ModelState, ModelStatus, load_segmenter
+from sameo_ros.core.segmenter import Segmenter
+from sameo_ros.core.settings import SameoParameters, SettingsHolder
 
 Job = Callable[[], None]
 
 WORKER_THREAD = "sameo_worker"
 _STOP_S = 2.0
-
-_EXPLANATIONS = {
-    DropCause.UNMATCHED: "no usable image of that stamp came; the detector must copy the image's "
-    "header, and images and boxes must arrive within max_wait_s",
-    DropCause.LATE: "their image is not kept any more; raise max_age_s above the detector's time",
-}
+_LOGGER = logging.getLogger(__name__)
 
 
-class ModelState(Enum):
-    """Where the worker stands with its model."""
-
-    NONE = "not loaded"
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "not usable"
-
-
-@dataclass(frozen=True)
-class NodeStatus:
-    """Where the node stands.
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A call of the service.
 
     Attributes:
-        is_active: Whether it answers.
-        has_failed: Whether the model could not be loaded.
-        description: Where the model stands, in words.
-        model: Name of the loaded model, "" without.
-        backend: Name of the backend that runs it, "" without.
-        device: The backend's device in words, "" without.
-        engine_key: Names of the cached engines that run, "" without.
-        problem: The latest recent problem, "" without.
+        camera: Whose port and latest frame to use.
+        frame: The image that was given, or None for the latest frame.
+        detections: The detections message.
+        reply: Called once, from any thread, with frame and answer, or with one sentence about what
+            went wrong.
     """
 
-    is_active: bool
-    has_failed: bool
-    description: str
-    model: str
-    backend: str
-    device: str
-    engine_key: str
-    problem: str
+    camera: Camera
+    frame: Frame | None
+    detections: Any
+    reply: Callable[[tuple[Frame, Answer] | str], None]
 
 
 class Worker:
     """Runs the model in one thread: calls first, then waiting boxes, then encoding ahead.
 
     Several cameras take turns. But for `stop` all methods return at once; they may be called from
-    any thread.
-
-    Attributes:
-        state: Where it stands with the model.
-        reason: Why the state is FAILED, or how far LOADING is, in one sentence.
-        model_name: Name of the loaded model.
-        backend_name: Name of the backend that runs it.
-        device: The backend's device in words.
-        engine_key: Names of the cached engines that run, "" where the backend has none.
+    any thread. Its thread alone changes the model's state, and reads the settings once for each
+    job, when it starts.
     """
 
-    def __init__(self, parameters: SameoParameters, problems: ProblemLog) -> None:
-        """Prepare; `start` starts the thread."""
-        self.state = ModelState.NONE
-        self.reason = ""
-        self.model_name = ""
-        self.backend_name = ""
-        self.device = ""
-        self.engine_key = ""
-        self._parameters = parameters
-        self._problems = problems
-        self._jobs: ModelJobs | None = None
-        self._loaded_values: tuple[Any, ...] | None = None
+    def __init__(self, settings: SettingsHolder) -> None:
+        """Prepare; `start` starts the thread.
+
+        Args:
+            settings: What is in force; call `wake` after a change.
+        """
+        self._settings = settings
+        self._model = ModelStatus()
+        self._segmenter: Segmenter | None = None
         self._cameras: list[Camera] = []
         self._turn = 0
         self._requests: deque[Request] = deque()
+        self._is_started = False
         self._is_stopping = False
         self._changed = threading.Condition()
         self._delivering = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=WORKER_THREAD, daemon=True)
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it answers for any camera."""
+        return bool(self._cameras)
+
+    @property
+    def model(self) -> ModelStatus:
+        """Where it stands with the model that the settings name."""
+        model = self._model
+        if not self._is_started:
+            return ModelStatus()
+        if model.values != self._settings.current.model_values:
+            return ModelStatus(state=ModelState.LOADING)
+        return model
+
     def start(self) -> None:
         """Start the thread, which loads the model first."""
-        self.state = ModelState.LOADING
+        self._is_started = True
         self._thread.start()
 
     def stop(self) -> None:
@@ -120,42 +108,15 @@ class Worker:
             self._thread.join(_STOP_S)
 
     def describe(self) -> str:
-        """Say in words where it stands with the model."""
-        reason = f": {self.reason}" if self.reason else ""
-        return f"model {self._parameters.model} is {self.state.value}{reason}"
+        """Say where it stands with the model."""
+        model = self.model
+        reason = f": {model.reason}" if model.reason else ""
+        return f"model {self._settings.current.model} is {model.state.value}{reason}"
 
-    def status(self) -> NodeStatus:
-        """Say where the node stands."""
-        return NodeStatus(
-            is_active=bool(self._cameras),
-            has_failed=self.state is ModelState.FAILED,
-            description=self.describe(),
-            model=self.model_name,
-            backend=self.backend_name,
-            device=self.device,
-            engine_key=self.engine_key,
-            problem=self._problems.recent(time.monotonic()),
-        )
-
-    def build_camera(
-        self,
-        name: str,
-        statistics: Statistics,
-        *,
-        read_image: Callable[[Any], Any],
-        read_depth: Callable[[Frame, ImageHW, SameoParameters], SceneDepth | None],
-        deliver: Callable[[Frame, Answer, SameoParameters], None],
-    ) -> Camera:
-        """Make a camera whose drops are counted and explained."""
-
-        def on_drop(cause: DropCause, stamp_ns: int) -> None:
-            statistics.count(cause.value)
-            if cause in _EXPLANATIONS:
-                sentence = f"boxes of stamp {stamp_ns} ns are dropped: {_EXPLANATIONS[cause]}"
-                self._problems.report(cause.value, sentence, time.monotonic(), source=name)
-
-        cache = FrameCache(self._parameters.cache_rules, on_drop)
-        return Camera(name, read_image, read_depth, deliver, statistics, cache)
+    def wake(self) -> None:
+        """Look at the settings again; another model is loaded in the background."""
+        with self._changed:
+            self._changed.notify()
 
     def activate(self, cameras: Sequence[Camera]) -> None:
         """Begin to answer for these cameras."""
@@ -167,23 +128,12 @@ class Worker:
         with self._delivering, self._changed:
             for camera in self._cameras:
                 camera.cache.clear()
+                self._count_drops(camera)
             self._cameras.clear()
             requests = list(self._requests)
             self._requests.clear()
         for request in requests:
             request.reply("the node was deactivated before it could answer")
-
-    def set_parameters(self, parameters: SameoParameters) -> None:
-        """Use other values from the next job on; another model is loaded in the background."""
-        with self._changed:
-            self._parameters = parameters
-            for camera in self._cameras:
-                camera.cache.rules = parameters.cache_rules
-            if self._jobs is not None:
-                self._jobs.parameters = parameters
-            if parameters.model_values != self._loaded_values:
-                self.state = ModelState.LOADING
-            self._changed.notify()
 
     def add_image(self, camera: Camera, stamp_ns: int, message: Any) -> None:
         """Keep an image that has just come."""
@@ -191,20 +141,24 @@ class Worker:
         with self._changed:
             if camera not in self._cameras:
                 return
-            went_back = camera.cache.add_image(stamp_ns, message, now_s)
+            settings = self._settings.current
+            went_back = camera.cache.add_image(stamp_ns, message, now_s, settings)
+            self._count_drops(camera)
             self._changed.notify()
         if went_back:
-            camera.statistics.count("time_jumps")
+            camera.record.statistics.count("time_jumps")
             sentence = "image stamps went backwards; older frames are forgotten"
-            self._problems.report("jump", sentence, now_s, source=camera.name)
+            camera.record.problems.report("jump", sentence, now_s)
 
     def add_boxes(self, camera: Camera, stamp_ns: int, message: Any) -> None:
         """Let boxes that have just come wait for an answer."""
         with self._changed:
             if camera not in self._cameras:
                 return
-            camera.statistics.count("detections_received")
-            camera.cache.add_boxes(stamp_ns, message, time.monotonic())
+            camera.record.statistics.count("detections_received")
+            settings = self._settings.current
+            camera.cache.add_boxes(stamp_ns, message, time.monotonic(), settings)
+            self._count_drops(camera)
             self._changed.notify()
 
     def add_request(self, request: Request) -> None:
@@ -231,73 +185,123 @@ class Worker:
     def _next_job(self) -> Job | None:
         if self._is_stopping:
             return None
-        if self._parameters.model_values != self._loaded_values:
-            return self._load_model
-        if self._jobs is None or not self._cameras:
+        settings = self._settings.current
+        if settings.model_values != self._model.values:
+            return lambda: self._load_model(settings)
+        segmenter = self._segmenter
+        if segmenter is None or not self._cameras:
             return None
         if self._requests:
-            request, jobs = self._requests.popleft(), self._jobs
-            return lambda: jobs.answer_request(request)
-        return self._next_camera_job(self._jobs)
+            request = self._requests.popleft()
+            return lambda: self._answer_request(segmenter, request, settings)
+        return self._next_camera_job(segmenter, settings)
 
-    def _next_camera_job(self, jobs: ModelJobs) -> Job | None:
+    def _next_camera_job(self, segmenter: Segmenter, settings: SameoParameters) -> Job | None:
         """Find boxes to answer, else a frame to encode, beginning with the camera that is next."""
         now_s = time.monotonic()
         turn = self._turn % len(self._cameras)
-        for camera in self._cameras[turn:] + self._cameras[:turn]:
-            ready = camera.cache.take_ready(now_s)
+        in_turn = self._cameras[turn:] + self._cameras[:turn]
+        for camera in in_turn:
+            ready = camera.cache.take_ready(now_s, settings)
+            self._count_drops(camera)
             if ready is not None:
                 self._turn = self._cameras.index(camera) + 1
                 frame, boxes = ready
-                return lambda: jobs.answer_boxes(
-                    camera, frame, boxes, self._cameras, self._delivering
-                )
-        for camera in self._cameras[turn:] + self._cameras[:turn]:
-            ahead = camera.cache.find_ahead(now_s)
+                return lambda: self._answer_boxes(segmenter, camera, frame, boxes, settings)
+        for camera in in_turn if segmenter.encodes_image else ():
+            ahead = camera.cache.find_ahead(now_s, settings)
             if ahead is not None:
                 self._turn = self._cameras.index(camera) + 1
-                return lambda: jobs.encode_ahead(camera, ahead)
+                return lambda: self._encode_ahead(segmenter, camera, ahead, settings)
         return None
 
     def _waiting_time_s(self) -> float | None:
-        deadlines = [camera.cache.next_deadline_s() for camera in self._cameras]
+        settings = self._settings.current
+        deadlines = [camera.cache.next_deadline_s(settings) for camera in self._cameras]
         known = [deadline for deadline in deadlines if deadline is not None]
         return max(min(known) - time.monotonic(), 0.001) if known else None
 
-    def _load_model(self) -> None:
-        parameters = self._parameters
-        self._close_model()
-        self._loaded_values = parameters.model_values
-        library, progress = logging.getLogger("sameo_model"), _LatestMessage(self)
-        library.addHandler(progress)
+    def _answer_boxes(
+        self,
+        segmenter: Segmenter,
+        camera: Camera,
+        frame: Frame,
+        boxes: Boxes,
+        settings: SameoParameters,
+    ) -> None:
+        """Answer boxes of a frame and deliver the answer, unless the node was deactivated."""
+        statistics = camera.record.statistics
+        with failures_counted(camera.record):
+            answer = answer_frame(segmenter, camera.port, frame, boxes.message, settings)
+            with self._delivering:
+                if camera not in self._cameras:
+                    statistics.count(DropCause.LATE.value)
+                    return
+                started_s = time.monotonic()
+                camera.port.deliver(frame, answer, settings)
+            ended_s = time.monotonic()
+            statistics.count("masks_published")
+            statistics.record("latency_publish", (ended_s - started_s) * 1e3)
+            answer_ms = (ended_s - max(frame.received_s, boxes.received_s)) * 1e3
+            statistics.record("latency_answer", answer_ms)
+            statistics.record("overhead", answer_ms - answer.encode_ms - answer.decode_ms)
+        frame.image_rgb = None
+        self._trim(camera, settings)
+
+    def _answer_request(
+        self, segmenter: Segmenter, request: Request, settings: SameoParameters
+    ) -> None:
+        """Answer a call of the service."""
+        camera = request.camera
+        with self._changed:
+            frame = request.frame or camera.cache.latest
+        if frame is None:
+            request.reply("no image was given and no camera frame has come yet")
+            return
         try:
-            predictor = load_predictor(
-                parameters.model, parameters.backend, **parameters.model_options
-            )
-        except (Exception, KeyboardInterrupt) as error:  # whatever a backend raises
-            self._problems.report("model", f"model cannot be loaded: {error}", time.monotonic())
-            self.reason, self.state = str(error), ModelState.FAILED
+            answer = answer_frame(segmenter, camera.port, frame, request.detections, settings)
+        except Exception as error:  # the caller hears about it; the thread goes on
+            request.reply(f"the image cannot be segmented: {error}")
         else:
-            self._jobs = ModelJobs(predictor, parameters, self._problems, self._changed)
-            self.model_name, self.backend_name = predictor.name, predictor.backend.name
-            self.device = predictor.backend.device
-            self.engine_key = predictor.backend.engine_key
-            self.reason, self.state = "", ModelState.READY
-        finally:
-            library.removeHandler(progress)
+            request.reply((frame, answer))
+        self._trim(camera, settings)
+
+    def _encode_ahead(
+        self, segmenter: Segmenter, camera: Camera, frame: Frame, settings: SameoParameters
+    ) -> None:
+        """Encode a frame before its boxes come."""
+        problems = camera.record.problems
+        try:
+            encode_frame(segmenter, camera.port, frame)
+        except UnreadableImageError as error:
+            problems.report("image", str(error), time.monotonic())
+        except Exception as error:  # one bad message must not end the thread
+            _LOGGER.exception("an image cannot be encoded")
+            problems.report("failed", f"an image cannot be encoded: {error}", time.monotonic())
+        self._trim(camera, settings)
+
+    def _trim(self, camera: Camera, settings: SameoParameters) -> None:
+        with self._changed:
+            camera.cache.trim(settings)
+
+    def _count_drops(self, camera: Camera) -> None:
+        count_drops(camera.record, camera.cache.take_drops(), self._settings.current)
+
+    def _load_model(self, settings: SameoParameters) -> None:
+        self._close_model()
+        loading = ModelStatus(settings.model_values, ModelState.LOADING)
+        self._model = loading
+
+        def note(progress: str) -> None:
+            self._model = replace(loading, reason=progress)
+
+        try:
+            self._segmenter, self._model = load_segmenter(settings, note)
+        except (Exception, KeyboardInterrupt) as error:  # whatever a backend raises
+            _LOGGER.warning("model cannot be loaded: %s", error)
+            self._model = replace(loading, state=ModelState.FAILED, reason=str(error))
 
     def _close_model(self) -> None:
-        if self._jobs is not None:
-            self._jobs.close()
-        self._jobs = None
-
-
-class _LatestMessage(logging.Handler):
-    """Keeps what the runtime logs while it loads a model, such as the progress of an engine."""
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(logging.INFO)
-        self._worker = worker
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._worker.reason = record.getMessage()
+        if self._segmenter is not None:
+            self._segmenter.close()
+        self._segmenter = None

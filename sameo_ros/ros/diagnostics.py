@@ -10,13 +10,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sameo_ros.core.statistics import Alarms, Statistics
-from sameo_ros.core.worker import NodeStatus
+from sameo_ros.core.camera import CameraRecord
+from sameo_ros.core.model_loading import ModelState, ModelStatus
+from sameo_ros.core.statistics import Alarms
 
 _STATM = Path("/proc/self/statm")
 
 ResultT = TypeVar("ResultT")
 Transition = Callable[[Any, Any], ResultT]
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """Where the node stands.
+
+    Attributes:
+        is_active: Whether it answers.
+        description: Where the model stands, in one sentence.
+        model: The model.
+        encode_ahead: The parameter of that name.
+    """
+
+    is_active: bool
+    description: str
+    model: ModelStatus
+    encode_ahead: str
 
 
 @dataclass(frozen=True)
@@ -91,9 +109,10 @@ def fill_diagnostics(
     message: Any,
     types: DiagnosticTypes,
     name: str,
-    statistics: Statistics,
+    record: CameraRecord,
     status: NodeStatus,
     alarms: Alarms,
+    now_s: float,
 ) -> None:
     """Add one camera's status to a diagnostic_msgs/DiagnosticArray.
 
@@ -101,22 +120,26 @@ def fill_diagnostics(
         message: The diagnostic_msgs/DiagnosticArray.
         types: Constructors of the messages inside.
         name: What the status is about.
-        statistics: The camera's counters.
+        record: The camera's counters and problems.
         status: Where the node stands.
         alarms: When to warn.
+        now_s: Monotonic clock.
     """
-    entry = types.status()
-    entry.name, entry.hardware_id = name, status.device
-    level, entry.message = _judge(status, statistics.alarm(alarms))
+    entry, model = types.status(), status.model
+    problems = record.problems.current(now_s)
+    entry.name, entry.hardware_id = name, model.device
+    level, entry.message = _judge(status, record.statistics.alarm(alarms), list(problems.values()))
     entry.level = bytes([level])
     values = {
-        **statistics.to_values(),
+        **record.statistics.to_values(),
         "state": "active" if status.is_active else "not active",
-        "model": status.model,
-        "backend": status.backend,
-        "device": status.device,
-        "engine_key": status.engine_key,
+        "model": model.name,
+        "backend": model.backend,
+        "device": model.device,
+        "engine_key": model.engine_key,
+        "encode_ahead": _say_encode_ahead(status),
         "memory_mib": _memory_mib(),
+        **{f"problem_{kind}": sentence for kind, sentence in problems.items()},
     }
     for key, value in values.items():
         pair = types.key_value()
@@ -125,14 +148,23 @@ def fill_diagnostics(
     message.status.append(entry)
 
 
-def _judge(status: NodeStatus, alarm: tuple[int, str]) -> tuple[int, str]:
-    """Return level (0 OK, 1 WARN, 2 ERROR) and sentence; the worst comes first."""
-    if status.has_failed:
+def _judge(status: NodeStatus, alarm: tuple[int, str], problems: list[str]) -> tuple[int, str]:
+    """Return level (0 OK, 1 WARN, 2 ERROR) and sentence; the most important cause comes first."""
+    if status.model.state is ModelState.FAILED:
         return 2, status.description
     if not status.is_active:
         return 1, f"not active; {status.description}"
-    problem = (1, status.problem) if status.problem else (0, "answering")
-    return max(problem, alarm, key=lambda one: one[0])
+    level, symptom = alarm
+    if problems:  # causes explain the symptom
+        more = len(problems) - 1
+        return max(level, 1), problems[0] + (f" (and {more} more: see problem_...)" if more else "")
+    return level, symptom or "answering"
+
+
+def _say_encode_ahead(status: NodeStatus) -> str:
+    if status.model.encodes_image:
+        return status.encode_ahead
+    return "off: this model does nothing before the boxes come"
 
 
 def _memory_mib() -> str:

@@ -16,9 +16,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from sameo_model.runtime.types import ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer
+from sameo_ros.core.camera import CameraRecord
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.frame_cache import Frame
-from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.messages.depth import read_depth
@@ -37,23 +37,21 @@ _TYPES = ObjectMessageTypes(Detection3D, ObjectHypothesisWithPose, Marker, Point
 class ObjectTopics:
     """Publishers until `destroy`; subscriptions from `subscribe` to `unsubscribe`."""
 
-    def __init__(self, node: Any, problems: ProblemLog, name: str) -> None:
+    def __init__(self, node: Any, record: CameraRecord) -> None:
         """Create the publishers.
 
         Args:
             node: The node; it opens topics.
-            problems: Where complaints go.
-            name: The camera's name, "" where there is only one.
+            record: Where complaints go.
         """
         self._node = node
-        self._problems = problems
-        self._name = name
+        self._name, self._problems = record.name, record.problems
         self._cache = DepthCache()
         self._image_topic = ""
-        outputs = f"~/{name}/" if name else "~/"
-        self._objects = node.open_publisher(Detection3DArray, outputs + "objects")
-        self._markers = node.open_publisher(MarkerArray, outputs + "markers")
-        self._points = node.open_publisher(PointCloud2, outputs + "points")
+        outputs, problems = f"~/{self._name}/" if self._name else "~/", self._problems
+        self._objects = node.open_publisher(Detection3DArray, outputs + "objects", problems)
+        self._markers = node.open_publisher(MarkerArray, outputs + "markers", problems)
+        self._points = node.open_publisher(PointCloud2, outputs + "points", problems)
         self._subscriptions: list[Any] = []
 
     def subscribe(self) -> None:
@@ -61,10 +59,11 @@ class ObjectTopics:
         inputs = f"{self._name}/" if self._name else ""
         self._image_topic = self._node.resolve_topic_name(inputs + "image")
         add_image, set_camera_info = self._cache.add_image, self._cache.set_camera_info
+        problems = self._problems
         self._subscriptions = [
-            self._node.open_subscription(Image, inputs + "depth", add_image, depth=1),
+            self._node.open_subscription(Image, inputs + "depth", add_image, problems, depth=1),
             self._node.open_subscription(
-                CameraInfo, inputs + "camera_info", set_camera_info, depth=1
+                CameraInfo, inputs + "camera_info", set_camera_info, problems, depth=1
             ),
         ]
 
@@ -102,7 +101,7 @@ class ObjectTopics:
         self,
         frame: Frame,
         answer: Answer,
-        read_image: Callable[[Any], Uint8Array],
+        read_pixels: Callable[[], Uint8Array],
         parameters: SameoParameters,
     ) -> None:
         """Lift the objects of an answer and publish them to those who listen.
@@ -110,7 +109,7 @@ class ObjectTopics:
         Args:
             frame: The frame.
             answer: Its masks.
-            read_image: Turns its message into pixels.
+            read_pixels: Returns its pixels.
             parameters: `points_of` counts.
         """
         listened = [
@@ -140,11 +139,11 @@ class ObjectTopics:
         lifted = None if row is None else objects[row]
         if self._points in listened and lifted is not None:
             message = PointCloud2()
-            fill_points(message, _TYPES, lifted, read_image(frame.message), header)
+            fill_points(message, _TYPES, lifted, read_pixels(), header)
             self._points.publish(message)
 
     def _report(self, sentence: str) -> None:
-        self._problems.report("depth", sentence, time.monotonic(), source=self._name)
+        self._problems.report("depth", sentence, time.monotonic())
 
 
 def _has_listener(publisher: Any) -> bool:

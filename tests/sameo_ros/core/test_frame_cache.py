@@ -2,14 +2,16 @@ from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sameo_ros.core.frame_cache import CacheRules, DropCause, FrameCache
+from sameo_ros.core.frame_cache import DropCause, FrameCache
+from sameo_ros.core.settings import SameoParameters
 
 MS = 1_000_000
-RULES = CacheRules(
+SETTINGS = SameoParameters(
     max_age_s=1.0, max_wait_s=0.2, stamp_tolerance_s=0.0, cache_frames=2, encode_ahead="on"
 )
 SUPERSEDED, UNMATCHED, LATE = DropCause.SUPERSEDED, DropCause.UNMATCHED, DropCause.LATE
@@ -18,30 +20,40 @@ SUPERSEDED, UNMATCHED, LATE = DropCause.SUPERSEDED, DropCause.UNMATCHED, DropCau
 class Bench:
     """A cache whose stamps are milliseconds and whose drops are kept."""
 
-    def __init__(self, **rules):
-        self.drops = []
-        self.cache = FrameCache(replace(RULES, **rules), self.note)
+    def __init__(self, **settings):
+        self._drops = []
+        self.settings = replace(SETTINGS, **settings)
+        self.cache = FrameCache()
 
-    def note(self, cause, stamp_ns):
-        self.drops.append((cause, stamp_ns // MS))
+    @property
+    def drops(self):
+        self._drops += [(drop.cause, drop.stamp_ns // MS) for drop in self.cache.take_drops()]
+        return self._drops
 
     def image(self, stamp_ms, now_s=0.0, num_bytes=1):
         message = SimpleNamespace(data=range(num_bytes))
-        return self.cache.add_image(stamp_ms * MS, message, now_s)
+        return self.cache.add_image(stamp_ms * MS, message, now_s, self.settings)
 
     def boxes(self, stamp_ms, now_s=0.0):
-        self.cache.add_boxes(stamp_ms * MS, f"boxes {stamp_ms}", now_s)
+        self.cache.add_boxes(stamp_ms * MS, f"boxes {stamp_ms}", now_s, self.settings)
 
     def take(self, now_s=0.0):
-        ready = self.cache.take_ready(now_s)
+        ready = self.cache.take_ready(now_s, self.settings)
         return None if ready is None else (ready[0].stamp_ns // MS, ready[1].stamp_ns // MS)
 
+    def find_ahead(self, now_s=0.0):
+        return self.cache.find_ahead(now_s, self.settings)
+
     def ahead(self, now_s=0.0):
-        frame = self.cache.find_ahead(now_s)
+        frame = self.find_ahead(now_s)
         return None if frame is None else frame.stamp_ns // MS
 
     def encode(self, now_s=0.0):
-        self.cache.keep_embedding(self.cache.find_ahead(now_s), "embedding")
+        self.find_ahead(now_s).embedding = "embedding"
+        self.cache.trim(self.settings)
+
+    def deadline_s(self):
+        return self.cache.next_deadline_s(self.settings)
 
 
 def test_boxes_get_the_image_of_their_stamp():
@@ -66,12 +78,12 @@ def test_boxes_whose_image_does_not_come_are_dropped_after_max_wait():
     bench = Bench()
     bench.image(10)
     bench.boxes(11, now_s=1.0)
-    assert bench.cache.next_deadline_s() == pytest.approx(1.2)
+    assert bench.deadline_s() == pytest.approx(1.2)
     assert bench.take(now_s=1.19) is None
     assert bench.drops == []
     assert bench.take(now_s=1.2) is None
     assert bench.drops == [(UNMATCHED, 11)]
-    assert bench.cache.next_deadline_s() is None
+    assert bench.deadline_s() is None
 
 
 def test_boxes_of_an_image_that_was_kept_once_are_late_at_once():
@@ -247,7 +259,7 @@ def test_auto_encodes_only_the_frames_that_a_slow_detector_takes():
             # Boxes of 12 came with frame 15: the detector now works on 15, and so on.
             working_on = number - number % 3
             assert bench.ahead() == (working_on if number % 3 == 0 else None)
-        if bench.cache.find_ahead(0.0):
+        if bench.find_ahead():
             bench.encode()
 
 
@@ -256,19 +268,27 @@ def test_only_the_newest_embeddings_are_kept():
     frames = []
     for stamp in (10, 20, 30):
         bench.image(stamp)
-        frames.append(bench.cache.find_ahead(0.0))
+        frames.append(bench.find_ahead())
         bench.encode()
     assert [frame.embedding for frame in frames] == [None, "embedding", "embedding"]
 
 
-def test_an_unreadable_frame_is_forgotten():
+def test_a_frame_with_a_fault_is_neither_encoded_ahead_nor_taken_for_near_boxes():
+    bench = Bench(stamp_tolerance_s=0.1)
+    bench.image(20)
+    bench.image(10 + 20)
+    bench.cache.latest.fault = "its data are cut off"
+    assert bench.ahead() is None
+    bench.boxes(29)
+    assert bench.take() == (20, 29)
+
+
+def test_boxes_of_the_very_stamp_of_a_frame_with_a_fault_hear_of_it_at_once():
     bench = Bench()
     bench.image(10)
-    bench.cache.remove(bench.cache.latest)
-    assert bench.cache.latest is None
+    bench.cache.latest.fault = "its data are cut off"
     bench.boxes(10)
-    assert bench.take(now_s=0.2) is None
-    assert bench.drops == [(UNMATCHED, 10)]
+    assert bench.take() == (10, 10)
 
 
 def test_clearing_drops_what_waits():
@@ -292,6 +312,45 @@ def test_large_images_are_not_kept_beyond_half_a_gigabyte():
     assert [stamp for cause, stamp in bench.drops if cause is LATE] == list(range(15))
 
 
+@pytest.mark.parametrize("tolerance_s", [0.0, 0.001])
+def test_the_limit_of_memory_never_costs_a_frame_whose_boxes_wait(tolerance_s):
+    bench = Bench(stamp_tolerance_s=tolerance_s)
+    bench.image(10, num_bytes=400 * 2**20)
+    bench.boxes(10 if tolerance_s == 0 else 11)
+    for stamp in (20, 30):
+        bench.image(stamp, num_bytes=400 * 2**20)
+    assert bench.take()[0] == 10
+    assert bench.drops == []
+
+
+def test_decoded_pixels_count_as_memory_but_a_view_of_the_message_does_not():
+    bench = Bench()
+    bench.image(10, num_bytes=5)
+    frame = bench.cache.latest
+    frame.image_rgb = np.zeros((2, 2, 3), np.uint8)
+    assert frame.num_bytes == 5 + 12
+    frame.image_rgb = frame.image_rgb[:]
+    assert frame.num_bytes == 5
+
+
+def test_late_boxes_tell_how_far_they_are_behind_their_image():
+    bench = Bench()
+    bench.image(10, now_s=1.0)
+    bench.boxes(10, now_s=4.5)
+    (drop,) = bench.cache.take_drops()
+    assert (drop.cause, drop.behind_s) == (LATE, 3.5)
+    assert bench.cache.take_drops() == []
+
+
+def test_settings_count_from_the_next_call_on():
+    bench = Bench()
+    bench.boxes(10)
+    bench.settings = replace(SETTINGS, max_wait_s=5.0)
+    assert bench.take(now_s=1.0) is None
+    assert bench.drops == []
+    assert bench.deadline_s() == 5.0
+
+
 class Accounting(RuleBasedStateMachine):
     """Whatever comes in whatever order: received = answered + dropped + waiting."""
 
@@ -301,25 +360,26 @@ class Accounting(RuleBasedStateMachine):
         self.received = self.answered = 0
         self.now_s = 0.0
         self.images = set()
-        rules = replace(RULES, stamp_tolerance_s=0.002)
-        self.cache = FrameCache(rules, lambda cause, _: self.drops.update([cause]))
+        self.settings = replace(SETTINGS, stamp_tolerance_s=0.002)
+        self.cache = FrameCache()
 
     @rule(stamp=st.integers(0, 20), wait_ms=st.integers(0, 500))
     def image(self, stamp, wait_ms):
         self.now_s += wait_ms * 1e-3
         self.images.add(stamp * MS)
-        self.cache.add_image(stamp * MS, SimpleNamespace(data=b""), self.now_s)
+        message = SimpleNamespace(data=b"")
+        self.cache.add_image(stamp * MS, message, self.now_s, self.settings)
 
     @rule(stamp=st.integers(0, 20), wait_ms=st.integers(0, 500))
     def boxes(self, stamp, wait_ms):
         self.now_s += wait_ms * 1e-3
         self.received += 1
-        self.cache.add_boxes(stamp * MS, None, self.now_s)
+        self.cache.add_boxes(stamp * MS, None, self.now_s, self.settings)
 
     @rule(wait_ms=st.integers(0, 500))
     def take(self, wait_ms):
         self.now_s += wait_ms * 1e-3
-        ready = self.cache.take_ready(self.now_s)
+        ready = self.cache.take_ready(self.now_s, self.settings)
         if ready is not None:
             frame, boxes = ready
             self.answered += 1
@@ -328,9 +388,10 @@ class Accounting(RuleBasedStateMachine):
 
     @rule()
     def encode(self):
-        frame = self.cache.find_ahead(self.now_s)
+        frame = self.cache.find_ahead(self.now_s, self.settings)
         if frame is not None:
-            self.cache.keep_embedding(frame, "embedding")
+            frame.embedding = "embedding"
+        self.cache.trim(self.settings)
 
     @rule()
     def clear(self):
@@ -338,6 +399,7 @@ class Accounting(RuleBasedStateMachine):
 
     @invariant()
     def every_boxes_message_is_accounted_for(self):
+        self.drops.update(drop.cause for drop in self.cache.take_drops())
         assert self.received == self.answered + self.drops.total() + self.cache.num_waiting
 
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sameo_ros.core.frame_cache import CacheRules, FrameCache
+from sameo_ros.core.frame_cache import FrameCache
+from sameo_ros.core.settings import SameoParameters
 
 MS = 1_000_000
 CAMERA_30_HZ = 33
@@ -15,9 +16,11 @@ class Simulation:
     """A camera, a detector that takes the newest frame when it is free, and one worker."""
 
     def __init__(self, mode, *, camera_ms, detector_ms, encode_ms, decode_ms, is_silent=None):
-        rules = CacheRules(2.0, 0.5, 0.0, cache_frames=4, encode_ahead=mode)
+        self.settings = SameoParameters(
+            max_age_s=2.0, max_wait_s=0.5, cache_frames=4, encode_ahead=mode
+        )
         self.drops, self.latencies_ms, self.encoded_at, self.num_boxes = [], [], [], 0
-        self.cache = FrameCache(rules, lambda cause, _: self.drops.append(cause.value))
+        self.cache = FrameCache()
         self.camera_ms, self.detector_ms = camera_ms, detector_ms
         self.encode_ms, self.decode_ms = encode_ms, decode_ms
         self.is_silent = is_silent or (lambda now: False)
@@ -28,16 +31,18 @@ class Simulation:
         for now in range(duration_ms):
             if now % self.camera_ms == 0:
                 self.newest = now
-                self.cache.add_image(now * MS, SimpleNamespace(data=b""), now / 1000)
+                message = SimpleNamespace(data=b"")
+                self.cache.add_image(now * MS, message, now / 1000, self.settings)
             self.detect(now)
             if now >= self.busy_until:
                 self.work(now)
+        self.drops = [drop.cause.value for drop in self.cache.take_drops()]
         return self
 
     def detect(self, now):
         if self.detecting is not None and now >= self.detecting[1]:
             self.num_boxes += 1
-            self.cache.add_boxes(self.detecting[0] * MS, None, now / 1000)
+            self.cache.add_boxes(self.detecting[0] * MS, None, now / 1000, self.settings)
             self.detecting = None
         if self.detecting is None and self.newest is not None and not self.is_silent(now):
             self.detecting = self.newest, now + self.detector_ms
@@ -46,12 +51,13 @@ class Simulation:
         """Finish the job in hand and begin the next: boxes first, then encoding ahead."""
         if self.job is not None:
             frame, boxes = self.job
-            self.cache.keep_embedding(frame, "embedding")
+            frame.embedding = "embedding"
+            self.cache.trim(self.settings)
             if boxes is not None:
                 self.latencies_ms.append(now - frame.stamp_ns // MS)
             self.job = None
-        ready = self.cache.take_ready(now / 1000)
-        frame = ready[0] if ready else self.cache.find_ahead(now / 1000)
+        ready = self.cache.take_ready(now / 1000, self.settings)
+        frame = ready[0] if ready else self.cache.find_ahead(now / 1000, self.settings)
         if frame is None:
             return
         self.job = (frame, ready[1] if ready else None)

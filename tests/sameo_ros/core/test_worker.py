@@ -7,14 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sameo_model.runtime import load_predictor
-from sameo_ros.core import worker
-from sameo_ros.core.model_jobs import Request
+from sameo_model.runtime import Predictor, load_predictor
+from sameo_ros.core import model_loading
+from sameo_ros.core.camera import Camera, CameraRecord, pixels_of
+from sameo_ros.core.frame_cache import Frame
+from sameo_ros.core.model_loading import ModelState
 from sameo_ros.core.problem_log import ProblemLog
-from sameo_ros.core.settings import SameoParameters
+from sameo_ros.core.settings import SameoParameters, SettingsHolder
 from sameo_ros.core.statistics import Statistics
-from sameo_ros.core.worker import ModelState, Worker
+from sameo_ros.core.worker import Request, Worker
 from sameo_ros.messages.conversions import image_to_rgb
+from sameo_ros.messages.detections import detections_to_boxes
 from tests.sameo_ros.stand_ins import box_detection, detections, image
 
 WAIT_S = 10.0
@@ -27,40 +30,28 @@ class Bench:
     def __init__(self, model, names=("",), **parameters):
         self.answers = []
         self.complaints = []
-        self.fail_delivery = False
+        self.fail_delivery = self.draws = False
         self.gate = threading.Event()  # the reading of images waits for it
         self.gate.set()
         self.reading = threading.Event()
+        self.num_readings = 0
         parameters = {"encode_ahead": "off", "backend": "onnxruntime", **parameters}
-        self.parameters = SameoParameters(model=str(model), **parameters)
-        self.worker = Worker(self.parameters, ProblemLog(self.complaints.append))
-        self.cameras = [
-            self.worker.build_camera(
-                name,
-                Statistics(),
-                read_image=self.read,
-                read_depth=lambda *_: None,
-                deliver=self.deliverer(name),
-            )
-            for name in names
-        ]
+        self.settings = SettingsHolder(SameoParameters(model=str(model), **parameters))
+        self.worker = Worker(self.settings)
+        self.cameras = [Camera(Port(self, name)) for name in names]
 
-    def read(self, message):
-        self.reading.set()
-        assert self.gate.wait(WAIT_S)
-        return image_to_rgb(message)
+    @property
+    def state(self):
+        return self.worker.model.state
 
-    def deliverer(self, name):
-        def deliver(frame, answer, _parameters):
-            if self.fail_delivery:
-                raise RuntimeError("the wire is cut")
-            self.answers.append((name, frame.stamp_ns, answer))
-
-        return deliver
+    def set(self, **values):
+        """Change settings as the node does."""
+        self.settings.current = self.settings.current.changed(values)
+        self.worker.wake()
 
     def start(self):
         self.worker.start()
-        self.until(lambda: self.worker.state is not ModelState.LOADING)
+        self.until(lambda: self.state is not ModelState.LOADING)
         return self
 
     def activate(self):
@@ -78,7 +69,8 @@ class Bench:
     def call(self, image_message=None, camera=0):
         replies = []
         message = detections(BOX)
-        request = Request(self.cameras[camera], image_message, message, replies.append)
+        frame = image_message and Frame(0, 0, time.monotonic(), image_message)
+        request = Request(self.cameras[camera], frame, message, replies.append)
         self.worker.add_request(request)
         return replies
 
@@ -89,7 +81,34 @@ class Bench:
             time.sleep(0.002)
 
     def count(self, key, camera=0):
-        return self.cameras[camera].statistics[key]
+        return self.cameras[camera].record.statistics[key]
+
+
+class Port:
+    """A camera's port that reads plain objects and delivers to the bench."""
+
+    def __init__(self, bench, name):
+        self.bench = bench
+        self.record = CameraRecord(name, Statistics(), ProblemLog(bench.complaints.append, name))
+
+    def read_image(self, message):
+        self.bench.num_readings += 1
+        self.bench.reading.set()
+        assert self.bench.gate.wait(WAIT_S)
+        return image_to_rgb(message)
+
+    def read_detections(self, message):
+        return detections_to_boxes(message)
+
+    def read_depth(self, frame, image_hw, settings):
+        return None
+
+    def deliver(self, frame, answer, settings):
+        if self.bench.fail_delivery:
+            raise RuntimeError("the wire is cut")
+        if self.bench.draws:
+            pixels_of(self, frame)
+        self.bench.answers.append((self.record.name, frame.stamp_ns, answer))
 
 
 @pytest.fixture
@@ -163,20 +182,66 @@ def test_nothing_is_delivered_after_deactivation_not_even_what_was_in_hand(bench
 
 def test_a_missing_model_is_a_state_with_a_reason_and_another_one_mends_it(bench, tiny):
     bench = bench()
-    good = bench.parameters
-    bench.worker.set_parameters(good.changed({"model": "no_such_model"}))
+    bench.set(model="no_such_model")
     bench.start()
-    assert bench.worker.state is ModelState.FAILED
+    assert bench.state is ModelState.FAILED
     assert "no_such_model" in bench.worker.describe()
-    bench.worker.set_parameters(good)
-    bench.until(lambda: bench.worker.state is ModelState.READY)
-    assert bench.worker.status().model == "tiny"
+    bench.set(model=str(tiny))
+    bench.until(lambda: bench.state is ModelState.READY)
+    assert bench.worker.model.name == "tiny"
+
+
+def test_settings_of_the_model_that_change_before_the_start_leave_it_not_loaded(bench, tiny):
+    bench = bench()
+    bench.set(threads=1)
+    assert bench.state is ModelState.NONE
+    bench.start()
+    assert bench.state is ModelState.READY
+
+
+def test_settings_that_change_while_the_model_loads_count(bench, monkeypatch):
+    bench, loading = bench(), threading.Event()
+
+    def load(*arguments, **options):
+        loading.set()
+        assert bench.gate.wait(WAIT_S)
+        return load_predictor(*arguments, **options)
+
+    monkeypatch.setattr(model_loading, "load_predictor", load)
+    bench.gate.clear()
+    bench.worker.start()
+    assert loading.wait(WAIT_S)
+    bench.set(visible=False, max_wait_s=0.01)
+    bench.gate.set()
+    bench.until(lambda: bench.state is ModelState.READY)
+    bench.activate().image(10)
+    bench.boxes(10)
+    bench.until(lambda: bench.answers)
+    assert bench.answers[0][2].prediction.visible_masks is None
+    bench.boxes(20)
+    bench.until(lambda: bench.count("dropped_unmatched") == 1)
+
+
+def test_another_model_is_not_ready_from_the_moment_that_it_is_named(bench, tiny):
+    bench = bench().start()
+    bench.settings.current = bench.settings.current.changed({"threads": 1})
+    assert bench.state is ModelState.LOADING  # although the thread has not looked at it yet
+    bench.worker.wake()
+    bench.until(lambda: bench.state is ModelState.READY)
+
+
+def test_settings_that_change_while_inactive_reach_the_frames(bench):
+    bench = bench().start()
+    bench.set(max_wait_s=0.01)
+    bench.activate()
+    bench.boxes(10)
+    bench.until(lambda: bench.count("dropped_unmatched") == 1)
 
 
 def test_compiled_models_go_to_the_folder_that_the_parameter_names(bench, tmp_path):
     folder = tmp_path / "compiled"
     bench = bench(backend="openvino", cache_dir=str(folder)).start()
-    assert bench.worker.state is ModelState.READY
+    assert bench.state is ModelState.READY
     assert list(folder.iterdir())
 
 
@@ -188,7 +253,7 @@ def test_threads_streams_and_pinning_reach_the_compiled_model(bench, tmp_path, m
         loaded.append(load_predictor(*arguments, **options))
         return loaded[-1]
 
-    monkeypatch.setattr(worker, "load_predictor", load)
+    monkeypatch.setattr(model_loading, "load_predictor", load)
     given = {"threads": 2, "decoder_streams": 1, "pin_threads": "off"}
     bench(backend="openvino", precision="f32", cache_dir=str(tmp_path), **given).start()
     (decoder,) = loaded[0].backend._mask_decoders
@@ -206,7 +271,7 @@ def test_progress_of_loading_is_part_of_the_state(bench, monkeypatch, caplog):
         seen.append(bench.worker.describe())
         return load_predictor(*arguments, **options)
 
-    monkeypatch.setattr(worker, "load_predictor", load)
+    monkeypatch.setattr(model_loading, "load_predictor", load)
     caplog.set_level(logging.INFO, "sameo_model")
     bench.start()
     assert seen[0].endswith("is loading: 2 of 3 engines are built")
@@ -240,6 +305,32 @@ def test_encoding_ahead_leaves_only_the_decoder_for_the_boxes(bench):
     assert not bench.reading.is_set()  # the image was not read again
 
 
+@pytest.mark.parametrize("encode_ahead", ["on", "off"])
+def test_an_image_is_read_once_until_it_is_delivered(bench, encode_ahead):
+    bench = bench(encode_ahead=encode_ahead).start().activate()
+    bench.draws = True
+    bench.image(10)
+    frame = bench.cameras[0].cache.latest
+    if encode_ahead == "on":
+        bench.until(lambda: frame.embedding is not None)
+    bench.boxes(10)
+    bench.until(lambda: bench.count("masks_published") == 1)
+    assert bench.num_readings == 1
+    bench.until(lambda: frame.image_rgb is None)
+
+
+def test_nothing_is_encoded_ahead_where_the_encoder_does_nothing(bench, monkeypatch):
+    monkeypatch.setattr(Predictor, "encodes_image", False, raising=False)
+    bench = bench(encode_ahead="on").start().activate()
+    assert not bench.worker.model.encodes_image
+    bench.image(10)
+    bench.boxes(5)  # wakes the worker again: it would have encoded by the time that these expire
+    bench.until(lambda: bench.count("dropped_unmatched") == 1)
+    assert bench.num_readings == 0
+    bench.boxes(10)
+    bench.until(lambda: bench.answers)
+
+
 def test_cameras_take_turns(bench):
     bench = bench(names=("left", "right")).start().activate()
     bench.gate.clear()
@@ -258,15 +349,15 @@ def test_cameras_take_turns(bench):
 def test_visible_masks_can_be_switched_off_while_running(bench):
     bench = bench().start().activate()
     bench.image(10)
-    bench.worker.set_parameters(bench.parameters.changed({"visible": False}))
+    bench.set(visible=False)
     bench.boxes(10)
     bench.until(lambda: bench.answers)
     assert bench.answers[0][2].prediction.visible_masks is None
 
 
-def test_cache_rules_can_be_changed_while_running(bench):
+def test_how_frames_are_kept_can_be_changed_while_running(bench):
     bench = bench().start().activate()
-    bench.worker.set_parameters(bench.parameters.changed({"max_wait_s": 0.01}))
+    bench.set(max_wait_s=0.01)
     bench.boxes(10)
     bench.until(lambda: bench.count("dropped_unmatched") == 1)
     assert "copy the image's header" in bench.complaints[0]
@@ -277,8 +368,8 @@ def test_a_call_with_an_image_is_answered(bench):
     given = image(np.zeros((32, 32, 3), np.uint8), "rgb8")
     replies = bench.call(given)
     bench.until(lambda: replies)
-    ((message, answer),) = replies
-    assert message is given
+    ((frame, answer),) = replies
+    assert frame.message is given
     assert answer.image_hw == (32, 32)
 
 

@@ -12,7 +12,9 @@ from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 
 from sameo_model.runtime import MaskCrop, Prediction  # noqa: E402
 from sameo_ros.core.answer import Answer, DetectedBoxes  # noqa: E402
+from sameo_ros.core.camera import CameraRecord  # noqa: E402
 from sameo_ros.core.camera_model import CameraModel  # noqa: E402
+from sameo_ros.core.frame_cache import Frame  # noqa: E402
 from sameo_ros.core.problem_log import ProblemLog  # noqa: E402
 from sameo_ros.core.scene_depth import SceneDepth  # noqa: E402
 from sameo_ros.core.settings import SameoParameters  # noqa: E402
@@ -36,7 +38,7 @@ def deliver(monkeypatch, listened):
     """Deliver an answer; return the names of published topics and of the work that was done."""
     publishers, work = {}, []
 
-    def open_publisher(kind, topic):
+    def open_publisher(kind, topic, problems):
         return publishers.setdefault(topic[2:], Publisher(int(topic[2:] in listened)))
 
     node = SimpleNamespace(
@@ -44,10 +46,9 @@ def deliver(monkeypatch, listened):
         create_service=lambda *_: None,
         get_clock=lambda: SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=5)),
     )
-    worker = SimpleNamespace(build_camera=lambda *_, **__: None, model_name="tiny")
-    topics = camera_topics.CameraTopics(
-        node, worker, ProblemLog(work.append), Statistics(), name="", compressed=False
-    )
+    worker = SimpleNamespace(model=SimpleNamespace(name="tiny"))
+    record = CameraRecord("", Statistics(), ProblemLog(work.append))
+    topics = camera_topics.CameraTopics(node, worker, record, compressed=False)
     for module, name in ((camera_topics, "draw_answer"), (object_topics, "lift_objects")):
         real = getattr(module, name)
         monkeypatch.setattr(
@@ -65,8 +66,8 @@ def deliver(monkeypatch, listened):
         [[]],
         SceneDepth(np.full((32, 32), 2, np.float32), CameraModel.from_message(info)),
     )
-    frame = SimpleNamespace(message=image, stamp_ns=0)
-    topics._deliver(frame, answer, SameoParameters(points_of="id"))
+    frame = Frame(0, 1, 0.0, image)
+    topics.deliver(frame, answer, SameoParameters(points_of="id"))
     return {name for name, one in publishers.items() if one.published}, work
 
 

@@ -1,14 +1,17 @@
 import logging
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from sameo_ros.core.camera import CameraRecord
+from sameo_ros.core.model_loading import ModelState, ModelStatus
 from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.statistics import Alarms, Statistics
-from sameo_ros.core.worker import NodeStatus
 from sameo_ros.ros.diagnostics import (
     DiagnosticTypes,
+    NodeStatus,
     describe_qos_conflict,
     fill_diagnostics,
     forward_logs,
@@ -33,21 +36,26 @@ TYPES = DiagnosticTypes(
 ALARMS = Alarms(warn_age_ms=100.0, error_age_ms=200.0, warn_dropped_share=0.5)
 
 
-def fill(statistics=None, **status):
-    defaults = {
-        "is_active": True, "has_failed": False, "description": "model x is ready", "model": "x",
-        "backend": "openvino", "device": "CPU, f32", "engine_key": "encoder-1f", "problem": "",
-    }  # fmt: skip
+MODEL = ModelStatus((), ModelState.READY, "", "x", "openvino", "CPU, f32", "encoder-1f")
+
+
+def fill(statistics=None, *, problems=(), is_active=True, **model):
     message = SimpleNamespace(status=[])
-    statistics = statistics or Statistics()
-    statistics.count("images_received", 3)
-    status = NodeStatus(**{**defaults, **status})
-    fill_diagnostics(message, TYPES, "cam", statistics, status, ALARMS)
+    record = CameraRecord("", statistics or Statistics(), ProblemLog(lambda _: None))
+    record.statistics.count("images_received", 3)
+    for kind, sentence in problems:
+        record.problems.report(kind, sentence, 0.0)
+    status = NodeStatus(is_active, "model x is ready", replace(MODEL, **model), "auto")
+    fill_diagnostics(message, TYPES, "cam", record, status, ALARMS, now_s=1.0)
     return message.status[0]
 
 
+def values_of(status):
+    return {pair.key: pair.value for pair in status.values}
+
+
 def test_every_key_of_the_contract_is_there():
-    values = {pair.key: pair.value for pair in fill().values}
+    values = values_of(fill())
     assert set(values) >= CONTRACT
     assert values["images_received"] == "3"
     assert values["model"] == "x"
@@ -62,9 +70,9 @@ def test_every_key_of_the_contract_is_there():
     ("status", "level", "sentence"),
     [
         ({}, b"\0", "answering"),
-        ({"problem": "boxes are late"}, b"\1", "boxes are late"),
+        ({"problems": [("boxes", "they are late")]}, b"\1", "they are late"),
         ({"is_active": False}, b"\1", "not active; model x is ready"),
-        ({"has_failed": True, "is_active": False}, b"\2", "model x is ready"),
+        ({"state": ModelState.FAILED, "is_active": False}, b"\2", "model x is ready"),
     ],
 )
 def test_the_level_says_how_bad_it_is(status, level, sentence):
@@ -109,21 +117,36 @@ def test_many_drops_raise_an_alarm(num_dropped, level):
     assert statistics.alarm(Alarms(0.0, 0.0, 0.05))[0] == level
 
 
-def test_the_worst_problem_is_named():
+def test_a_cause_is_named_before_the_age_that_it_makes():
     statistics = Statistics()
     statistics.record("age", 300.0)
-    filled = fill(statistics, problem="boxes are late")
-    assert "300 ms old" in filled.message
-    statistics = Statistics()
-    statistics.record("age", 50.0)
-    assert fill(statistics, problem="boxes are late").message == "boxes are late"
+    filled = fill(statistics, problems=[("boxes", "they are late")])
+    assert (filled.level, filled.message) == (b"\2", "they are late")
 
 
-def test_the_rate_is_that_of_the_last_five_seconds():
-    statistics = Statistics()
-    for _ in range(10):
+def test_several_problems_are_several_values_and_the_most_important_is_the_message():
+    problems = [("boxes", "box 3 is inverted"), ("failed", "the wire is cut"), ("odd", "x")]
+    filled = fill(problems=problems)
+    assert filled.message == "the wire is cut (and 2 more: see problem_...)"
+    values = values_of(filled)
+    assert {kind: values[f"problem_{kind}"] for kind, _ in problems} == dict(problems)
+
+
+def test_encoding_ahead_is_said_to_be_off_where_the_model_has_nothing_to_do_then():
+    assert values_of(fill())["encode_ahead"] == "auto"
+    assert values_of(fill(encodes_image=False))["encode_ahead"].startswith("off: this model")
+
+
+@pytest.mark.parametrize("rate_hz", [2, 40, 200])
+def test_the_rate_is_that_of_the_last_five_seconds(rate_hz):
+    clock = [0.0]
+    statistics = Statistics(lambda: clock[0])
+    for number in range(8 * rate_hz):
+        clock[0] = number / rate_hz
         statistics.count("masks_published")
-    assert statistics.to_values()["rate_hz"] == "2.0"
+    assert float(statistics.to_values()["rate_hz"]) == pytest.approx(rate_hz, abs=0.3)
+    clock[0] += 5.1
+    assert statistics.to_values()["rate_hz"] == "0.0"
 
 
 def test_percentiles_are_over_the_last_200_times():
@@ -159,21 +182,23 @@ def test_a_problem_is_said_once_per_period_with_its_repeats():
     assert said == ["late at 0.0", "late at 5.0 (2 more like this before)"]
 
 
-def test_kinds_and_cameras_have_periods_of_their_own():
+def test_kinds_have_periods_of_their_own_and_cameras_are_named():
     said = []
-    problems = ProblemLog(said.append)
+    problems = ProblemLog(said.append, "left")
     problems.report("late", "a", 0.0)
     problems.report("wrong", "b", 0.0)
-    problems.report("late", "c", 0.0, source="left")
-    assert said == ["a", "b", "camera left: c"]
+    assert said == ["camera left: a", "camera left: b"]
 
 
-def test_a_problem_is_recent_for_two_periods():
+def test_a_problem_is_current_for_a_period_or_until_it_is_resolved():
     problems = ProblemLog(lambda _: None, period_s=5.0)
-    assert problems.recent(0.0) == ""
-    problems.report("late", "late", 1.0)
-    assert problems.recent(11.0) == "late"
-    assert problems.recent(11.1) == ""
+    assert problems.current(0.0) == {}
+    problems.report("late", "they are late", 1.0)
+    problems.report("wrong", "b", 1.0)
+    assert problems.current(6.0) == {"late": "they are late", "wrong": "b"}
+    problems.resolve("wrong")
+    assert problems.current(6.0) == {"late": "they are late"}
+    assert problems.current(6.1) == {}
 
 
 def test_logs_of_the_runtime_are_forwarded_by_level():

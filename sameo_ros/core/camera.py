@@ -1,0 +1,184 @@
+"""One camera's share of the work: its port to the outside, its frames, and how one is answered."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sameo_model.runtime import Embedding
+from sameo_model.runtime.types import ImageHW, Uint8Array
+from sameo_ros.core.answer import Answer, DetectedBoxes
+from sameo_ros.core.frame_cache import Drop, DropCause, Frame, FrameCache
+from sameo_ros.core.problem_log import ProblemLog
+from sameo_ros.core.scene_depth import SceneDepth
+from sameo_ros.core.segmenter import Segmenter
+from sameo_ros.core.settings import SameoParameters
+from sameo_ros.core.statistics import Statistics
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class UnreadableImageError(ValueError):
+    """An image message that cannot be turned into pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class CameraRecord:
+    """What is counted and complained about for one camera.
+
+    Attributes:
+        name: The camera's name, "" where there is only one.
+        statistics: Its counters.
+        problems: Its complaints.
+    """
+
+    name: str
+    statistics: Statistics
+    problems: ProblemLog
+
+
+class CameraPort(Protocol):
+    """What reads a camera's messages and delivers its answers; the worker's thread calls it."""
+
+    record: CameraRecord
+
+    def read_image(self, message: Any) -> Uint8Array:
+        """Return the pixels of an image message as RGB; ValueError says why it cannot."""
+        ...
+
+    def read_detections(self, message: Any) -> DetectedBoxes:
+        """Return the boxes of a detections message."""
+        ...
+
+    def read_depth(
+        self, frame: Frame, image_hw: ImageHW, settings: SameoParameters
+    ) -> SceneDepth | None:
+        """Return the depth of a frame, or None if there is none that can be used."""
+        ...
+
+    def deliver(self, frame: Frame, answer: Answer, settings: SameoParameters) -> None:
+        """Hand out an answer."""
+        ...
+
+
+@dataclass(eq=False)
+class Camera:
+    """A camera that the worker serves.
+
+    Attributes:
+        port: What reads and delivers.
+        cache: Its frames and waiting boxes.
+    """
+
+    port: CameraPort
+    cache: FrameCache = field(default_factory=FrameCache)
+
+    @property
+    def record(self) -> CameraRecord:
+        """What is counted and complained about."""
+        return self.port.record
+
+
+def pixels_of(port: CameraPort, frame: Frame) -> Uint8Array:
+    """Return the pixels of a frame, which keeps them until it is delivered.
+
+    Raises:
+        UnreadableImageError: If the message cannot be read; the frame remembers it.
+    """
+    if frame.fault:
+        raise UnreadableImageError(frame.fault)
+    if frame.image_rgb is None:
+        try:
+            frame.image_rgb = port.read_image(frame.message)
+        except ValueError as error:
+            frame.fault = str(error)
+            port.record.statistics.count("images_rejected")
+            raise UnreadableImageError(frame.fault) from error
+    return frame.image_rgb
+
+
+def encode_frame(segmenter: Segmenter, port: CameraPort, frame: Frame) -> tuple[Embedding, float]:
+    """Return the embedding of a frame, which keeps it, and what it cost now, milliseconds.
+
+    Raises:
+        UnreadableImageError: If the message cannot be read.
+    """
+    if frame.embedding is not None:
+        return frame.embedding, 0.0
+    image_rgb = pixels_of(port, frame)
+    started_s = time.monotonic()
+    try:
+        frame.embedding = segmenter.encode(image_rgb)
+    except Exception as error:
+        frame.fault = f"it cannot be encoded: {error}"
+        raise
+    encode_ms = (time.monotonic() - started_s) * 1e3
+    port.record.statistics.record("latency_encode", encode_ms)
+    return frame.embedding, encode_ms
+
+
+def answer_frame(
+    segmenter: Segmenter, port: CameraPort, frame: Frame, message: Any, settings: SameoParameters
+) -> Answer:
+    """Answer a detections message about a frame.
+
+    Raises:
+        UnreadableImageError: If the image message cannot be read.
+    """
+    embedding, encode_ms = encode_frame(segmenter, port, frame)
+    detections = port.read_detections(message)
+    depth = port.read_depth(frame, embedding.image_hw, settings)
+    answer = segmenter.answer(embedding, detections, settings, depth)
+    record = port.record
+    record.statistics.record("latency_decode", answer.decode_ms)
+    if answer.complaints:
+        record.statistics.count("boxes_rejected", len(answer.complaints))
+        record.problems.report("boxes", answer.complaints[0], time.monotonic())
+    return dataclasses.replace(answer, encode_ms=encode_ms)
+
+
+@contextmanager
+def failures_counted(record: CameraRecord) -> Iterator[None]:
+    """Survive what goes wrong in a block that answers boxes: count it, and say what it was."""
+    try:
+        yield
+    except UnreadableImageError as error:
+        record.statistics.count(DropCause.UNMATCHED.value)
+        record.problems.report("image", f"boxes are dropped: {error}", time.monotonic())
+    except Exception as error:  # one bad message must not end the thread
+        _LOGGER.exception("boxes cannot be answered")
+        record.statistics.count(DropCause.FAILED.value)
+        record.problems.report("failed", f"boxes cannot be answered: {error}", time.monotonic())
+
+
+def count_drops(record: CameraRecord, drops: list[Drop], settings: SameoParameters) -> None:
+    """Count boxes that were given up, and say why."""
+    for drop in drops:
+        record.statistics.count(drop.cause.value)
+        reason = _explain(drop, settings)
+        if reason:
+            sentence = f"boxes of stamp {drop.stamp_ns} ns are dropped: {reason}"
+            record.problems.report(drop.cause.value, sentence, time.monotonic())
+
+
+def _explain(drop: Drop, settings: SameoParameters) -> str:
+    """Return why boxes were given up, or "" where that needs no explanation."""
+    if drop.cause is DropCause.UNMATCHED:
+        return (
+            "no usable image of that stamp came; the detector must copy the image's header, and "
+            "images and boxes must arrive within max_wait_s"
+        )
+    if drop.cause is DropCause.LATE and not math.isnan(drop.behind_s):
+        return (
+            f"they came {drop.behind_s:.1f} s after their image, which is kept for max_age_s, "
+            f"{settings.max_age_s:g} s; raise max_age_s above the detector's time"
+        )
+    if drop.cause is DropCause.LATE:
+        return "their image is not kept any more; raise max_age_s above the detector's time"
+    return ""
