@@ -71,6 +71,19 @@ def test_ros_package_declares_every_package_that_sameo_ros_imports():
     assert needed - declared - NOT_DECLARED == set()
 
 
+@pytest.mark.parametrize(
+    ("variables", "names"),
+    [({}, set()), ({"SAMEO_BACKEND": "onnxruntime"}, {"python3-onnxruntime-pip"})],
+)
+def test_pip_keys_of_rosdep_count_on_request_alone(variables, names):
+    package = pytest.importorskip("catkin_pkg.package")
+    manifest = package.parse_package(str(PROJECT_ROOT / "package.xml"))
+    manifest.evaluate_conditions(variables)
+    counted = {one.name for one in manifest.exec_depends if one.evaluated_condition}
+    assert "rclpy" in counted
+    assert {name for name in counted if name.endswith("-pip")} == names
+
+
 def test_versions_agree():
     assert package_xml().findtext("version") == sameo_model.__version__
 
