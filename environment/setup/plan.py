@@ -1,6 +1,7 @@
 """The steps that make an environment, each skipped while its inputs are what they were."""
 
 import fcntl
+import functools
 import sys
 import time
 from collections.abc import Callable
@@ -42,17 +43,23 @@ class Setup:
         self._packages_key = hash_files(
             [*self._requirements, demo, CODE / "packages.py", CODE / "interfaces.py"], str(root)
         )
-        self._vision_key = hash_files(
-            [ENVIRONMENT / "vision_msgs", ros, demo, CODE / "interfaces.py"], str(root)
-        )
+        # What a detector may publish: yolo_msgs is there for tests alone.
+        names = ("vision_msgs", "yolo_msgs") if kind == "full" else ("vision_msgs",)
+        self._interface_keys = {
+            name: hash_files([ENVIRONMENT / name, ros, demo, CODE / "interfaces.py"], str(root))
+            for name in names
+        }
         package = ("msg", "srv", "CMakeLists.txt", "package.xml", "sameo_ros/__init__.py")
-        self._sameo_key = hash_files([PROJECT_ROOT / p for p in package], self._vision_key)
+        self._sameo_key = hash_files(
+            [PROJECT_ROOT / p for p in package], self._interface_keys["vision_msgs"]
+        )
 
     @property
     def is_done(self) -> bool:
         """Whether every step was finished with the present inputs."""
         return self.environment.python.exists() and (
             self._stamp.is_done("packages", self._packages_key)
+            and all(self._stamp.is_done(*one) for one in self._interface_keys.items())
             and self._stamp.is_done("sameo_ros", self._sameo_key)
         )
 
@@ -63,7 +70,8 @@ class Setup:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._stamp.read()
             self._step("packages", self._packages_key, self._install_packages)
-            self._step("vision_msgs", self._vision_key, self._build_vision_msgs)
+            for name, key in self._interface_keys.items():
+                self._step(name, key, functools.partial(self._build_interfaces, name))
             self._step("sameo_ros", self._sameo_key, self._build_sameo_ros)
 
     def _step(self, name: str, key: str, action: Callable[[], None]) -> None:
@@ -84,9 +92,9 @@ class Setup:
             self.environment.numpy_include,
         )
 
-    def _build_vision_msgs(self) -> None:
-        say("[2/3] Generating the ROS package vision_msgs (half a minute)")
-        build_interface_package(self.environment, ENVIRONMENT / "vision_msgs", "vision_msgs")
+    def _build_interfaces(self, name: str) -> None:
+        say(f"[2/3] Generating the ROS package {name} (half a minute)")
+        build_interface_package(self.environment, ENVIRONMENT / name, name)
 
     def _build_sameo_ros(self) -> None:
         say("[3/3] Generating the messages and the service of sameo_ros (half a minute)")

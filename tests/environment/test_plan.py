@@ -48,8 +48,8 @@ class RecordingSetup(plan.Setup):
     def _install_packages(self):
         self._note("packages")
 
-    def _build_vision_msgs(self):
-        self._note("vision_msgs")
+    def _build_interfaces(self, name):
+        self._note(name)
 
     def _build_sameo_ros(self):
         self._note("sameo_ros")
@@ -64,8 +64,12 @@ def append(path: Path, text: str) -> None:
 
 
 def test_second_run_does_nothing(project):
-    assert run_setup(project) == ["packages", "vision_msgs", "sameo_ros"]
+    assert run_setup(project) == ["packages", "vision_msgs", "yolo_msgs", "sameo_ros"]
     assert run_setup(project) == []
+
+
+def test_the_demo_needs_no_messages_of_tests(project):
+    assert run_setup(project, "demo") == ["packages", "vision_msgs", "sameo_ros"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,11 @@ def test_second_run_does_nothing(project):
         ("CMakeLists.txt", ["sameo_ros"]),
         ("environment/vision_msgs/msg/Point2D.msg", ["vision_msgs", "sameo_ros"]),
         ("environment/requirements/full.txt", ["packages"]),
-        ("environment/requirements/ros-kilted.txt", ["packages", "vision_msgs", "sameo_ros"]),
+        ("environment/yolo_msgs/msg/Point2D.msg", ["yolo_msgs"]),
+        (
+            "environment/requirements/ros-kilted.txt",
+            ["packages", "vision_msgs", "yolo_msgs", "sameo_ros"],
+        ),
         ("environment/vision_msgs/package.xml", ["vision_msgs", "sameo_ros"]),
     ],
 )
@@ -91,7 +99,7 @@ def test_failed_step_is_repeated(project, monkeypatch):
     with pytest.raises(SetupError, match="vision_msgs failed"):
         run_setup(project)
     monkeypatch.setattr(RecordingSetup, "failing", None)
-    assert run_setup(project) == ["vision_msgs", "sameo_ros"]
+    assert run_setup(project) == ["vision_msgs", "yolo_msgs", "sameo_ros"]
 
 
 def test_demo_takes_the_full_environment_once_that_is_up_to_date(project):
