@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -62,6 +63,16 @@ def test_nothing_changes_where_the_kernel_does_not_allow_it(kernel_limit):
     assert not use_large_socket_buffers(environment, kernel_limit)
     assert not use_large_socket_buffers(environment, kernel_limit.with_name("missing"))
     assert environment == {}
+
+
+def test_the_shared_memory_of_five_processes_fits_into_that_of_a_container():
+    transports = ElementTree.parse(PROFILES).findall(".//{*}transport_descriptor")
+    (shared,) = [one for one in transports if one.findtext("{*}type") == "SHM"]
+    segment_bytes = int(shared.findtext("{*}segment_size"))
+    # Docker gives /dev/shm 64 MB; ports and queues of a process take less than half a MiB.
+    assert 5 * (segment_bytes + 2**19) <= 64 * 2**20
+    # A Full HD colour image still fits, and no message may be larger than the segment.
+    assert 1920 * 1080 * 3 < int(shared.findtext("{*}maxMessageSize")) <= segment_bytes
 
 
 @pytest.mark.ros
