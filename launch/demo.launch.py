@@ -10,7 +10,9 @@ from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
+    LogInfo,
     SetEnvironmentVariable,
+    Shutdown,
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -20,8 +22,9 @@ import sameo_ros
 from launch import LaunchDescription
 
 SCENES = Path(sameo_ros.__file__).parent / "demo_scenes"
-# Fast DDS reads the first from Kilted on, the second before.
+# Fast DDS reads the second of these up to Jazzy, and complains of it from Kilted on.
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+IS_OLD = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -31,9 +34,9 @@ def generate_launch_description() -> LaunchDescription:
         [
             # Without it most images are lost on the way on a busy machine.
             *(
-                SetEnvironmentVariable(name, str(profile))
-                for name in PROFILES
-                if name not in os.environ
+                [SetEnvironmentVariable(PROFILES[IS_OLD], str(profile))]
+                if not any(name in os.environ for name in PROFILES)
+                else []
             ),
             DeclareLaunchArgument(
                 "images",
@@ -56,6 +59,7 @@ def generate_launch_description() -> LaunchDescription:
             Node(
                 package="sameo_ros",
                 executable="sameo_replay",
+                on_exit=[LogInfo(msg="the demo ends, for sameo_replay has ended"), Shutdown()],
                 arguments=[
                     *("--images", LaunchConfiguration("images")),
                     *("--boxes", LaunchConfiguration("boxes")),

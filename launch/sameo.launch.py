@@ -4,38 +4,27 @@ Every parameter of the node is an argument; one that is not given keeps the valu
 `config`, or else the node's own default. List them with --show-args.
 """
 
-import dataclasses
 from pathlib import Path
 
-import yaml
-from ament_index_python.packages import get_package_share_directory
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    OpaqueFunction,
-    RegisterEventHandler,
-    TimerAction,
+import launch.logging
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
 )
+from diagnostic_msgs.msg import DiagnosticArray
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
 from launch.events import matches_action
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
+from launch_ros.ros_adapters import get_ros_node
 from lifecycle_msgs.msg import Transition
 
 from launch import LaunchContext, LaunchDescription
-from sameo_ros.core.settings import SameoParameters
-
-TOPICS = {
-    "image": "Camera images; with image_transport:=compressed, /compressed is appended. "
-    "With several cameras this and the other topics lie below the name of each camera, or have "
-    "{camera} in its place, as in /{camera}/color/image_raw.",
-    "detections": "Boxes, vision_msgs/Detection2DArray, under the stamps of the images.",
-    "depth": "Depth registered to the images, for 3D boxes.",
-    "camera_info": "Calibration of the images, for 3D boxes.",
-}
-OUTPUTS = ("overlay", "markers", "points")
-RETRY_PERIOD_S = 0.5
+from sameo_ros.ros import launch_arguments
+from sameo_ros.ros.launch_arguments import NODE, TOPICS, describe_parameters, resolve
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -45,8 +34,8 @@ def generate_launch_description() -> LaunchDescription:
         for name, description in TOPICS.items()
     ]
     parameters = [
-        DeclareLaunchArgument(one.name, default_value="", description=one.metadata["description"])
-        for one in dataclasses.fields(SameoParameters)
+        DeclareLaunchArgument(name, default_value="", description=description)
+        for name, description in describe_parameters().items()
     ]
     return LaunchDescription(
         [
@@ -58,20 +47,22 @@ def generate_launch_description() -> LaunchDescription:
                 description="Namespace of the node; left,right starts one node in each.",
             ),
             DeclareLaunchArgument(
-                "config", default_value="", description="YAML file with parameters."
+                "config",
+                default_value="",
+                description="YAML file with parameters, such as a copy of config/sameo.yaml.",
             ),
             DeclareLaunchArgument(
                 "reliability",
                 default_value="",
                 description="best_effort or reliable: what the node asks of the publishers of its "
-                "topics. Empty: the file's qos_overrides, or else the node's own.",
+                "topics. Empty: the file's qos_overrides, or else the node's own (best_effort).",
                 choices=["", "best_effort", "reliable"],
             ),
             DeclareLaunchArgument(
                 "lifecycle",
                 default_value="false",
-                description="true: launch configures and activates the node by events; "
-                "false: the node does so itself unless autostart:=false.",
+                description="true: launch configures the node, and activates it when the model is "
+                "loaded; false: the node does so itself unless autostart:=false.",
                 choices=["true", "false"],
             ),
             DeclareLaunchArgument(
@@ -84,8 +75,15 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "rviz",
                 default_value="false",
-                description="true: show the results in RViz, one window for each namespace.",
+                description="true: show the results of the first camera in RViz, one window for "
+                "each namespace.",
                 choices=["true", "false"],
+            ),
+            DeclareLaunchArgument(
+                "rviz_frame",
+                default_value="",
+                description="Fixed frame of RViz, such as the camera's optical frame. Empty: that "
+                "of config/sameo.rviz (camera).",
             ),
             OpaqueFunction(function=start_nodes),
         ]
@@ -95,27 +93,34 @@ def generate_launch_description() -> LaunchDescription:
 def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Build what the values of the arguments ask for, for each namespace."""
     values = context.launch_configurations
+    config = launch_arguments.find_config(values["config"])
+    has_rviz = values["rviz"] == "true" and values["build_only"] == "false" and find_rviz()
     entities: list[LaunchDescriptionEntity] = []
-    remappings = read_remappings(values)
-    topics = [topic for _, topic in remappings]
     for namespace in values["namespace"].split(","):
+        namespace = namespace.strip()
+        cameras = launch_arguments.read_cameras(values["cameras"], config, resolve(namespace, NODE))
+        remappings = launch_arguments.read_remappings(values, cameras)
+        given = launch_arguments.read_parameters(
+            values, cameras=cameras, namespace=namespace, topics=[topic for _, topic in remappings]
+        )
+        parameters = [given] if config is None else [str(config), given]
         if values["build_only"] == "true":
-            entities.append(build_engines(read_parameters(values, namespace, topics), namespace))
+            entities.append(build_engines(parameters, namespace))
             continue
         node = LifecycleNode(
             package="sameo_ros",
             executable="sameo_node",
-            name="sameo",
+            name=NODE,
             namespace=namespace,
-            parameters=read_parameters(values, namespace, topics),
+            parameters=parameters,
             remappings=remappings,
             output="screen",
         )
         entities.append(node)
         if values["lifecycle"] == "true":
-            entities += activate_by_events(node)
-        if values["rviz"] == "true":
-            entities.append(show(namespace))
+            entities += activate_when_ready(node)
+        if has_rviz:
+            entities.append(show(namespace, cameras[0], values["rviz_frame"]))
     return entities
 
 
@@ -124,97 +129,74 @@ def build_engines(parameters: list[str | dict[str, object]], namespace: str) -> 
     return Node(
         package="sameo_ros",
         executable="sameo_build_engines",
-        name="sameo",
+        name=NODE,
         namespace=namespace,
         parameters=parameters,
         output="screen",
     )
 
 
-def read_remappings(values: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the node's names of its topics and those that they are given, for each camera."""
-    remappings = []
-    for camera in yaml.safe_load(values["cameras"] or "['']"):
-        below = f"{camera}/" if camera else ""
-        for topic in TOPICS:
-            given = values[topic]
-            is_whole = given.startswith("/") or "{camera}" in given
-            given = given.replace("{camera}", camera) if is_whole else below + given
-            remappings.append((below + topic, given))
-    names = [given for _, given in remappings]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"topic {name} is given twice; with several cameras, name {{camera}}")
-    return remappings
+def activate_when_ready(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
+    """Configure at once, then activate as soon as the diagnostics say that the model is loaded."""
+    is_waiting = False
 
+    def change(transition_id: int) -> ChangeState:
+        return ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition_id)
 
-def read_parameters(
-    values: dict[str, str], namespace: str, topics: list[str]
-) -> list[str | dict[str, object]]:
-    """Return the parameter file, if any, and the arguments that were given."""
-    given = {
-        one.name: yaml.safe_load(values[one.name])
-        if not isinstance(one.default, str)
-        else values[one.name]
-        for one in dataclasses.fields(SameoParameters)
-        if values[one.name]
-    }
-    if values["lifecycle"] == "true":
-        given["autostart"] = False
-    if values["reliability"]:
-        # The topic of compressed images ends so; a name that the node does not use is harmless.
-        for topic in [*topics, *(f"{topic}/compressed" for topic in topics)]:
-            name = f"qos_overrides.{resolve(namespace, topic)}.subscription.reliability"
-            given[name] = values["reliability"]
-    files = [values["config"]] if values["config"] else []
-    return [*files, given]
+    def watch(context: LaunchContext) -> None:
+        def read(message: DiagnosticArray) -> None:
+            nonlocal is_waiting
+            if is_waiting and launch_arguments.is_ready(message, node.node_name):
+                is_waiting = False
+                event = change(Transition.TRANSITION_ACTIVATE)
+                context.asyncio_loop.call_soon_threadsafe(context.emit_event_sync, event)
 
+        get_ros_node(context).create_subscription(DiagnosticArray, "/diagnostics", read, 10)
 
-def activate_by_events(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
-    """Configure at once, then activate; again after a while as long as the model still loads."""
+    def wait(_: LaunchContext) -> None:
+        nonlocal is_waiting
+        is_waiting = True
 
-    def change(transition_id: int) -> EmitEvent:
-        matcher = matches_action(node)
-        return EmitEvent(
-            event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition_id)
-        )
-
-    def activate_later(_: LaunchContext) -> list[LaunchDescriptionEntity]:
-        activate = change(Transition.TRANSITION_ACTIVATE)
-        return [TimerAction(period=RETRY_PERIOD_S, actions=[activate])]
-
-    def activate_after(start_state: str) -> RegisterEventHandler:
+    def wait_after(start_state: str) -> RegisterEventHandler:
         return RegisterEventHandler(
             OnStateTransition(
                 target_lifecycle_node=node,
                 start_state=start_state,
                 goal_state="inactive",
-                # A timer serves once, so that each attempt takes a new one.
-                entities=[OpaqueFunction(function=activate_later)],
+                entities=[OpaqueFunction(function=wait)],
             )
         )
 
     return [
-        activate_after("configuring"),
-        activate_after("activating"),
-        change(Transition.TRANSITION_CONFIGURE),
+        wait_after("configuring"),
+        wait_after("activating"),  # another model was asked for meanwhile
+        OpaqueFunction(function=watch),
+        EmitEvent(event=change(Transition.TRANSITION_CONFIGURE)),
     ]
 
 
-def show(namespace: str) -> Node:
-    """Start RViz for the node in a namespace."""
+def find_rviz() -> bool:
+    """Tell whether RViz is installed, and the user if it is not."""
+    try:
+        found = (Path(get_package_prefix("rviz2")) / "lib" / "rviz2" / "rviz2").exists()
+    except PackageNotFoundError:
+        found = False
+    if not found:
+        launch.logging.get_logger("sameo").warning(
+            "rviz:=true, but RViz is not installed, so that the node starts without it; install "
+            "the package ros-<distribution>-rviz2, or see the results with "
+            "`ros2 run sameo_ros sameo_view`"
+        )
+    return found
+
+
+def show(namespace: str, camera: str, frame: str) -> Node:
+    """Start RViz for a camera of the node in a namespace."""
     config = Path(get_package_share_directory("sameo_ros")) / "config" / "sameo.rviz"
     return Node(
         package="rviz2",
         executable="rviz2",
         namespace=namespace,
-        arguments=["-d", str(config)],
-        remappings=[(f"/sameo/{name}", resolve(namespace, f"sameo/{name}")) for name in OUTPUTS],
+        arguments=["-d", str(config), *(["-f", frame] if frame else [])],
+        remappings=launch_arguments.rviz_remappings(config, namespace, camera),
     )
-
-
-def resolve(namespace: str, topic: str) -> str:
-    """Return the full name of a topic of a node in a namespace."""
-    if topic.startswith("/"):
-        return topic
-    return "/" + "/".join(part for part in (namespace.strip("/"), topic) if part)

@@ -225,11 +225,24 @@ def convert_value(one: dataclasses.Field[Any], value: Any) -> Any:
         return "on" if value else "off"
     if type(value) is int and kind in (str, float):
         return kind(value)
-    if kind is tuple and isinstance(value, list):
-        return tuple(value)
+    if kind is tuple:
+        return read_names(value)
     if type(value) is not kind:
         raise ValueError(f"parameter {one.name} must be of type {kind.__name__}; got {value!r}")
     return value
+
+
+def read_names(value: Any) -> tuple[str, ...]:
+    """Return the names that a parameter holds: `left`, `left,right`, a list of them, or nothing.
+
+    Args:
+        value: Text, a list of text, or None, as which ROS hands over an empty list.
+
+    Returns:
+        The names; one empty name for nothing.
+    """
+    names = value.split(",") if isinstance(value, str) else value or []
+    return tuple(str(name).strip() for name in names) or ("",)
 
 
 def _check_cameras(names: Sequence[str]) -> None:

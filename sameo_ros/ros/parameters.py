@@ -28,8 +28,9 @@ def declare_parameters(node: Any) -> SameoParameters:
             description=one.metadata["description"],
             additional_constraints=_constraint(one),
             read_only=one.metadata["read_only"],
-            # YAML reads a bare on or off as a truth value and a bare 2 as a whole number.
-            dynamic_typing=isinstance(one.default, (str, float)),
+            # YAML reads a bare on or off as a truth value, a bare 2 as a whole number, and a single
+            # name as no list.
+            dynamic_typing=isinstance(one.default, (str, float, tuple)),
         )
         limits = one.metadata["limits"]
         if limits is not None and isinstance(one.default, int):
@@ -50,14 +51,30 @@ def declare_parameters(node: Any) -> SameoParameters:
 def parameter_table() -> str:
     """Return all parameters as a Markdown table, as the README shows it."""
     lines = ["| parameter | default | range | meaning |", "| --- | --- | --- | --- |"]
-    for one in dataclasses.fields(SameoParameters):
-        default = one.default
-        text = str(default).lower() if isinstance(default, bool) else str(default)
-        text = '[""]' if default == ("",) else text or "(empty)"
-        lines.append(
-            f"| `{one.name}` | {text} | {_range(one)} | {one.metadata['description']}{_when(one)} |"
-        )
+    lines += [
+        f"| `{one.name}` | {_default(one)} | {_range(one)} | {one.metadata['description']}"
+        f"{_when(one)} |"
+        for one in dataclasses.fields(SameoParameters)
+    ]
     return "\n".join(lines) + "\n"
+
+
+def describe_parameter(one: dataclasses.Field[Any]) -> str:
+    """Return what a parameter means, its default and its range, in sentences.
+
+    Args:
+        one: A field of SameoParameters.
+    """
+    allowed = _range(one)
+    limits = f" Range: {allowed}." if one.metadata["limits"] else f" One of: {allowed}."
+    default = f" Default: {_default(one)}."
+    return f"{one.metadata['description']}{default}{limits if allowed else ''}{_when(one)}"
+
+
+def _default(one: dataclasses.Field[Any]) -> str:
+    if isinstance(one.default, bool):
+        return str(one.default).lower()
+    return '[""]' if one.default == ("",) else str(one.default) or "(empty)"
 
 
 def _constraint(one: dataclasses.Field[Any]) -> str:

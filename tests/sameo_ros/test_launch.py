@@ -1,19 +1,20 @@
 """The launch files: compiled everywhere, started where launch_ros is installed."""
 
-import dataclasses
 import importlib.util
+import os
 import py_compile
 import signal
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from sameo_model.runtime.backends import cuda
-from sameo_ros.core.settings import SameoParameters
+from sameo_ros.ros.launch_arguments import TOPICS, describe_parameters
 from tests.bundles import make_tiny_bundle
 from tests.sameo_ros.processes import ROOT
 
@@ -64,12 +65,14 @@ def test_every_parameter_and_topic_is_an_argument_without_a_second_default():
         argument.name: "".join(part.perform(context) for part in argument.default_value)
         for argument in arguments
     }
-    names = {one.name for one in dataclasses.fields(SameoParameters)}
-    topics = {"image", "detections", "depth", "camera_info"}
-    own = {"namespace", "config", "reliability", "lifecycle", "build_only", "rviz"}
-    assert set(defaults) == names | topics | own
-    assert {defaults[name] for name in names} == {""}
-    assert all(argument.description for argument in arguments)
+    parameters = describe_parameters()
+    own = {"namespace", "config", "reliability", "lifecycle", "build_only", "rviz", "rviz_frame"}
+    assert set(defaults) == set(parameters) | set(TOPICS) | own
+    assert {defaults[name] for name in parameters} == {""}
+    shown = {argument.name: argument.description for argument in arguments}
+    assert all(shown.values())
+    # `--show-args` shows defaults and ranges.
+    assert {name: shown[name] for name in parameters} == parameters
 
 
 @pytest.fixture(scope="module")
@@ -83,60 +86,69 @@ def sameo_launch():
     return module
 
 
-def topics_of(sameo_launch, **values):
-    given = dict.fromkeys(sameo_launch.TOPICS, "unused") | {"depth": "d", "camera_info": "i"}
-    remappings = sameo_launch.read_remappings({**given, "cameras": "", "detections": "b", **values})
-    return {name: topic for name, topic in remappings if name.endswith("image")}
-
-
-@pytest.mark.parametrize(
-    ("image", "topics"),
-    [
-        ("image_raw", {"left/image": "left/image_raw", "right/image": "right/image_raw"}),
-        ("/{camera}/rgb", {"left/image": "/left/rgb", "right/image": "/right/rgb"}),
-        ("cam_{camera}", {"left/image": "cam_left", "right/image": "cam_right"}),
-    ],
-)
-def test_every_camera_gets_its_topics(sameo_launch, image, topics):
-    assert topics_of(sameo_launch, image=image, cameras="[left, right]") == topics
-
-
-def test_one_camera_gets_the_topic_as_it_is_given(sameo_launch):
-    assert topics_of(sameo_launch, image="/camera/image_raw") == {"image": "/camera/image_raw"}
-
-
-def test_two_cameras_on_one_topic_are_refused(sameo_launch):
-    with pytest.raises(ValueError, match="topic /rgb is given twice"):
-        topics_of(sameo_launch, image="/rgb", cameras="[left, right]")
-
-
-@pytest.mark.parametrize(
-    ("namespace", "topic", "name"),
-    [("", "image", "/image"), ("arm/", "image", "/arm/image"), ("arm", "/image", "/image")],
-)
-def test_reliability_is_asked_for_under_the_full_name(sameo_launch, namespace, topic, name):
-    values = {one.name: "" for one in dataclasses.fields(SameoParameters)}
-    values |= {"lifecycle": "false", "reliability": "reliable", "config": ""}
-    (given,) = sameo_launch.read_parameters(values, namespace, [topic])
-    assert given[f"qos_overrides.{name}.subscription.reliability"] == "reliable"
-
-
-def test_building_only_starts_the_builder_with_the_nodes_parameters(sameo_launch):
+def start_nodes(sameo_launch, **values):
+    """What launch would start with these values of its arguments."""
     import launch
 
     context = launch.LaunchContext()
-    given = {one.name: "" for one in dataclasses.fields(SameoParameters)}
-    given |= dict.fromkeys(sameo_launch.TOPICS, "unused") | {"depth": "d", "camera_info": "i"}
-    given |= {"detections": "b", "lifecycle": "true", "reliability": "", "rviz": "true"}
-    given |= {"namespace": "left,right", "config": "mine.yaml", "model": "mine"}
-    context.launch_configurations.update(given | {"build_only": "true"})
-    builders = sameo_launch.start_nodes(context)
+    description = sameo_launch.generate_launch_description()
+    for argument in description.get_launch_arguments():
+        context.launch_configurations[argument.name] = "".join(
+            part.perform(context) for part in argument.default_value
+        )
+    context.launch_configurations.update(values)
+    return sameo_launch.start_nodes(context)
+
+
+def test_building_only_starts_the_builder_with_the_nodes_parameters(sameo_launch, tmp_path):
+    (tmp_path / "mine.yaml").write_text("{}")
+    given = {"namespace": "left,right", "config": str(tmp_path / "mine.yaml"), "model": "mine"}
+    given |= {"lifecycle": "true", "rviz": "true"}
+    builders = start_nodes(sameo_launch, build_only="true", **given)
     assert [builder.node_executable for builder in builders] == ["sameo_build_engines"] * 2
-    # The very file and values that the node gets.
-    assert sameo_launch.read_parameters(given, "left", [])[0] == "mine.yaml"
-    assert sameo_launch.read_parameters(given, "left", [])[1]["model"] == "mine"
-    context.launch_configurations["build_only"] = "false"
-    assert sameo_launch.start_nodes(context)[0].node_executable == "sameo_node"
+    assert start_nodes(sameo_launch, **given)[0].node_executable == "sameo_node"
+
+
+def test_a_missing_parameter_file_starts_nothing(sameo_launch):
+    with pytest.raises(FileNotFoundError, match="config must name a YAML file"):
+        start_nodes(sameo_launch, config="/nowhere/mine.yaml")
+
+
+def test_without_rviz_the_node_starts_alone_and_the_user_is_told(
+    sameo_launch, tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(
+        "launch.logging.get_logger", lambda name: SimpleNamespace(warning=said.append)
+    )
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    (node,) = start_nodes(sameo_launch, rviz="true")
+    assert node.node_executable == "sameo_node"
+    (sentence,) = said
+    assert "RViz is not installed" in sentence
+    assert "ros2 run sameo_ros sameo_view" in sentence
+
+
+def test_rviz_shows_the_first_camera_in_the_frame_that_is_given(
+    sameo_launch, tmp_path, monkeypatch
+):
+    for package, file in {
+        "rviz2": "lib/rviz2/rviz2",
+        "sameo_ros": "share/sameo_ros/config/sameo.rviz",
+    }.items():
+        path = tmp_path / file
+        path.parent.mkdir(parents=True)
+        path.write_text((ROOT / "config" / "sameo.rviz").read_text())
+        marker = tmp_path / "share/ament_index/resource_index/packages" / package
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    shown = []
+    monkeypatch.setattr(sameo_launch, "Node", lambda **given: shown.append(given))
+    start_nodes(sameo_launch, rviz="true", cameras="left,right", rviz_frame="optical")
+    (rviz,) = shown
+    assert rviz["arguments"][-2:] == ["-f", "optical"]
+    assert ("/sameo/overlay", "/sameo/left/overlay") in rviz["remappings"]
 
 
 @pytest.mark.ros
@@ -162,9 +174,21 @@ def find_executable():
         pytest.skip("the package is not installed with its executables: colcon build")
 
 
-def start_launch(*arguments, log=None):
-    command = [sys.executable, "-c", START, str(ROOT / "launch" / "sameo.launch.py"), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+def has_rviz():
+    from ament_index_python.packages import get_packages_with_prefixes
+
+    return "rviz2" in get_packages_with_prefixes()
+
+
+def start_launch(*arguments, log=None, file="sameo.launch.py"):
+    command = [sys.executable, "-c", START, str(ROOT / "launch" / file), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+
+def interrupt(launched):
+    """Send Ctrl-C as a terminal does, to launch and to what it started; return the exit status."""
+    os.killpg(launched.pid, signal.SIGINT)
+    return launched.wait(30)
 
 
 @pytest.mark.ros
@@ -176,7 +200,8 @@ def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle)
     launched = start_launch(
         f"model:={make_tiny_bundle(tmp_path / 'tiny')}",
         *("image:=/cam/image_raw", f"lifecycle:={lifecycle}", "visible:=false"),
-        "reliability:=reliable",
+        *("reliability:=reliable", "rviz:=true"),
+        log=(tmp_path / "log").open("wb"),
     )
     client = Client("/cam/image_raw")
     try:
@@ -188,13 +213,54 @@ def test_a_launched_node_answers_on_the_topics_it_was_given(tmp_path, lifecycle)
         assert message.masks[0].visible.image.width == 0
     finally:
         client.close()
-        # SIGTERM would leave the node behind.
-        launched.send_signal(signal.SIGINT)
-        launched.wait(30)
+        status = interrupt(launched)
+    text = (tmp_path / "log").read_text()
+    assert status == 0, text
+    assert "[ERROR]" not in text
+    assert ("RViz is not installed" in text) is (not has_rviz())
 
 
 @pytest.mark.ros
-def test_launch_tries_again_until_there_is_a_model_and_then_ends(tmp_path):
+def test_two_cameras_are_launched_by_their_names(tmp_path):
+    find_executable()
+    from tests.sameo_ros.node_bench import Client
+
+    (tmp_path / "mine.yaml").write_text("/**: {ros__parameters: {cameras: 'left,right'}}")
+    launched = start_launch(
+        f"model:={make_tiny_bundle(tmp_path / 'tiny')}",
+        *(f"config:={tmp_path / 'mine.yaml'}", "image:=/{camera}/rgb"),
+    )
+    client = Client("/left/rgb")
+    try:
+        client.until(lambda: client.node.count_subscribers("/left/rgb"))
+        client.until(lambda: client.node.count_subscribers("/right/rgb"))
+        client.until(lambda: client.node.count_publishers("/sameo/right/masks"))
+    finally:
+        client.close()
+        assert interrupt(launched) == 0
+
+
+@pytest.mark.ros
+def test_the_demo_ends_when_its_replay_does(tmp_path):
+    find_executable()
+    model = make_tiny_bundle(tmp_path / "tiny")
+    (tmp_path / "empty").mkdir()
+    with (tmp_path / "log").open("wb") as log:
+        launched = start_launch(
+            f"model:={model}", f"images:={tmp_path / 'empty'}", log=log, file="demo.launch.py"
+        )
+        try:
+            launched.wait(60)
+        finally:
+            if launched.poll() is None:
+                interrupt(launched)
+    text = (tmp_path / "log").read_text()
+    assert "sameo_replay: " in text  # why
+    assert "the demo ends, for sameo_replay has ended" in text
+
+
+@pytest.mark.ros
+def test_launch_activates_once_there_is_a_model_and_then_ends(tmp_path):
     find_executable()
     from tests.sameo_ros.node_bench import Client
 
@@ -203,15 +269,14 @@ def test_launch_tries_again_until_there_is_a_model_and_then_ends(tmp_path):
     client = Client()
     try:
         client.until(lambda: client.values().get("level") == "2")
-        client.spin(2.0)  # several attempts
+        client.spin(2.0)  # several diagnostics
         assert client.state() == "inactive"
         assert client.set(model=str(make_tiny_bundle(tmp_path / "tiny"))).successful
         client.until_active()
         client.until(lambda: client.state() == "active")
     finally:
         client.close()
-        launched.send_signal(signal.SIGINT)
-        status = launched.wait(30)
+        status = interrupt(launched)
         log.seek(0)
         text = log.read()
         log.close()

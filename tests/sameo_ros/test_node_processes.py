@@ -225,7 +225,7 @@ def test_compressed_images_are_read(tiny, start):
 def test_two_cameras_share_one_model(tiny, start):
     start(
         tiny,
-        cameras="[left, right]",
+        cameras="left,right",
         **{
             f"qos_overrides./{name}/image.subscription.reliability": "reliable"
             for name in ("left", "right")
