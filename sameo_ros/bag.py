@@ -7,10 +7,21 @@ as the clock, but nothing is superseded: each boxes message is answered before t
 
 from __future__ import annotations
 
+import importlib.util
+import signal
+import sys
+
+if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if importlib.util.find_spec("rosbags") is None:
+        sys.exit(
+            "bag: the package rosbags is missing; run `pip install rosbags`, which the extra `bag` "
+            "of sameo_model names as well"
+        )
+
 import argparse
 import re
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -176,4 +187,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a stopped run tidies up
     sys.exit(main())

@@ -6,6 +6,11 @@ the launch file prepares exactly what the same call without it loads.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import sys
 
 import rclpy
@@ -43,7 +48,8 @@ def build_engines(parameters: SameoParameters) -> str:
 
 def main() -> int:
     """Run the executable; return the exit status."""
-    # Without ROS's handler of signals, so that Ctrl-C stops a build.
+    # Without ROS's handler of signals, so that Ctrl-C stops a build and leaves nothing behind.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node("sameo")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -230,4 +234,5 @@ def _wait_for_recorder(processes: list[_Process]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a stopped run tidies up
     sys.exit(main())

@@ -5,6 +5,11 @@ The executor's callbacks only store messages; the worker's thread runs the model
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import os
 import sys
 import threading

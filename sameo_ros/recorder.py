@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import json
 import sys
@@ -12,6 +17,7 @@ from typing import Any
 import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -24,8 +30,11 @@ from sameo_ros.messages.conversions import image_to_rgb
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.recording import draw_panels, masks_to_json
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
+from sameo_ros.ros.found_nodes import DETECTION_TYPES, IMAGE_TYPE, find_inputs, find_mask_sources
 
 _MAX_KEPT = 30
+_LOOK_PERIOD_S = 0.5
+_DEPTH_ENCODINGS = ("16UC1", "32FC1")
 
 
 class RecorderNode(Node):
@@ -49,19 +58,55 @@ class RecorderNode(Node):
         self._output = output
         self._images: dict[int, Any] = {}
         self._boxes: dict[int, Any] = {}
-        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
-        self.create_subscription(Image, "image", self._keep_image, qos)
-        self.create_subscription(Detection2DArray, "detections", self._keep_boxes, qos)
-        self.create_subscription(AmodalMaskArray, "sameo/masks", self._record, 10)
+        self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
+        self._listened: list[Any] = []
+        self._subscribe("sameo/masks", ["image"], ["detections"])
         self.create_subscription(DiagnosticArray, "/diagnostics", self._look_for_error, 10)
+        # On the steady clock: the time of a bag need not run.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_LOOK_PERIOD_S, self._look_elsewhere, clock=clock)
+
+    def _subscribe(self, masks: str, images: list[str], detections: list[str]) -> None:
+        for subscription in self._listened:
+            self.destroy_subscription(subscription)
+        self._masks = self.create_subscription(AmodalMaskArray, masks, self._record, 10)
+        self._listened = [self._masks]
+        for kind, topics, keep in (
+            (Image, images, self._keep_image),
+            (Detection2DArray, detections, self._keep_boxes),
+        ):
+            self._listened += [
+                self.create_subscription(kind, topic, keep, self._qos) for topic in topics
+            ]
+
+    def _look_elsewhere(self) -> None:
+        """Record the only node that publishes masks, if it is not the one that is listened to."""
+        sources = find_mask_sources(self)
+        own = self.resolve_topic_name("sameo/masks"), self._masks.topic_name
+        if not sources or any(source.masks in own for source in sources) or self.records:
+            return
+        if len(sources) > 1:
+            names = ", ".join(source.masks for source in sources)
+            self.error = (
+                f"several topics have masks: {names}; choose one by `--ros-args -r "
+                "sameo/masks:=...`, with the image and detections that belong to it"
+            )
+            return
+        images = find_inputs(self, sources[0], IMAGE_TYPE)
+        detections = find_inputs(self, sources[0], *DETECTION_TYPES[:1])
+        if images and detections:  # else the node does not read them yet
+            self.get_logger().info(f"recording {sources[0].masks}")
+            self._subscribe(sources[0].masks, images, detections)
 
     def _look_for_error(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith("sameo") and status.level == DiagnosticStatus.ERROR:
+            is_ours = any(pair.key == "masks_published" for pair in status.values)
+            if is_ours and status.level == DiagnosticStatus.ERROR:
                 self.error = status.message
 
     def _keep_image(self, message: Image) -> None:
-        _keep(self._images, message)
+        if message.encoding not in _DEPTH_ENCODINGS:  # the node reads those as well
+            _keep(self._images, message)
 
     def _keep_boxes(self, message: Detection2DArray) -> None:
         _keep(self._boxes, message)

@@ -6,6 +6,11 @@ it publishes the boxes under that image's stamp.
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import sys
 from dataclasses import dataclass
@@ -130,8 +135,6 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"sameo_replay: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     with ros_until_signal():
         node = ReplayNode(frames, options)
         while not node.is_done:

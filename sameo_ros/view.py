@@ -1,11 +1,17 @@
 """`python -m sameo_ros.view`: what the node publishes, for people without RViz.
 
-Serves the overlay, the 3D boxes and the points to Foxglove (https://app.foxglove.dev, or the
-desktop program): open the connection ws://localhost:8765 and import config/foxglove.json. On a
-machine without a display `--record FILE.mcap` writes the same to a file, to be opened elsewhere.
+Serves the overlay, the 3D boxes and the points of every node and camera that it finds to Foxglove
+(https://app.foxglove.dev, or the desktop program): open the connection ws://localhost:8765 and
+import config/foxglove.json. On a machine without a display `--record FILE.mcap` writes the same to
+a file, to be opened elsewhere.
 """
 
 from __future__ import annotations
+
+import signal
+
+if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
 import sys
@@ -19,31 +25,55 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
+from sameo_ros.ros.found_nodes import MASKS_TYPE, find_mask_sources
+
+_LOOK_PERIOD_S = 0.5
+_NUM_QUIET_LOOKS = 10
 
 
 class ViewNode(Node):
-    """Subscribes to the node's topics and logs them to Foxglove channels."""
+    """Looks for nodes that publish masks, and logs what they show to Foxglove channels."""
 
     def __init__(self, foxglove: Any) -> None:
-        """Open channels and subscriptions.
+        """Open the channel of the diagnostics; those of the nodes are opened when they appear.
 
         Args:
             foxglove: The module of that name.
         """
         super().__init__("sameo_view")
         self._foxglove = foxglove
-        channels = foxglove.channels
-        self._overlay = channels.RawImageChannel("/sameo/overlay")
-        self._objects = channels.SceneUpdateChannel("/sameo/objects")
-        self._points = channels.PointCloudChannel("/sameo/points")
+        self._shown: set[str] = set()
+        self._num_looks = 0
         self._state = foxglove.Channel("/sameo/diagnostics", message_encoding="json")
-        self.create_subscription(Image, "sameo/overlay", self._show_overlay, 1)
-        self.create_subscription(MarkerArray, "sameo/markers", self._show_objects, 1)
-        self.create_subscription(PointCloud2, "sameo/points", self._show_points, 1)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._show_state, 10)
+        self.create_timer(_LOOK_PERIOD_S, self._look)
 
-    def _show_overlay(self, message: Image) -> None:
-        image = self._foxglove.messages.RawImage(
+    def _look(self) -> None:
+        """Show the nodes, and cameras of nodes, that are not shown yet."""
+        for source in find_mask_sources(self):
+            if source.prefix not in self._shown:
+                self._shown.add(source.prefix)
+                self._show(source.prefix)
+        self._num_looks += 1
+        if not self._shown and self._num_looks == _NUM_QUIET_LOOKS:
+            self.get_logger().warning(f"no node publishes {MASKS_TYPE} yet; waiting for one")
+
+    def _show(self, prefix: str) -> None:
+        """Subscribe to the topics below a name, and open channels for them."""
+        channels, names = self._foxglove.channels, channel_names(prefix)
+        overlay = channels.RawImageChannel(names["overlay"])
+        objects = channels.SceneUpdateChannel(names["markers"])
+        points = channels.PointCloudChannel(names["points"])
+        for kind, topic, log in (
+            (Image, "overlay", lambda message: overlay.log(self._to_image(message))),
+            (MarkerArray, "markers", lambda message: objects.log(self._to_scene(message))),
+            (PointCloud2, "points", lambda message: points.log(self._to_cloud(message))),
+        ):
+            self.create_subscription(kind, f"{prefix}/{topic}", log, 1)
+        self.get_logger().info(f"showing {prefix}")
+
+    def _to_image(self, message: Image) -> Any:
+        return self._foxglove.messages.RawImage(
             timestamp=self._time(message.header.stamp),
             frame_id=message.header.frame_id,
             width=message.width,
@@ -52,17 +82,16 @@ class ViewNode(Node):
             step=message.step,
             data=bytes(message.data),
         )
-        self._overlay.log(image)
 
-    def _show_objects(self, message: MarkerArray) -> None:
+    def _to_scene(self, message: MarkerArray) -> Any:
         messages = self._foxglove.messages
         entities = [
             self._to_entity(marker) for marker in message.markers if marker.action == Marker.ADD
         ]
         deletion = messages.SceneEntityDeletion(type=messages.SceneEntityDeletionType.All)
-        self._objects.log(messages.SceneUpdate(deletions=[deletion], entities=entities))
+        return messages.SceneUpdate(deletions=[deletion], entities=entities)
 
-    def _show_points(self, message: PointCloud2) -> None:
+    def _to_cloud(self, message: PointCloud2) -> Any:
         messages = self._foxglove.messages
         kinds = messages.PackedElementFieldNumericType
         fields = [
@@ -74,7 +103,7 @@ class ViewNode(Node):
             messages.PackedElementField(name=name, offset=12 + i, type=kinds.Uint8)
             for i, name in enumerate(("blue", "green", "red"))
         ]
-        cloud = messages.PointCloud(
+        return messages.PointCloud(
             timestamp=self._time(message.header.stamp),
             frame_id=message.header.frame_id,
             pose=self._pose(0.0, 0.0, 0.0),
@@ -82,12 +111,11 @@ class ViewNode(Node):
             fields=fields,
             data=bytes(message.data),
         )
-        self._points.log(cloud)
 
     def _show_state(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith("sameo"):
-                values = {pair.key: pair.value for pair in status.values}
+            values = {pair.key: pair.value for pair in status.values}
+            if "masks_published" in values:  # a node of ours, whatever its namespace
                 self._state.log({"name": status.name, "message": status.message, **values})
 
     def _to_entity(self, marker: Marker) -> Any:
@@ -127,6 +155,16 @@ class ViewNode(Node):
         return self._foxglove.messages.Timestamp(sec=stamp.sec, nsec=stamp.nanosec)
 
 
+def channel_names(prefix: str) -> dict[str, str]:
+    """Return the Foxglove channel of each topic of a node.
+
+    Args:
+        prefix: What the names of its topics begin with, such as /sameo.
+    """
+    shown = {"overlay": "overlay", "markers": "objects", "points": "points"}
+    return {topic: f"{prefix}/{channel}" for topic, channel in shown.items()}
+
+
 def main() -> int:
     """Serve until a signal comes; return the exit status."""
     options = read_arguments(build_parser())
@@ -137,7 +175,11 @@ def main() -> int:
 
         close = _open_sink(foxglove, options)
     except ImportError:
-        print("view: foxglove-sdk is missing; install it with pip", file=sys.stderr)
+        print(
+            "view: the package foxglove-sdk is missing; run `pip install foxglove-sdk`, which the "
+            "extra `view` of sameo_model names as well",
+            file=sys.stderr,
+        )
         return 1
     except OSError as error:
         print(f"view: {error}", file=sys.stderr)

@@ -1,8 +1,11 @@
 """How signals end the executables."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -38,6 +41,45 @@ def test_a_signal_ends_ros_and_breaks_into_nothing(name, then):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["the block goes on", "and ends"]
+
+
+def test_a_signal_while_ros_starts_ends_it_as_one_after_does():
+    code = (
+        "import os, signal, rclpy; from sameo_ros.ros.executable import ros_until_signal\n"
+        "start = rclpy.init\n"
+        "rclpy.init = lambda: (os.kill(os.getpid(), signal.SIGINT), start())\n"
+        "with ros_until_signal():\n    while rclpy.ok(): pass\n    print('ended')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+@pytest.mark.parametrize(
+    "module", ["node", "build_engines", "replay", "recorder", "view", "bag", "demo"]
+)
+def test_an_interrupt_amid_the_imports_ends_in_silence(tmp_path, module):
+    started = tmp_path / "started"
+    slow = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
+    (tmp_path / "numpy.py").write_text(slow)
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"sameo_ros.{module}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        while not started.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        text = process.communicate(timeout=30)[0]
+    finally:
+        process.kill()
+    assert text == ""
+    assert process.returncode == -signal.SIGINT
 
 
 def test_an_exception_while_ros_runs_is_not_hidden():

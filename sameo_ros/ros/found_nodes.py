@@ -1,0 +1,71 @@
+"""Nodes that publish masks, found in the graph, in whatever namespace they are.
+
+The node that asks is handed in, so that this module needs neither messages nor rclpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MASKS_TYPE = "sameo_ros/msg/AmodalMaskArray"
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+DETECTION_TYPES = ("vision_msgs/msg/Detection2DArray", "yolo_msgs/msg/DetectionArray")
+
+
+@dataclass(frozen=True)
+class MaskSource:
+    """One camera of a node that publishes masks.
+
+    Attributes:
+        masks: Name of the topic of masks.
+        node_name: Name of the node, without its namespace.
+        namespace: Namespace of the node, beginning with /.
+    """
+
+    masks: str
+    node_name: str
+    namespace: str
+
+    @property
+    def prefix(self) -> str:
+        """What the names of all topics of the camera begin with, such as /left/sameo."""
+        return self.masks.rpartition("/")[0]
+
+    @property
+    def camera(self) -> str:
+        """Name of the camera, "" where the node has a single one."""
+        own = f"{self.namespace.rstrip('/')}/{self.node_name}"
+        return self.prefix.removeprefix(own).strip("/") if self.prefix.startswith(own) else ""
+
+
+def find_mask_sources(node: Any) -> list[MaskSource]:
+    """Return what publishes masks now, by name of the topic.
+
+    Args:
+        node: An rclpy node.
+    """
+    topics = sorted(name for name, types in node.get_topic_names_and_types() if MASKS_TYPE in types)
+    return [
+        MaskSource(topic, info.node_name, info.node_namespace)
+        for topic in topics
+        for info in node.get_publishers_info_by_topic(topic)[:1]
+    ]
+
+
+def find_inputs(node: Any, source: MaskSource, *types: str) -> list[str]:
+    """Return the topics of some types that a node reads for one of its cameras.
+
+    Args:
+        node: An rclpy node.
+        source: The camera.
+        types: Types of topics.
+
+    Returns:
+        Names in the order of the alphabet. Where the node has several cameras, and the camera's
+        name stands in the names of some topics, those alone.
+    """
+    read = node.get_subscriber_names_and_types_by_node(source.node_name, source.namespace)
+    topics = sorted(name for name, kinds in read if set(kinds) & set(types))
+    own = [name for name in topics if source.camera and source.camera in name.split("/")]
+    return own or topics
