@@ -79,7 +79,7 @@ def test_the_shared_memory_of_five_processes_fits_into_that_of_a_container():
 def test_with_the_profile_no_image_is_lost_on_one_machine(tmp_path):
     cv2 = pytest.importorskip("cv2")
     for i in range(5):
-        pixels = np.zeros((720, 1280 + i, 3), np.uint8)
+        pixels = np.zeros((480, 640 + i, 3), np.uint8)
         cv2.imwrite(str(tmp_path / f"{i}.png"), pixels)
     boxes = {f"{i}.png": [{"box": [0, 0, 9, 9]}] for i in range(5)}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
@@ -89,7 +89,7 @@ def test_with_the_profile_no_image_is_lost_on_one_machine(tmp_path):
         ["-c", LISTEN],
         [
             *("-m", "sameo_ros.replay", "--images", tmp_path, "--boxes", tmp_path / "boxes.json"),
-            *("--rate", 100, "--count", 60, "--reliability", "best_effort"),
+            *("--rate", 50, "--count", 60, "--reliability", "best_effort"),
         ],
     ]
     listener, replay = (
