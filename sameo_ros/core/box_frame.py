@@ -103,6 +103,7 @@ class FrameFinder:
         self.frame: BoxFrame | None = None
         self.warning = ""
         self._image_hw: ImageHW = (0, 0)
+        self._extent: npt.NDArray[np.float64] = np.zeros(4)
         self._forget()
 
     def add(self, boxes_xyxy: FloatArray, image_hw: ImageHW) -> None:
