@@ -24,7 +24,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
 
 
 class DyceLine(NamedTuple):
-    """One object of a list: three files and a tag."""
+    """One object of a list: three files, as their names stand there, and a tag."""
 
     image: str
     visible: str
@@ -71,7 +71,7 @@ class DyceSource(Source):
         for _, line in self._lines():
             if line is not None and line.image not in seen:
                 seen.add(line.image)
-                yield ImageEntry(line.image, None, self.root / line.image, None)
+                yield ImageEntry(line.image, None, self._find("Images", line.image), None)
 
     def jobs(
         self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
@@ -89,7 +89,7 @@ class DyceSource(Source):
     def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
         """Read the two masks of one object."""
         line, source_id = job
-        paths = [self.root / line.amodal, self.root / line.visible]
+        paths = [self._find("amodal", line.amodal), self._find("modal", line.visible)]
         if not all(path.is_file() for path in paths):
             defects.add(Defect.INCOMPLETE_SAMPLE, source_id)
             return
@@ -109,6 +109,11 @@ class DyceSource(Source):
         instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
         if instance is not None:
             yield instance
+
+    def _find(self, folder: str, name: str) -> Path:
+        """Return the file that a list means: a name in its folder, or a path from the root."""
+        inside, from_root = self.root / folder / name, self.root / name
+        return from_root if from_root.is_file() and not inside.is_file() else inside
 
     def _lines(self) -> Iterator[tuple[int, DyceLine | None]]:
         with self.list_path.open(encoding="utf-8-sig") as file:

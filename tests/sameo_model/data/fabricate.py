@@ -238,6 +238,16 @@ def walt_raw(root: Path) -> None:
 
 
 def dyce(root: Path) -> None:
+    """Write lists of bare names, as SeGAN's loader joins them to the folder of their kind."""
+    _dyce(root, "{name}")
+
+
+def dyce_with_folders(root: Path) -> None:
+    """Write lists of paths from the root."""
+    _dyce(root, "{folder}/{name}")
+
+
+def _dyce(root: Path, form: str) -> None:
     save_picture(root / "Images" / "scene1_7.png")
     lines = []
     for number, (visible, amodal, tag) in enumerate(
@@ -246,9 +256,9 @@ def dyce(root: Path) -> None:
         name = f"scene1_7_{number}.png"
         save_mask(root / "modal" / name, visible)
         save_mask(root / "amodal" / name, amodal)
-        lines.append(
-            f"Images/scene1_7.png modal/{name} amodal/{name} 200 125 599 624 {tag} FullObj/{name}"
-        )
+        files = [("Images", "scene1_7.png"), *((f, name) for f in ("modal", "amodal", "FullObj"))]
+        picture, *masks, whole = [form.format(folder=f, name=n) for f, n in files]
+        lines.append(f"{picture} {' '.join(masks)} 200 125 599 624 {tag} {whole}")
     path = root / "annotations" / "train.txt"
     path.parent.mkdir()
     path.write_text("\n".join(lines) + "\n")
