@@ -75,15 +75,27 @@ class PolygonSource(FlatCocoSource):
             return int(entry["height"]), int(entry["width"])
         return None
 
+    def _probe(self, record: dict[str, Any]) -> None:
+        """Check the first record's keys, unless it needs no amodal mask."""
+        if not (isinstance(record, dict) and _is_whole(record)):
+            super()._probe(record)
+
     def raw(self, record: dict[str, Any]) -> RawInstance:
         """Mark road, buildings and the like as stuff."""
         raw = super().raw(record)
+        if raw.amodal is None and _is_whole(record):
+            raw = replace(raw, amodal=raw.visible)
         is_known = 0 <= raw.category_id < len(CLASS_NAMES)
         return replace(
             raw,
             category=CLASS_NAMES[raw.category_id] if is_known else str(raw.category_id),
             is_stuff=raw.category_id < FIRST_THING,
         )
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    """Return whether a record says that nothing covers its object."""
+    return record.get("occluded") is False
 
 
 @dataclass
@@ -135,12 +147,14 @@ class PanopticSource(Source):
             if not isinstance(record, dict):
                 defects.add(Defect.MALFORMED_RECORD, f"{identity}:{number}")
                 continue
+            visible = encode_mask(picture == number)
+            amodal = record.get("amodal_mask")
             raw = RawInstance(
                 annotation_id=None,
                 category_id=category_id,
                 category=CITYSCAPES_NAMES.get(category_id, str(category_id)),
-                amodal=record.get("amodal_mask"),
-                visible=encode_mask(picture == number),
+                amodal=visible if amodal is None and _is_whole(record) else amodal,
+                visible=visible,
                 source_id=f"{identity}:{number}",
             )
             image_hw = (picture.shape[0], picture.shape[1])
