@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,16 @@ class CocoaSource(FlatCocoSource):
 
 def region_to_raw(region: dict[str, Any], source_id: str) -> RawInstance:
     """Take the fields out of a region of COCOA or MP3D-Amodal."""
-    category = region.get("category_id", region.get("name", ""))
+    number = region.get("category_id")
+    if isinstance(number, Integral):
+        # A number says nothing to rules about class names, so a name beside it counts.
+        name, category_id = region.get("name", str(number)), int(number)
+    else:
+        name, category_id = region.get("name", "") if number is None else number, 0
     return RawInstance(
         annotation_id=None,
-        category_id=category if isinstance(category, int) else 0,
-        category=str(category).strip().lower(),
+        category_id=category_id,
+        category=str(name).strip().lower(),
         amodal=region.get("segmentation"),
         visible=region.get("visible_mask"),
         is_stuff=bool(region.get("isStuff", 0)),

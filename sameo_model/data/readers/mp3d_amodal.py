@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,18 @@ from sameo_model.data.instances import AbsentVisible, check_instance
 from sameo_model.data.readers.cocoa import region_to_raw
 from sameo_model.data.readers.layout import choose_splits, find_folder, join_name
 from sameo_model.data.readers.safe_pickle import load_plain_pickle
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
+
+MPCAT40 = (
+    *("void", "wall", "floor", "chair", "door", "table", "picture", "cabinet", "cushion"),
+    *("window", "sofa", "bed", "curtain", "chest_of_drawers", "plant", "sink", "stairs"),
+    *("ceiling", "toilet", "stool", "towel", "mirror", "tv_monitor", "shower", "column"),
+    *("bathtub", "counter", "fireplace", "lighting", "beam", "railing", "shelving", "blinds"),
+    *("gym_equipment", "seating", "board_panel", "furniture", "appliances", "clothes"),
+    *("objects", "misc", "unlabeled"),
+)
+"""Matterport3D's classes by number."""
 
 # "seleted" is the authors' spelling.
 SPLITS = {name: [f"MP3D_seleted_{name}_*.pkl", f"MP3D_*{name}*.pkl"] for name in ("train", "eval")}
@@ -43,7 +54,7 @@ class Mp3dSource(Source):
         return {key: value for key, value in self.__dict__.items() if key != "_content"}
 
     @cached_property
-    def _content(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _content(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[int, str]]:
         content = load_plain_pickle(self.pickle_path)
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         try:
@@ -57,7 +68,7 @@ class Mp3dSource(Source):
                 f"{self.pickle_path} must have one annotation per image, got {len(images)} images "
                 f"and {len(annotations)} annotations; the file is damaged"
             )
-        return images, annotations
+        return images, annotations, _class_names(content.get("categories"))
 
     def files(self) -> list[Path]:
         """Return the pickle."""
@@ -75,9 +86,24 @@ class Mp3dSource(Source):
         """Yield the annotation of each image."""
         for row, annotation in enumerate(self._content[1]):
             if isinstance(annotation, dict) and isinstance(annotation.get("regions"), list):
-                yield row, (row, annotation["regions"], images[row][1].image_hw)
+                regions = [self._named(row, region) for region in annotation["regions"]]
+                yield row, (row, regions, images[row][1].image_hw)
             else:
                 defects.add(Defect.MALFORMED_RECORD, row)
+
+    def _named(self, row: int, region: Any) -> Any:
+        """Give a region whose class is a number alone the name of it, for the rules on names."""
+        number = region.get("category_id") if isinstance(region, dict) else None
+        if not isinstance(number, Integral) or "name" in region:
+            return region
+        names = self._content[2]
+        if int(number) not in names:
+            raise DatasetFormatError(
+                f"category_id in {self.pickle_path} must be a name, or a number of the file's "
+                f"`categories` or of mpcat40 (0 to {len(MPCAT40) - 1}), got {number} in annotation "
+                f"{row}; the rules that leave out walls and floors need its name"
+            )
+        return {**region, "name": names[int(number)]}
 
     def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
         """Check the regions of one image."""
@@ -90,3 +116,15 @@ class Mp3dSource(Source):
             instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
             if instance is not None:
                 yield instance
+
+
+def _class_names(categories: Any) -> dict[int, str]:
+    """Return the names by number of a list in COCO's form, or of mpcat40 where there is none."""
+    if categories is None:
+        return dict(enumerate(MPCAT40))
+    try:
+        return {int(entry["id"]): str(entry["name"]) for entry in categories}
+    except RECORD_ERRORS as error:
+        raise DatasetFormatError(
+            f"`categories` must be a list of `id` and `name`, got {str(categories)[:80]}"
+        ) from error

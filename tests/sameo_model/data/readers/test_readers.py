@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+
 import numpy as np
 import pytest
 
 from sameo_model.data.collection import dataset_names, open_dataset
+from sameo_model.data.types import DatasetFormatError
 from tests.sameo_model.data import fabricate as fab
 
 # Name, fixture, categories of the front and of the back object.
@@ -20,6 +24,7 @@ BOTH = [
     ("muva", fab.muva, "tin", "tin"),
     ("walt", fab.walt_composite, "object", "object"),
     ("dyce", fab.dyce, "chair_tolix (2)", "coffee table"),
+    ("dyce", fab.dyce_with_folders, "chair_tolix (2)", "coffee table"),
     ("pix2gestalt", fab.pix2gestalt, "", ""),
     ("amodal_lvis", fab.amodal_lvis, "mug", "mug"),
     ("amodal_coco", fab.amodal_coco, "box", "box"),
@@ -82,6 +87,70 @@ def test_mp3d_amodal_is_read_from_its_pickle(tmp_path):
     np.testing.assert_array_equal(back.amodal_mask(), fab.BACK)
     np.testing.assert_array_equal(back.visible_mask(), fab.BACK_VISIBLE)
     assert back.category == "table"
+
+
+def write_mp3d_classes(root, *regions, **content):
+    """Write the pickle with the classes of these regions."""
+    fab.mp3d_amodal(root)
+    path = root / "MP3D_seleted_train_10.29.pkl"
+    whole = pickle.loads(path.read_bytes())
+    (region,) = whole["annotations"][0]["regions"]
+    del region["category_id"]
+    whole["annotations"][0]["regions"] = [{**region, **changes} for changes in regions]
+    path.write_bytes(pickle.dumps({**whole, **content}))
+
+
+@pytest.mark.parametrize(
+    ("regions", "content"),
+    [
+        ([{"category_id": 1}, {"category_id": 5}], {}),
+        ([{"category_id": np.int64(1)}, {"category_id": np.int64(5)}], {}),
+        ([{"category_id": 70, "name": "Wall"}, {"category_id": 71, "name": "table"}], {}),
+        (
+            [{"category_id": 8}, {"category_id": 9}],
+            {"categories": [{"id": 8, "name": "wall"}, {"id": 9, "name": "table"}]},
+        ),
+    ],
+    ids=["mpcat40", "numpy", "name beside it", "own list"],
+)
+def test_walls_of_mp3d_amodal_are_left_out_when_classes_are_numbers(tmp_path, regions, content):
+    write_mp3d_classes(tmp_path, *regions, **content)
+    both = _instances(open_dataset("mp3d_amodal", tmp_path))
+    assert [instance.category for instance in both] == ["wall", "table"]
+    (kept,) = _instances(open_dataset("mp3d_amodal", tmp_path, quality_control=True))
+    assert kept.category == "table"
+
+
+def test_a_number_of_mp3d_amodal_that_means_no_class_is_refused(tmp_path):
+    write_mp3d_classes(tmp_path, {"category_id": 900})
+    with pytest.raises(DatasetFormatError, match=r"mpcat40 \(0 to 41\), got 900 in annotation 0"):
+        open_dataset("mp3d_amodal", tmp_path)
+
+
+@pytest.mark.parametrize("occluded", [False, True])
+def test_a_record_of_kitti_360_that_is_not_occluded_needs_no_amodal_mask(tmp_path, occluded):
+    fab.kitti360_panoptic(tmp_path)
+    path = tmp_path / "amodal_panoptic_seg" / "train" / "seq" / "0042_ampano.json"
+    records = json.loads(path.read_text())
+    records["26001"] = {"occluded": occluded}
+    fab.save_json(path, records)
+    instances = _instances(open_dataset("kitti360_aps", tmp_path))
+    expected = ["person"] if occluded else ["car", "person"]
+    assert [instance.category for instance in instances] == expected
+    if not occluded:
+        np.testing.assert_array_equal(instances[0].amodal_mask(), fab.FRONT)
+        assert instances[0].occlusion_rate == 0
+
+
+def test_a_polygon_record_of_kitti_360_that_is_not_occluded_needs_no_amodal_mask(tmp_path):
+    fab.kitti360_polygons(tmp_path)
+    path = tmp_path / "annotations" / "train.json"
+    content = json.loads(path.read_text())
+    del content["annotations"][0]["segmentation"]
+    content["annotations"][0]["occluded"] = False
+    fab.save_json(path, content)
+    front, _ = _instances(open_dataset("kitti360_aps", tmp_path))
+    np.testing.assert_array_equal(front.amodal_mask(), fab.FRONT)
 
 
 @pytest.mark.parametrize(
