@@ -18,7 +18,12 @@ from sameo_model.data.parallel import default_workers
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.synthesis.amodal_lvis import VERSION, AmodalLvisSettings, compose_shard
 from sameo_model.synthesis.blocks import open_folder
-from sameo_model.synthesis.complete_objects import NO_MODEL, load_pool, score_objects
+from sameo_model.synthesis.complete_objects import (
+    NO_MODEL,
+    default_rule,
+    load_pool,
+    score_objects,
+)
 from sameo_model.synthesis.settings_file import load_settings
 
 _HELP = """\
@@ -116,7 +121,9 @@ def run_amodal_lvis(args: argparse.Namespace) -> None:
     settings = replace(
         load_settings(
             args.config,
-            AmodalLvisSettings(seed=args.seed, num_pairs=args.pairs),
+            AmodalLvisSettings(
+                seed=args.seed, num_pairs=args.pairs, complete=default_rule(args.model)
+            ),
             options=("seed", "num_pairs", "annotate", "image_format"),
         ),
         annotate=args.annotate,

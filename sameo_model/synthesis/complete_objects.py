@@ -23,6 +23,8 @@ from sameo_model.runtime.types import MaskCrop
 from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
 
 NO_MODEL = "none"
+NO_MODEL_CONTACT_SHARE = 0.05
+"""Largest share of a complete object's outline that others touch where no model judges."""
 BLOCK_IMAGES = 64
 
 _SCORES = [
@@ -47,7 +49,7 @@ class CompletenessRule:
         max_image_share: Largest visible area as a share of the image.
         allow_border: Take objects that touch the image's border, which usually cuts them.
         max_contact_share: Largest share of the outline that other annotated objects touch, which
-            may be what covers it; 1 takes all.
+            may be what covers it; 1 takes all. See `default_rule`.
     """
 
     min_iou: float = 0.9
@@ -73,6 +75,13 @@ class CompletenessRule:
         complete = rows["iou"] >= self.min_iou
         complete &= rows["contact_share"] <= self.max_contact_share
         return complete & (self.allow_border | ~rows["touches_border"])
+
+
+def default_rule(model: str) -> CompletenessRule:
+    """Return the rule for a model's name; without one, neighbours and border decide alone."""
+    if model == NO_MODEL:
+        return CompletenessRule(max_contact_share=NO_MODEL_CONTACT_SHARE)
+    return CompletenessRule()
 
 
 @dataclass(frozen=True)

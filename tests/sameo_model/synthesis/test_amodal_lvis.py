@@ -109,6 +109,12 @@ def test_targets_are_complete_objects_alone(finished, lvis):
     assert not used & at_border
 
 
+def test_without_a_model_the_command_leaves_out_what_touches_other_objects(finished):
+    (path,) = finished.glob("shard-*/manifest.json")
+    settings = json.loads(path.read_text())["settings"]
+    assert settings["complete"]["max_contact_share"] == 0.05
+
+
 def test_the_report_compares_with_the_paper(finished):
     report = json.loads((finished / "shard-00000-of-00001" / "report.json").read_text())
     assert report["poi"] == 0.5

@@ -9,6 +9,7 @@ from sameo_model.data.collection import open_dataset
 from sameo_model.synthesis.complete_objects import (
     NO_MODEL,
     CompletenessRule,
+    default_rule,
     load_pool,
     score_objects,
 )
@@ -81,6 +82,16 @@ def test_the_share_of_the_outline_that_neighbours_touch_can_decide(dataset, tmp_
     # The ring around 20 x 10 pixels has 2 * (20 + 10) + 4 = 64; the neighbour fills 20 of them.
     assert rows["contact_share"].tolist() == pytest.approx([20 / 64, 0, 0, 20 / 64])
     assert chosen(dataset, tmp_path, max_contact_share=0.3, allow_border=True) == [1, 2]
+
+
+@pytest.mark.parametrize(("model", "expected"), [(NO_MODEL, [1]), ("a bundle", [0, 1, 3])])
+def test_without_a_model_objects_that_touch_others_are_not_complete(
+    dataset, tmp_path, model, expected
+):
+    score(dataset, tmp_path, model=NO_MODEL)
+    rule = default_rule(model)
+    pool = load_pool([dataset], tmp_path / "scores", rule, seed=0)
+    assert sorted(pool["instance_index"][pool["image_index"] == 0].tolist()) == expected
 
 
 def test_scored_blocks_are_kept(dataset, tmp_path):
