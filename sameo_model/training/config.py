@@ -111,6 +111,8 @@ class TrainConfig:
             `visible_decoder` the visible ones; with both, the sum of their losses.
         trainable: parts that are updated; the rest stays frozen.
         mask_selection: which candidate masks carry the mask loss (see `sameo_loss`).
+        iou_candidates: which candidate masks carry the IoU loss (equation 5): `all` of them, or
+            those `selected` for the mask loss.
         samples: how samples are drawn.
         mixing: how images are drawn. `weights`: each on its own, with the sources' weights.
             `log_size`: each step from one source, with probability log(its instances) / sum of
@@ -151,6 +153,7 @@ class TrainConfig:
     decoders: tuple[Decoder, ...] = ("mask_decoder",)
     trainable: tuple[Part, ...] = ("mask_decoder",)
     mask_selection: MaskSelection = "min_loss"
+    iou_candidates: Literal["all", "selected"] = "all"
     samples: SampleOptions = field(default_factory=SampleOptions)
     mixing: Literal["weights", "log_size"] = "weights"
     images_per_step: int = 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sameo_model.modeling.sameo import MaskSelection
 
+IouCandidates = Literal["all", "selected"]
 IOU_WEIGHT = 0.05  # lambda of equation 2
 FOCAL_GAMMA = 2.0  # gamma of equation 4
 
@@ -20,6 +21,7 @@ def sameo_loss(
     target: Tensor,
     *,
     mask_selection: MaskSelection = "min_loss",
+    iou_candidates: IouCandidates = "all",
 ) -> dict[str, Tensor]:
     """Return the SAMEO loss and its parts, averaged over instances (equations 2 to 5).
 
@@ -30,7 +32,8 @@ def sameo_loss(
         mask_selection: which candidates carry the Dice and focal terms. `min_loss` takes the
             candidate with the smallest Dice + focal (as SAM does), `best_predicted` the one with
             the highest predicted IoU, `all` the mean over candidates, `token0` the first.
-            The IoU term is the mean over every candidate in each case.
+        iou_candidates: which candidates carry the IoU term: `all` the mean over every candidate,
+            `selected` those that carry the mask terms, the predicted mask of equation 5 alone.
 
     Returns:
         Scalars float32: `dice` (equation 3), `focal` (equation 4, mean over pixels, gamma 2),
@@ -38,7 +41,7 @@ def sameo_loss(
         `total` = dice + focal + 0.05 iou (equation 2).
 
     Raises:
-        ValueError: If shapes do not fit or `mask_selection` is unknown.
+        ValueError: If shapes do not fit, or `mask_selection` or `iou_candidates` is unknown.
     """
     _check_shapes(logits, iou, target)
     logits, iou = logits.float(), iou.float()
@@ -48,7 +51,8 @@ def sameo_loss(
     weights = _candidate_weights(dice + focal, iou, mask_selection)
     dice_term = (dice * weights).sum(1).mean()
     focal_term = (focal * weights).sum(1).mean()
-    iou_term = (iou - mask_iou(logits.detach() > 0, truth)).abs().mean()
+    iou_error = (iou - mask_iou(logits.detach() > 0, truth)).abs()
+    iou_term = (iou_error * _iou_weights(weights, iou_candidates)).sum(1).mean()
     total = dice_term + focal_term + IOU_WEIGHT * iou_term
     return {"dice": dice_term, "focal": focal_term, "iou": iou_term, "total": total}
 
@@ -95,6 +99,15 @@ def _candidate_weights(mask_loss: Tensor, iou: Tensor, mask_selection: MaskSelec
         known = ", ".join(get_args(MaskSelection))
         raise ValueError(f"mask_selection must be one of {known}, got {mask_selection!r}")
     return F.one_hot(chosen, num_candidates).to(mask_loss)
+
+
+def _iou_weights(mask_weights: Tensor, iou_candidates: IouCandidates) -> Tensor:
+    if iou_candidates == "selected":
+        return mask_weights
+    if iou_candidates == "all":
+        return torch.full_like(mask_weights, 1 / mask_weights.shape[1])
+    known = ", ".join(get_args(IouCandidates))
+    raise ValueError(f"iou_candidates must be one of {known}, got {iou_candidates!r}")
 
 
 def _check_shapes(logits: Tensor, iou: Tensor, target: Tensor) -> None:

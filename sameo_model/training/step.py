@@ -28,6 +28,7 @@ class TrainingStep(nn.Module):
         self.model = model
         self.decoders = config.decoders
         self.mask_selection = config.mask_selection
+        self.iou_candidates = config.iou_candidates
         self.encoder_frozen = "image_encoder" not in config.trainable
         # Rounding every embedding, cached or not, makes a run independent of the cache's content.
         self.round_embeddings = bool(config.embedding_cache)
@@ -91,7 +92,13 @@ class TrainingStep(nn.Module):
         if target.shape[-2:] != logits.shape[-2:]:
             size = tuple(target.shape[-2:])
             logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
-        return sameo_loss(logits, iou, target, mask_selection=self.mask_selection)
+        return sameo_loss(
+            logits,
+            iou,
+            target,
+            mask_selection=self.mask_selection,
+            iou_candidates=self.iou_candidates,
+        )
 
 
 def _choose_attention(device: torch.device) -> AbstractContextManager:

@@ -58,6 +58,19 @@ def test_mask_selection_trains_one_candidate(mask_selection, expected_candidate)
     assert trained.nonzero().flatten().tolist() == [expected_candidate]
 
 
+def test_iou_loss_counts_every_candidate_or_the_selected_one():
+    target = torch.tensor([[[True, True], [False, False]]])
+    right, wrong = [4.0, 4.0, -4.0, -4.0], [-4.0, -4.0, 4.0, 4.0]
+    logits = _two_by_two(wrong + right)
+    # The IoUs are 0 and 1, so the errors are 0.3 and 0.4; the smaller loss is that of the second.
+    estimates = torch.tensor([[0.3, 0.6]])
+    every = sameo_loss(logits, estimates, target)
+    selected = sameo_loss(logits, estimates, target, iou_candidates="selected")
+    assert every["iou"].item() == pytest.approx(0.35)
+    assert selected["iou"].item() == pytest.approx(0.4)
+    assert selected["dice"].item() == every["dice"].item()
+
+
 def test_all_trains_every_candidate_and_instances_are_averaged():
     target = torch.ones(2, 2, 2) > 0
     logits = torch.zeros(2, 3, 2, 2)
@@ -70,6 +83,8 @@ def test_unknown_selection_and_wrong_shapes_are_refused():
     logits, iou, target = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3), torch.ones(1, 2, 2) > 0
     with pytest.raises(ValueError, match=r"mask_selection must be one of .* got 'best'"):
         sameo_loss(logits, iou, target, mask_selection="best")
+    with pytest.raises(ValueError, match="iou_candidates must be one of all, selected, got 'best'"):
+        sameo_loss(logits, iou, target, iou_candidates="best")
     with pytest.raises(ValueError, match=r"target must be bool with shape \(1, 2, 2\)"):
         sameo_loss(logits, iou, target.float())
     with pytest.raises(ValueError, match=r"logits must have shape \(N, M, h, w\)"):
