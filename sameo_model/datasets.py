@@ -240,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     one = argparse.ArgumentParser(add_help=False, parents=[common])
     one.add_argument("name", metavar="NAME", choices=dataset_names(), help="see `list`")
     one.add_argument("root", metavar="ROOT", type=Path, help="folder of the original files")
-    one.add_argument("--split", help="part of the set; default: all labelled parts")
+    one.add_argument("--split", help="part of the set, or a+b; default: all labelled parts")
     one.add_argument(
         "--workers",
         type=whole_number(1),

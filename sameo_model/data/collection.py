@@ -9,11 +9,26 @@ from sameo_model.data.filters import apply_rules
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.readers import READERS
+from sameo_model.data.readers.flat_coco import FlatCocoSource
 
 
 def dataset_names() -> tuple[str, ...]:
     """Return the names that `open_dataset` knows, sorted."""
     return tuple(sorted(READERS))
+
+
+def split_parts(split: str | None) -> list[str | None]:
+    """Return the parts that a split names, such as ["train", "val"] for "train+val".
+
+    Raises:
+        ValueError: If a part has no name or comes twice.
+    """
+    if split is None:
+        return [None]
+    parts = split.split("+")
+    if not all(parts) or len(set(parts)) < len(parts):
+        raise ValueError(f"split must be different parts joined by +, got {split!r}")
+    return list(parts)
 
 
 def open_dataset(
@@ -30,7 +45,8 @@ def open_dataset(
     Args:
         name: Name in the registry, one of `dataset_names()`.
         root: Folder of the data set.
-        split: Part of it, such as "train" or "val"; None takes all labelled parts.
+        split: Part of it, such as "train" or "val", or several as one set, such as
+            "train+augmented"; None takes all labelled parts.
         quality_control: Apply the set's rules of paper section 3.2 (`config/data/<name>.yaml`) and
             leave out images without instances; otherwise everything that was read is shown.
         workers: Number of processes that read a large set the first time; later an index is used.
@@ -46,7 +62,13 @@ def open_dataset(
     """
     if name not in READERS:
         raise ValueError(f"data set must be one of {', '.join(dataset_names())}, got {name!r}")
-    dataset = open_index(READERS[name](Path(root), split), workers=workers, progress=progress)
+    sources = [source for part in split_parts(split) for source in READERS[name](Path(root), part)]
+    files = [source.files()[0] for source in sources if isinstance(source, FlatCocoSource)]
+    if len(set(files)) < len(files):
+        raise ValueError(
+            f"split of {name} must name different files, but {split!r} reads {files[0]} twice"
+        )
+    dataset = open_index(sources, workers=workers, progress=progress)
     if quality_control:
         dataset, _ = apply_rules(dataset, load_card(name).quality_control)
     return dataset

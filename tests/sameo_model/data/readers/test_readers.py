@@ -205,6 +205,41 @@ def test_photographs_of_coco_are_known_by_their_number(tmp_path, name, write, id
     assert open_dataset(name, tmp_path)[0].coco_image_ids == ids
 
 
+def test_several_splits_are_one_set(tmp_path):
+    fab.d2sa(tmp_path)
+    folder = tmp_path / "annotations"
+    for name in ("training_rot0", "augmented"):
+        content = (folder / "D2S_amodal_validation.json").read_bytes()
+        (folder / f"D2S_amodal_{name}.json").write_bytes(content)
+    assert len(open_dataset("d2sa", tmp_path, "train")) == 1
+    assert len(open_dataset("d2sa", tmp_path, "train+augmented")) == 2
+    assert len(open_dataset("d2sa", tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("train+train", "must be different parts joined by"),
+        ("train+", "must be different parts joined by"),
+        ("train+tset", "one of train, augmented, val, got 'tset'"),
+        ("train+val", "but none is there"),
+    ],
+)
+def test_splits_that_cannot_be_joined_are_refused(tmp_path, split, message):
+    fab.d2sa(tmp_path)
+    (tmp_path / "annotations" / "D2S_amodal_validation.json").rename(
+        tmp_path / "annotations" / "D2S_amodal_training_rot0.json"
+    )
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        open_dataset("d2sa", tmp_path, split)
+
+
+def test_a_file_is_not_read_twice_as_two_splits(tmp_path):
+    fab.amodal_coco(tmp_path)
+    with pytest.raises(ValueError, match=r"'a\+b' reads .*annotations.json twice"):
+        open_dataset("walt", tmp_path, "a+b")
+
+
 def test_splits_with_the_same_ids_are_joined_under_unique_ones(tmp_path):
     fab.kins_2019(tmp_path)
     fab.kins_2020(tmp_path)
