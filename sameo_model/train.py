@@ -50,6 +50,7 @@ def _run(config_path: Path, overrides: list[str]) -> None:
     from sameo_model.modeling.checkpoint import save_checkpoint
     from sameo_model.training.checkpointing import explain_full_disk
     from sameo_model.training.config_loading import load_config
+    from sameo_model.training.mixture import describe_mixture
     from sameo_model.training.setup import (
         build_model,
         build_validation,
@@ -61,9 +62,13 @@ def _run(config_path: Path, overrides: list[str]) -> None:
     config = load_config(config_path, overrides)
     check_roots((*config.train, *config.held_out, *config.val))
     sources = open_sources(config.train, config.held_out)
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        for line in describe_mixture(config, sources):
+            print(line, flush=True)
     model = build_model(config)
     train(config, model, sources, build_validation(config))
-    if os.environ.get("RANK", "0") == "0":
+    if is_first:
         path = Path(config.output) / "model.safetensors"
         with explain_full_disk(path.parent):
             save_checkpoint(model, path)

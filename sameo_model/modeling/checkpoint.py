@@ -107,6 +107,22 @@ def load_checkpoint(
     return _build(path, description, state, image_size, visible_decoder)
 
 
+def stored_image_size(path_or_name: str | Path) -> int | None:
+    """Return the side of the input that a file's network has, pixels; None if it does not say.
+
+    Args:
+        path_or_name: As for `load_checkpoint`.
+
+    Raises:
+        FileNotFoundError: There is no such file or model.
+        ValueError: The file cannot be read.
+    """
+    path = _find_weights(path_or_name)
+    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+    size = read(path)[0].get("image_size")
+    return None if size is None else int(size)
+
+
 def _find_weights(path_or_name: str | Path) -> Path:
     """Return the weights file that a path or a name stands for."""
     path = Path(path_or_name)

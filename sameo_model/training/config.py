@@ -28,7 +28,7 @@ class DataSource:
     Attributes:
         root: folder of the data set.
         name: format, a name that `python -m sameo_model.datasets list` shows.
-        split: split within the data set, where it has several.
+        split: split within the data set, where it has several; `a+b` takes two as one set.
         weight: relative share of samples with `mixing: weights`; the default of 0 means the
             number of its images.
         min_occlusion: only instances of which at least this share is hidden, in [0, 1].
@@ -102,7 +102,7 @@ class TrainConfig:
         held_out: data sets whose photographs are left out of `train`, which may share them.
         val: data sets to validate on; none skips validation.
         preset: network (see `sameo_model.modeling.presets`).
-        image_size: side of the square model input; 0 is the preset's own.
+        image_size: side of the square model input; 0 is that of `init`, or the preset's own.
         init: checkpoint to start from; empty starts from the preset's pretrained backbone.
         visible_decoder: give official EfficientSAM weights a visible decoder: a copy of their
             decoder as it was; other checkpoints keep theirs in any case.
@@ -134,7 +134,8 @@ class TrainConfig:
         log_interval: steps between log entries.
         checkpoint_interval: steps between checkpoints.
         val_interval: steps between validations; 0 validates at the end only.
-        val_images: images used for each validation; 0 uses all.
+        val_images: images used for each validation, drawn from all sets of `val` in equal
+            parts, always the same ones; 0 uses all.
         val_prompts: true masks whose boxes prompt; scores are averaged over the kinds.
         val_pictures: validation images whose masks are drawn into TensorBoard each time.
         best_metric: score whose highest value makes a checkpoint the best one.

@@ -14,11 +14,19 @@ from sameo_model.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class Source:
-    """Images of one data set and their relative share of the samples (0: their number)."""
+    """Images of one data set.
+
+    Attributes:
+        images: what is left of the set.
+        weight: relative share of the samples with `mixing: weights` (0: the number of images).
+        label: name and folder.
+        num_held_out: images that `held_out` left out.
+    """
 
     images: IndexedDataset
     weight: float = 0.0
     label: str = ""
+    num_held_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +91,11 @@ class SamplePlan:
 
     def _by_weights(self) -> Iterator[list[Draw]]:
         sizes = np.array([len(source.images) for source in self.sources])
-        given = np.array([source.weight for source in self.sources])
-        weights = np.where(sizes > 0, np.where(given > 0, given, sizes), 0.0)
+        probabilities = weight_probabilities(self.sources)
         share = self.config.images_per_step // self.world_size
         for step in range(self.first_step, self.config.steps):
             start = step * self.config.images_per_step + self.rank * share
-            yield [
-                self._draw(n, sizes, weights / weights.sum()) for n in range(start, start + share)
-            ]
+            yield [self._draw(n, sizes, probabilities) for n in range(start, start + share)]
 
     def _draw(self, number: int, sizes: np.ndarray, probabilities: np.ndarray) -> Draw:
         # The trailing 1 keeps this stream apart from the one that changes the sample.
@@ -99,16 +104,7 @@ class SamplePlan:
         return Draw((number,), source, int(generator.integers(sizes[source])))
 
     def _by_log_size(self) -> Iterator[list[Draw]]:
-        # Numbers first: the sampler orders data sets by name, and names may repeat.
-        keys = [f"{i:03d} {source.label}" for i, source in enumerate(self.sources)]
-        sampler = MixingSampler(
-            {key: source.images for key, source in zip(keys, self.sources, strict=True)},
-            batch_size=self.config.prompts_per_step,
-            instances_per_image=self.config.samples.boxes_per_image,
-            seed=self.config.seed,
-            rank=self.rank,
-            world_size=self.world_size,
-        )
+        sampler = log_size_sampler(self.config, self.sources, self.rank, self.world_size)
         sampler.seek(self.first_step)
         steps = range(self.first_step, self.config.steps)
         for step, prompted in zip(steps, sampler, strict=False):
@@ -121,3 +117,27 @@ class SamplePlan:
                 )
                 for item in prompted
             ]
+
+
+def weight_probabilities(sources: Sequence[Source]) -> np.ndarray:
+    """Return float (S,), the share of the samples that each source has with its weight."""
+    sizes = np.array([len(source.images) for source in sources])
+    given = np.array([source.weight for source in sources])
+    weights = np.where(sizes > 0, np.where(given > 0, given, sizes), 0.0)
+    return weights / weights.sum()
+
+
+def log_size_sampler(
+    config: TrainConfig, sources: Sequence[Source], rank: int = 0, world_size: int = 1
+) -> MixingSampler:
+    """Return the sampler of `mixing: log_size`; its data sets are named `<number> <label>`."""
+    # Numbers first: the sampler orders data sets by name, and names may repeat.
+    keys = [f"{i:03d} {source.label}" for i, source in enumerate(sources)]
+    return MixingSampler(
+        {key: source.images for key, source in zip(keys, sources, strict=True)},
+        batch_size=config.prompts_per_step,
+        instances_per_image=config.samples.boxes_per_image,
+        seed=config.seed,
+        rank=rank,
+        world_size=world_size,
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sameo_model.data.collection import open_dataset
@@ -12,13 +14,16 @@ from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_format import InstanceFlag
 from sameo_model.data.mixing import coco_photographs, without_photographs
 from sameo_model.data.parallel import default_workers
-from sameo_model.modeling.checkpoint import load_checkpoint
+from sameo_model.modeling.checkpoint import load_checkpoint, stored_image_size
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, load_imagenet_weights
 from sameo_model.modeling.presets import build_sameo
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.training.config import DataSource, TrainConfig
 from sameo_model.training.sample_plan import Source
 from sameo_model.training.validation import Validation
+
+VAL_SEED = 0  # not the run's own: runs of several seeds are validated on the same images
+_LOGGER = logging.getLogger(__name__)
 
 
 def open_sources(
@@ -38,11 +43,6 @@ def open_sources(
     """
     check_roots((*sources, *held_out))
     opened = [_open(source) for source in sources]
-    photographs: set[int] = set()
-    for source in held_out:
-        photographs |= coco_photographs(_open_files(source))
-    if photographs:
-        opened = [without_photographs(images, photographs) for images in opened]
     for source, images in zip(sources, opened, strict=True):
         if not len(images):
             raise ValueError(
@@ -50,10 +50,44 @@ def open_sources(
                 f"instance, got none after filtering; it needs amodal and visible masks, and "
                 f"min_occlusion ({source.min_occlusion}) and the quality control rules apply"
             )
+    photographs = _held_out_photographs(held_out)
     return [
-        Source(images, source.weight, f"{source.name} {source.root}")
+        _leave_out(source, images, photographs, held_out)
         for source, images in zip(sources, opened, strict=True)
     ]
+
+
+def _held_out_photographs(held_out: Sequence[DataSource]) -> set[int]:
+    """Return the numbers of the COCO photographs that must not be trained on."""
+    photographs: set[int] = set()
+    for source in held_out:
+        found = coco_photographs(_open_files(source))
+        if not found:
+            _LOGGER.warning(
+                "held_out: %s in %s names no COCO photographs, so nothing is left out for it",
+                source.name,
+                source.root,
+            )
+        photographs |= found
+    return photographs
+
+
+def _leave_out(
+    source: DataSource,
+    images: IndexedDataset,
+    photographs: set[int],
+    held_out: Sequence[DataSource],
+) -> Source:
+    left = without_photographs(images, photographs) if photographs else images
+    if not len(left):
+        names = ", ".join(f"{item.name} {item.split or ''}".strip() for item in held_out)
+        raise ValueError(
+            f"data set {source.name} in {source.root} must keep an image, but held_out leaves "
+            f"nothing of it: each of its {len(images):,} images shows a photograph of {names}; "
+            "leave the set out of train, or hold out the split alone that you evaluate on"
+        )
+    label = f"{source.name} {source.root}" + (f" {source.split}" if source.split else "")
+    return Source(left, source.weight, label, len(images) - len(left))
 
 
 def check_roots(sources: Sequence[DataSource]) -> None:
@@ -134,6 +168,7 @@ def build_model(config: TrainConfig) -> Sameo:
         model = load_checkpoint(
             config.init, image_size=image_size, visible_decoder=needs_visible or None
         )
+        _tell_of_another_size(config)
         if model.preset != config.preset:
             raise ValueError(
                 f"init must hold a {config.preset} network, got {model.preset} in {config.init}; "
@@ -153,6 +188,16 @@ def build_model(config: TrainConfig) -> Sameo:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def _tell_of_another_size(config: TrainConfig) -> None:
+    stored = stored_image_size(config.init)
+    if stored and config.image_size not in (0, stored):
+        _LOGGER.warning(
+            "image_size: %s has an input of %d x %d pixels, and this run makes it a network of "
+            "%d x %d; image_size=0 keeps the input of init",
+            *(config.init, stored, stored, config.image_size, config.image_size),
+        )
+
+
 def build_validation(config: TrainConfig) -> Validation | None:
     """Open the validation images; None if the run has none.
 
@@ -162,5 +207,30 @@ def build_validation(config: TrainConfig) -> Validation | None:
     """
     if not config.val:
         return None
-    images = [image for source in open_sources(config.val) for image in source.images]
-    return Validation(images[: config.val_images or None], config.val_prompts, config.val_pictures)
+    sets = [source.images for source in open_sources(config.val)]
+    chosen = _spread([len(images) for images in sets], config.val_images)
+    images = [images[i] for images, rows in zip(sets, chosen, strict=True) for i in rows.tolist()]
+    return Validation(images, config.val_prompts, config.val_pictures)
+
+
+def _spread(sizes: Sequence[int], wanted: int) -> list[np.ndarray]:
+    """Choose images of several sets in equal parts, more of the others where one is too small.
+
+    Args:
+        sizes: Images of each set.
+        wanted: Images to choose over all sets; 0 takes all.
+
+    Returns:
+        int64 (n,) for each set, indices in ascending order, the same in every run.
+    """
+    wanted = min(wanted or sum(sizes), sum(sizes))
+    counts = dict.fromkeys(range(len(sizes)), 0)
+    # Smallest sets first, so that what they lack falls to the larger ones.
+    for position, number in enumerate(sorted(counts, key=lambda n: sizes[n])):
+        part = -(-wanted // (len(sizes) - position))
+        counts[number] = min(part, sizes[number])
+        wanted -= counts[number]
+    return [
+        np.sort(np.random.default_rng([VAL_SEED, n]).permutation(size)[: counts[n]])
+        for n, size in enumerate(sizes)
+    ]

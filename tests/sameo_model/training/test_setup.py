@@ -59,11 +59,34 @@ def test_a_checkpoint_that_does_not_fit_the_run_is_refused(tmp_path):
         build_model(make_config(tmp_path, init=init, preset="efficient_sam_vitt"))
 
 
-def test_validation_takes_the_first_images_and_is_left_out_without_data(tmp_path):
-    write_drawn_scenes(tmp_path / "data", 3)
-    val = [{"root": str(tmp_path / "data")}]
-    validation = build_validation(make_config(tmp_path, val=val, val_images=2))
-    assert [image.image_id for image in validation.images] == [1, 2]
+def chosen_by_folder(tmp_path, sizes, **changes):
+    """Return the ids of the validation images of sets of these sizes, by folder."""
+    for number, size in enumerate(sizes):
+        if not (tmp_path / str(number)).exists():
+            write_drawn_scenes(tmp_path / str(number), size)
+    val = [{"root": str(tmp_path / str(number))} for number in range(len(sizes))]
+    images = build_validation(make_config(tmp_path, val=val, **changes)).images
+    chosen = {number: [] for number in range(len(sizes))}
+    for image in images:
+        chosen[int(image.path.parts[-3])].append(image.image_id)
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    # The smaller set gives the odd one; what it lacks falls to the larger.
+    [(2, [1, 1]), (3, [2, 1]), (8, [2, 6]), (0, [2, 9]), (50, [2, 9])],
+)
+def test_validation_draws_from_all_sets_in_equal_parts(tmp_path, wanted, expected):
+    chosen = chosen_by_folder(tmp_path, [2, 9], val_images=wanted)
+    assert [len(ids) for ids in chosen.values()] == expected
+    assert all(ids == sorted(set(ids)) for ids in chosen.values())
+
+
+def test_validation_takes_the_same_images_whatever_the_seed_and_not_the_first_ones(tmp_path):
+    first = chosen_by_folder(tmp_path, [9], val_images=4, seed=0)
+    assert first == chosen_by_folder(tmp_path, [9], val_images=4, seed=3)
+    assert first[0] != [1, 2, 3, 4]
     assert build_validation(make_config(tmp_path)) is None
 
 
@@ -74,8 +97,29 @@ def test_photographs_of_held_out_sets_are_left_out(tmp_path):
     train = [DataSource(str(tmp_path / "cocoa"), "cocoa", "val")]
     held_out = [DataSource(str(tmp_path / "cocoa_cls"), "cocoa_cls", "val")]
     assert len(open_sources(train)[0].images) == 1
-    with pytest.raises(ValueError, match=r"data set cocoa in .* got none after filtering"):
+    message = "leaves nothing of it: each of its 1 images shows a photograph of cocoa_cls val"
+    with pytest.raises(ValueError, match=message):
         open_sources(train, held_out)
+
+
+def test_a_held_out_set_without_photographs_of_coco_is_told_to_change_nothing(tmp_path, caplog):
+    fabricate.cocoa(tmp_path / "cocoa")
+    fabricate.d2sa(tmp_path / "d2sa")
+    train = [DataSource(str(tmp_path / "cocoa"), "cocoa")]
+    (source,) = open_sources(train, [DataSource(str(tmp_path / "d2sa"), "d2sa")])
+    assert (len(source.images), source.num_held_out) == (1, 0)
+    assert "held_out: d2sa in" in caplog.text
+    assert "names no COCO photographs" in caplog.text
+
+
+def test_a_run_that_changes_the_input_size_of_its_weights_says_so(tmp_path, caplog):
+    save_checkpoint(make_model(), tmp_path / "first.safetensors")
+    init = str(tmp_path / "first.safetensors")
+    assert build_model(make_config(tmp_path, init=init)).image_size == 64
+    assert build_model(make_config(tmp_path, init=init, image_size=64)).image_size == 64
+    assert caplog.text == ""
+    assert build_model(make_config(tmp_path, init=init, image_size=96)).image_size == 96
+    assert "input of 64 x 64 pixels, and this run makes it a network of 96 x 96" in caplog.text
 
 
 def test_quality_control_of_a_source_applies_unless_switched_off(tmp_path):
