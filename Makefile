@@ -36,9 +36,10 @@ lint: setup ## check format, lint rules and types
 test: lint ## make setup, make lint and the test suite
 	$(VENV) -m pytest -q $(PYTEST_ARGUMENTS)
 
-test-all: ## make test, reports in a browser, a soak, and what touches ROS again with Jazzy
+test-all: ## make test, what takes minutes, reports in a browser, a soak, and what touches ROS again with Jazzy
 	@$(SETUP) full --browser
 	@$(MAKE) --no-print-directory test
+	$(VENV) -m pytest -q -m exhaustive $(PYTEST_ARGUMENTS)
 	$(VENV) -m benchmarks.node_soak
 	@$(SETUP) full --distribution jazzy
 	.venv-jazzy/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
