@@ -20,15 +20,17 @@ class DetectedBoxes:
         boxes_xyxy: float32 (N, 4), x1, y1, x2, y2, pixels of the image; as the detector sent them,
             in any range and maybe not finite.
         class_ids: N classes of the best hypotheses, "" without any.
-        scores: float32 (N,), scores of the best hypotheses, clipped to [0, 1]; 1 without any, 0
-            for NaN.
+        scores: float32 (N,), scores of the best hypotheses, in [0, 1]; 1 without any, 0 for NaN,
+            NaN for a score that is neither a probability nor a percentage.
         detection_ids: N different names, none empty: the detector's ids, made unique.
+        has_percent: The scores of the message are percentages, here divided by 100.
     """
 
     boxes_xyxy: npt.NDArray[np.float32]
     class_ids: list[str]
     scores: npt.NDArray[np.float32]
     detection_ids: list[str]
+    has_percent: bool = False
 
     def __post_init__(self) -> None:
         """Make the ids unique, whatever the detector gave."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from sameo_model.runtime import Prediction
 from sameo_model.runtime.geometry import BoxFault, check_boxes
+from sameo_model.runtime.scores import PERCENT_RULE
 from sameo_model.runtime.types import ImageHW
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.occlusion import find_occluders
@@ -23,8 +24,8 @@ class ChosenBoxes:
     Attributes:
         indices: K positions in the detections, ascending.
         boxes_xyxy: float32 (K, 4), clipped to the image, pixels.
-        complaints: One sentence for each box that was rejected. A box below `min_detection_score`
-            is left out on request and makes no sentence.
+        complaints: One sentence for each box that was rejected, its score's among them. A box below
+            `min_detection_score` is left out on request and makes no sentence.
     """
 
     indices: list[int]
@@ -43,8 +44,12 @@ def choose_boxes(
         parameters: `min_detection_score` and `max_boxes` count.
     """
     checked = check_boxes(detections.boxes_xyxy, image_hw)
-    wanted = np.flatnonzero(detections.scores >= np.float32(parameters.min_detection_score))
     complaints = [
+        f"box {i} of {len(detections)} is left out: {PERCENT_RULE}; let the detector send such scores"
+        for i in np.flatnonzero(np.isnan(detections.scores))
+    ]
+    wanted = np.flatnonzero(detections.scores >= np.float32(parameters.min_detection_score))
+    complaints += [
         f"box {i} of {len(detections)} is left out: it {BoxFault(checked.faults[i]).reason}"
         for i in wanted
         if not checked.usable[i]

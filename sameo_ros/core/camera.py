@@ -137,6 +137,9 @@ def answer_frame(
     answer = segmenter.answer(embedding, detections, settings, depth)
     record = port.record
     record.statistics.record("latency_decode", answer.decode_ms)
+    if answer.detections.has_percent:
+        sentence = "detection scores above 1 are taken for percentages and divided by 100"
+        record.problems.report("scores", sentence, time.monotonic())
     if answer.complaints:
         record.statistics.count("boxes_rejected", len(answer.complaints))
         record.problems.report("boxes", answer.complaints[0], time.monotonic())

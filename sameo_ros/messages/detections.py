@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime.boxes import BoxPrompt
+from sameo_model.runtime.scores import scores_to_fractions
 from sameo_ros.core.answer import DetectedBoxes
 
 
@@ -29,7 +30,7 @@ def detections_to_boxes(message: Any) -> DetectedBoxes:
     """Take boxes, classes, scores and ids from a vision_msgs/Detection2DArray.
 
     A rotated box becomes its axis-aligned hull; one whose angle is not finite becomes NaN. The
-    hypothesis with the highest score counts.
+    hypothesis with the highest score counts; percentages become fractions.
 
     Args:
         message: A vision_msgs/Detection2DArray; centres and sizes in pixels, theta in radians.
@@ -37,11 +38,15 @@ def detections_to_boxes(message: Any) -> DetectedBoxes:
     detections = message.detections
     hypotheses = [_best_hypothesis(detection.results) for detection in detections]
     boxes = [_box_to_xyxy(detection.bbox) for detection in detections]
+    given = [score for _, score in hypotheses if score is not None]
+    fractions, has_percent = scores_to_fractions(given)
+    known = iter(fractions)
     return DetectedBoxes(
         boxes_xyxy=_to_float32(boxes).reshape(-1, 4),
         class_ids=[class_id for class_id, _ in hypotheses],
-        scores=_to_float32([score for _, score in hypotheses]),
+        scores=_to_float32([1.0 if score is None else next(known) for _, score in hypotheses]),
         detection_ids=[str(detection.id) for detection in detections],
+        has_percent=has_percent,
     )
 
 
@@ -72,17 +77,18 @@ def fill_detections(
         message.detections.append(detection)
 
 
-def _best_hypothesis(results: Sequence[Any]) -> tuple[str, float]:
+def _best_hypothesis(results: Sequence[Any]) -> tuple[str, float | None]:
+    """Return class and score, NaN as 0; no score where there is no hypothesis."""
     hypotheses = [result.hypothesis for result in results]
     if not hypotheses:
-        return "", 1.0
+        return "", None
     best = max(hypotheses, key=_score)
     return str(best.class_id), _score(best)
 
 
 def _score(hypothesis: Any) -> float:
     score = float(hypothesis.score)
-    return 0.0 if math.isnan(score) else min(max(score, 0.0), 1.0)
+    return 0.0 if math.isnan(score) else score
 
 
 def _box_to_xyxy(bbox: Any) -> tuple[float, float, float, float]:

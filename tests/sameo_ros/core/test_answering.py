@@ -67,6 +67,13 @@ def test_a_low_score_is_left_out_without_a_complaint():
     assert chosen.complaints == []
 
 
+def test_a_box_whose_score_has_no_known_scale_is_left_out_and_named():
+    chosen = choose_boxes(detected([GOOD, GOOD], [np.nan, 0.5]), IMAGE_HW, SameoParameters())
+    assert chosen.indices == [1]
+    (complaint,) = chosen.complaints
+    assert complaint.startswith("box 0 of 2 is left out: scores must lie in [0, 1], or all in")
+
+
 def test_occluders_are_named_by_their_detection():
     # Rows 0 and 1 belong to detections 2 and 5; row 1 covers the hidden half of row 0.
     whole = MaskCrop(0, 0, np.ones((4, 8), bool))

@@ -75,9 +75,8 @@ def test_a_box_beyond_float32_becomes_infinite_without_a_warning():
         ([("mug", 0.25), ("bowl", 0.75)], "bowl", 0.75),
         ([("mug", NAN), ("bowl", 0.25)], "bowl", 0.25),
         ([("mug", NAN)], "mug", 0.0),
-        ([("mug", 7.5)], "mug", 1.0),
-        ([("mug", -2.0)], "mug", 0.0),
-        ([("mug", math.inf)], "mug", 1.0),
+        ([("mug", 1.0005)], "mug", 1.0),
+        ([("mug", 75.0), ("bowl", 25.0)], "mug", 0.75),
     ],
 )
 def test_the_best_hypothesis_gives_class_and_score_in_range(results, class_id, score):
@@ -85,6 +84,23 @@ def test_the_best_hypothesis_gives_class_and_score_in_range(results, class_id, s
     boxes = detections_to_boxes(detections(detection(results=found)))
     assert boxes.class_ids == [class_id]
     assert boxes.scores.tolist() == [score]
+
+
+def test_percentages_become_fractions_and_are_said():
+    rows = [[("mug", 87.5)], [("mug", 0.5)], [], [("mug", 12.5)]]
+    message = detections(*(detection(results=[hypothesis(*one) for one in row]) for row in rows))
+    boxes = detections_to_boxes(message)
+    # The detection without a hypothesis keeps its 1.
+    assert boxes.scores.tolist() == [0.875, np.float32(0.005), 1.0, 0.125]
+    assert boxes.has_percent
+
+
+@pytest.mark.parametrize("score", [-2.0, 255.0, math.inf])
+def test_scores_of_no_known_scale_are_unknown(score):
+    message = detections(detection(results=[hypothesis("mug", score)]), detection())
+    boxes = detections_to_boxes(message)
+    assert np.isnan(boxes.scores).tolist() == [True, False]
+    assert not boxes.has_percent
 
 
 def test_replayed_boxes_come_back_as_they_were():
