@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,15 @@ from tqdm import tqdm
 
 from sameo_model.runtime import Prediction, Predictor, load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
-from sameo_model.runtime.boxes import BoxPrompt, BoxSource, prompts_to_boxes, read_boxes
+from sameo_model.runtime.boxes import BoxPrompt, prompts_to_boxes, read_boxes
 from sameo_model.runtime.bundle import DEFAULT_MODEL
-from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.files import ResultsFile, write_whole
 from sameo_model.runtime.geometry import BoxFault, check_boxes
 from sameo_model.runtime.masks import crop_to_rle
 from sameo_model.runtime.overlay import draw_overlay, format_label
+from sameo_model.runtime.picture_boxes import BoxedPicture, match_boxes
 from sameo_model.runtime.preprocess import read_image
 from sameo_model.runtime.types import ImageHW, Uint8Array
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 _DESCRIPTION = """\
 Predict the whole shape of objects, hidden parts included, from an image and a box around the
@@ -33,7 +32,11 @@ visible part of each object. Writes into the output folder:
 
   <image>_overlay.png   visible part solid, hidden part hatched, box, number, hidden share
   predictions.json      COCO results: 'segmentation' is the amodal mask and 'visible_mask' the
-                        visible one (both RLE), 'score' is detection score times predicted IoU
+                        visible one (both RLE), 'score' is detection score times predicted IoU;
+                        'image_id' and 'category_id' only where the boxes have them
+
+Over a folder each picture's results are written when it is done. A picture or a box that cannot be
+used is named and left out, and the exit status is then 1.
 """
 
 _EXAMPLES = """\
@@ -65,12 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        num_images, num_masks = predict_files(options)
+        outcome = predict_files(options)
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"predict: {' '.join(str(error).split())}", file=sys.stderr)
+        _complain(error)
         return 1
-    print(f"{num_masks} masks of {num_images} images are in {options.output}")
-    return 0
+    print(
+        f"{outcome.num_masks} masks of {outcome.num_images} images are in {options.output}"
+        + (f"; {len(outcome.failures)} images or boxes were left out" if outcome.failures else "")
+    )
+    return 1 if outcome.failures else 0
+
+
+def _complain(error: object) -> None:
+    tqdm.write(f"predict: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -99,97 +109,112 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def predict_files(options: argparse.Namespace) -> tuple[int, int]:
-    """Predict for every image, write the results, return the numbers of images and masks.
+@dataclass
+class Outcome:
+    """What a run has done.
+
+    Attributes:
+        num_images: Pictures whose results are written.
+        num_masks: Their masks.
+        failures: A sentence for each picture or box that was left out.
+    """
+
+    num_images: int = 0
+    num_masks: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def predict_files(options: argparse.Namespace) -> Outcome:
+    """Predict for every image and write the results as they come.
 
     Raises:
-        OSError: If a file cannot be found, read or written.
-        ValueError: If an image, the boxes or the model are not as they must be.
+        OSError: If a file cannot be found or written.
+        ValueError: If the boxes, the model, or the one image are not as they must be.
         RuntimeError: If the backend cannot run here.
     """
     if options.output.exists() and not options.output.is_dir():
         raise ValueError(f"--output must be a folder, but {options.output} is a file; name another")
-    source = read_boxes(options.boxes, options.prompts)
-    paths = _find_images(options.image, source)
-    category_ids = _number_categories(source)
-    results: list[dict[str, Any]] = []
-    with load_predictor(
+    matched = match_boxes(options.image, read_boxes(options.boxes, options.prompts))
+    for note in matched.notes:
+        print(f"note: {note}", file=sys.stderr)
+    outcome = Outcome()
+    is_alone = not options.image.is_dir()
+    with (
+        open_model(options) as predictor,
+        ResultsFile(options.output / "predictions.json") as results,
+    ):
+        for picture in tqdm(matched.pictures, unit="image", disable=is_alone):
+            try:
+                image_rgb = read_image(picture.path)
+                chosen = _usable_prompts(picture, image_rgb, outcome, is_alone=is_alone)
+            except (OSError, ValueError) as error:
+                if is_alone:
+                    raise
+                _leave_out(outcome, str(error))
+                continue
+            records = _predict_picture(options, predictor, image_rgb, picture, chosen)
+            results.add(records)
+            outcome.num_images += 1
+            outcome.num_masks += len(records)
+    return outcome
+
+
+def open_model(options: argparse.Namespace) -> Predictor:
+    """Open the model that the options name."""
+    return load_predictor(
         options.model, options.backend, precision=options.precision, threads=options.threads
-    ) as predictor:
-        for number, path in enumerate(tqdm(paths, unit="image", disable=len(paths) == 1), start=1):
-            prompts = source.for_image(path)
-            image_rgb = read_image(path)
-            prediction = predict_image(predictor, image_rgb, prompts, path.name)
-            overlay = _draw(image_rgb, prediction, prompts)
-            options.output.mkdir(parents=True, exist_ok=True)
-            write_whole(options.output / f"{path.stem}_overlay.png", overlay)
-            image = {
-                "image_id": source.image_ids.get(source.find_image(path) or "", number),
-                "file_name": path.name,
-            }
-            image_hw = image_rgb.shape[0], image_rgb.shape[1]
-            for i, prompt in enumerate(prompts):
-                category_id = prompt.category_id
-                category = category_ids[prompt.class_id] if category_id is None else category_id
-                result = _to_result(prediction, i, prompt, image_hw)
-                results.append({**image, "category_id": category, **result})
-    write_whole(options.output / "predictions.json", json.dumps(results) + "\n")
-    return len(paths), len(results)
+    )
 
 
-def predict_image(
-    predictor: Predictor, image_rgb: Uint8Array, prompts: Sequence[BoxPrompt], name: str
-) -> Prediction:
-    """Predict the masks of one image; every box must be usable.
+def _leave_out(outcome: Outcome, sentence: str) -> None:
+    outcome.failures.append(sentence)
+    _complain(f"left out: {sentence}")
 
-    Args:
-        predictor: The model.
-        image_rgb: uint8 (H, W, 3), RGB.
-        prompts: N boxes in pixels of the image.
-        name: Name of the image for the error's text.
+
+def _usable_prompts(
+    picture: BoxedPicture, image_rgb: Uint8Array, outcome: Outcome, *, is_alone: bool
+) -> list[BoxPrompt]:
+    """Return the boxes that the model can be given; name the others.
 
     Raises:
-        ValueError: If a box cannot be used; the message names it.
+        ValueError: If a box of the only picture cannot be used.
     """
-    boxes_xyxy = prompts_to_boxes(prompts)
     image_hw = image_rgb.shape[0], image_rgb.shape[1]
-    for i, fault in enumerate(check_boxes(boxes_xyxy, image_hw).faults):
-        if fault != BoxFault.NONE:
-            raise ValueError(
-                f"box {i} of image {name} ({image_hw[1]} x {image_hw[0]} pixels) "
-                f"{BoxFault(fault).reason}: {list(prompts[i].box_xyxy)}; mend or remove it"
-            )
-    return predictor.decode(predictor.encode(image_rgb), boxes_xyxy)
-
-
-def _find_images(path: Path, source: BoxSource) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise FileNotFoundError(f"folder {path} holds no image; give one with PNG or JPEG files")
-    if source.by_image is None and len(images) > 1:
-        raise ValueError(
-            f"boxes for the {len(images)} images of {path} must name their images; give a "
-            "mapping from file name to boxes, or an amodal COCO file"
+    chosen = []
+    faults = check_boxes(prompts_to_boxes(picture.prompts), image_hw).faults
+    for i, (prompt, fault) in enumerate(zip(picture.prompts, faults, strict=True)):
+        if fault == BoxFault.NONE:
+            chosen.append(prompt)
+            continue
+        sentence = (
+            f"box {i} of image {picture.path.name} ({image_hw[1]} x {image_hw[0]} pixels) "
+            f"{BoxFault(fault).reason}: {list(prompt.box_xyxy)}; correct or remove it"
         )
-    known = [image for image in images if source.by_image is None or source.find_image(image)]
-    if not known:
-        raise ValueError(f"the boxes name none of the images in {path}; check the file names")
-    stems = [image.stem for image in known]
-    if len(set(stems)) < len(stems):
-        raise ValueError(
-            f"images in {path} must differ in more than their suffix, as <name>_overlay.png is "
-            "written for each; rename them"
-        )
-    return known
+        if is_alone:
+            raise ValueError(sentence)
+        _leave_out(outcome, sentence)
+    return chosen
 
 
-def _number_categories(source: BoxSource) -> dict[str, int]:
-    """Number the classes of boxes without COCO categories from 1, in alphabetical order."""
-    lists = [source.common, *(source.by_image or {}).values()]
-    names = sorted({prompt.class_id for prompts in lists for prompt in prompts})
-    return {name: number for number, name in enumerate(names, start=1)}
+def _predict_picture(
+    options: argparse.Namespace,
+    predictor: Predictor,
+    image_rgb: Uint8Array,
+    picture: BoxedPicture,
+    prompts: Sequence[BoxPrompt],
+) -> list[dict[str, Any]]:
+    """Predict one picture, write its overlay, and return its records."""
+    prediction = predictor.decode(predictor.encode(image_rgb), prompts_to_boxes(prompts))
+    options.output.mkdir(parents=True, exist_ok=True)
+    overlay = _draw(image_rgb, prediction, prompts)
+    write_whole(options.output / f"{picture.path.stem}_overlay.png", overlay)
+    image: dict[str, Any] = {"file_name": picture.name}
+    if picture.image_id is not None:
+        image["image_id"] = picture.image_id
+    image_hw = image_rgb.shape[0], image_rgb.shape[1]
+    return [
+        {**image, **_to_result(prediction, i, prompt, image_hw)} for i, prompt in enumerate(prompts)
+    ]
 
 
 def _to_result(
@@ -199,7 +224,9 @@ def _to_result(
     height, width = amodal.mask.shape
     predicted_iou = float(prediction.predicted_iou[i])
     ratio = float(prediction.occlusion_ratio[i])
+    category = {} if prompt.category_id is None else {"category_id": prompt.category_id}
     result: dict[str, Any] = {
+        **category,
         "bbox": [amodal.x, amodal.y, width, height],
         "score": prompt.score * predicted_iou,
         "segmentation": crop_to_rle(amodal, image_hw),
@@ -209,7 +236,7 @@ def _to_result(
     return {
         **result,
         "prompt_box": list(prompt.box_xyxy),
-        "class": prompt.class_id,
+        **({"class": prompt.class_id} if prompt.class_id else {}),
         "detection_score": prompt.score,
         "predicted_iou": predicted_iou,
         "occlusion_ratio": None if np.isnan(ratio) else ratio,

@@ -22,8 +22,10 @@ from typing import IO, Any
 
 import cv2
 
+from sameo_model.runtime.boxes import prompts_to_boxes
+from sameo_model.runtime.geometry import BoxFault, check_boxes
 from sameo_ros.arguments import positive
-from sameo_ros.picture_source import find_pictures
+from sameo_ros.picture_source import Picture, find_pictures, load_picture
 from sameo_ros.recording import format_table
 
 SCENES = Path(__file__).resolve().parent / "demo_scenes"
@@ -50,15 +52,15 @@ class _Process:
         return "\n".join(self.log.read().decode(errors="replace").splitlines()[-15:])
 
 
-def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
+def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     """Run the three processes until the recorder has every picture.
 
     Args:
         options: What `build_parser` makes.
 
     Returns:
-        The records that the recorder wrote into `masks.json`, and the number of boxes that the
-        pictures had.
+        The records that the recorder wrote into `masks.json`, and a sentence for each picture and
+        box that cannot be used.
 
     Raises:
         DemoError: If a process ends early, or the pictures are not answered in time.
@@ -69,12 +71,50 @@ def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], int]:
         images, boxes = options.images, options.boxes
         if images is None:
             images, boxes = prepare_input(Path(scratch))
-        pictures = find_pictures(images, boxes)
-        commands = _build_commands(options, images, boxes, len(pictures))
+        num_usable, failures = _check_pictures(find_pictures(images, boxes))
+        if not num_usable:
+            raise DemoError(failures[0])
+        remove_last_run(options.output)
+        commands = _build_commands(options, images, boxes, num_usable)
         with _running(commands) as processes:
             _wait_for_recorder(processes)
     records: list[dict[str, Any]] = json.loads((options.output / "masks.json").read_text())
-    return records, sum(len(picture.prompts) for picture in pictures)
+    return records, failures
+
+
+def _check_pictures(pictures: list[Picture]) -> tuple[int, list[str]]:
+    """Return how many pictures can be read, and a sentence for each picture and box that cannot."""
+    num_usable = 0
+    failures = []
+    for picture in pictures:
+        try:
+            image_rgb, _ = load_picture(picture)
+        except (OSError, ValueError) as error:
+            failures.append(str(error))
+            continue
+        num_usable += 1
+        image_hw = image_rgb.shape[0], image_rgb.shape[1]
+        faults = check_boxes(prompts_to_boxes(picture.prompts), image_hw).faults
+        failures += [
+            f"box {i} of {picture.path.name} {BoxFault(fault).reason}: "
+            f"{list(picture.prompts[i].box_xyxy)}"
+            for i, fault in enumerate(faults)
+            if fault != BoxFault.NONE
+        ]
+    return num_usable, failures
+
+
+def remove_last_run(output: Path) -> None:
+    """Remove `masks.json` and the pictures that it names; other files are not the demo's."""
+    path = output / "masks.json"
+    try:
+        names = [record["picture"] for record in json.loads(path.read_text())]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in names:
+        if isinstance(name, str) and Path(name).name == name:
+            (output / f"{name}.png").unlink(missing_ok=True)
+    path.unlink()
 
 
 def _build_commands(
@@ -147,7 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
     if (options.images is None) != (options.boxes is None):
         parser.error("--images and --boxes go together")
     try:
-        records, num_boxes = run_demo(options)
+        records, failures = run_demo(options)
     except (DemoError, OSError, ValueError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
@@ -160,13 +200,9 @@ def main(arguments: list[str] | None = None) -> int:
         f"pictures and messages are in {options.output}. Latency is from the image's stamp to the "
         f"arrival of its masks, {1e3 * DETECTOR_DELAY_S:.0f} ms of the replayed detector included."
     )
-    if num_masks < num_boxes:
-        print(
-            f"demo: {num_boxes - num_masks} of {num_boxes} boxes are left out: they are not finite "
-            "or have no area inside their picture",
-            file=sys.stderr,
-        )
-    return 0
+    for failure in failures:
+        print(f"demo: left out: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sameo_model.runtime.boxes import BoxPrompt, read_boxes
+import cv2
+import numpy as np
+import numpy.typing as npt
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+from sameo_model.runtime.boxes import BoxPrompt, read_boxes
+from sameo_model.runtime.picture_boxes import match_boxes
+from sameo_model.runtime.preprocess import read_image
+from sameo_model.runtime.types import Uint8Array
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Picture:
 
 
 def find_pictures(images: str | Path, boxes: str | Path) -> list[Picture]:
-    """Find the pictures that have boxes.
+    """Find the pictures that have boxes; what is left out is logged.
 
     Args:
         images: A picture, or a folder of pictures.
@@ -60,18 +68,34 @@ def find_pictures(images: str | Path, boxes: str | Path) -> list[Picture]:
         ValueError: If the boxes cannot be read, or belong to none of the pictures.
     """
     images = Path(images)
-    paths = [images] if images.is_file() else _list_pictures(images)
-    source = read_boxes(boxes)
-    if source.by_image is None and len(paths) > 1:
-        raise ValueError(
-            f"boxes for the {len(paths)} pictures in {images} must name their pictures; give a "
-            "mapping from file name to boxes, or an amodal COCO file"
-        )
-    known = [path for path in paths if source.by_image is None or source.find_image(path)]
-    if not known:
-        raise ValueError(f"the boxes name none of the pictures in {images}; check the file names")
+    if not images.exists():
+        raise FileNotFoundError(f"{images} is neither a picture nor a folder; check the path")
+    matched = match_boxes(images, read_boxes(boxes))
+    for note in matched.notes:
+        _LOGGER.warning("note: %s", note)
     depths = _find_depths(images if images.is_dir() else images.parent)
-    return [Picture(path, source.for_image(path), depths.get(path.name)) for path in known]
+    return [Picture(one.path, one.prompts, depths.get(one.path.name)) for one in matched.pictures]
+
+
+def load_picture(picture: Picture) -> tuple[Uint8Array, npt.NDArray[np.uint16] | None]:
+    """Read a picture and its depth.
+
+    Returns:
+        uint8 (H, W, 3), RGB, and uint16 (H, W), millimetres, 0 where unknown; None without depth.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If a file is no picture, or the depth no 16-bit PNG.
+    """
+    image_rgb = read_image(picture.path)
+    return image_rgb, None if picture.depth is None else _read_depth_mm(picture.depth.path)
+
+
+def _read_depth_mm(path: Path) -> npt.NDArray[np.uint16]:
+    depth_mm = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if depth_mm is None or depth_mm.dtype != np.uint16 or depth_mm.ndim != 2:
+        raise ValueError(f"depth {path} must be a 16-bit PNG with one channel")
+    return depth_mm.astype(np.uint16, copy=False)
 
 
 def _find_depths(folder: Path) -> dict[str, DepthSource]:
@@ -98,14 +122,3 @@ def _to_whole_centres(intrinsics: list[list[float]]) -> list[float]:
     """Move the principal point from pixel centres at halves to those at whole numbers."""
     (fx, skew, cx), (_, fy, cy), last_row = intrinsics
     return [fx, skew, cx - 0.5, 0.0, fy, cy - 0.5, *last_row]
-
-
-def _list_pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is neither a picture nor a folder; check the path")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-    if not paths:
-        raise FileNotFoundError(
-            f"folder {folder} holds no picture; give one with PNG or JPEG files"
-        )
-    return paths

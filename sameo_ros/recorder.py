@@ -146,17 +146,17 @@ def main() -> int:
 
 
 def _record(node: RecorderNode, options: argparse.Namespace) -> None:
-    """Spin until enough pictures have come; what has come by any end is written."""
+    """Spin until enough pictures have come; what has come is written as it comes."""
     deadline_s = time.monotonic() + options.timeout
-    try:
-        while len(node.records) < options.count and not node.error:
-            rclpy.spin_once(node, timeout_sec=0.2)
-            if time.monotonic() > deadline_s:
-                node.error = f"no more within {options.timeout:.0f} s; /diagnostics has the reasons"
-    finally:
-        if node.records:
+    num_written = 0
+    while len(node.records) < options.count and not node.error:
+        rclpy.spin_once(node, timeout_sec=0.2)
+        if len(node.records) > num_written:
+            num_written = len(node.records)
             records = [node.records[name] for name in sorted(node.records)]
             write_whole(options.output / "masks.json", json.dumps(records, indent=1) + "\n")
+        if time.monotonic() > deadline_s:
+            node.error = f"no more within {options.timeout:.0f} s; /diagnostics has the reasons"
 
 
 def build_parser() -> argparse.ArgumentParser:

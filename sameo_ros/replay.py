@@ -16,8 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
+import numpy.typing as npt
 import rclpy
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -26,11 +26,10 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from sameo_model.runtime.preprocess import read_image
 from sameo_ros.arguments import count, not_negative, positive
 from sameo_ros.messages.conversions import bytes_to_array
 from sameo_ros.messages.detections import DetectionMessageTypes, fill_detections
-from sameo_ros.picture_source import DepthSource, Picture, find_pictures
+from sameo_ros.picture_source import Picture, find_pictures, load_picture
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
 
 _TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)
@@ -131,16 +130,19 @@ def main() -> int:
     """Publish until everything is out or a signal comes; return the exit status."""
     options = read_arguments(build_parser())
     try:
-        frames = [_read_frame(one) for one in find_pictures(options.images, options.boxes)]
+        pictures = find_pictures(options.images, options.boxes)
+        frames = _read_frames(pictures)
     except (OSError, ValueError) as error:
         print(f"sameo_replay: {error}", file=sys.stderr)
+        return 1
+    if not frames:
         return 1
     with ros_until_signal():
         node = ReplayNode(frames, options)
         while not node.is_done:
             rclpy.spin_once(node)
         node.finish()
-    return 0
+    return 0 if len(frames) == len(pictures) else 1
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -176,24 +178,35 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _read_frames(pictures: list[Picture]) -> list[_Frame]:
+    """Read what can be read and name what cannot."""
+    frames = []
+    for picture in pictures:
+        try:
+            frames.append(_read_frame(picture))
+        except (OSError, ValueError) as error:
+            print(f"sameo_replay: left out: {error}", file=sys.stderr)
+    return frames
+
+
 def _read_frame(picture: Picture) -> _Frame:
-    image_rgb = read_image(picture.path)
+    image_rgb, depth_mm = load_picture(picture)
     height, width = image_rgb.shape[:2]
     image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     image.data = bytes_to_array(image_rgb)
-    depth, camera_info = (None, None) if picture.depth is None else _read_depth(picture.depth)
-    return _Frame(picture, image, depth, camera_info)
+    if picture.depth is None or depth_mm is None:
+        return _Frame(picture, image, None, None)
+    return _Frame(picture, image, *_depth_messages(depth_mm, picture.depth.matrix))
 
 
-def _read_depth(source: DepthSource) -> tuple[Image, CameraInfo]:
-    depth_mm = cv2.imread(str(source.path), cv2.IMREAD_UNCHANGED)
-    if depth_mm is None or depth_mm.dtype != np.uint16 or depth_mm.ndim != 2:
-        raise ValueError(f"depth {source.path} must be a 16-bit PNG with one channel")
+def _depth_messages(
+    depth_mm: npt.NDArray[np.uint16], matrix: list[float]
+) -> tuple[Image, CameraInfo]:
     height, width = depth_mm.shape
     image = Image(height=height, width=width, encoding="16UC1", step=2 * width)
     image.data = bytes_to_array(depth_mm.astype("<u2").view(np.uint8))
     info = CameraInfo(height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5)
-    info.k = source.matrix
+    info.k = matrix
     return image, info
 
 

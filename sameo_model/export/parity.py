@@ -16,7 +16,8 @@ from sameo_model.runtime.backends.base import MAX_BOXES, DecoderOutput
 from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
 from sameo_model.runtime.boxes import prompts_to_boxes, read_boxes
 from sameo_model.runtime.geometry import check_boxes, scale_boxes
-from sameo_model.runtime.pictures import list_pictures, read_image
+from sameo_model.runtime.picture_boxes import match_boxes
+from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.preprocess import resize_image
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -121,19 +122,16 @@ def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[
     """
     if not images_dir.is_dir():
         raise FileNotFoundError(f"folder of pictures {images_dir} does not exist")
-    source = read_boxes(boxes)
     pictures = []
-    for path in list_pictures(images_dir):
-        if source.by_image is not None and source.find_image(path) is None:
-            continue
-        image = read_image(path)
+    for picture in match_boxes(images_dir, read_boxes(boxes)).pictures:
+        image = read_image(picture.path)
         image_hw = (image.shape[0], image.shape[1])
-        checked = check_boxes(prompts_to_boxes(source.for_image(path)), image_hw)
+        checked = check_boxes(prompts_to_boxes(picture.prompts), image_hw)
         usable = checked.boxes_xyxy[checked.usable][:MAX_BOXES]
         if len(usable):
             squashed = resize_image(image, image_size)
             model_boxes = scale_boxes(usable, image_hw, image_size)
-            pictures.append(Picture(path.name, squashed, model_boxes))
+            pictures.append(Picture(picture.path.name, squashed, model_boxes))
     if not pictures:
         raise ValueError(f"folder {images_dir} must hold pictures with boxes in {boxes}, has none")
     return pictures

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 
 def write_whole(path: str | Path, data: bytes | str) -> None:
@@ -27,3 +32,47 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+class ResultsFile:
+    """A JSON list that grows on disk while its records come; the file is whole at any time.
+
+    It is written anew with each addition, less often where that would take more than a twentieth
+    of the time, and on the way out, after an error too. Use it as a context manager.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take the place of the file, which appears with the first addition."""
+        self.path = path
+        self._texts: list[str] = []
+        self._has_news = False
+        self._next_write_s = 0.0
+
+    def __enter__(self) -> ResultsFile:
+        """Start without records."""
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Write what is not on disk yet; without an error the file is there in any case."""
+        if self._has_news or error_type is None:
+            self._write()
+
+    def add(self, records: Sequence[Any]) -> None:
+        """Append records, which may be none."""
+        self._texts += [json.dumps(record) for record in records]
+        self._has_news = True
+        if time.monotonic() >= self._next_write_s:
+            self._write()
+
+    def _write(self) -> None:
+        started_s = time.monotonic()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path, "[" + ",\n".join(self._texts) + "]\n")
+        ended_s = time.monotonic()
+        self._has_news = False
+        self._next_write_s = ended_s + 20 * (ended_s - started_s)

@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 _SLACK = 1e-3  # what rounding may add to a probability
 
-PERCENT_RULE = "scores must lie in [0, 1], or all in [0, 100] as percentages"
+PERCENT_RULE = "scores must all be percentages or lie in [0, 1]"
 
 
 def scores_to_fractions(scores: Sequence[float]) -> tuple[npt.NDArray[np.float64], bool]:
     """Bring the scores of one file or message to [0, 1].
 
-    They are percentages if none is negative or above 100, one is above 1, and at least half of them
-    are: fractions do not exceed 1, and a detector's percentages rarely lie below it.
+    They are percentages if none is negative or above 100, the largest is above 2, and at least
+    half of them are above 1: a detector's percentages rarely lie lower.
 
     Args:
         scores: N numbers; NaN is unknown.
@@ -29,8 +29,8 @@ def scores_to_fractions(scores: Sequence[float]) -> tuple[npt.NDArray[np.float64
     known = values[~np.isnan(values)]
     is_percent = bool(
         known.size
-        and known.max() > 1 + _SLACK
-        and 0 <= known.min()
+        and known.max() > 2
+        and known.min() >= 0
         and known.max() <= 100
         and 2 * np.count_nonzero(known > 1) >= known.size
     )

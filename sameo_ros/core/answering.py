@@ -45,7 +45,7 @@ def choose_boxes(
     """
     checked = check_boxes(detections.boxes_xyxy, image_hw)
     complaints = [
-        f"box {i} of {len(detections)} is left out: {PERCENT_RULE}; let the detector send such scores"
+        f"box {i} of {len(detections)} is left out: {PERCENT_RULE}, and its score does neither"
         for i in np.flatnonzero(np.isnan(detections.scores))
     ]
     wanted = np.flatnonzero(detections.scores >= np.float32(parameters.min_detection_score))

@@ -67,9 +67,10 @@ def test_one_image_gives_an_overlay_and_coco_results(model, image, tmp_path, cap
     # The score is the product of the detection's 0.5 and the predicted IoU 0.2.
     assert first["score"] == pytest.approx(0.1, abs=1e-4)
     assert second["score"] == pytest.approx(0.2, abs=1e-4)
-    # Classes are numbered in alphabetical order: box, mug.
-    assert [result["category_id"] for result in (first, second)] == [2, 1]
-    assert first["image_id"] == second["image_id"] == 1
+    assert [result["class"] for result in (first, second)] == ["mug", "box"]
+    assert first["file_name"] == second["file_name"] == "scene.png"
+    # The boxes have no numbers of images and classes, and none are invented.
+    assert not {"image_id", "category_id"} & {*first, *second}
 
 
 def test_the_overlay_shows_what_was_predicted(model, image, tmp_path):
@@ -154,6 +155,10 @@ def fails(capsys, tmp_path, status, message):
         pytest.param("1,2,3", "must have 4 numbers", id="three numbers"),
         pytest.param('[{"class": "mug"}]', "has no key 'box'", id="missing key"),
         pytest.param('{"other.png": []}', "scene.png is not in the boxes file", id="other image"),
+        pytest.param('{"x/scene.png": []}', "and x/scene.png, not", id="other folder"),
+        pytest.param(
+            '[{"box": [1, 1, 9, 9], "score": 300}]', "must all be percentages", id="score"
+        ),
         pytest.param("none.json", "none.json does not exist", id="missing file"),
         pytest.param("1,1,9,9;200,1,300,9", "box 1 of image scene.png", id="outside"),
         pytest.param("9,9,1,1", "is inverted", id="inverted"),
@@ -229,15 +234,153 @@ def test_an_output_that_is_a_file_ends_with_one_sentence(model, image, tmp_path,
     assert (tmp_path / "file").read_text() == ""
 
 
-def test_a_failure_late_in_a_folder_leaves_whole_files_only(model, tmp_path, capsys):
-    images = tmp_path / "images"
+@pytest.fixture
+def folder(tmp_path):
+    """Three pictures of a folder, the second one damaged."""
+    images = tmp_path / "cam1"
     images.mkdir()
-    write_image(images / "a.png")
-    (images / "b.png").write_bytes(b"no picture")
-    boxes = '{"a.png": [{"box": [1, 1, 90, 90]}], "b.png": []}'
-    assert run(model, images, boxes, tmp_path / "out") == 1
-    assert os.listdir(tmp_path / "out") == ["a_overlay.png"]
-    assert cv2.imread(str(tmp_path / "out" / "a_overlay.png")) is not None
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(images / name)
+    (images / "b.png").write_bytes((images / "b.png").read_bytes()[:60])
+    return images
+
+
+BOX = [{"box": [1, 1, 90, 90]}]
+
+
+def test_a_damaged_picture_of_a_folder_is_named_and_the_others_are_written(
+    model, folder, tmp_path, capsys
+):
+    boxes = json.dumps({"a.png": BOX, "b.png": BOX, "c.png": BOX})
+    assert run(model, folder, boxes, tmp_path / "out") == 1
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "a_overlay.png",
+        "c_overlay.png",
+        "predictions.json",
+    ]
+    assert [result["file_name"] for result in results_in(tmp_path / "out")] == ["a.png", "c.png"]
+    shown = capsys.readouterr()
+    assert "2 masks of 2 images are in" in shown.out
+    assert "1 images or boxes were left out" in shown.out
+    assert "predict: left out: image" in shown.err
+    assert "b.png cannot be read" in shown.err
+
+
+def test_an_unusable_box_of_a_folder_is_named_and_the_others_are_answered(
+    model, folder, tmp_path, capsys
+):
+    boxes = json.dumps(
+        {"a.png": [{"box": [9, 9, 1, 1]}, *BOX], "c.png": [{"box": [500, 1, 600, 9]}]}
+    )
+    assert run(model, folder, boxes, tmp_path / "out") == 1
+    (result,) = results_in(tmp_path / "out")
+    assert result["prompt_box"] == [1, 1, 90, 90]
+    error = capsys.readouterr().err
+    assert "box 0 of image a.png (128 x 96 pixels) is inverted" in error
+    assert "box 0 of image c.png (128 x 96 pixels) lies outside the image" in error
+
+
+def test_results_are_there_before_the_folder_is_done(model, folder, tmp_path, monkeypatch):
+    seen = {}
+    read = predict.read_image
+
+    def note_what_is_there(path):
+        done = tmp_path / "out" / "predictions.json"
+        seen[path.name] = len(json.loads(done.read_text())) if done.exists() else None
+        if path.name == "c.png":
+            raise KeyboardInterrupt
+        return read(path)
+
+    monkeypatch.setattr(predict, "read_image", note_what_is_there)
+    write_image(folder / "b.png")
+    with pytest.raises(KeyboardInterrupt):
+        run(model, folder, json.dumps({f"{name}.png": BOX for name in "abc"}), tmp_path / "out")
+    assert seen["a.png"] is None
+    assert seen["b.png"] == 1
+    assert [result["file_name"] for result in results_in(tmp_path / "out")] == ["a.png", "b.png"]
+
+
+def test_boxes_without_picture_and_pictures_without_boxes_are_counted(
+    model, folder, tmp_path, capsys
+):
+    boxes = json.dumps({"a.png": BOX, "missing.png": BOX, "gone.png": []})
+    assert run(model, folder, boxes, tmp_path / "out") == 0
+    error = capsys.readouterr().err
+    assert "note: 2 images without boxes are left out: b.png, c.png" in error
+    assert "note: boxes of 2 images that are not in" in error
+    assert "missing.png, gone.png" in error
+
+
+def test_names_with_backslashes_are_read(model, folder, tmp_path):
+    boxes = json.dumps({"cam1\\a.png": BOX, "cam1\\c.png": BOX})
+    assert run(model, folder, boxes, tmp_path / "out") == 0
+    names = [result["file_name"] for result in results_in(tmp_path / "out")]
+    assert names == ["cam1\\a.png", "cam1\\c.png"]
+
+
+def test_boxes_of_another_folder_are_refused(model, folder, tmp_path, capsys, monkeypatch):
+    boxes = json.dumps({"cam2/a.png": BOX})
+    status = run(model, folder, boxes, tmp_path / "out")
+    assert fails(
+        capsys, tmp_path, status, "they name cam2/a.png, not cam1/a.png; check the file names"
+    )
+    # A relative path hides nothing.
+    monkeypatch.chdir(folder)
+    status = run(model, ".", boxes, tmp_path / "out")
+    assert fails(
+        capsys, tmp_path, status, "they name cam2/a.png, not cam1/a.png; check the file names"
+    )
+
+
+def test_percentages_are_taken_as_such_and_said(model, image, tmp_path, caplog):
+    boxes = json.dumps([{"box": [16, 24, 80, 72], "score": 50}])
+    assert run(model, image, boxes, tmp_path / "out") == 0
+    (result,) = results_in(tmp_path / "out")
+    assert result["detection_score"] == 0.5
+    assert result["score"] == pytest.approx(0.1, abs=1e-4)
+    assert "scores up to 50 are taken for percentages" in caplog.text
+
+
+def test_crowd_regions_prompt_nothing(model, folder, tmp_path, caplog):
+    annotation = {"image_id": 1, "category_id": 5, "bbox": [10, 10, 60, 60]}
+    coco = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "categories": [{"id": 5, "name": "mug"}],
+        "annotations": [annotation, {**annotation, "iscrowd": 1}],
+    }
+    assert run(model, folder, json.dumps(coco), tmp_path / "out") == 0
+    assert len(results_in(tmp_path / "out")) == 1
+    assert "left out 1 crowd regions" in caplog.text
+
+
+def test_results_of_a_detector_are_boxes(model, folder, tmp_path):
+    records = [
+        {
+            "file_name": "a.png",
+            "image_id": 3,
+            "category_id": 7,
+            "bbox": [16, 24, 64, 48],
+            "score": 0.5,
+        },
+        {
+            "file_name": "c.png",
+            "image_id": 4,
+            "category_id": 7,
+            "bbox": [1, 1, 50, 50],
+            "score": 0.9,
+        },
+    ]
+    assert run(model, folder, json.dumps(records), tmp_path / "out") == 0
+    results = results_in(tmp_path / "out")
+    assert results[0]["prompt_box"] == [16, 24, 80, 72]
+    assert [(one["file_name"], one["image_id"], one["category_id"]) for one in results] == [
+        ("a.png", 3, 7),
+        ("c.png", 4, 7),
+    ]
+    # What predict writes prompts it again, with the detector's boxes and scores.
+    again = tmp_path / "again"
+    assert run(model, folder, tmp_path / "out" / "predictions.json", again) == 0
+    assert results_in(again) == results
 
 
 def test_help_teaches_with_examples():

@@ -49,19 +49,47 @@ def test_the_demo_answers_a_users_own_pictures_and_prints_a_table(own, tmp_path)
         *("--images", own.images, "--boxes", own.boxes, "--model", own.model),
         *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
     )
-    assert done.returncode == 0, done.stderr
+    # One box lies outside its picture.
+    assert done.returncode == 1, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     # Red is 204 of 255; the lower half of each box is hidden.
     assert rows[2][:2] == ["bright#0", "0.80"]
     assert rows[3][:1] == ["bright#1"]
     assert rows[4][:3] == ["dark#0", "mug", "0.00"]
     assert "3 amodal masks of 2 pictures by model tiny" in done.stdout
-    assert done.stderr.startswith("demo: 1 of 4 boxes are left out: they are not finite or have no")
+    assert done.stderr.startswith(
+        "demo: left out: box 2 of bright.png lies outside the image: [200."
+    )
+    assert done.stderr.count("\n") == 1
     records = json.loads((output / "masks.json").read_text())
     assert [record["picture"] for record in records] == ["bright", "dark"]
     assert 100 <= records[0]["latency_ms"] < 30_000  # the detector takes 100 ms
     for name in ("dark", "bright"):
         assert cv2.imread(str(output / f"{name}.png")).shape == (120 + 18, 3 * 160, 3)
+
+
+@pytest.mark.ros
+def test_the_demo_leaves_out_a_damaged_picture_and_those_of_the_last_run(own, tmp_path):
+    (own.images / "broken.png").write_bytes(b"no picture")
+    content = {"bright.png": [{"box": [20, 20, 60, 60]}], "broken.png": [{"box": [1, 1, 9, 9]}]}
+    own.boxes.write_text(json.dumps(content))
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "masks.json").write_text(json.dumps([{"picture": "old"}, {"picture": "../mine"}]))
+    for path in (output / "old.png", output / "kept.png", tmp_path / "mine.png"):
+        path.touch()
+    done = run_demo(
+        *("--images", own.images, "--boxes", own.boxes, "--model", own.model),
+        *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
+    )
+    assert done.returncode == 1
+    assert "1 amodal masks of 1 pictures" in done.stdout
+    assert "demo: left out: image" in done.stderr
+    assert "broken.png cannot be read" in done.stderr
+    assert "note: 1 images without boxes are left out: dark.png" in done.stderr
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["bright.png", "kept.png", "masks.json"]
+    assert (tmp_path / "mine.png").exists()
 
 
 @pytest.mark.ros

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sameo_ros.picture_source import find_pictures
+from sameo_ros.picture_source import find_pictures, load_picture
 
 
 @pytest.fixture
@@ -35,13 +35,37 @@ def test_one_picture_takes_boxes_without_a_name(folder):
 
 
 def test_several_pictures_need_boxes_that_name_them(folder):
-    with pytest.raises(ValueError, match=r"boxes for the 3 pictures .* must name their pictures"):
+    with pytest.raises(ValueError, match=r"boxes for the 3 images .* must name their images"):
         find_pictures(folder, "0,0,4,4")
 
 
 def test_boxes_of_other_pictures_are_refused(folder):
-    with pytest.raises(ValueError, match="the boxes name none of the pictures in"):
+    with pytest.raises(ValueError, match="the boxes name none of the images in"):
         find_pictures(folder, write(folder, {"z.png": []}))
+
+
+def test_what_is_left_out_is_said(folder, caplog):
+    find_pictures(folder, write(folder, {"b.png": [], "gone.png": []}))
+    assert "2 images without boxes are left out: a.jpg, c.PNG" in caplog.text
+    assert "boxes of 1 images that are not in" in caplog.text
+
+
+def test_boxes_of_another_folder_are_refused(folder):
+    with pytest.raises(ValueError, match=r"they name other/b.png, not .*/b.png; check"):
+        find_pictures(folder, write(folder, {"other/b.png": []}))
+
+
+def test_pictures_that_results_would_name_alike_are_refused(folder):
+    (folder / "b.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="must differ in more than their suffix"):
+        find_pictures(folder, write(folder, {"b.png": [], "b.jpg": []}))
+
+
+def test_a_damaged_picture_is_named(folder):
+    (folder / "b.png").write_bytes(b"no picture")
+    (picture,) = find_pictures(folder / "b.png", "0,0,4,4")
+    with pytest.raises(ValueError, match=r"b\.png cannot be read"):
+        load_picture(picture)
 
 
 def test_a_missing_folder_is_named(tmp_path):
@@ -50,7 +74,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_folder_without_pictures_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no picture"):
+    with pytest.raises(FileNotFoundError, match="holds no image"):
         find_pictures(tmp_path, "0,0,4,4")
 
 

@@ -110,8 +110,26 @@ def test_wrong_arguments_end_in_one_sentence(pictures, changes, sentence):
     assert "Traceback" not in done.stderr
 
 
-def test_a_picture_that_cannot_be_read_is_named(pictures):
+def test_a_picture_that_cannot_be_read_is_left_out_and_named(pictures, tmp_path):
     (pictures / "images" / "a.png").write_bytes(b"no picture")
+    client = Client()
+    boxes = []
+    client.node.create_subscription(Image, "image", lambda _: None, RELIABLE)
+    client.node.create_subscription(Detection2DArray, "detections", boxes.append, RELIABLE)
+    process = NodeProcess(tmp_path, "replay", *arguments(pictures), "--rate", "20")
+    try:
+        client.until(lambda: process.popen.poll() is not None)
+        client.until(lambda: len(boxes) == 1)
+    finally:
+        client.close()
+    assert process.stop() == 1
+    assert "a.png cannot be read" in process.text()
+    assert boxes[0].detections[0].id == "b#0"
+
+
+def test_pictures_that_cannot_be_read_at_all_end_in_one_sentence(pictures):
+    for name in ("a.png", "b.png"):
+        (pictures / "images" / name).write_bytes(b"no picture")
     command = [sys.executable, "-m", "sameo_ros.replay", *arguments(pictures)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

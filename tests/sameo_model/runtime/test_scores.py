@@ -17,6 +17,7 @@ NAN = float("nan")
         pytest.param([50.0, NAN], [0.5, NAN], True, id="unknown beside percentages"),
         # Two of three are fractions: the third is wrong, not they.
         pytest.param([0.9, 0.8, 90.0], [0.9, 0.8, NAN], False, id="one percentage among fractions"),
+        pytest.param([1.5, 0.5], [NAN, 0.5], False, id="more than certain"),
         pytest.param([255.0, 0.5], [NAN, 0.5], False, id="bytes"),
         pytest.param([-3.0, 60.0], [NAN, NAN], False, id="logits"),
     ],

@@ -71,7 +71,7 @@ def test_a_box_whose_score_has_no_known_scale_is_left_out_and_named():
     chosen = choose_boxes(detected([GOOD, GOOD], [np.nan, 0.5]), IMAGE_HW, SameoParameters())
     assert chosen.indices == [1]
     (complaint,) = chosen.complaints
-    assert complaint.startswith("box 0 of 2 is left out: scores must lie in [0, 1], or all in")
+    assert complaint.startswith("box 0 of 2 is left out: scores must all be percentages or lie in")
 
 
 def test_occluders_are_named_by_their_detection():

@@ -1,0 +1,108 @@
+"""Boxes and the images that they belong to, whatever file they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sameo_model.runtime.geometry import as_boxes
+from sameo_model.runtime.picture_names import (
+    AmbiguousNameError,
+    PictureNames,
+    match_records,
+    split_name,
+)
+from sameo_model.runtime.types import FloatArray
+
+PromptKind = Literal["visible", "amodal"]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class BoxPrompt:
+    """One detection that prompts the model.
+
+    Attributes:
+        box_xyxy: x1, y1, x2, y2 in pixels of the image; not checked against it.
+        class_id: Name or id of the class; "" is unknown.
+        score: The detector's confidence, in [0, 1].
+        category_id: Number of the category where the boxes have one; never invented.
+    """
+
+    box_xyxy: Box
+    class_id: str = ""
+    score: float = 1.0
+    category_id: int | None = None
+
+
+@dataclass(frozen=True)
+class BoxSource:
+    """Boxes for images.
+
+    Attributes:
+        by_image: Boxes by image file name; None if the boxes name no image.
+        common: Boxes that name no image.
+        image_ids: Number of an image by its file name, where the boxes have numbers too.
+        by_number: Boxes of images that the boxes call by number alone; None for other forms.
+    """
+
+    by_image: dict[str, list[BoxPrompt]] | None = None
+    common: list[BoxPrompt] = field(default_factory=list)
+    image_ids: dict[str, int] = field(default_factory=dict)
+    by_number: dict[int, list[BoxPrompt]] | None = None
+
+    def find_image(self, path: str | Path) -> str | None:
+        """Return the name under which the source knows an image; None if none or several fit.
+
+        Args:
+            path: The image; see `PictureNames` for what fits.
+        """
+        try:
+            return match_records([path], self.by_image or {}).names[0]
+        except AmbiguousNameError:
+            return None
+
+    def for_image(self, path: str | Path) -> list[BoxPrompt]:
+        """Return the boxes of an image, in the order of the source.
+
+        Raises:
+            ValueError: If the boxes go by image and this image is not among them, or several of
+                their names fit it.
+        """
+        if self.by_image is None:
+            return self.common
+        name = match_records([path], self.by_image).names[0]
+        if name is None:
+            other = self.describe_other([path])
+            raise ValueError(
+                f"image {Path(path).name} is not in the boxes file, which names "
+                f"{len(self.by_image)} images{other and f' and {other}'}; add it there"
+            )
+        return self.by_image[name]
+
+    def describe_other(self, paths: Sequence[str | Path]) -> str:
+        """Return a clause about an image of the same file name in another folder, "" without."""
+        finder = PictureNames(paths)
+        for name in self.by_image or {}:
+            index = finder.contradicting(name)
+            if index is not None:
+                return f"{name}, not {'/'.join(split_name(paths[index])[-2:])}"
+        return ""
+
+    def name_images(self, names: Mapping[int, str]) -> BoxSource:
+        """Return the source with images called by name that it calls by number.
+
+        Args:
+            names: File names by number; boxes of other numbers keep a name of their own.
+        """
+        if self.by_number is None:
+            return self
+        named = {names.get(n, f"image {n}"): boxes for n, boxes in self.by_number.items()}
+        return BoxSource(named, image_ids={names.get(n, f"image {n}"): n for n in self.by_number})
+
+
+def prompts_to_boxes(prompts: Sequence[BoxPrompt]) -> FloatArray:
+    """Return the boxes as float32 (N, 4), x1, y1, x2, y2 in pixels of the image."""
+    return as_boxes([prompt.box_xyxy for prompt in prompts])

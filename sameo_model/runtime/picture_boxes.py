@@ -1,0 +1,145 @@
+"""Pictures of a folder with their boxes: what `predict`, replay and demo work on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sameo_model.runtime.boxes import BoxPrompt, BoxSource
+from sameo_model.runtime.picture_names import PICTURE_SUFFIXES, match_records
+
+# COCO's photographs carry their number at the end of the name.
+_NUMBER = re.compile(r"^(?:COCO_[a-z]+2014_)?(\d+)$")
+_NUM_NAMED = 5
+
+
+@dataclass(frozen=True)
+class BoxedPicture:
+    """A picture and its boxes.
+
+    Attributes:
+        path: The file.
+        name: What the boxes call it; its file name where they name no picture.
+        prompts: Its boxes, in the order of the source.
+        image_id: Its number in the source, None where it has none.
+    """
+
+    path: Path
+    name: str
+    prompts: list[BoxPrompt]
+    image_id: int | None = None
+
+
+@dataclass(frozen=True)
+class BoxedPictures:
+    """The pictures that have boxes.
+
+    Attributes:
+        pictures: In the order that was given.
+        notes: Sentences about pictures without boxes, boxes without pictures, and doubtful names.
+    """
+
+    pictures: list[BoxedPicture]
+    notes: list[str] = field(default_factory=list)
+
+
+def list_pictures(path: Path) -> list[Path]:
+    """Return the pictures of a folder in the order of their names; a file stands for itself.
+
+    Raises:
+        FileNotFoundError: If the folder holds no picture.
+    """
+    if not path.is_dir():
+        return [path]
+    paths = sorted(
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+    )
+    if not paths:
+        raise FileNotFoundError(f"folder {path} holds no image; give one with PNG or JPEG files")
+    return paths
+
+
+def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
+    """Find the pictures that have boxes, by `match_records`.
+
+    Args:
+        images: A picture, or a folder of pictures.
+        source: The boxes.
+
+    Raises:
+        FileNotFoundError: If the folder holds no picture.
+        ValueError: If the boxes do not say to which picture they belong, belong to none, or a name
+            fits several pictures; or if two pictures differ in their suffix alone.
+    """
+    paths = list_pictures(images)
+    source, number_notes = _name_by_number(paths, source)
+    if source.by_image is None:
+        if len(paths) > 1 and source.common:
+            raise ValueError(
+                f"boxes for the {len(paths)} images of {images} must name their images; give a "
+                "mapping from file name to boxes, or an amodal COCO file"
+            )
+        return BoxedPictures([BoxedPicture(path, path.name, source.common) for path in paths])
+    if not images.is_dir():
+        source.for_image(images.absolute())  # says why there are none
+    records = match_records([path.absolute() for path in paths], source.by_image)
+    chosen = [
+        BoxedPicture(path, name, source.by_image[name], source.image_ids.get(name))
+        for path, name in zip(paths, records.names, strict=True)
+        if name is not None
+    ]
+    if not chosen:
+        other = source.describe_other([path.absolute() for path in paths])
+        named = other or _first(list(source.by_image))
+        raise ValueError(
+            f"the boxes name none of the images in {images}: they name {named}; check the file "
+            "names"
+        )
+    _check_stems(images, [picture.path for picture in chosen])
+    without = [path.name for path, name in zip(paths, records.names, strict=True) if name is None]
+    notes = (
+        [f"{len(without)} images without boxes are left out: {_first(without)}"] if without else []
+    )
+    if records.absent and images.is_dir():
+        notes.append(
+            f"boxes of {len(records.absent)} images that are not in {images} are left out: "
+            f"{_first(records.absent)}"
+        )
+    return BoxedPictures(chosen, [*number_notes, *notes, *records.doubts])
+
+
+def _name_by_number(paths: Sequence[Path], source: BoxSource) -> tuple[BoxSource, list[str]]:
+    """Find the pictures of boxes that know numbers alone by the number in the file's name."""
+    if source.by_number is None:
+        return source, []
+    found = [(path, _NUMBER.match(path.stem)) for path in paths]
+    names = {int(match[1]): path.name for path, match in found if match}
+    if not names.keys() & source.by_number.keys():
+        first = ", ".join(str(number) for number in list(source.by_number)[:3])
+        raise ValueError(
+            f"boxes must name their images, but these have numbers alone ({first}, ...), and no "
+            "image carries one of them as its name; give --annotations, or add 'file_name'"
+        )
+    number = next(number for number in source.by_number if number in names)
+    note = (
+        f"the boxes call images by number alone: {names[number]} is taken for {number}, and so on"
+    )
+    return source.name_images(names), [note]
+
+
+def _check_stems(images: Path, paths: Sequence[Path]) -> None:
+    stems = [path.stem for path in paths]
+    if len(set(stems)) < len(stems):
+        raise ValueError(
+            f"images in {images} must differ in more than their suffix, as results carry their "
+            "names without it; rename them"
+        )
+
+
+def _first(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _NUM_NAMED else ""
+    return ", ".join(names[:_NUM_NAMED]) + more

@@ -1,0 +1,230 @@
+"""Which picture a name means: the one function behind every file that names pictures."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from posixpath import normpath
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Endings of the files that count as pictures, in lower case."""
+
+_ABSOLUTE = re.compile(r"^(/|[A-Za-z][A-Za-z0-9+.-]*:)")
+
+
+class AmbiguousNameError(ValueError):
+    """A name fits several pictures equally well."""
+
+
+def split_name(name: str | PurePath) -> tuple[str, ...]:
+    """Return the parts of a path, with slashes or backslashes, without `.` and `..`."""
+    text = unicodedata.normalize("NFC", str(name)).replace("\\", "/")
+    return tuple(part for part in normpath(text).split("/") if part)
+
+
+@dataclass(frozen=True)
+class NameMatch:
+    """The picture that a name means.
+
+    Attributes:
+        index: Its position in the list of pictures.
+        num_parts: How many parts of both paths agree, counted from the end.
+        doubt: Why the name could mean another picture all the same, in a clause; "" if it cannot.
+    """
+
+    index: int
+    num_parts: int
+    doubt: str = ""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture under the paths by which it can be called.
+
+    Attributes:
+        paths: Its parts; more than one where a link leads to it.
+        num_own: Parts, from the end, that are its name; what stands before may differ elsewhere.
+    """
+
+    paths: tuple[tuple[str, ...], ...]
+    num_own: int
+
+
+class PictureNames:
+    """Finds pictures by name: the longest end of a path that both have in common decides.
+
+    A name may say less than the picture's path (`1.png` for `cam1/1.png`), and more than its own
+    name (`data/cam1/1.png` for `cam1/1.png`), but nothing else: `cam2/1.png` is another picture.
+    Backslashes count as slashes. An absolute path of another machine, where folders have other
+    names, fits if at least its last folder does. A name without suffix is a picture's stem.
+    """
+
+    def __init__(self, pictures: Sequence[str | Path], folder: str | Path | None = None) -> None:
+        """Take the pictures.
+
+        Args:
+            pictures: Their paths. A relative path is all that is known of the picture.
+            folder: Where the pictures' own names begin, as the image folder of a data set. None:
+                the whole path must not contradict a name.
+        """
+        self._pictures = [_to_picture(path, folder) for path in pictures]
+        self._by_file: dict[str, list[int]] = {}
+        self._by_stem: dict[str, list[int]] = {}
+        for index, picture in enumerate(self._pictures):
+            file_name = picture.paths[0][-1]
+            self._by_file.setdefault(file_name, []).append(index)
+            self._by_stem.setdefault(_stem(file_name), []).append(index)
+
+    def find(self, name: str, *, any_suffix: bool = False) -> NameMatch | None:
+        """Return the picture that a name means, None if it is none of them.
+
+        Args:
+            name: A file name or path, with or without suffix, as any system writes it.
+            any_suffix: Whether `1.jpg` may mean `1.png`; the match then says so.
+
+        Raises:
+            AmbiguousNameError: If several pictures fit equally well.
+        """
+        parts = split_name(name)
+        if not parts:
+            return None
+        matches = self._fitting(name, parts, self._by_file.get(parts[-1], []))
+        if not matches and not parts[-1].lower().endswith(PICTURE_SUFFIXES):
+            matches = self._fitting(name, parts, self._by_stem.get(parts[-1], []))
+        elif not matches and any_suffix:
+            matches = [
+                NameMatch(match.index, match.num_parts, match.doubt or "it has another suffix")
+                for match in self._fitting(name, parts, self._by_stem.get(_stem(parts[-1]), []))
+            ]
+        return self._longest(name, parts, matches)
+
+    def contradicting(self, name: str) -> int | None:
+        """Return a picture with the file name of `name`, though other folders; None without."""
+        parts = split_name(name)
+        same = self._by_file.get(parts[-1], []) if parts else []
+        return same[0] if same else None
+
+    def _fitting(self, name: str, parts: tuple[str, ...], indices: list[int]) -> list[NameMatch]:
+        found = (self._fit(name, parts, index) for index in indices)
+        return [match for match in found if match is not None]
+
+    def _fit(self, name: str, parts: tuple[str, ...], index: int) -> NameMatch | None:
+        picture = self._pictures[index]
+        best = None
+        for path in picture.paths:
+            num = _num_common(path, parts)
+            if best is not None and num <= best.num_parts:
+                continue
+            is_whole = num >= min(len(parts), len(path))
+            if is_whole or num >= picture.num_own:
+                # The folder right before the picture's own name is known here: a hint, no proof.
+                differs = not is_whole and num == picture.num_own and len(parts) > num
+                doubt = f"it lies in {path[-num - 1]} here" if differs else ""
+                best = NameMatch(index, num, doubt)
+            elif num >= 2 and _ABSOLUTE.match(str(name)) and not os.path.exists(name):
+                best = NameMatch(index, num, f"only {'/'.join(parts[-num:])} of the path agrees")
+        return best
+
+    def _longest(
+        self, name: str, parts: tuple[str, ...], matches: list[NameMatch]
+    ) -> NameMatch | None:
+        if not matches:
+            return None
+        most = max(match.num_parts for match in matches)
+        longest = [match for match in matches if match.num_parts == most]
+        # `1.png` is the picture of that name before it is short for `cam1/1.png`.
+        exact = [one for one in longest if self._pictures[one.index].num_own == len(parts) == most]
+        chosen = exact or longest
+        if len(chosen) > 1:
+            first, second = ("/".join(self._pictures[one.index].paths[0]) for one in chosen[:2])
+            raise AmbiguousNameError(
+                f"'{name}' must mean one picture, but {len(chosen)} fit: {first} and {second}; "
+                "write the folder into the name"
+            )
+        return chosen[0]
+
+
+@dataclass(frozen=True)
+class PictureRecords:
+    """Which records belong to which pictures.
+
+    Attributes:
+        names: For each picture the name under which the records know it; None without one.
+        absent: Names whose picture is not among the pictures.
+        doubts: Sentences about names that fit, but not without doubt.
+    """
+
+    names: list[str | None]
+    absent: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+
+def match_records(pictures: Sequence[str | Path], names: Iterable[str]) -> PictureRecords:
+    """Give each picture the record whose name fits it best.
+
+    Args:
+        pictures: Paths of the pictures.
+        names: Names of the records, all different.
+
+    Raises:
+        AmbiguousNameError: If a name fits several pictures, or two names fit one equally well.
+    """
+    finder = PictureNames(pictures)
+    chosen: dict[int, tuple[str, NameMatch]] = {}
+    absent = []
+    for name in names:
+        match = finder.find(name)
+        if match is None:
+            absent.append(name)
+            continue
+        other, rival = chosen.get(match.index, ("", None))
+        if rival is None or match.num_parts > rival.num_parts:
+            chosen[match.index] = name, match
+        elif match.num_parts == rival.num_parts:
+            raise AmbiguousNameError(
+                f"{pictures[match.index]} must have one record, but '{other}' and '{name}' both "
+                "name it; remove one of them"
+            )
+        if rival is not None:
+            absent.append(other if match.num_parts > rival.num_parts else name)
+    doubts = [
+        f"'{name}' is taken for {pictures[index]}, though {match.doubt}"
+        for index, (name, match) in chosen.items()
+        if match.doubt
+    ]
+    found = [chosen[index][0] if index in chosen else None for index in range(len(pictures))]
+    return PictureRecords(found, absent, doubts)
+
+
+def _to_picture(path: str | Path, folder: str | Path | None) -> _Picture:
+    given = split_name(path)
+    paths = dict.fromkeys([given, split_name(os.path.realpath(path))])
+    if not os.path.isabs(path):
+        return _Picture((given,), len(given))
+    num_own = len(given)
+    if folder is not None:
+        inside = os.path.relpath(path, folder)
+        num_own = len(split_name(inside)) if not inside.startswith("..") else len(given)
+    return _Picture(tuple(paths), num_own)
+
+
+def _num_common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Return how many parts agree, counted from the end; the file's suffix may be missing."""
+    num = 0
+    for one, other in zip(reversed(first), reversed(second), strict=False):
+        if one != other and not (num == 0 and _stem(one) == _stem(other)):
+            break
+        num += 1
+    return num
+
+
+def _stem(file_name: str) -> str:
+    """Return a file name without the ending of a picture."""
+    for suffix in PICTURE_SUFFIXES:
+        if file_name.lower().endswith(suffix):
+            return file_name[: -len(suffix)]
+    return file_name
