@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sameo_model.data.rle import rle_area
-from sameo_model.data.types import AmodalImage, AmodalInstance, Rle
+from sameo_model.data.rle import rle_area, rle_box_xywh
+from sameo_model.data.types import AmodalImage, AmodalInstance, CrowdRegion, Rle
 
 NO_CATEGORY = "object"
 
@@ -65,6 +65,27 @@ def annotation_text(image: AmodalImage, instance: AmodalInstance, category_id: i
     if instance.source_id:
         record["source_id"] = instance.source_id
     return to_text(record)
+
+
+def crowd_text(image: AmodalImage, crowd: CrowdRegion, category_id: int) -> str:
+    """Return the annotation of a crowd region.
+
+    Args:
+        image: Its image.
+        crowd: The region.
+        category_id: Number of its category in the file.
+    """
+    return to_text(
+        {
+            "id": crowd.annotation_id,
+            "image_id": image.image_id,
+            "category_id": category_id,
+            "segmentation": _rle_to_json(crowd.rle),
+            "bbox": list(rle_box_xywh(crowd.rle)),
+            "area": rle_area(crowd.rle),
+            "iscrowd": 1,
+        }
+    )
 
 
 def to_text(record: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import TextIO
 from sameo_model.data.amodal_coco_records import (
     NO_CATEGORY,
     annotation_text,
+    crowd_text,
     image_text,
     to_text,
 )
@@ -107,6 +108,10 @@ class AmodalCocoWriter:
                 image, one, self.category_id(one.category or NO_CATEGORY, one.category_id)
             )
             for one in image.instances
+        ]
+        annotations += [
+            crowd_text(image, one, self.category_id(one.category or NO_CATEGORY, one.category_id))
+            for one in image.crowds
         ]
         self.append([image_text(image, self.images_dir)], annotations)
 

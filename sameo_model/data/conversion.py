@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sameo_model.data.amodal_coco_records import NO_CATEGORY, annotation_text, image_text
+from sameo_model.data.amodal_coco_records import (
+    NO_CATEGORY,
+    annotation_text,
+    crowd_text,
+    image_text,
+)
 from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.parallel import ordered_map
@@ -63,6 +68,7 @@ def convert_dataset(
 def _number_categories(dataset: IndexedDataset, writer: AmodalCocoWriter) -> dict[str, int]:
     """Number the categories in the order in which instances show them, as `write` does."""
     shown = dataset.instance_table["category"][dataset.shown_instances()]
+    shown = np.concatenate([shown, dataset.crowd_table["category"]])
     codes, first = np.unique(shown, return_index=True)
     numbered = {}
     for code in codes[np.argsort(first)].tolist():
@@ -82,5 +88,9 @@ def _encode(
         annotations += [
             annotation_text(image, one, category_ids[one.category or NO_CATEGORY])
             for one in image.instances
+        ]
+        annotations += [
+            crowd_text(image, one, category_ids[one.category or NO_CATEGORY])
+            for one in image.crowds
         ]
     return images, annotations

@@ -11,7 +11,7 @@ import numpy as np
 from sameo_model.data.index_format import NO_COCO_ID, InstanceFlag
 from sameo_model.data.index_tables import IndexTables
 from sameo_model.data.rle import occlusion_rate
-from sameo_model.data.types import AmodalImage, AmodalInstance, Rle
+from sameo_model.data.types import AmodalImage, AmodalInstance, CrowdRegion, Rle
 
 
 class IndexedDataset(Sequence[AmodalImage]):
@@ -22,6 +22,7 @@ class IndexedDataset(Sequence[AmodalImage]):
         defects: What the reader repaired and skipped, see `DefectLog.to_json`.
         instance_table: INSTANCE_ROW (R,), read only; all instances, those left out by `select`
             included.
+        crowd_table: CROWD_ROW (C,); all crowd regions, which no view leaves out.
         image_table: IMAGE_ROW (I,), read only; all images.
         keep: bool (R,), the instances that this view shows.
         image_rows: int64 (L,), the rows of `image_table` that this view shows, ascending.
@@ -41,6 +42,7 @@ class IndexedDataset(Sequence[AmodalImage]):
         self.categories = [(number, str(name)) for number, name in tables.meta["categories"]]
         self.image_table = tables.images
         self.instance_table = tables.instances
+        self.crowd_table = tables.crowds
         self.keep = np.ones(len(tables.instances), dtype=bool) if keep is None else keep
         self.image_rows = np.arange(len(tables.images)) if image_rows is None else image_rows
 
@@ -119,7 +121,20 @@ class IndexedDataset(Sequence[AmodalImage]):
             instances=tuple(self._instance(i, (height, width)) for i in shown.tolist()),
             dataset=self.name,
             coco_image_ids=tuple(i for i in row["coco_image_ids"].tolist() if i != NO_COCO_ID),
+            crowds=self._crowds(int(self.image_rows[index]), (height, width)),
         )
+
+    def _crowds(self, image_row: int, image_hw: tuple[int, int]) -> tuple[CrowdRegion, ...]:
+        table = self.crowd_table
+        first, last = np.searchsorted(table["image_row"], [image_row, image_row + 1]).tolist()
+        regions = []
+        for row in table[first:last]:
+            start = int(row["offset"])
+            counts = self._tables.masks[start : start + int(row["length"])].tobytes()
+            number, name = self.categories[row["category"]]
+            region = CrowdRegion(int(row["annotation_id"]), name, _rle(image_hw, counts), number)
+            regions.append(region)
+        return tuple(regions)
 
     def _instance(self, row_number: int, image_hw: tuple[int, int]) -> AmodalInstance:
         row = self.instance_table[row_number]
@@ -150,6 +165,9 @@ class IndexedDataset(Sequence[AmodalImage]):
             occlusion_rate=rate,
             category_id=category_id,
             source_id=blob[visible_end - offset :].decode(),
+            stated_occlusion_rate=None
+            if np.isnan(row["stated_rate"])
+            else float(row["stated_rate"]),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +13,8 @@ from tqdm import tqdm
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.index_format import (
+    CROWD_ROW,
+    CROWDS_FILE,
     FORMAT_VERSION,
     IMAGE_ROW,
     IMAGES_FILE,
@@ -86,6 +89,7 @@ class _Builder:
         self._num_images = 0
         self._paths: list[str] = []
         self._instance_tables: list[np.ndarray] = []
+        self._crowd_tables: list[np.ndarray] = [np.zeros(0, CROWD_ROW)]
         self._categories: dict[tuple[int, str], int] = {}
 
     def add_source(self, source: Source, workers: int, bar: tqdm) -> None:
@@ -99,18 +103,21 @@ class _Builder:
                 f"images of {source.dataset} {source.split} must have unique ids, got "
                 f"{len(entries) - num_unique} repeated; the file is damaged"
             )
-        packed_chunks: list[tuple[np.ndarray, list[tuple[int, str | None]]]] = []
+        packed_chunks: list[PackedChunk] = []
         chunks = chunked(source.jobs(by_key, self.defects), CHUNK_JOBS)
         work: Iterator[tuple[Source, list[Any]]] = ((source, jobs) for jobs in chunks)
         for packed in ordered_map(pack_chunk, work, workers):
             self._take(packed, table)
-            packed_chunks.append((packed.rows, packed.categories))
+            packed_chunks.append(replace(packed, masks=b""))
             bar.update(packed.num_jobs)
         names = source.categories()
-        for rows, pairs in packed_chunks:
+        for packed in packed_chunks:
+            pairs = packed.categories
             categories = np.array([self._category(pair, names) for pair in pairs], dtype=np.int32)
-            rows["category"] = categories[rows["category"]]
-        rows = np.concatenate([np.zeros(0, INSTANCE_ROW), *(rows for rows, _ in packed_chunks)])
+            for rows in (packed.rows, packed.crowds):
+                rows["category"] = categories[rows["category"]]
+            self._crowd_tables.append(packed.crowds)
+        rows = np.concatenate([np.zeros(0, INSTANCE_ROW), *(chunk.rows for chunk in packed_chunks)])
         self._drop_repeated_ids(rows)
         self._instance_tables.append(rows)
         self._image_tables.append(table)
@@ -120,8 +127,9 @@ class _Builder:
     def _take(self, packed: PackedChunk, table: np.ndarray) -> None:
         for row, image_hw in packed.image_hw.items():
             table["image_hw"][row] = image_hw
-        packed.rows["offset"] += self._masks_size
-        packed.rows["image_row"] += self._num_images
+        for rows in (packed.rows, packed.crowds):
+            rows["offset"] += self._masks_size
+            rows["image_row"] += self._num_images
         self._masks_file.write(packed.masks)
         self._masks_size += len(packed.masks)
         self.defects.merge(packed.defects)
@@ -144,6 +152,10 @@ class _Builder:
         images["num_instances"] = counts
         images["first_instance"] = np.cumsum(counts) - counts
         np.save(folder / INSTANCES_FILE, instances)
+        crowds = np.concatenate(self._crowd_tables)
+        crowds = crowds[np.argsort(crowds["image_row"], kind="stable")]
+        crowds["annotation_id"] = ids.max(initial=0) + 1 + np.arange(len(crowds))
+        np.save(folder / CROWDS_FILE, crowds)
         self._write_images(folder, images)
         meta = {
             "format_version": FORMAT_VERSION,

@@ -7,11 +7,12 @@ from enum import IntFlag
 import numpy as np
 
 # Raise when the tables or the meaning of what the readers store in them change.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 META_FILE = "meta.json"
 IMAGES_FILE = "images.npy"
 INSTANCES_FILE = "instances.npy"
+CROWDS_FILE = "crowds.npy"
 MASKS_FILE = "masks.bin"
 PATHS_FILE = "paths.bin"
 
@@ -46,6 +47,18 @@ INSTANCE_ROW = np.dtype(
         ("visible_area", "<i4"),
         ("amodal_box_xywh", "<i4", (4,)),
         ("visible_box_xywh", "<i4", (4,)),
+        ("stated_rate", "<f8"),
+    ]
+)
+
+# A table of its own: what takes instances must not meet crowds. `offset` points at the counts.
+CROWD_ROW = np.dtype(
+    [
+        ("image_row", "<i4"),
+        ("annotation_id", "<i8"),
+        ("category", "<i4"),
+        ("offset", "<i8"),
+        ("length", "<i4"),
     ]
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from sameo_model.data.defects import Defect, DefectLog
-from sameo_model.data.index_format import INSTANCE_ROW, InstanceFlag
+from sameo_model.data.index_format import CROWD_ROW, INSTANCE_ROW, InstanceFlag
 from sameo_model.data.rle import rle_area, rle_box_xywh
-from sameo_model.data.source import RECORD_ERRORS, ParsedInstance, Source
+from sameo_model.data.source import RECORD_ERRORS, ParsedCrowd, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
 
 
@@ -21,6 +22,7 @@ class PackedChunk:
 
     Attributes:
         rows: INSTANCE_ROW (R,); offsets are relative to `masks`, `category` to `categories`.
+        crowds: CROWD_ROW (C,), likewise; not numbered yet.
         masks: Counts and source ids of the rows.
         categories: (number, name or None) of the classes in this chunk.
         image_hw: Size of the masks by image row.
@@ -29,6 +31,7 @@ class PackedChunk:
     """
 
     rows: np.ndarray
+    crowds: np.ndarray
     masks: bytes
     categories: list[tuple[int, str | None]]
     image_hw: dict[int, tuple[int, int]]
@@ -45,6 +48,7 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
     source, jobs = work
     defects = DefectLog()
     rows: list[tuple[Any, ...]] = []
+    crowds: list[tuple[int, ...]] = []
     masks = bytearray()
     categories: dict[tuple[int, str | None], int] = {}
     sizes: dict[int, tuple[int, int]] = {}
@@ -53,9 +57,15 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
             sizes[image_row] = instance.image_hw
             pair = (instance.category_id, instance.category)
             category = categories.setdefault(pair, len(categories))
+            if isinstance(instance, ParsedCrowd):
+                counts = instance.rle["counts"]
+                crowds.append((image_row, 0, category, len(masks), len(counts)))
+                masks += counts
+                continue
             rows.append(_pack(instance, image_row, category, masks))
     return PackedChunk(
         rows=np.array(rows, dtype=INSTANCE_ROW),
+        crowds=np.array(crowds, dtype=CROWD_ROW),
         masks=bytes(masks),
         categories=list(categories),
         image_hw=sizes,
@@ -64,7 +74,7 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
     )
 
 
-def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd]:
     """Parse a job; what its reader does not foresee costs this record and no other."""
     try:
         yield from source.parse(job, defects)
@@ -118,4 +128,5 @@ def _pack(
         visible_area,
         amodal_box,
         visible_box,
+        math.nan if instance.stated_rate is None else instance.stated_rate,
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sameo_model.data.index_format import (
+    CROWDS_FILE,
     FORMAT_VERSION,
     IMAGES_FILE,
     INSTANCES_FILE,
@@ -30,6 +31,7 @@ class IndexTables:
         meta: Name, categories and defects.
         images: IMAGE_ROW (I,), in the order of the sources.
         instances: INSTANCE_ROW (R,), ordered by image.
+        crowds: CROWD_ROW (C,), ordered by image.
         masks: uint8, run lengths and source ids of the instances.
         paths: uint8, paths of the images.
     """
@@ -38,6 +40,7 @@ class IndexTables:
     meta: dict[str, Any]
     images: np.ndarray
     instances: np.ndarray
+    crowds: np.ndarray
     masks: np.ndarray
     paths: np.ndarray
 
@@ -45,7 +48,7 @@ class IndexTables:
         """Pickle mapped tables as their folder, so that worker processes map the files again."""
         if self.folder is not None:
             return load_tables, (self.folder,)
-        arrays = (self.images, self.instances, self.masks, self.paths)
+        arrays = (self.images, self.instances, self.crowds, self.masks, self.paths)
         return IndexTables, (None, self.meta, *arrays)
 
 
@@ -71,6 +74,7 @@ def load_tables(folder: Path, *, in_memory: bool = False) -> IndexTables:
         meta=meta,
         images=np.load(folder / IMAGES_FILE, mmap_mode=mode),
         instances=np.load(folder / INSTANCES_FILE, mmap_mode=mode),
+        crowds=np.load(folder / CROWDS_FILE),
         masks=_load_bytes(folder / MASKS_FILE, in_memory),
         paths=_load_bytes(folder / PATHS_FILE, in_memory),
     )

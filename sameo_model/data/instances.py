@@ -9,7 +9,7 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.rle import intersect_rles, rle_area, rle_box_xywh
 from sameo_model.data.segmentation import parse_segmentation
-from sameo_model.data.source import ParsedInstance, is_size
+from sameo_model.data.source import ParsedCrowd, ParsedInstance, is_size
 from sameo_model.data.types import Rle
 
 BOX_TOLERANCE_PX = 2.0
@@ -40,6 +40,7 @@ class RawInstance:
         is_modal: The record knows the visible part alone.
         is_stuff: Marked as stuff.
         source_id: Identity in the source.
+        stated_rate: Occlusion rate as the file has it, used for reproducing others' buckets only.
     """
 
     annotation_id: Any
@@ -52,6 +53,7 @@ class RawInstance:
     is_modal: bool = False
     is_stuff: bool = False
     source_id: str = ""
+    stated_rate: Any = None
 
 
 def check_instance(
@@ -101,7 +103,28 @@ def check_instance(
         visible_rle=visible_rle,
         is_stuff=raw.is_stuff,
         source_id=raw.source_id,
+        stated_rate=_rate(raw.stated_rate),
     )
+
+
+def check_crowd(
+    raw: RawInstance, image_hw: tuple[int, int], defects: DefectLog
+) -> ParsedCrowd | None:
+    """Count a crowd region, which is no object, and return it; None if it has no usable mask."""
+    defects.add(Defect.CROWD, raw.source_id or raw.annotation_id)
+    if not is_size(image_hw):
+        return None
+    segmentation = raw.visible if raw.amodal is None else raw.amodal
+    # What is wrong inside a region that is left out anyway is not counted.
+    rle = parse_segmentation(segmentation, image_hw, DefectLog(), raw.annotation_id)
+    if rle is None or not rle_area(rle):
+        return None
+    return ParsedCrowd(raw.category_id, raw.category, image_hw, rle)
+
+
+def _rate(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 1 else None
 
 
 def _amodal_part(

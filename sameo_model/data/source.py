@@ -56,6 +56,7 @@ class ParsedInstance:
             unknown.
         is_stuff: Marked as a region without a shape of its own (sky, grass).
         source_id: Identity in the source, may be empty.
+        stated_rate: Occlusion rate as the file has it; None without.
     """
 
     annotation_id: int
@@ -66,6 +67,24 @@ class ParsedInstance:
     visible_rle: Rle | None
     is_stuff: bool
     source_id: str
+    stated_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedCrowd:
+    """A crowd region on its way into the index.
+
+    Attributes:
+        category_id: Number of the class in the source.
+        category: Class name; None takes it from the source's categories.
+        image_hw: Size of the mask.
+        rle: The region.
+    """
+
+    category_id: int
+    category: str | None
+    image_hw: tuple[int, int]
+    rle: Rle
 
 
 class Source(ABC):
@@ -97,8 +116,8 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
-        """Turn one job into instances; runs in worker processes."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd]:
+        """Turn one job into instances and crowd regions; runs in worker processes."""
 
     def categories(self) -> Mapping[int, str]:
         """Return the names of the classes by number, known once all jobs are drawn."""

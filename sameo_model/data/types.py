@@ -44,6 +44,8 @@ class AmodalInstance:
         occlusion_rate: Hidden area over amodal area, in [0, 1]; None if a mask is unknown.
         category_id: Number of the class in the source, 0 where it has none.
         source_id: Identity of the record in its source; empty if `annotation_id` is the same.
+        stated_occlusion_rate: `occlude_rate` of the record as its file has it, which may differ
+            from the masks; None without.
     """
 
     annotation_id: int
@@ -55,6 +57,7 @@ class AmodalInstance:
     occlusion_rate: float | None
     category_id: int = 0
     source_id: str = ""
+    stated_occlusion_rate: float | None = None
 
     def amodal_mask(self) -> np.ndarray:
         """Decode the whole extent.
@@ -88,6 +91,23 @@ class AmodalInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class CrowdRegion:
+    """Objects that were annotated together: detections there are neither right nor wrong.
+
+    Attributes:
+        annotation_id: Number of the annotation, different from those of all objects.
+        category: Class name, "" where the data set has none.
+        rle: The region in pixels of the image.
+        category_id: Number of the class in the source, 0 where it has none.
+    """
+
+    annotation_id: int
+    category: str
+    rle: Rle
+    category_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AmodalImage:
     """One photograph or rendering and its annotated objects.
 
@@ -99,6 +119,7 @@ class AmodalImage:
         dataset: Name of the data set in the registry.
         coco_image_ids: Numbers of the COCO photographs that the picture shows, so that a held-out
             photograph can be left out of every set; two for a composite, none for other sources.
+        crowds: Crowd regions, which are no objects.
     """
 
     image_id: int
@@ -107,6 +128,7 @@ class AmodalImage:
     instances: Sequence[AmodalInstance]
     dataset: str
     coco_image_ids: tuple[int, ...] = ()
+    crowds: tuple[CrowdRegion, ...] = ()
 
     def load_rgb(self) -> np.ndarray:
         """Read the image file.

@@ -9,10 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.data.defects import Defect, DefectLog
-from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.instances import (
+    AbsentVisible,
+    RawInstance,
+    check_crowd,
+    check_instance,
+)
 from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.layout import join_name
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
+from sameo_model.data.source import (
+    RECORD_ERRORS,
+    ImageEntry,
+    ParsedCrowd,
+    ParsedInstance,
+    Source,
+)
 from sameo_model.data.types import DatasetFormatError
 
 _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
@@ -150,7 +161,7 @@ class FlatCocoSource(Source):
                     f"{', '.join(names)}; the first one has {_keys(record)}"
                 )
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd]:
         """Check one record."""
         record, image_hw = job
         if image_hw is None:
@@ -159,7 +170,9 @@ class FlatCocoSource(Source):
             defects.add(Defect.MALFORMED_RECORD, record.get("id"))
             return
         if record.get("iscrowd"):
-            defects.add(Defect.CROWD, record.get("id"))
+            crowd = check_crowd(self.raw(record), image_hw, defects)
+            if crowd is not None:
+                yield crowd
             return
         instance = check_instance(self.raw(record), image_hw, self.absent_visible, defects)
         if instance is not None:
@@ -180,6 +193,7 @@ class FlatCocoSource(Source):
             is_modal=not keys.amodal,
             is_stuff=bool(record.get("isStuff", False)),
             source_id=str(record.get("source_id", "")),
+            stated_rate=record.get("occlude_rate"),
         )
 
 

@@ -8,9 +8,12 @@ import pickle
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from sameo_model.data import index_cache
 from sameo_model.data.collection import open_dataset
+from sameo_model.data.conversion import convert_dataset
+from sameo_model.data.readers.amodal_coco import open_amodal_coco, write_amodal_coco
 from sameo_model.data.types import DatasetFormatError
 from tests.sameo_model.data import fabricate as fab
 
@@ -124,7 +127,7 @@ def test_an_index_of_another_version_is_refused(tmp_path, cached):
     (meta_path,) = (index_cache.cache_folder() / "index").glob("*/meta.json")
     meta = json.loads(meta_path.read_text())
     meta_path.write_text(json.dumps({**meta, "format_version": 0}))
-    with pytest.raises(DatasetFormatError, match="must have format 1, got 0; delete it"):
+    with pytest.raises(DatasetFormatError, match="must have format 2, got 0; delete it"):
         open_dataset("amodal_coco", tmp_path)
 
 
@@ -137,8 +140,54 @@ def test_workers_do_not_change_the_index(tmp_path, cached, monkeypatch):
         open_dataset("amodal_coco", tmp_path, workers=workers)
         files = sorted((tmp_path / f"cache{workers}").glob("index/*/*"))
         contents.append({path.name: path.read_bytes() for path in files})
-    assert len(contents[0]) == 5
+    assert len(contents[0]) == 6
     assert contents[0] == contents[1]
+
+
+def test_crowd_regions_are_no_instances_but_kept(tmp_path):
+    crowd = {"segmentation": fab.rle(fab.FRONT), "iscrowd": 1, "id": 1}
+    path = write_with(tmp_path, crowd)
+    dataset = open_amodal_coco(path)
+    (image,) = dataset
+    assert len(image.instances) == len(dataset.instance_table) == 1
+    (region,) = image.crowds
+    np.testing.assert_array_equal(coco_mask.decode(region.rle), fab.FRONT)
+    # Numbered anew, behind the objects.
+    assert (region.annotation_id, region.category_id, region.category) == (2, 5, "box")
+    assert dataset.defects["crowd"]["count"] == 1
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy[0].crowds == image.crowds
+
+
+def test_conversion_keeps_crowd_regions(tmp_path):
+    path = write_with(tmp_path, {"segmentation": fab.rle(fab.FRONT), "iscrowd": 1})
+    write_amodal_coco(tmp_path / "copy.json", open_amodal_coco(path), tmp_path)
+    convert_dataset(open_amodal_coco(path), tmp_path / "converted.json", tmp_path)
+    for name in ("copy.json", "converted.json"):
+        (image,) = open_amodal_coco(tmp_path / name, tmp_path)
+        assert len(image.instances) == len(image.crowds) == 1
+
+
+def test_a_stated_occlusion_rate_is_kept_beside_that_of_the_masks(tmp_path):
+    (image,) = open_amodal_coco(write_with(tmp_path, {"occlude_rate": 0.15}))
+    first, second = image.instances
+    assert (first.stated_occlusion_rate, second.stated_occlusion_rate) == (None, 0.15)
+    assert second.occlusion_rate == 0
+
+
+def write_with(folder, more):
+    """Write one picture with a plain object and one that has other fields."""
+    plain = {"id": 1, "image_id": 1, "category_id": 5, "segmentation": fab.rle(fab.BACK)}
+    plain["visible_mask"] = plain["segmentation"]
+    height, width = fab.IMAGE_HW
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": height, "width": width}],
+        "categories": [{"id": 5, "name": "box"}],
+        "annotations": [plain, {**plain, "id": 2, **more}],
+    }
+    path = folder / "annotations.json"
+    path.write_text(json.dumps(content))
+    return path
 
 
 def test_the_cache_lies_in_the_users_folder_unless_named(monkeypatch, tmp_path):
@@ -153,7 +202,7 @@ def test_a_million_instances_open_quickly_in_little_memory(tmp_path):
     import tracemalloc
 
     from sameo_model.data.index import IndexedDataset
-    from sameo_model.data.index_format import IMAGE_ROW, INSTANCE_ROW
+    from sameo_model.data.index_format import CROWD_ROW, IMAGE_ROW, INSTANCE_ROW
     from sameo_model.data.index_tables import load_tables
 
     num_images, per_image = 100_000, 10
@@ -172,10 +221,11 @@ def test_a_million_instances_open_quickly_in_little_memory(tmp_path):
     instances["amodal_area"] = instances["visible_area"] = 20
     np.save(tmp_path / "images.npy", images)
     np.save(tmp_path / "instances.npy", instances)
+    np.save(tmp_path / "crowds.npy", np.zeros(0, dtype=CROWD_ROW))
     (tmp_path / "masks.bin").write_bytes(counts)
     (tmp_path / "paths.bin").write_bytes(b"")
     meta = {
-        "format_version": 1,
+        "format_version": 2,
         "dataset": "amodal_coco",
         "categories": [[1, "box"]],
         "defects": {},
