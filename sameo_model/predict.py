@@ -23,7 +23,7 @@ from sameo_model.runtime.geometry import BoxFault, check_boxes
 from sameo_model.runtime.masks import crop_to_rle
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.picture_boxes import BoxedPicture, match_boxes
-from sameo_model.runtime.preprocess import read_image
+from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.types import ImageHW, Uint8Array
 
 _DESCRIPTION = """\
@@ -145,7 +145,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
     ):
         for picture in tqdm(matched.pictures, unit="image", disable=is_alone):
             try:
-                image_rgb = read_image(picture.path)
+                image_rgb = read_image(picture.path, picture.annotated_hw)
                 chosen = _usable_prompts(picture, image_rgb, outcome, is_alone=is_alone)
             except (OSError, ValueError) as error:
                 if is_alone:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from sameo_model.runtime.boxes import BoxPrompt, read_boxes
 from sameo_model.runtime.picture_boxes import match_boxes
-from sameo_model.runtime.preprocess import read_image
-from sameo_model.runtime.types import Uint8Array
+from sameo_model.runtime.pictures import read_image
+from sameo_model.runtime.types import ImageHW, Uint8Array
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -41,11 +41,13 @@ class Picture:
         path: The file.
         prompts: Its boxes, in the order of the boxes file.
         depth: Its depth, where the folder is part of a set of rendered scenes.
+        annotated_hw: Height and width, pixels, where the boxes file states them.
     """
 
     path: Path
     prompts: list[BoxPrompt]
     depth: DepthSource | None = None
+    annotated_hw: ImageHW | None = None
 
     @property
     def name(self) -> str:
@@ -74,7 +76,10 @@ def find_pictures(images: str | Path, boxes: str | Path) -> list[Picture]:
     for note in matched.notes:
         _LOGGER.warning("note: %s", note)
     depths = _find_depths(images if images.is_dir() else images.parent)
-    return [Picture(one.path, one.prompts, depths.get(one.path.name)) for one in matched.pictures]
+    return [
+        Picture(one.path, one.prompts, depths.get(one.path.name), one.annotated_hw)
+        for one in matched.pictures
+    ]
 
 
 def load_picture(picture: Picture) -> tuple[Uint8Array, npt.NDArray[np.uint16] | None]:
@@ -87,7 +92,7 @@ def load_picture(picture: Picture) -> tuple[Uint8Array, npt.NDArray[np.uint16] |
         OSError: If a file cannot be read.
         ValueError: If a file is no picture, or the depth no 16-bit PNG.
     """
-    image_rgb = read_image(picture.path)
+    image_rgb = read_image(picture.path, picture.annotated_hw)
     return image_rgb, None if picture.depth is None else _read_depth_mm(picture.depth.path)
 
 

@@ -124,7 +124,7 @@ def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[
         raise FileNotFoundError(f"folder of pictures {images_dir} does not exist")
     pictures = []
     for picture in match_boxes(images_dir, read_boxes(boxes)).pictures:
-        image = read_image(picture.path)
+        image = read_image(picture.path, picture.annotated_hw)
         image_hw = (image.shape[0], image.shape[1])
         checked = check_boxes(prompts_to_boxes(picture.prompts), image_hw)
         usable = checked.boxes_xyxy[checked.usable][:MAX_BOXES]

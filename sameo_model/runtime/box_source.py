@@ -14,7 +14,7 @@ from sameo_model.runtime.picture_names import (
     match_records,
     split_name,
 )
-from sameo_model.runtime.types import FloatArray
+from sameo_model.runtime.types import FloatArray, ImageHW
 
 PromptKind = Literal["visible", "amodal"]
 Box = tuple[float, float, float, float]
@@ -46,12 +46,14 @@ class BoxSource:
         common: Boxes that name no image.
         image_ids: Number of an image by its file name, where the boxes have numbers too.
         by_number: Boxes of images that the boxes call by number alone; None for other forms.
+        sizes_hw: Height and width of an image by its file name, where the boxes state them.
     """
 
     by_image: dict[str, list[BoxPrompt]] | None = None
     common: list[BoxPrompt] = field(default_factory=list)
     image_ids: dict[str, int] = field(default_factory=dict)
     by_number: dict[int, list[BoxPrompt]] | None = None
+    sizes_hw: dict[str, ImageHW] = field(default_factory=dict)
 
     def find_image(self, path: str | Path) -> str | None:
         """Return the name under which the source knows an image; None if none or several fit.

@@ -17,7 +17,7 @@ from sameo_model.runtime.box_fields import (
 )
 from sameo_model.runtime.box_source import Box, BoxPrompt, BoxSource, PromptKind
 from sameo_model.runtime.masks import rle_to_mask
-from sameo_model.runtime.types import MaskCrop
+from sameo_model.runtime.types import ImageHW, MaskCrop
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,7 +57,20 @@ def parse_coco(content: Mapping[str, Any], prompts: PromptKind) -> BoxSource:
         _LOGGER.warning("left out %d instances without a visible part", num_hidden)
     if num_crowds:
         _LOGGER.warning("left out %d crowd regions, which are no objects", num_crowds)
-    return BoxSource(by_image, image_ids={name: number for number, name in names.items()})
+    return BoxSource(
+        by_image,
+        image_ids={name: number for number, name in names.items()},
+        sizes_hw=_sizes_hw(content["images"]),
+    )
+
+
+def _sizes_hw(images: Sequence[Mapping[str, Any]]) -> dict[str, ImageHW]:
+    sizes = {str(one["file_name"]): (one.get("height"), one.get("width")) for one in images}
+    return {
+        name: (height, width)
+        for name, (height, width) in sizes.items()
+        if type(height) is int and type(width) is int
+    }
 
 
 def is_result(item: Any) -> bool:

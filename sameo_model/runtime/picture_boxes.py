@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sameo_model.runtime.boxes import BoxPrompt, BoxSource
-from sameo_model.runtime.picture_names import PICTURE_SUFFIXES, match_records
+from sameo_model.runtime.picture_names import match_records
+from sameo_model.runtime.pictures import list_pictures
+from sameo_model.runtime.types import ImageHW
 
 # COCO's photographs carry their number at the end of the name.
 _NUMBER = re.compile(r"^(?:COCO_[a-z]+2014_)?(\d+)$")
@@ -24,12 +26,14 @@ class BoxedPicture:
         name: What the boxes call it; its file name where they name no picture.
         prompts: Its boxes, in the order of the source.
         image_id: Its number in the source, None where it has none.
+        annotated_hw: Height and width, pixels, where the source states them.
     """
 
     path: Path
     name: str
     prompts: list[BoxPrompt]
     image_id: int | None = None
+    annotated_hw: ImageHW | None = None
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,6 @@ class BoxedPictures:
     notes: list[str] = field(default_factory=list)
 
 
-def list_pictures(path: Path) -> list[Path]:
-    """Return the pictures of a folder in the order of their names; a file stands for itself.
-
-    Raises:
-        FileNotFoundError: If the folder holds no picture.
-    """
-    if not path.is_dir():
-        return [path]
-    paths = sorted(
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
-    )
-    if not paths:
-        raise FileNotFoundError(f"folder {path} holds no image; give one with PNG or JPEG files")
-    return paths
-
-
 def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
     """Find the pictures that have boxes, by `match_records`.
 
@@ -75,7 +61,9 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
         ValueError: If the boxes do not say to which picture they belong, belong to none, or a name
             fits several pictures; or if two pictures differ in their suffix alone.
     """
-    paths = list_pictures(images)
+    paths = list_pictures(images) if images.is_dir() else [images]
+    if not paths:
+        raise FileNotFoundError(f"folder {images} holds no image; give one with PNG or JPEG files")
     source, number_notes = _name_by_number(paths, source)
     if source.by_image is None:
         if len(paths) > 1 and source.common:
@@ -88,7 +76,13 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
         source.for_image(images.absolute())  # says why there are none
     records = match_records([path.absolute() for path in paths], source.by_image)
     chosen = [
-        BoxedPicture(path, name, source.by_image[name], source.image_ids.get(name))
+        BoxedPicture(
+            path,
+            name,
+            source.by_image[name],
+            source.image_ids.get(name),
+            source.sizes_hw.get(name),
+        )
         for path, name in zip(paths, records.names, strict=True)
         if name is not None
     ]

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from posixpath import normpath
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""Endings of the files that count as pictures, in lower case."""
+from sameo_model.runtime.pictures import PICTURE_SUFFIXES
 
 _ABSOLUTE = re.compile(r"^(/|[A-Za-z][A-Za-z0-9+.-]*:)")
 
@@ -93,7 +92,7 @@ class PictureNames:
         if not parts:
             return None
         matches = self._fitting(name, parts, self._by_file.get(parts[-1], []))
-        if not matches and not parts[-1].lower().endswith(PICTURE_SUFFIXES):
+        if not matches and parts[-1] == _stem(parts[-1]):
             matches = self._fitting(name, parts, self._by_stem.get(parts[-1], []))
         elif not matches and any_suffix:
             matches = [
@@ -224,7 +223,5 @@ def _num_common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
 
 def _stem(file_name: str) -> str:
     """Return a file name without the ending of a picture."""
-    for suffix in PICTURE_SUFFIXES:
-        if file_name.lower().endswith(suffix):
-            return file_name[: -len(suffix)]
-    return file_name
+    stem, dot, suffix = file_name.rpartition(".")
+    return stem if f"{dot}{suffix.lower()}" in PICTURE_SUFFIXES else file_name

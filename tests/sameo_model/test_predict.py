@@ -284,12 +284,12 @@ def test_results_are_there_before_the_folder_is_done(model, folder, tmp_path, mo
     seen = {}
     read = predict.read_image
 
-    def note_what_is_there(path):
+    def note_what_is_there(path, annotated_hw):
         done = tmp_path / "out" / "predictions.json"
         seen[path.name] = len(json.loads(done.read_text())) if done.exists() else None
         if path.name == "c.png":
             raise KeyboardInterrupt
-        return read(path)
+        return read(path, annotated_hw)
 
     monkeypatch.setattr(predict, "read_image", note_what_is_there)
     write_image(folder / "b.png")
@@ -351,6 +351,22 @@ def test_crowd_regions_prompt_nothing(model, folder, tmp_path, caplog):
     assert run(model, folder, json.dumps(coco), tmp_path / "out") == 0
     assert len(results_in(tmp_path / "out")) == 1
     assert "left out 1 crowd regions" in caplog.text
+
+
+def test_a_picture_of_another_size_than_annotated_is_left_out(model, folder, tmp_path, capsys):
+    coco = {
+        "images": [
+            {"id": 1, "file_name": "a.png", "height": 96, "width": 128},
+            {"id": 3, "file_name": "c.png", "height": 960, "width": 1280},
+        ],
+        "categories": [{"id": 5, "name": "mug"}],
+        "annotations": [
+            {"image_id": number, "category_id": 5, "bbox": [10, 10, 60, 60]} for number in (1, 3)
+        ],
+    }
+    assert run(model, folder, json.dumps(coco), tmp_path / "out") == 1
+    assert [result["file_name"] for result in results_in(tmp_path / "out")] == ["a.png"]
+    assert "c.png" in capsys.readouterr().err
 
 
 def test_results_of_a_detector_are_boxes(model, folder, tmp_path):
