@@ -13,7 +13,7 @@ import cv2
 
 from sameo_model.data.arguments import whole_number
 from sameo_model.data.catalogue import CONFIG_DIR, DatasetCard, load_card
-from sameo_model.data.checking import CheckReport, Problem, check_dataset
+from sameo_model.data.checking import ORIENTATION, CheckReport, check_dataset
 from sameo_model.data.collection import dataset_names, open_dataset
 from sameo_model.data.contact_sheet import draw_contact_sheet
 from sameo_model.data.conversion import convert_dataset
@@ -81,7 +81,7 @@ def _card_json(card: DatasetCard) -> dict[str, Any]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    dataset = _open(arguments)
+    dataset = _open(arguments, allow_broken=True)
     num_decoded = None if arguments.decode < 0 else arguments.decode
     report = check_dataset(
         dataset, num_decoded=num_decoded, workers=arguments.workers, progress=True
@@ -102,10 +102,16 @@ def _print_check(report: CheckReport) -> None:
             f"  {entry['action']:8} {entry['count']:8}  {name}: {entry['sentence']} "
             f"(e.g. {', '.join(entry['examples'])})"
         )
-    for name in ("missing_images", "unreadable_images", "images_of_other_size"):
-        problem: Problem = getattr(report, name)
+    for name, problem in report.problems().items():
         if problem.count:
             print(f"  broken   {problem.count:8}  {name} (e.g. {', '.join(problem.examples)})")
+    if (turned := report.images_with_orientation).count:
+        examples = ", ".join(turned.examples)
+        print(
+            f"  note     {turned.count:8}  images_with_orientation: {ORIENTATION} (e.g. {examples})"
+        )
+    if report.fault:
+        print(f"  broken             {report.fault}")
 
 
 def _stats(arguments: argparse.Namespace) -> int:
@@ -182,7 +188,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    dataset = _open(arguments)
+    dataset = _open(arguments, allow_broken=True)
     sheet = draw_contact_sheet(dataset, arguments.num, arguments.seed)
     _write_picture(arguments.output, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     print(f"wrote {arguments.output}")
@@ -197,9 +203,14 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(arguments: argparse.Namespace) -> IndexedDataset:
+def _open(arguments: argparse.Namespace, *, allow_broken: bool = False) -> IndexedDataset:
     return open_dataset(
-        arguments.name, arguments.root, arguments.split, workers=arguments.workers, progress=True
+        arguments.name,
+        arguments.root,
+        arguments.split,
+        allow_broken=allow_broken,
+        workers=arguments.workers,
+        progress=True,
     )
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from sameo_model.data.defects import MAX_EXAMPLES, total_skipped
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.parallel import chunked, ordered_map
+from sameo_model.data.types import AmodalImage
+from sameo_model.runtime.picture_format import read_orientation
+from sameo_model.runtime.pictures import decode_picture
 
 CHUNK_IMAGES = 64
+ORIENTATION = (
+    "pictures with an EXIF orientation, which is applied only where it gives the annotated size; "
+    "masks drawn in a viewer that applies it lie elsewhere"
+)
 
 
 @dataclass
@@ -44,6 +52,9 @@ class CheckReport:
         missing_images: Pictures that are not there.
         unreadable_images: Decoded pictures that are damaged.
         images_of_other_size: Decoded pictures whose size is not that of the annotations.
+        images_with_orientation: Decoded pictures with an EXIF orientation, and whether the size of
+            the annotations says that it is applied.
+        fault: What is wrong with masks and boxes as a whole, see `BoxAgreement.fault`.
     """
 
     dataset: str
@@ -55,14 +66,22 @@ class CheckReport:
     missing_images: Problem = field(default_factory=Problem)
     unreadable_images: Problem = field(default_factory=Problem)
     images_of_other_size: Problem = field(default_factory=Problem)
+    images_with_orientation: Problem = field(default_factory=Problem)
+    fault: str | None = None
+
+    def problems(self) -> dict[str, Problem]:
+        """Return what makes the set broken, by name."""
+        names = ("missing_images", "unreadable_images", "images_of_other_size")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def verdict(self) -> str:
-        """Return "sound", "usable" (records were repaired or skipped) or "broken"."""
-        problems = (self.missing_images, self.unreadable_images, self.images_of_other_size)
-        if not self.num_instances or any(problem.count for problem in problems):
+        """Return "sound", "usable" (something was repaired, skipped or doubtful) or "broken"."""
+        if not self.num_instances or self.fault:
             return "broken"
-        return "usable" if self.defects else "sound"
+        if any(problem.count for problem in self.problems().values()):
+            return "broken"
+        return "usable" if self.defects or self.images_with_orientation.count else "sound"
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as a dict."""
@@ -87,6 +106,7 @@ def check_dataset(
         num_skipped=total_skipped(dataset.defects),
         num_decoded=len(dataset) if num_decoded is None else min(num_decoded, len(dataset)),
         defects=dict(dataset.defects),
+        fault=dataset.box_agreement["fault"],
     )
     to_decode = set(np.linspace(0, len(dataset) - 1, report.num_decoded).round().astype(int))
     work = (
@@ -97,27 +117,42 @@ def check_dataset(
     # Looking for files alone is quicker than handing it to other processes.
     processes = workers if report.num_decoded else 1
     with tqdm(desc="pictures", total=len(dataset), disable=not progress) as bar:
-        for missing, unreadable, other_size, num_images in ordered_map(check, work, processes):
-            report.missing_images.add(len(missing), missing)
-            report.unreadable_images.add(len(unreadable), unreadable)
-            report.images_of_other_size.add(len(other_size), other_size)
+        for found, num_images in ordered_map(check, work, processes):
+            for name, examples in found.items():
+                getattr(report, name).add(len(examples), examples)
             bar.update(num_images)
     return report
 
 
 def _check(
     dataset: IndexedDataset, indices: list[tuple[int, bool]]
-) -> tuple[list[str], list[str], list[str], int]:
-    missing, unreadable, other_size = [], [], []
+) -> tuple[dict[str, list[str]], int]:
+    """Return what was found by the name of the report's field, and how many images were seen."""
+    found: dict[str, list[str]] = defaultdict(list)
     for index, is_decoded in indices:
         image = dataset[index]
         if not image.path.is_file():
-            missing.append(str(image.path))
+            found["missing_images"].append(str(image.path))
         elif is_decoded:
-            flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-            picture = cv2.imread(str(image.path), flags)
-            if picture is None:
-                unreadable.append(str(image.path))
-            elif image.instances and picture.shape != tuple(image.image_hw):
-                other_size.append(f"{image.path}: {picture.shape} not {tuple(image.image_hw)}")
-    return missing, unreadable, other_size, len(indices)
+            for name, example in _check_picture(image):
+                found[name].append(example)
+    return found, len(indices)
+
+
+def _check_picture(image: AmodalImage) -> Iterator[tuple[str, str]]:
+    content = image.path.read_bytes()
+    try:
+        stored_hw = decode_picture(content, upright=False).shape[:2]
+    except ValueError as error:
+        yield "unreadable_images", f"{image.path}: {error}"
+        return
+    annotated_hw = tuple(image.image_hw) if image.instances else stored_hw
+    orientation = read_orientation(content)
+    upright_hw = stored_hw[::-1] if orientation >= 5 else stored_hw
+    if annotated_hw not in (stored_hw, upright_hw):
+        exchanged = ", height and width exchanged" if annotated_hw == stored_hw[::-1] else ""
+        example = f"{image.path}: {stored_hw} not {annotated_hw}{exchanged}"
+        yield "images_of_other_size", example
+    elif orientation != 1:
+        applied = "not applied" if annotated_hw == stored_hw else "applied"
+        yield "images_with_orientation", f"{image.path}: {orientation}, {applied}"

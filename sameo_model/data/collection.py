@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sameo_model.data.box_agreement import require_agreement
 from sameo_model.data.catalogue import load_card
 from sameo_model.data.filters import apply_rules
 from sameo_model.data.index import IndexedDataset
@@ -37,6 +38,7 @@ def open_dataset(
     split: str | None = None,
     *,
     quality_control: bool = False,
+    allow_broken: bool = False,
     workers: int = 1,
     progress: bool = False,
 ) -> IndexedDataset:
@@ -49,6 +51,7 @@ def open_dataset(
             "train+augmented"; None takes all labelled parts.
         quality_control: Apply the set's rules of paper section 3.2 (`config/data/<name>.yaml`) and
             leave out images without instances; otherwise everything that was read is shown.
+        allow_broken: Open a set as well whose masks mostly lie elsewhere than the file's boxes.
         workers: Number of processes that read a large set the first time; later an index is used.
         progress: Show a progress bar meanwhile.
 
@@ -58,7 +61,8 @@ def open_dataset(
     Raises:
         ValueError: If the name or the split is not known.
         FileNotFoundError: If files are missing.
-        DatasetFormatError: If the files do not have the form that the reader knows.
+        DatasetFormatError: If the files do not have the form that the reader knows, or the set is
+            broken: most masks lie elsewhere than the file's own boxes.
     """
     if name not in READERS:
         raise ValueError(f"data set must be one of {', '.join(dataset_names())}, got {name!r}")
@@ -69,6 +73,8 @@ def open_dataset(
             f"split of {name} must name different files, but {split!r} reads {files[0]} twice"
         )
     dataset = open_index(sources, workers=workers, progress=progress)
+    if not allow_broken:
+        require_agreement(name, dataset.box_agreement)
     if quality_control:
         dataset, _ = apply_rules(dataset, load_card(name).quality_control)
     return dataset

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from sameo_model.data.box_agreement import BoxAgreement
+
 MAX_EXAMPLES = 5
 
 
@@ -67,12 +69,19 @@ class Defect(Enum):
 
 
 class DefectLog:
-    """Counts of defects with the first few examples of each; logs of workers can be merged."""
+    """Counts of defects with the first few examples of each; logs of workers can be merged.
+
+    Attributes:
+        counts: How often each defect was met, by its name.
+        examples: The first records of each.
+        agreement: Whether masks and boxes of the records agree.
+    """
 
     def __init__(self) -> None:
         """Start with no defects."""
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
+        self.agreement = BoxAgreement()
 
     def add(self, defect: Defect, example: object, count: int = 1) -> None:
         """Count a defect of the record that `example` names."""
@@ -83,6 +92,7 @@ class DefectLog:
 
     def merge(self, other: DefectLog) -> None:
         """Add the counts of another log, keeping this log's examples first."""
+        self.agreement.add(other.agreement)
         for name, count in other.counts.items():
             self.counts[name] += count
             examples = self.examples.setdefault(name, [])

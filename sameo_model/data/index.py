@@ -20,6 +20,7 @@ class IndexedDataset(Sequence[AmodalImage]):
     Attributes:
         name: Name of the data set.
         defects: What the reader repaired and skipped, see `DefectLog.to_json`.
+        box_agreement: Whether masks lie where the file's boxes are, see `BoxAgreement.to_json`.
         instance_table: INSTANCE_ROW (R,), read only; all instances, those left out by `select`
             included.
         crowd_table: CROWD_ROW (C,); all crowd regions, which no view leaves out.
@@ -39,6 +40,7 @@ class IndexedDataset(Sequence[AmodalImage]):
         self._tables = tables
         self.name: str = tables.meta["dataset"]
         self.defects: Mapping[str, Mapping[str, Any]] = tables.meta["defects"]
+        self.box_agreement: Mapping[str, Any] = tables.meta["boxes"]
         self.categories = [(number, str(name)) for number, name in tables.meta["categories"]]
         self.image_table = tables.images
         self.instance_table = tables.instances

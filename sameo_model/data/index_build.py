@@ -164,6 +164,7 @@ class _Builder:
             "num_instances": len(instances),
             "categories": [list(pair) for pair in self._categories],
             "defects": self.defects.to_json(),
+            "boxes": self.defects.agreement.to_json(),
         }
         (folder / META_FILE).write_text(json.dumps(meta, indent=1))
 

@@ -7,7 +7,7 @@ from enum import IntFlag
 import numpy as np
 
 # Raise when the tables or the meaning of what the readers store in them change.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 META_FILE = "meta.json"
 IMAGES_FILE = "images.npy"

@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from sameo_model.data.box_agreement import (
+    BOX_TOLERANCE_PX,
+    BoxedMask,
+    box_distance_px,
+    compare,
+    is_box,
+)
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.rle import intersect_rles, rle_area, rle_box_xywh
 from sameo_model.data.segmentation import parse_segmentation
 from sameo_model.data.source import ParsedCrowd, ParsedInstance, is_size
 from sameo_model.data.types import Rle
 
-BOX_TOLERANCE_PX = 2.0
 # Ids of several files are shifted behind each other in 64 bits.
 MAX_ID = 2**53
 
@@ -81,17 +87,20 @@ def check_instance(
     if not raw.is_modal:
         amodal_rle = _amodal_part(raw.amodal, image_hw, defects, example)
         if amodal_rle is None:
+            _compare_boxes(raw, None, None, image_hw, defects)
             return None
     visible_rle: Rle | None
     if raw.visible is not None or amodal_rle is None:
         visible_rle = _visible_part(raw.visible, amodal_rle, image_hw, defects, example)
         if visible_rle is None:
+            _compare_boxes(raw, amodal_rle, None, image_hw, defects)
             return None
     elif absent_visible is AbsentVisible.SKIP:
         defects.add(Defect.ABSENT_VISIBLE, example)
         return None
     else:
         visible_rle = amodal_rle if absent_visible is AbsentVisible.UNOCCLUDED else None
+    _compare_boxes(raw, amodal_rle, visible_rle, image_hw, defects)
     _check_box(raw.amodal_box_xywh, amodal_rle, defects, example)
     _check_box(raw.visible_box_xywh, visible_rle, defects, example)
     return ParsedInstance(
@@ -175,33 +184,29 @@ def _clip(visible_rle: Rle, amodal_rle: Rle, defects: DefectLog, example: object
     return amodal_rle if rle_area(clipped) == rle_area(amodal_rle) else clipped
 
 
+def _compare_boxes(
+    raw: RawInstance,
+    amodal_rle: Rle | None,
+    visible_rle: Rle | None,
+    image_hw: tuple[int, int],
+    defects: DefectLog,
+) -> None:
+    masks = [BoxedMask(raw.amodal_box_xywh, raw.amodal, amodal_rle)]
+    if amodal_rle is not None or raw.is_modal:
+        masks.append(BoxedMask(raw.visible_box_xywh, raw.visible, visible_rle))
+    compare(defects.agreement, masks, image_hw)
+
+
 def _check_box(box_xywh: Any, rle: Rle | None, defects: DefectLog, example: object) -> None:
     if box_xywh is None or rle is None:
         return
-    if not _is_box(box_xywh):
+    if not is_box(box_xywh):
         defects.add(Defect.BOX_UNLIKE_MASK, example)
         return
-    x, y, width, height = box_xywh
-    if width <= 0 or height <= 0:
+    if box_xywh[2] <= 0 or box_xywh[3] <= 0:
         defects.add(Defect.ZERO_SIZE_BOX, example)
-        return
-    true_x, true_y, true_width, true_height = rle_box_xywh(rle)
-    distances = (
-        abs(x - true_x),
-        abs(y - true_y),
-        abs(x + width - true_x - true_width),
-        abs(y + height - true_y - true_height),
-    )
-    if max(distances) > BOX_TOLERANCE_PX:
+    elif box_distance_px(box_xywh, rle_box_xywh(rle)) > BOX_TOLERANCE_PX:
         defects.add(Defect.BOX_UNLIKE_MASK, example)
-
-
-def _is_box(box_xywh: Any) -> bool:
-    return (
-        isinstance(box_xywh, (list, tuple))
-        and len(box_xywh) == 4
-        and all(isinstance(number, (int, float)) for number in box_xywh)
-    )
 
 
 def _annotation_id(value: Any, defects: DefectLog) -> int:

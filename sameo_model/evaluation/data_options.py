@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sameo_model.data.box_agreement import require_agreement
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.index_format import InstanceFlag
 from sameo_model.data.parallel import default_workers
@@ -108,6 +109,7 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
             raise ValueError(f"--{name} must be at least 1, got {value}")
     source = FORMATS[options.dataset](options.annotations, options.images)
     images = open_index([source], workers=options.workers, progress=True)
+    require_agreement(options.dataset, images.box_agreement)
     notes = [
         f"annotations: {entry['count']} x {entry['sentence']} ({entry['action']})"
         for entry in images.defects.values()

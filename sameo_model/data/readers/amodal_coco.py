@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
+from sameo_model.data.box_agreement import require_agreement
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.instances import AbsentVisible
@@ -38,11 +39,14 @@ def open_amodal_coco(
 
     Raises:
         FileNotFoundError: If the annotation file does not exist.
-        DatasetFormatError: If it is not an amodal COCO file.
+        DatasetFormatError: If it is not an amodal COCO file, or most of its masks lie elsewhere
+            than its own boxes.
     """
     folder = Path(images_dir) if images_dir else None
     source = amodal_coco_source(Path(annotations_path), folder)
-    return open_index([source], workers=workers, progress=progress)
+    dataset = open_index([source], workers=workers, progress=progress)
+    require_agreement(dataset.name, dataset.box_agreement)
+    return dataset
 
 
 def amodal_coco_source(
