@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
@@ -15,6 +16,8 @@ from sameo_model.data.index_build import build_index
 from sameo_model.data.index_format import FORMAT_VERSION, META_FILE
 from sameo_model.data.index_tables import load_tables
 from sameo_model.data.source import Source
+
+_LOGGER = logging.getLogger(__name__)
 
 # Sources of at most this size are read each time, which takes some seconds at most.
 UNCACHED_BYTES = 16 << 20
@@ -32,8 +35,9 @@ def open_index(
 ) -> IndexedDataset:
     """Open the index of some sources, building it first if it is not there or out of date.
 
-    Small sources are indexed in memory and leave nothing behind. Several processes may ask for the
-    same index at once: one builds, the others wait.
+    Small sources are indexed in memory and leave nothing behind, and so are large ones, with a
+    warning, where the cache cannot be written. Several processes may ask for the same index at
+    once: one builds, the others wait.
 
     Args:
         sources: Splits of one data set, at least one.
@@ -45,17 +49,38 @@ def open_index(
         DatasetFormatError: If the files do not have the form that the readers know.
     """
     if _total_size(sources) <= UNCACHED_BYTES:
-        with tempfile.TemporaryDirectory(prefix="sameo_index.") as temporary:
-            build_index(sources, Path(temporary), workers=1, progress=progress)
-            return IndexedDataset(load_tables(Path(temporary), in_memory=True))
+        return _build_in_memory(sources, workers=1, progress=progress)
     folder = cache_folder() / "index" / f"{sources[0].dataset}-{_fingerprint(sources)}"
+    try:
+        _keep(sources, folder, workers=workers, progress=progress, rebuild=rebuild)
+    except OSError as error:
+        _LOGGER.warning(
+            "the index of %s cannot be kept in %s (%s) and is built for this run alone; make room "
+            "there, or name another folder in SAMEO_CACHE",
+            sources[0].dataset,
+            cache_folder(),
+            error,
+        )
+        return _build_in_memory(sources, workers=workers, progress=progress)
+    return IndexedDataset(load_tables(folder))
+
+
+def _build_in_memory(sources: Sequence[Source], *, workers: int, progress: bool) -> IndexedDataset:
+    with tempfile.TemporaryDirectory(prefix="sameo_index.") as temporary:
+        build_index(sources, Path(temporary), workers=workers, progress=progress)
+        return IndexedDataset(load_tables(Path(temporary), in_memory=True))
+
+
+def _keep(
+    sources: Sequence[Source], folder: Path, *, workers: int, progress: bool, rebuild: bool
+) -> None:
+    """Build the index in the cache unless it is there."""
     if rebuild or not (folder / META_FILE).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if rebuild or not (folder / META_FILE).is_file():
                 _build(sources, folder, workers=workers, progress=progress)
-    return IndexedDataset(load_tables(folder))
 
 
 def _build(sources: Sequence[Source], folder: Path, *, workers: int, progress: bool) -> None:
@@ -82,6 +107,18 @@ def _fingerprint(sources: Sequence[Source]) -> str:
     for source in sources:
         digest.update(f"\n{type(source).__name__} {source.dataset} {source.split}".encode())
         for path in source.files():
-            status = path.stat()
-            digest.update(f"\n{path.resolve()} {status.st_size} {status.st_mtime_ns}".encode())
+            digest.update(f"\n{path.resolve()} {_state(path.stat())}".encode())
+            if path.is_dir():
+                _add_files(digest, path)
     return digest.hexdigest()[:20]
+
+
+def _add_files(digest: hashlib._Hash, folder: Path) -> None:
+    # A file that is overwritten in place does not change the times of its folder.
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            digest.update(os.fsencode(entry.name) + f" {_state(entry.stat())}".encode())
+
+
+def _state(status: os.stat_result) -> str:
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import logging
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,12 +115,12 @@ def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
     """Load the checkpoint in `output` into `run`, if there is one.
 
     Raises:
-        ValueError: If the run was started with another configuration.
+        ValueError: If the checkpoint is damaged, or the run was started with another configuration.
     """
     path = output / CHECKPOINT_NAME
     if not path.exists():
         return
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = _load(path)
     check_same_run(path, json.loads(content["config"]), config)
     run.model.load_state_dict(content["model"])
     base_rates = [group["base_lr"] for group in run.optimiser.param_groups]
@@ -138,6 +139,29 @@ def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
     run.step = int(content["step"])
     run.best_score = content.get("best_score")
     log.info("resuming %s at step %d", output, run.step)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: If it is empty, cut off or something else.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        state = "damaged or cut off" if path.stat().st_size else "empty"
+        raise ValueError(
+            f"checkpoint {path} is {state}; put a whole copy in its place, or remove it to start "
+            f"the run anew"
+        ) from error
+    keys = {"config", "model", "optimiser", "step"}
+    if not isinstance(content, dict) or not keys <= content.keys():
+        raise ValueError(
+            f"checkpoint {path} must hold {', '.join(sorted(keys))} of a run, but it does not; "
+            f"remove it to start the run anew"
+        )
+    return content
 
 
 def remove_leftovers(output: Path) -> None:

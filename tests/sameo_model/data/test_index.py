@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -13,6 +14,7 @@ from pycocotools import mask as coco_mask
 from sameo_model.data import index_cache
 from sameo_model.data.collection import open_dataset
 from sameo_model.data.conversion import convert_dataset
+from sameo_model.data.index_format import FORMAT_VERSION
 from sameo_model.data.readers.amodal_coco import open_amodal_coco, write_amodal_coco
 from sameo_model.data.types import DatasetFormatError
 from tests.sameo_model.data import fabricate as fab
@@ -101,6 +103,33 @@ def test_a_changed_file_is_read_again(tmp_path, cached):
     assert len(open_dataset("amodal_coco", tmp_path)) == 20
 
 
+def test_a_mask_file_overwritten_in_place_is_read_again(tmp_path):
+    # The folder of the file keeps its times.
+    root = tmp_path / "set"
+    fab.dyce(root)
+    assert open_dataset("dyce", root)[0].instances[0].amodal_mask().sum() == fab.FRONT.sum()
+    path = root / "amodal" / "scene1_7_0.png"
+    status = path.stat()
+    wider = fab.FRONT.copy()
+    wider[0] = True
+    cv2.imwrite(str(path), wider.astype(np.uint8) * 255)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert open_dataset("dyce", root)[0].instances[0].amodal_mask().sum() == wider.sum()
+
+
+def test_an_index_that_cannot_be_kept_is_a_warning(tmp_path, cached, monkeypatch, caplog):
+    write_many(tmp_path)
+    expected = shape_of(open_dataset("amodal_coco", tmp_path))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SAMEO_CACHE", str(tmp_path / "file" / "cache"))
+    dataset = open_dataset("amodal_coco", tmp_path)
+    assert shape_of(dataset) == expected
+    assert shape_of(pickle.loads(pickle.dumps(dataset))) == expected
+    (message,) = caplog.messages
+    assert "index of amodal_coco cannot be kept in" in message
+    assert "SAMEO_CACHE" in message
+
+
 def test_a_build_that_fails_leaves_nothing_behind(tmp_path, cached):
     write_many(tmp_path)
     path = tmp_path / "annotations.json"
@@ -127,7 +156,9 @@ def test_an_index_of_another_version_is_refused(tmp_path, cached):
     (meta_path,) = (index_cache.cache_folder() / "index").glob("*/meta.json")
     meta = json.loads(meta_path.read_text())
     meta_path.write_text(json.dumps({**meta, "format_version": 0}))
-    with pytest.raises(DatasetFormatError, match="must have format 2, got 0; delete it"):
+    with pytest.raises(
+        DatasetFormatError, match=f"must have format {FORMAT_VERSION}, got 0; delete it"
+    ):
         open_dataset("amodal_coco", tmp_path)
 
 
@@ -225,10 +256,11 @@ def test_a_million_instances_open_quickly_in_little_memory(tmp_path):
     (tmp_path / "masks.bin").write_bytes(counts)
     (tmp_path / "paths.bin").write_bytes(b"")
     meta = {
-        "format_version": 2,
+        "format_version": FORMAT_VERSION,
         "dataset": "amodal_coco",
         "categories": [[1, "box"]],
         "defects": {},
+        "boxes": {"fault": None},
     }
     (tmp_path / "meta.json").write_text(json.dumps(meta))
     del images, instances

@@ -101,3 +101,27 @@ def test_settings_that_do_not_change_what_is_learnt_may_differ(tmp_path, sources
     train(make_config(tmp_path, steps=1), make_model(), sources)
     config = make_config(tmp_path, steps=1, log_interval=5, max_unreadable=3, val_pictures=0)
     train(config, make_model(), sources)
+
+
+@pytest.mark.parametrize(
+    ("damage", "state"),
+    [
+        (lambda content: b"", "is empty"),
+        (lambda content: content[: len(content) // 2], "is damaged or cut off"),
+        (lambda content: bytes(len(content)), "is damaged or cut off"),
+    ],
+    ids=["empty", "cut off", "zeros"],
+)
+def test_a_damaged_checkpoint_is_named_with_what_to_do(tmp_path, sources, damage, state):
+    train(make_config(tmp_path, steps=1), make_model(), sources)
+    path = tmp_path / "run" / "last.ckpt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=rf"last\.ckpt {state}; .* remove it to start the run"):
+        train(make_config(tmp_path, steps=2, allow_changes=True), make_model(), sources)
+
+
+def test_a_file_that_is_no_checkpoint_of_a_run_is_named(tmp_path, sources):
+    (tmp_path / "run").mkdir()
+    torch.save({"model": {}}, tmp_path / "run" / "last.ckpt")
+    with pytest.raises(ValueError, match=r"last\.ckpt must hold config, model, optimiser, step"):
+        train(make_config(tmp_path), make_model(), sources)
