@@ -32,8 +32,9 @@ examples:
   python -m sameo_model.synthesize scenes --output DIR --scenes 20 --views 4 --families validation
 
 your objects: names come from the files (or folders, where a file is called model.obj and the like)
-and become the categories. Sizes: taken in the first of metre, millimetre, centimetre, inch that
-makes the longest side plausible (--mesh-size); else rescaled and said so. Files that cannot be used
+and become the categories. Sizes: one unit for the folder, the first of metre, millimetre,
+centimetre, inch that makes most longest sides plausible (--mesh-size); --unit names it; an object
+that no such unit fits is taken in another or rescaled, and said so. Files that cannot be used
 (unreadable, no faces, mostly NaN, with joints) are named and skipped; others are repaired by rule
 (inside out: turned; not watertight: drawn from both sides; colour unknown or texture missing:
 painted anew in every scene; never at rest: collides as its hull or box). meshes.json in the output
@@ -82,6 +83,11 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         default=(0.03, 0.4),
         metavar=("MIN", "MAX"),
         help="plausible longest sides of your objects in metres (0.03 0.4)",
+    )
+    parser.add_argument(
+        "--unit",
+        choices=("m", "mm", "cm", "inch"),
+        help="of all your objects (default: the one in which most of them have a plausible size)",
     )
     parser.add_argument(
         "--arrangements",

@@ -68,11 +68,15 @@ _function: Callable[[Any], Any] | None = None
 def _start_worker(function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it was killed; it would wait for ever."""
+def end_with_parent() -> None:
+    """End this process when the one that started it is killed; it would wait or work for ever."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -112,7 +112,8 @@ def _table(result: dict[str, Any]) -> str:
     lines = [
         f"{name:<38}{_cell(result[name])}{_interval(result['ci'].get(name))}" for name in SHOWN
     ]
-    lines.append(f"{'occlusion':<12}{'num':>8}{'miou_full':>12}{'miou_hidden':>14}")
+    if result["num_occluded"] is not None:
+        lines.append(f"{'occlusion':<12}{'num':>8}{'miou_full':>12}{'miou_hidden':>14}")
     lines += [
         f"{row['lo']:.1f} to {row['hi']:.1f}  {row['num']:>8}{_cell(row['miou_full']):>12}"
         f"{_cell(row['miou_hidden']):>14}"

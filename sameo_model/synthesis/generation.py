@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import mujoco
 
+from sameo_model.data.parallel import end_with_parent
 from sameo_model.synthesis.blocks import open_folder
 from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.ready_objects import OWN
@@ -104,6 +105,7 @@ def generate_scenes(
 
 def _start_worker(config: SceneConfig, sources: Sources | None) -> None:
     global _factory, _sources
+    end_with_parent()
     # Mesa's software rasteriser works in its caller's thread: the processes share the cores.
     os.environ["LP_NUM_THREADS"] = "0"
     cv2.setNumThreads(1)

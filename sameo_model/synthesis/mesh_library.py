@@ -6,64 +6,38 @@ What is ready lies in the set's folder `objects/`, so that a set goes on with th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import resource
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-import mujoco
-import numpy as np
-
-from sameo_model.synthesis.assets import Asset, scale_asset
-from sameo_model.synthesis.decomposition import box_around, decompose, hull_around, thicken
+from sameo_model.data.parallel import end_with_parent
+from sameo_model.synthesis.assets import Asset
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.mesh_discovery import Discovery, MeshFile
-from sameo_model.synthesis.mesh_reading import parts_to_surfaces, read_parts, repair_parts
-from sameo_model.synthesis.mjcf_objects import read_mjcf
-from sameo_model.synthesis.physics import settle
-from sameo_model.synthesis.ready_objects import OWN, load_ready, save_ready
-from sameo_model.synthesis.stage import SceneBuilder, Stage
+from sameo_model.synthesis.mesh_making import MeshReport, Sizing, make_ready, read_mesh
+from sameo_model.synthesis.mesh_units import choose_unit
+from sameo_model.synthesis.ready_objects import load_ready, save_ready
 
+READER_VERSION = 2  # raise it when the same files give other objects
 CPU_LIMIT_S = 300  # for one object; a usual one takes a few seconds
 MEMORY_LIMIT_GIB = 8  # for one object; a usual one takes half of one
+_MAX_NAME = 200
+Result = TypeVar("Result")
 _CRASHES = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL)
-Job = tuple[Path, MeshFile, tuple[float, float]]
-UNITS_M = {"m": 1.0, "mm": 0.001, "cm": 0.01, "inch": 0.0254}
 
 
-@dataclass(frozen=True)
-class MeshReport:
-    """What became of one object.
-
-    Attributes:
-        name: Category name.
-        key: Path inside the folder of meshes.
-        notes: What was odd and how it was repaired.
-        skipped: Why it cannot be used; empty if it can.
-        unit: Unit that the file is taken to be in, "rescaled" if none was plausible.
-        size_m: Longest side in metres.
-        faces: Triangles that are drawn.
-        colliders: Convex pieces that collide.
-        bare: Numbers of the surfaces that the file does not colour; every scene paints them anew.
-    """
-
-    name: str
-    key: str
-    notes: tuple[str, ...] = ()
-    skipped: str = ""
-    unit: str = ""
-    size_m: float = 0.0
-    faces: int = 0
-    colliders: int = 0
-    bare: tuple[int, ...] = ()
+Job = tuple[Path, MeshFile, Sizing]
 
 
 @dataclass(frozen=True)
@@ -89,50 +63,69 @@ class MeshLibrary:
         return load_ready(_ready_path(self.objects, report.key), report.name), report.bare
 
 
-def guess_unit(longest: float, size_range_m: tuple[float, float]) -> tuple[str, float]:
-    """Return the unit that a file is taken to be in and its length in metres.
+def find_unit(
+    output: Path, discovery: Discovery, size_range_m: tuple[float, float], workers: int
+) -> str | None:
+    """Return the unit in which most objects of a folder have a plausible size; None if none has.
 
-    The first of metre, millimetre, centimetre and inch that makes the longest side plausible; if
-    none does, the object is brought to the geometric middle of the range ("rescaled").
+    The sizes are kept in the set's folder, so that a set that goes on has the same unit.
 
     Args:
-        longest: The longest side in the file's unit.
+        output: Folder of the set.
+        discovery: The objects.
         size_range_m: Plausible longest sides in metres.
+        workers: Number of processes.
     """
-    low, high = size_range_m
-    for unit, factor in UNITS_M.items():
-        if low <= longest * factor <= high:
-            return unit, factor
-    return "rescaled", float(np.sqrt(low * high)) / longest
+    jobs = _jobs(output, discovery, Sizing(size_range_m))
+    sizes = _map_apart(_measure_apart, jobs, workers)
+    return choose_unit([size for size in sizes if size is not None], size_range_m)
 
 
 def prepare_objects(
-    output: Path, discovery: Discovery, size_range_m: tuple[float, float], workers: int
+    output: Path, discovery: Discovery, sizing: Sizing, workers: int
 ) -> Iterator[MeshReport]:
     """Make the objects ready that are not yet; yield every object's report, in order.
 
     Args:
         output: Folder of the set.
         discovery: The objects.
-        size_range_m: Plausible longest sides in metres.
+        sizing: How large they are.
         workers: Number of processes; they do not change the result.
     """
+    return _map_apart(_prepare_apart, _jobs(output, discovery, sizing), workers)
+
+
+def _jobs(output: Path, discovery: Discovery, sizing: Sizing) -> list[Job]:
     folder = output / "objects"
     folder.mkdir(exist_ok=True)
-    jobs = [(folder, entry, size_range_m) for entry in discovery.objects]
+    return [(folder, entry, sizing) for entry in discovery.objects]
+
+
+def _map_apart(
+    function: Callable[[ForkServerContext, Job], Result], jobs: list[Job], workers: int
+) -> Iterator[Result]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     with ThreadPoolExecutor(max(1, min(workers, len(jobs)))) as executor:
-        yield from executor.map(partial(_prepare_apart, context), jobs)
+        yield from executor.map(partial(function, context), jobs)
 
 
-def open_library(output: Path, discovery: Discovery, reports: list[MeshReport]) -> MeshLibrary:
+def open_library(
+    output: Path, discovery: Discovery, reports: list[MeshReport], unit: str | None = None
+) -> MeshLibrary:
     """Write `meshes.json` and return the objects that can be used.
+
+    Args:
+        output: Folder of the set.
+        discovery: What the folder of meshes holds.
+        reports: What became of its objects.
+        unit: Unit of the folder.
 
     Raises:
         ValueError: If there is none.
     """
     content = {
+        "unit": unit,
         "objects": [asdict(report) for report in reports],
         "left_out": discovery.left_out,
     }
@@ -147,7 +140,9 @@ def open_library(output: Path, discovery: Discovery, reports: list[MeshReport]) 
     return MeshLibrary(output / "objects", ready)
 
 
-def describe_reports(reports: list[MeshReport], left_out: dict[str, str]) -> list[str]:
+def describe_reports(
+    reports: list[MeshReport], left_out: dict[str, str], unit: str | None = None
+) -> list[str]:
     """Return lines that say what became of the objects, those with something to say by name."""
     skipped = [r for r in reports if r.skipped]
     repaired = [r for r in reports if r.notes and not r.skipped]
@@ -155,6 +150,11 @@ def describe_reports(reports: list[MeshReport], left_out: dict[str, str]) -> lis
         f"{len(reports) - len(skipped)} objects are ready, {len(repaired)} of them with a note; "
         f"{len(skipped)} skipped"
     ]
+    if unit is not None:
+        count = sum(r.unit == unit for r in reports)
+        lines.append(
+            f"  {count} are taken in {unit}, the unit of the folder (--unit names another)"
+        )
     lines += [f"  skipped {r.key}: {r.skipped}" for r in skipped]
     lines += [f"  {r.key}: {', '.join(r.notes)}" for r in repaired]
     reasons = Counter(left_out.values())
@@ -165,117 +165,83 @@ def describe_reports(reports: list[MeshReport], left_out: dict[str, str]) -> lis
 def _prepare_apart(context: ForkServerContext, job: Job) -> MeshReport:
     """Prepare an object in a process of its own: foreign files make readers crash and hang."""
     folder, entry, _ = job
-    report_path = _ready_path(folder, entry.key).with_suffix(".json")
+    report_path = _ready_path(folder, entry.key, ".json")
     if not report_path.is_file():
-        process = context.Process(target=_prepare, args=(job,), daemon=True)
-        process.start()
-        process.join()
-        reason = ""
-        if process.exitcode == -signal.SIGXCPU:
-            reason = f"takes longer than {CPU_LIMIT_S} s of processor time"
-        elif process.exitcode in _CRASHES:
-            reason = f"makes its reader crash ({signal.Signals(-process.exitcode).name})"
-        elif process.exitcode != 0:
-            raise RuntimeError(
-                f"reading {entry.key} was stopped (exit code {process.exitcode}); start again"
-            )
+        reason = _run_apart(context, _prepare, job)
         if reason:
             report = MeshReport(entry.name, entry.key, skipped=reason)
             write_json(report_path, asdict(report))
     return _report_from_json(json.loads(report_path.read_text()))
 
 
-def _prepare(job: Job) -> None:
-    folder, entry, size_range_m = job
-    path = _ready_path(folder, entry.key)
+def _measure_apart(context: ForkServerContext, job: Job) -> float | None:
+    """Return an object's longest side in its file's unit; None if it cannot be used."""
+    folder, entry, _ = job
+    path = _ready_path(folder, entry.key, ".size")
+    if not path.is_file() and _run_apart(context, _measure, job):
+        write_json(path, None)
+    return json.loads(path.read_text())
+
+
+def _run_apart(context: ForkServerContext, work: Callable[[Job], None], job: Job) -> str:
+    """Work in a process of its own; return why the object is to blame if it did not end well.
+
+    Raises:
+        RuntimeError: If the process was stopped.
+    """
+    process = context.Process(target=_work_apart, args=(work, job), daemon=True)
+    process.start()
+    process.join()
+    if process.exitcode == -signal.SIGXCPU:
+        return f"takes longer than {CPU_LIMIT_S} s of processor time"
+    if process.exitcode in _CRASHES:
+        return f"makes its reader crash ({signal.Signals(-process.exitcode).name})"
+    if process.exitcode != 0:
+        raise RuntimeError(
+            f"reading {job[1].key} was stopped (exit code {process.exitcode}); start again"
+        )
+    return ""
+
+
+def _work_apart(work: Callable[[Job], None], job: Job) -> None:
+    end_with_parent()
     used_s = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (used_s + CPU_LIMIT_S, most))
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_GIB << 30, most))
+    work(job)
+
+
+def _prepare(job: Job) -> None:
+    folder, entry, sizing = job
     try:
-        asset, report = make_ready(entry, size_range_m)
-        save_ready(path, asset)
+        asset, report = make_ready(entry, sizing)
+        save_ready(_ready_path(folder, entry.key), asset)
     except MemoryError:
         reason = f"needs more than {MEMORY_LIMIT_GIB} GiB of memory"
         report = MeshReport(entry.name, entry.key, skipped=reason)
     except Exception as error:  # readers of foreign files fail in every way; the run must go on
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         report = MeshReport(entry.name, entry.key, skipped=reason)
-    write_json(path.with_suffix(".json"), asdict(report))
+    write_json(_ready_path(folder, entry.key, ".json"), asdict(report))
 
 
-def make_ready(entry: MeshFile, size_range_m: tuple[float, float]) -> tuple[Asset, MeshReport]:
-    """Read, repair, size and decompose one object, and drop it once.
-
-    Raises:
-        ValueError: If it cannot be used.
-    """
-    notes: list[str] = []
-    bare: tuple[int, ...] = ()
-    if entry.path.suffix.lower() in (".xml", ".mjcf"):
-        surfaces, colliders, missing = read_mjcf(entry.path)
-        notes = [f"texture {file} is missing" for file in missing.values()]
-        bare = tuple(missing)
-        asset = Asset(OWN, entry.name, surfaces, colliders)
-        unit, factor = guess_unit(float(asset.extent.max()), size_range_m)
-        asset = scale_asset(asset, factor)
-    else:
-        parts, odd = read_parts(entry.path)
-        parts, repaired = repair_parts(parts)
-        notes = odd + repaired
-        points = np.concatenate([part.triangles.reshape(-1, 3) for part in parts])
-        low, high = points.min(0), points.max(0)
-        unit, factor = guess_unit(float((high - low).max()), size_range_m)
-        middle = (low + high) / 2
-        parts = [replace(p, triangles=(p.triangles - middle) * factor) for p in parts]
-        bare = tuple(k for k, part in enumerate(parts) if part.is_bare)
-        surfaces = parts_to_surfaces(parts)
-        colliders = decompose(np.concatenate([part.triangles for part in parts]))
-        asset = Asset(OWN, entry.name, surfaces, colliders)
-    if unit not in ("m", "mm", "cm"):
-        notes.append("size not plausible in any unit: rescaled" if unit == "rescaled" else unit)
-    asset, fallback = _make_stable(asset)
-    report = MeshReport(
-        entry.name,
-        entry.key,
-        notes=(*notes, *fallback),
-        unit=unit,
-        size_m=round(float(asset.extent.max()), 4),
-        faces=sum(len(surface.triangles) for surface in asset.surfaces),
-        colliders=len(asset.colliders),
-        bare=bare,
-    )
-    return asset, report
-
-
-def _make_stable(asset: Asset) -> tuple[Asset, list[str]]:
-    """Return the object with colliders with which it comes to rest, and what had to be changed."""
-    if _comes_to_rest(asset):
-        return asset, []
-    points = thicken(np.unique(asset.points, axis=0))
-    for make, name in ((hull_around, "its convex hull"), (box_around, "its box")):
-        simpler = replace(asset, colliders=(make(points),))
-        if _comes_to_rest(simpler):
-            return simpler, [f"does not come to rest: collides as {name}"]
-    raise ValueError("does not come to rest, even as a box")
-
-
-def _comes_to_rest(asset: Asset) -> bool:
-    builder = SceneBuilder(np.random.default_rng(0), (64, 64))
-    builder.add_stage(Stage("floor", (3.0, 3.0)))
-    points = asset.points
-    lift = np.array([0.0, 0.0, 0.01 - points[:, 2].min()])
-    builder.add_object(asset, lift, np.array([1.0, 0, 0, 0]))
+def _measure(job: Job) -> None:
+    folder, entry, _ = job
     try:
-        model = builder.compile()
-    except ValueError:
-        return False
-    return settle(model, mujoco.MjData(model))
+        size: float | None = read_mesh(entry).longest
+    except Exception:  # `_prepare` says why
+        size = None
+    write_json(_ready_path(folder, entry.key, ".size"), size)
 
 
-def _ready_path(folder: Path, key: str) -> Path:
-    return folder / f"{key.replace('/', '__')}.npz"
+def _ready_path(folder: Path, key: str, suffix: str = ".npz") -> Path:
+    """Return the file of a ready object; no two keys share one."""
+    name = quote(key, safe=" ()[]+,=@'")
+    if len(name) > _MAX_NAME:
+        name = f"{name[: _MAX_NAME - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return folder / f"{name}{suffix}"
 
 
 def _report_from_json(content: dict[str, Any]) -> MeshReport:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,14 @@ from numpy.typing import NDArray
 
 from sameo_model.synthesis.assets import Surface
 from sameo_model.synthesis.decimation import decimate
+from sameo_model.synthesis.mesh_files import MeshResolver, decode_text
 from sameo_model.synthesis.meshes import MAX_FACES, MAX_TEXTURE_PX, project_uvs
+from sameo_model.synthesis.obj_materials import read_plain_obj
 from sameo_model.synthesis.surfaces import Array, Soup, corner_normals
 from sameo_model.synthesis.textures import Image, shrink
 
 MAX_BROKEN_SHARE = 0.5  # of faces; a mesh with more is no likeness of its object
+DRACO, MESHOPT = "KHR_draco_mesh_compression", "EXT_meshopt_compression"
 _WELD_SHARE = 1e-5  # corners nearer than this share of the size are one
 
 
@@ -65,22 +71,99 @@ def read_parts(path: Path) -> tuple[list[Part], list[str]]:
     """
     import trimesh
 
-    try:
-        scene = trimesh.load_scene(path, process=False)
-    except Exception as error:  # of many kinds, and of words that name neither file nor format
-        raise ValueError(f"cannot be read ({error or type(error).__name__})") from error
     notes: list[str] = []
+    resolver = MeshResolver(path.parent)
+    try:
+        content, suffix = _readable_content(path, resolver, notes), path.suffix.lower()[1:]
+        scene = trimesh.load_scene(
+            io.BytesIO(content),
+            file_type=suffix,
+            resolver=resolver,  # type: ignore[arg-type]  # it has what a Resolver has
+            process=False,
+        )
+    except _UnreadableError:
+        raise
+    except Exception as error:  # of many kinds, and of words that name neither file nor format
+        reason = f"{', '.join(resolver.missing)} is missing" if resolver.missing else error
+        raise ValueError(f"cannot be read ({reason or type(error).__name__})") from error
     parts = []
     for mesh in scene.dump():
         if isinstance(mesh, trimesh.Trimesh) and len(mesh.faces):
             parts.append(_part(mesh, notes))
     if not parts:
         raise ValueError("has no faces")
-    if path.suffix.lower() == ".obj" and any(part.texture is None for part in parts):
-        notes += _missing_textures(path)
+    if resolver.missing:
+        notes += [f"texture {name} is missing: painted anew" for name in resolver.missing]
+        parts = [p if p.texture is not None else replace(p, rgb=None) for p in parts]
     if path.suffix.lower() in (".glb", ".gltf"):
         parts = [replace(p, triangles=p.triangles[..., [0, 2, 1]] * [1, -1, 1]) for p in parts]
-    return parts, notes
+    # An STL has no colours to miss.
+    if path.suffix.lower() != ".stl" and not notes and any(part.is_bare for part in parts):
+        notes.append("no colour: painted anew")
+    return parts, sorted(set(notes))
+
+
+class _UnreadableError(ValueError):
+    """The file cannot be read for a reason that is known before it is tried."""
+
+
+def _readable_content(path: Path, resolver: MeshResolver, notes: list[str]) -> bytes:
+    """Return a file's content in a form that trimesh reads whatever program wrote it.
+
+    Raises:
+        ValueError: If the file is compressed in a way that cannot be read here.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".obj":
+        plain = read_plain_obj(path)
+        resolver.known = plain.files
+        notes += plain.notes
+        return plain.text.encode()
+    content = path.read_bytes()
+    if suffix in (".glb", ".gltf"):
+        _check_compression(content)
+    if suffix == ".stl" and not _is_binary_stl(content):
+        return decode_text(content).encode()
+    if suffix == ".ply":
+        head, end, body = content.partition(b"end_header")
+        is_text = re.search(rb"^\s*format\s+ascii", head, re.MULTILINE) is not None
+        # Names and comments are the only words; what is no ASCII there says nothing.
+        return _to_ascii(head) + end + (_to_ascii(body) if is_text else body)
+    return content
+
+
+def _to_ascii(content: bytes) -> bytes:
+    return content.decode("ascii", errors="replace").encode("ascii", errors="replace")
+
+
+def _is_binary_stl(content: bytes) -> bool:
+    """Return whether the length is what the number of triangles after the header makes."""
+    return len(content) >= 84 and len(content) == 84 + 50 * int.from_bytes(content[80:84], "little")
+
+
+def _check_compression(content: bytes) -> None:
+    """Refuse glTF files whose geometry only an extension can unpack.
+
+    Raises:
+        ValueError: If the file is such a one.
+    """
+    if content[:4] == b"glTF":
+        length = int.from_bytes(content[12:16], "little")
+        content = content[20 : 20 + length]
+    try:
+        document = json.loads(decode_text(content))
+        required = set(document.get("extensionsRequired", ()))
+        uses = required | set(document.get("extensionsUsed", ()))
+    except (ValueError, AttributeError, TypeError):
+        return  # the reader says what is wrong
+    if DRACO in uses and (importlib.util.find_spec("DracoPy") is None):
+        raise _UnreadableError(
+            "is compressed with Draco, which is not read here; export it without compression"
+        )
+    if MESHOPT in uses:
+        raise _UnreadableError(
+            "is compressed with meshopt, which is not read here; export it without compression"
+        )
 
 
 def repair_parts(parts: list[Part]) -> tuple[list[Part], list[str]]:
@@ -192,8 +275,8 @@ def _part(mesh: Any, notes: list[str]) -> Part:
     try:
         texture = None if picture is None else _shrink(picture)
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on damaged pictures
-        notes.append(f"texture cannot be read ({error})")
-        texture = None
+        notes.append(f"texture cannot be read ({error}): painted anew")
+        return Part(triangles)
     if texture is None:
         return Part(triangles, rgb=rgb)
     if getattr(material, "baseColorFactor", None) is not None and rgb is not None:
@@ -231,22 +314,3 @@ def _palette(face_colours: NDArray[np.uint8]) -> tuple[Array, Image]:
     index = index.reshape(-1)
     centres = (np.stack([index % side, index // side], axis=1) + 0.5) / side
     return np.repeat(centres[:, None], 3, axis=1), texture.reshape(side, side, 3)
-
-
-def _missing_textures(path: Path) -> list[str]:
-    """Return a note for every texture that an OBJ's materials name and that is not there."""
-    notes = []
-    for line in io.StringIO(path.read_text(errors="replace")):
-        if not line.startswith("mtllib"):
-            continue
-        library = path.parent / line[len("mtllib") :].strip()
-        if not library.is_file():
-            notes.append(f"material file {library.name} is missing")
-            continue
-        for entry in library.read_text(errors="replace").splitlines():
-            words = entry.split()
-            if words and words[0].lower() == "map_kd":
-                picture = library.parent / words[-1].replace("\\", "/")
-                if not picture.is_file():
-                    notes.append(f"texture {picture.name} is missing")
-    return sorted(set(notes))

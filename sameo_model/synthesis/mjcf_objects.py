@@ -10,6 +10,7 @@ import numpy as np
 
 from sameo_model.synthesis.assets import Collider, Surface
 from sameo_model.synthesis.decomposition import decompose
+from sameo_model.synthesis.mesh_files import find_file
 from sameo_model.synthesis.meshes import (
     project_uvs,
     read_collider,
@@ -47,6 +48,7 @@ def read_mjcf(
         raise ValueError("has joints: only rigid objects can be dropped")
     spec = mujoco.MjSpec.from_file(str(path))
     missing = _replace_missing_textures(spec, path.parent)
+    _find_meshes(spec, path.parent)
     model = spec.compile()
     if any(kind != int(mujoco.mjtJoint.mjJNT_FREE) for kind in np.asarray(model.jnt_type)):
         raise ValueError("has joints: only rigid objects can be dropped")
@@ -84,16 +86,33 @@ def _has_joints(path: Path) -> bool:
 
 
 def _replace_missing_textures(spec: mujoco.MjSpec, folder: Path) -> dict[str, str]:
-    """Make textures plain whose file is missing; return these files by the textures' names."""
+    """Make textures plain whose file is missing; return these files by the textures' names.
+
+    Files that lie there under a name of another system (backslashes, case) are found.
+    """
     missing = {}
     for texture in spec.textures:
-        if texture.file and not (folder / spec.texturedir / texture.file).is_file():
+        if not texture.file or (folder / spec.texturedir / texture.file).is_file():
+            continue
+        found = find_file(texture.file, [folder / spec.texturedir, folder])
+        if found is not None:
+            texture.file = str(found.resolve())
+        else:
             missing[texture.name or Path(texture.file).stem] = Path(texture.file).name
             texture.name = texture.name or Path(texture.file).stem
             texture.file, texture.builtin = "", mujoco.mjtBuiltin.mjBUILTIN_FLAT
             texture.width, texture.height = 8, 8 * (6 if _is_cube(texture) else 1)
             texture.rgb1 = np.full(3, 0.6)
     return missing
+
+
+def _find_meshes(spec: mujoco.MjSpec, folder: Path) -> None:
+    """Name meshes as they lie there, where the model names them as another system does."""
+    for mesh in spec.meshes:
+        if mesh.file and not (folder / spec.meshdir / mesh.file).is_file():
+            found = find_file(mesh.file, [folder / spec.meshdir, folder])
+            if found is not None:
+                mesh.file = str(found.resolve())
 
 
 def _is_cube(texture: mujoco.MjsTexture) -> bool:

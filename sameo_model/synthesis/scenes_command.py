@@ -16,11 +16,14 @@ from sameo_model.synthesis.contact_sheet import write_contact_sheet
 from sameo_model.synthesis.generation import generate_scenes, open_output
 from sameo_model.synthesis.mesh_discovery import Discovery, find_objects
 from sameo_model.synthesis.mesh_library import (
+    READER_VERSION,
     MeshLibrary,
     describe_reports,
+    find_unit,
     open_library,
     prepare_objects,
 )
+from sameo_model.synthesis.mesh_making import Sizing
 from sameo_model.synthesis.photographs import find_photographs
 from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import merge_records
@@ -49,7 +52,12 @@ def make_set(args: argparse.Namespace) -> None:
     SceneFactory(config, sources)  # says at once what is missing
     mesh_settings: Mapping[str, Any] = {}
     if discovery is not None:
-        mesh_settings = {"meshes": discovery.digest, "mesh_size_m": list(args.mesh_size)}
+        mesh_settings = {
+            "meshes": discovery.digest,
+            "mesh_size_m": list(args.mesh_size),
+            "mesh_reader": READER_VERSION,
+            **({} if args.unit is None else {"unit": args.unit}),
+        }
     open_output(args.output, config, sources, mesh_settings)
     if discovery is not None:
         library = _prepare(args, discovery)
@@ -135,13 +143,15 @@ def _config(args: argparse.Namespace, own: Path | None) -> SceneConfig:
 
 def _prepare(args: argparse.Namespace, discovery: Discovery) -> MeshLibrary:
     low, high = args.mesh_size
+    unit = args.unit or find_unit(args.output, discovery, (low, high), args.workers)
+    sizing = Sizing((low, high), unit, is_given=args.unit is not None)
     reports = []
-    ready = prepare_objects(args.output, discovery, (low, high), args.workers)
+    ready = prepare_objects(args.output, discovery, sizing, args.workers)
     for report in tqdm(ready, total=len(discovery.objects), unit="object", desc="objects"):
         reports.append(report)
-    for line in describe_reports(reports, discovery.left_out):
+    for line in describe_reports(reports, discovery.left_out, unit):
         print(line)
-    return open_library(args.output, discovery, reports)
+    return open_library(args.output, discovery, reports, unit)
 
 
 def _render(args: argparse.Namespace, config: SceneConfig, sources: Sources) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import faulthandler
+import json
 import multiprocessing
 import os
 import signal
@@ -10,16 +11,17 @@ import numpy as np
 import pytest
 import trimesh
 
-from sameo_model.synthesis import mesh_library
+from sameo_model.synthesis import mesh_library, mesh_making
 from sameo_model.synthesis.decomposition import MIN_THICKNESS_M, thicken
 from sameo_model.synthesis.mesh_discovery import MeshFile, find_objects
 from sameo_model.synthesis.mesh_library import (
     describe_reports,
-    guess_unit,
-    make_ready,
+    find_unit,
     open_library,
     prepare_objects,
 )
+from sameo_model.synthesis.mesh_making import Sizing, make_ready
+from sameo_model.synthesis.mesh_units import choose_unit, guess_unit, unit_of
 from tests.sameo_model.synthesis.fabricate_meshes import (
     CORNERS,
     FACES,
@@ -33,7 +35,7 @@ RANGE_M = (0.03, 0.4)
 
 
 def ready(path):
-    return make_ready(MeshFile(path.stem, path, path.name), RANGE_M)
+    return make_ready(MeshFile(path.stem, path, path.name), Sizing(RANGE_M))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,82 @@ def test_the_unit_is_the_first_that_makes_the_size_plausible(longest, unit, fact
     assert guess_unit(longest, RANGE_M) == (unit, pytest.approx(expected))
 
 
+@pytest.mark.parametrize(
+    ("sides", "unit"),
+    [
+        (
+            (25, 60, 150),
+            "mm",
+        ),  # 25 mm is below the range, 0.25 m in cm is within: the others decide
+        ((35, 20), "cm"),  # 35 mm would do, but 20 mm would not
+        ((0.1, 0.2, 150), "m"),
+        ((3, 5), "cm"),
+        ((2, 2.9), "inch"),  # 2 and 2.9 cm are below the range
+        ((150, 0.15), "m"),  # a draw: the first unit
+        ((1e6, 1e-6), None),
+        ((), None),
+    ],
+)
+def test_the_unit_of_a_folder_is_the_one_that_most_files_fit(sides, unit):
+    assert choose_unit(sides, RANGE_M) == unit
+
+
+@pytest.mark.parametrize(
+    ("longest", "is_given", "unit", "notes"),
+    [
+        (100, False, "mm", []),
+        (25, False, "mm", ["2.5 cm long, outside the plausible sizes"]),
+        (1000, False, "mm", ["1 m long, outside the plausible sizes"]),
+        (0.2, False, "m", ["not in mm as the other files: taken in m"]),
+        (1e7, False, "rescaled", ["size not plausible in any unit: rescaled"]),
+        (1000, True, "mm", ["1 m long, outside the plausible sizes"]),
+    ],
+)
+def test_a_file_keeps_the_unit_of_its_folder_or_a_note_says_why_not(longest, is_given, unit, notes):
+    found, factor, said = unit_of(longest, RANGE_M, "mm", is_given=is_given)
+    assert (found, said) == (unit, notes)
+    assert found == "rescaled" or factor == {"mm": 0.001, "m": 1.0}[found]
+
+
+def test_a_size_that_no_scene_holds_in_the_given_unit_is_refused():
+    with pytest.raises(ValueError, match=r"would be 5 m long, .* correct --unit or --mesh-size"):
+        unit_of(5, RANGE_M, "m", is_given=True)
+
+
+def test_a_folder_of_mixed_sizes_is_read_in_one_unit(tmp_path):
+    for name, longest in (("small", 25), ("mid", 60), ("big", 150)):
+        write_stl(tmp_path / "meshes" / f"{name}.stl", cube((longest / 2, 10, 8)))
+    (tmp_path / "meshes" / "broken.stl").write_text("solid nothing")
+    discovery = find_objects(tmp_path / "meshes")
+    unit = find_unit(tmp_path, discovery, RANGE_M, 1)
+    assert unit == "mm"
+    reports = list(prepare_objects(tmp_path, discovery, Sizing(RANGE_M, unit), 1))
+    sizes = {report.name: (report.unit, report.size_m) for report in reports if not report.skipped}
+    assert sizes == {"small": ("mm", 0.025), "mid": ("mm", 0.06), "big": ("mm", 0.15)}
+    lines = describe_reports(reports, {}, unit)
+    assert lines[1] == "  3 are taken in mm, the unit of the folder (--unit names another)"
+    open_library(tmp_path, discovery, reports, unit)
+    assert json.loads((tmp_path / "meshes.json").read_text())["unit"] == "mm"
+    # A set that goes on decides as it did, without reading the files again.
+    (tmp_path / "meshes" / "big.stl").unlink()
+    assert find_unit(tmp_path, discovery, RANGE_M, 1) == "mm"
+
+
+def test_keys_that_look_alike_do_not_share_a_ready_file(tmp_path):
+    keys = ("a/b.obj", "a__b.obj", "a%2Fb.obj", f"{'x' * 300}/1.obj", f"{'x' * 300}/2.obj")
+    paths = {mesh_library._ready_path(tmp_path, key) for key in keys}
+    assert len(paths) == len(keys)
+    for path in paths:
+        path.write_bytes(b"")  # names that the file system takes
+    write_stl(tmp_path / "meshes" / "a" / "b.stl", cube((0.05, 0.03, 0.02)))
+    write_stl(tmp_path / "meshes" / "a__b.stl", cube((0.1, 0.03, 0.02)))
+    discovery = find_objects(tmp_path / "meshes")
+    reports = list(prepare_objects(tmp_path, discovery, Sizing(RANGE_M), 1))
+    library = open_library(tmp_path, discovery, reports)
+    sizes = [library.load(k)[0].extent.max() for k in range(2)]
+    assert sizes == pytest.approx([0.1, 0.2])
+
+
 @pytest.mark.parametrize("scale", [1e-9, 1e9], ids=["tiny", "huge"])
 def test_a_mesh_of_impossible_scale_is_rescaled_and_says_so(scale, tmp_path):
     asset, report = ready(write_stl(tmp_path / "a.stl", cube() * scale))
@@ -70,7 +148,7 @@ def test_a_file_in_millimetres_is_read_at_its_true_size_with_a_box_as_collider(t
 
 def test_an_open_mesh_is_drawn_from_both_sides_and_stays_hollow(tmp_path):
     asset, report = ready(write_obj(tmp_path / "a.obj", lidless_box((0.05, 0.05, 0.05))))
-    assert report.notes == ("not watertight: drawn from both sides",)
+    assert report.notes == ("no material: painted anew", "not watertight: drawn from both sides")
     assert report.faces == 2 * 10
     # No convex piece reaches into the middle of the box.
     assert len(asset.colliders) > 1
@@ -121,7 +199,7 @@ def test_a_texture_is_shown_at_the_places_that_its_coordinates_name(tmp_path):
 def test_a_missing_texture_is_named_and_the_surface_painted_in_every_scene(tmp_path):
     path = write_obj(tmp_path / "a.obj", cube((0.05,) * 3), "newmtl m\nmap_Kd gone.png\n")
     _, report = ready(path)
-    assert (report.notes, report.bare) == (("texture gone.png is missing",), (0,))
+    assert (report.notes, report.bare) == (("texture gone.png is missing: painted anew",), (0,))
 
 
 def test_a_gltf_scene_keeps_poses_and_colours_and_turns_z_up(tmp_path):
@@ -176,7 +254,7 @@ def broken_folder(tmp_path):
 
 def test_what_cannot_be_used_is_named_with_the_reason_and_skipped(broken_folder, tmp_path):
     discovery = find_objects(broken_folder)
-    reports = list(prepare_objects(tmp_path, discovery, RANGE_M, workers=1))
+    reports = list(prepare_objects(tmp_path, discovery, Sizing(RANGE_M), workers=1))
     skipped = {report.key: report.skipped for report in reports if report.skipped}
     assert set(skipped) == {entry.key for entry in discovery.objects} - {"sound.stl"}
     assert len(skipped) == 8
@@ -200,16 +278,16 @@ def test_what_cannot_be_used_is_named_with_the_reason_and_skipped(broken_folder,
 def test_a_ready_object_is_not_made_again(tmp_path):
     path = write_stl(tmp_path / "meshes" / "a.stl", cube((0.05, 0.03, 0.02)))
     discovery = find_objects(tmp_path / "meshes")
-    first = list(prepare_objects(tmp_path, discovery, RANGE_M, workers=1))
+    first = list(prepare_objects(tmp_path, discovery, Sizing(RANGE_M), workers=1))
     path.unlink()
-    assert list(prepare_objects(tmp_path, discovery, RANGE_M, workers=1)) == first
+    assert list(prepare_objects(tmp_path, discovery, Sizing(RANGE_M), workers=1)) == first
 
 
 def test_a_folder_of_broken_objects_only_is_refused(tmp_path):
     (tmp_path / "meshes").mkdir()
     (tmp_path / "meshes" / "a.obj").write_text("")
     discovery = find_objects(tmp_path / "meshes")
-    reports = list(prepare_objects(tmp_path, discovery, RANGE_M, workers=1))
+    reports = list(prepare_objects(tmp_path, discovery, Sizing(RANGE_M), workers=1))
     with pytest.raises(ValueError, match=r"none of the 1 objects can be used \(a.obj: "):
         open_library(tmp_path, discovery, reports)
 
@@ -221,7 +299,7 @@ def test_an_object_that_never_rests_collides_as_its_hull(tmp_path, monkeypatch):
         calls.append(model.ngeom)
         return len(calls) > 1
 
-    monkeypatch.setattr(mesh_library, "settle", refuse_first)
+    monkeypatch.setattr(mesh_making, "settle", refuse_first)
     path = write_obj(tmp_path / "a.obj", lidless_box((0.05, 0.05, 0.05)))
     asset, report = ready(path)
     assert report.notes[-1] == "does not come to rest: collides as its convex hull"
@@ -231,7 +309,7 @@ def test_an_object_that_never_rests_collides_as_its_hull(tmp_path, monkeypatch):
 
 def prepare_apart(folder):
     """Prepare in a process that sees what a test has replaced."""
-    job = (folder, MeshFile("a", folder / "a.stl", "a.stl"), RANGE_M)
+    job = (folder, MeshFile("a", folder / "a.stl", "a.stl"), Sizing(RANGE_M))
     return mesh_library._prepare_apart(multiprocessing.get_context("fork"), job)
 
 
