@@ -85,7 +85,7 @@ def read_mesh(entry: MeshFile) -> Mesh:
     if entry.path.suffix.lower() in (".xml", ".mjcf"):
         surfaces, colliders, missing = read_mjcf(entry.path)
         asset = Asset(OWN, entry.name, surfaces, colliders)
-        notes = [f"texture {file} is missing: painted anew" for file in missing.values()]
+        notes = [f"texture {file} is missing or damaged: painted anew" for file in missing.values()]
         return Mesh(float(asset.extent.max()), notes, asset, bare=tuple(missing))
     parts, odd = read_parts(entry.path)
     parts, repaired = repair_parts(parts)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from PIL import Image
 
 from sameo_model.synthesis.assets import Collider, Surface
 from sameo_model.synthesis.decomposition import decompose
@@ -86,17 +87,21 @@ def _has_joints(path: Path) -> bool:
 
 
 def _replace_missing_textures(spec: mujoco.MjSpec, folder: Path) -> dict[str, str]:
-    """Make textures plain whose file is missing; return these files by the textures' names.
+    """Make textures plain whose file is missing or damaged; return these by the textures' names.
 
     Files that lie there under a name of another system (backslashes, case) are found.
     """
     missing = {}
     for texture in spec.textures:
-        if not texture.file or (folder / spec.texturedir / texture.file).is_file():
+        if not texture.file:
             continue
-        found = find_file(texture.file, [folder / spec.texturedir, folder])
-        if found is not None:
-            texture.file = str(found.resolve())
+        path = folder / spec.texturedir / texture.file
+        found = (
+            path if path.is_file() else find_file(texture.file, [folder / spec.texturedir, folder])
+        )
+        if found is not None and not _is_damaged(found):
+            if found != path:
+                texture.file = str(found.resolve())
         else:
             missing[texture.name or Path(texture.file).stem] = Path(texture.file).name
             texture.name = texture.name or Path(texture.file).stem
@@ -104,6 +109,18 @@ def _replace_missing_textures(spec: mujoco.MjSpec, folder: Path) -> dict[str, st
             texture.width, texture.height = 8, 8 * (6 if _is_cube(texture) else 1)
             texture.rgb1 = np.full(3, 0.6)
     return missing
+
+
+def _is_damaged(path: Path) -> bool:
+    """Return whether a PNG cannot be read; MuJoCo knows other kinds of its own."""
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return True
+    return False
 
 
 def _find_meshes(spec: mujoco.MjSpec, folder: Path) -> None:
