@@ -20,16 +20,58 @@ LEFT_HALF = rectangle(0, 0, 5, 10)
     ("other", "occluders"),
     [
         (rectangle(5, 0, 12, 10), [1]),  # covers all of the hidden half
-        (rectangle(5, 0, 6, 5), [1]),  # covers 5 of 50: exactly a tenth
-        (rectangle(5, 0, 6, 4), []),  # covers 4 of 50
+        (rectangle(5, 0, 6, 5), [1]),  # covers 5 pixels: half of sqrt(100)
+        (rectangle(5, 0, 6, 4), []),  # covers 4
         (rectangle(0, 0, 5, 10), []),  # covers only what is visible
         (rectangle(20, 0, 30, 10), []),
         (MaskCrop.empty(), []),
     ],
-    ids=["all", "a tenth", "less than a tenth", "visible part", "apart", "empty"],
+    ids=["all", "enough", "too little", "visible part", "apart", "empty"],
 )
 def test_the_visible_mask_over_the_hidden_part_decides(other, occluders):
     assert find_occluders([AMODAL, other], [LEFT_HALF, other]) == [occluders, []]
+
+
+def overlap_shared_out(left_columns):
+    """Return two 10 x 10 squares that overlap in 4 columns, of which the left one shows some."""
+    amodal = [rectangle(0, 0, 10, 10), rectangle(6, 0, 16, 10)]
+    border = 6 + left_columns
+    return amodal, [rectangle(0, 0, border, 10), rectangle(border, 0, 16, 10)]
+
+
+@pytest.mark.parametrize(
+    ("left_columns", "occluders"),
+    [(4, [[], [0]]), (3, [[], [0]]), (2, [[], [0]]), (1, [[1], []]), (0, [[1], []])],
+    ids=["all", "most", "half: the first", "less", "none"],
+)
+def test_two_objects_never_hide_each_other(left_columns, occluders):
+    assert find_occluders(*overlap_shared_out(left_columns)) == occluders
+
+
+@pytest.mark.parametrize(
+    ("left_m", "right_m", "occluders"),
+    [
+        (1.0, 1.0, [[1], []]),  # depth says nothing: the right one has 3 of 4 columns
+        (1.1, 1.0, [[1], []]),
+        (1.0, 1.1, [[], [0]]),  # the right one lies behind, and so it is the hidden one
+        (np.nan, 1.0, [[1], []]),
+    ],
+)
+def test_depth_overrules_the_share(left_m, right_m, occluders):
+    depth_m = np.full((10, 16), right_m, np.float32)
+    depth_m[:, :7] = left_m
+    assert find_occluders(*overlap_shared_out(1), depth_m) == occluders
+
+
+def test_what_covers_too_little_is_not_replaced_by_what_covers_less():
+    # They overlap in 4 rows of 10 pixels. The small one is seen in 3 of them: 30 pixels of the
+    # large one, whose limit is 50. The large one is seen in 10 pixels; the small one's limit is 4.5.
+    large, small = rectangle(0, 0, 100, 100), rectangle(90, 0, 110, 4)
+    seen_of_large, seen_of_small = large.mask.copy(), small.mask.copy()
+    seen_of_large[:3, 90:] = False
+    seen_of_small[3, :10] = False
+    seen = [MaskCrop(0, 0, seen_of_large), MaskCrop(90, 0, seen_of_small)]
+    assert find_occluders([large, small], seen) == [[], []]
 
 
 def test_an_object_that_is_wholly_visible_has_nothing_in_front():
@@ -71,3 +113,16 @@ def test_the_hidden_part_equals_the_difference_of_full_masks(amodal, visible):
     image_hw = 14, 14
     expected = amodal.to_image(image_hw) & ~visible.to_image(image_hw)
     np.testing.assert_array_equal(hidden_part(amodal, visible).to_image(image_hw), expected)
+
+
+@given(st.lists(st.tuples(crops(), st.integers(0, 5)), min_size=2, max_size=5))
+def test_no_pair_is_decided_both_ways(objects):
+    amodal = [crop for crop, _ in objects]
+    seen = [
+        MaskCrop.from_mask(
+            crop.mask & (np.indices(crop.mask.shape).sum(0) % 5 != hole), crop.x, crop.y
+        )
+        for crop, hole in objects
+    ]
+    pairs = {(i, j) for i, found in enumerate(find_occluders(amodal, seen)) for j in found}
+    assert not {(j, i) for i, j in pairs} & pairs
