@@ -11,8 +11,12 @@ import numpy.typing as npt
 from sameo_model.runtime.types import FloatArray, MaskCrop
 from sameo_ros.core.lifting import is_behind
 
-# Half a pixel along an edge as long as the object is wide: outlines are not more exact than that.
-MIN_COVERED_EDGE_PX = 0.5
+# What an object covers of another's hidden part counts where it is a tenth of that part and a fifth
+# of a pixel along an edge as long as the other object is wide, or half a pixel along such an edge:
+# outlines are not more exact than that.
+MIN_COVERED_SHARE = 0.1
+MIN_EDGE_PX = 0.2
+ENOUGH_EDGE_PX = 0.5
 
 
 def find_occluders(
@@ -24,9 +28,9 @@ def find_occluders(
 
     Each pair is decided once. Where two objects overlap, the one that is seen in more of the
     overlap is in front: j hides i if the visible mask of j covers more of the hidden part of i (its
-    amodal mask without its visible mask) than the other way round. It must cover at least half the
-    square root of the area of i's amodal mask, pixels: below that, outlines that are off by half a
-    pixel look the same. Depth, where there is any, rules out what lies behind.
+    amodal mask without its visible mask) than the other way round. It must cover a tenth of that
+    part and a fifth of the square root of the area of i's amodal mask, pixels, or half of that
+    square root. Depth, where there is any, rules out what lies behind.
 
     Args:
         amodal_masks: N crops of one image.
@@ -45,7 +49,10 @@ def find_occluders(
         for amodal, visible in zip(amodal_masks, visible_masks, strict=True)
     ]
     covered_px = _covered_areas(hidden_masks, visible_masks)
-    limits_px = [MIN_COVERED_EDGE_PX * math.sqrt(amodal.area) for amodal in amodal_masks]
+    limits_px = [
+        _least_covered_px(amodal, hidden)
+        for amodal, hidden in zip(amodal_masks, hidden_masks, strict=True)
+    ]
 
     def is_possible(front: int, back: int) -> bool:
         return covered_px[back, front] > 0 and not (
@@ -75,6 +82,12 @@ def hidden_part(amodal: MaskCrop, visible: MaskCrop) -> MaskCrop:
         seen = visible.mask[top - v1 : bottom - v1, left - u1 : right - u1]
         hidden[top - y1 : bottom - y1, left - x1 : right - x1] &= ~seen
     return MaskCrop.from_mask(hidden, x1, y1)
+
+
+def _least_covered_px(amodal: MaskCrop, hidden: MaskCrop) -> float:
+    width_px = math.sqrt(amodal.area)
+    share_px = max(MIN_COVERED_SHARE * hidden.area, MIN_EDGE_PX * width_px)
+    return min(share_px, ENOUGH_EDGE_PX * width_px)
 
 
 def _covered_areas(

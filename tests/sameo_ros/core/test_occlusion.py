@@ -20,13 +20,13 @@ LEFT_HALF = rectangle(0, 0, 5, 10)
     ("other", "occluders"),
     [
         (rectangle(5, 0, 12, 10), [1]),  # covers all of the hidden half
-        (rectangle(5, 0, 6, 5), [1]),  # covers 5 pixels: half of sqrt(100)
-        (rectangle(5, 0, 6, 4), []),  # covers 4
+        (rectangle(5, 0, 6, 5), [1]),  # covers 5 of 50: exactly a tenth
+        (rectangle(5, 0, 6, 4), []),  # covers 4 of 50
         (rectangle(0, 0, 5, 10), []),  # covers only what is visible
         (rectangle(20, 0, 30, 10), []),
         (MaskCrop.empty(), []),
     ],
-    ids=["all", "enough", "too little", "visible part", "apart", "empty"],
+    ids=["all", "a tenth", "less than a tenth", "visible part", "apart", "empty"],
 )
 def test_the_visible_mask_over_the_hidden_part_decides(other, occluders):
     assert find_occluders([AMODAL, other], [LEFT_HALF, other]) == [occluders, []]
@@ -64,14 +64,25 @@ def test_depth_overrules_the_share(left_m, right_m, occluders):
 
 
 def test_what_covers_too_little_is_not_replaced_by_what_covers_less():
-    # They overlap in 4 rows of 10 pixels. The small one is seen in 3 of them: 30 pixels of the
-    # large one, whose limit is 50. The large one is seen in 10 pixels; the small one's limit is 4.5.
-    large, small = rectangle(0, 0, 100, 100), rectangle(90, 0, 110, 4)
+    # They overlap in 4 rows of 4 pixels. The small one is seen in 3 of them: 12 pixels of the large
+    # one, whose limit is 20 (a fifth of 100). The large one is seen in 4; the small one's limit is
+    # 1.4 (a fifth of the square root of 48).
+    large, small = rectangle(0, 0, 100, 100), rectangle(96, 0, 108, 4)
     seen_of_large, seen_of_small = large.mask.copy(), small.mask.copy()
-    seen_of_large[:3, 90:] = False
-    seen_of_small[3, :10] = False
-    seen = [MaskCrop(0, 0, seen_of_large), MaskCrop(90, 0, seen_of_small)]
+    seen_of_large[:3, 96:] = False
+    seen_of_small[3, :4] = False
+    seen = [MaskCrop(0, 0, seen_of_large), MaskCrop(96, 0, seen_of_small)]
     assert find_occluders([large, small], seen) == [[], []]
+
+
+@pytest.mark.parametrize(("rows", "occluders"), [(8, [[1], []]), (3, [[], []])])
+def test_a_small_share_of_a_large_hidden_part_counts_where_it_is_large_enough(rows, occluders):
+    # 500 pixels are hidden; 5 * rows of them: below a tenth, but 40 is more than half the square
+    # root of the 2500 pixels of the object, and 15 is not.
+    whole = rectangle(0, 0, 50, 50)
+    seen = rectangle(0, 0, 40, 50)
+    other = rectangle(45, 0, 60, rows)
+    assert find_occluders([whole, other], [seen, other]) == occluders
 
 
 def test_an_object_that_is_wholly_visible_has_nothing_in_front():
