@@ -2,7 +2,8 @@
 
 Depth is taken from the visible part alone. What is hidden has no depth of its own: the pixels in
 front of it belong to other objects, and completing depth there is known to spoil placement. The
-amodal outline only says how far the object reaches sideways.
+amodal outline says how far the object reaches sideways; `extent` says how far it may go on behind
+what is seen.
 """
 
 from __future__ import annotations
@@ -16,12 +17,19 @@ import numpy.typing as npt
 from sameo_model.runtime import MaskCrop
 from sameo_model.runtime.types import FloatArray
 from sameo_ros.core.camera_model import CameraModel
+from sameo_ros.core.extent import Extent, Surface, estimate_extent
 
 _EROSION_PX = 2
 _RANGE_PERCENT = (5, 95)
 _MIN_POINTS = 10
-_DEPTH_NOISE = 0.01
 _BEHIND_MARGIN_M = 0.01
+# Depths further from the middle ones than this share of their range are strays.
+_STRAY_SHARE = 0.6
+_STRAY_MARGIN_M = 0.01
+# The outline is seen where a visible point is this near, pixels.
+_SEEN_PX = _EROSION_PX + 2.5
+_GAP_PX = 3
+_MIN_RING_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +40,28 @@ class LiftedObject:
         points_xyz: float32 (P, 3), its visible points.
         pixels_xy: int (P, 2), column and row that each point comes from.
         centroid_xyz: float64 (3,), mean of the visible points.
-        box_centre_xyz: float64 (3,), centre of the axis-aligned box.
-        box_size_xyz: float64 (3,), its size. The size along z is that of the visible surface, and
-            so a lower bound.
-        variance_xyz: float64 (3,), square metres: (1 % of the distance)^2 plus (hidden share times
-            half the size)^2; along z, where the size is unknown, with the largest size.
+        box: The box around the whole object, and how sure its centre is.
     """
 
     points_xyz: FloatArray
     pixels_xy: npt.NDArray[np.intp]
     centroid_xyz: npt.NDArray[np.float64]
-    box_centre_xyz: npt.NDArray[np.float64]
-    box_size_xyz: npt.NDArray[np.float64]
-    variance_xyz: npt.NDArray[np.float64]
+    box: Extent
+
+    @property
+    def box_centre_xyz(self) -> npt.NDArray[np.float64]:
+        """Centre of the box, float64 (3,)."""
+        return self.box.centre_xyz
+
+    @property
+    def box_size_xyz(self) -> npt.NDArray[np.float64]:
+        """Full lengths of the box along its axes, float64 (3,)."""
+        return self.box.size_xyz
+
+    @property
+    def variance_xyz(self) -> npt.NDArray[np.float64]:
+        """Variance of the centre along the axes of the optical frame, float64 (3,)."""
+        return np.diag(self.box.covariance_xyz)
 
 
 def lift_object(
@@ -53,12 +70,12 @@ def lift_object(
     occlusion_ratio: float,
     depth_m: FloatArray,
     camera: CameraModel,
+    aligned: npt.NDArray[np.float64] | None = None,
 ) -> LiftedObject | None:
     """Lift one object.
 
-    The visible mask is eroded by two pixels, where depth mixes foreground and background, and of
-    its depths those from the 5th to the 95th percentile count. The box spans these points, and
-    sideways also the amodal outline at their median depth.
+    The visible mask is eroded by two pixels, where depth mixes foreground and background, and
+    stray depths are left out.
 
     Args:
         amodal: The whole object.
@@ -66,31 +83,27 @@ def lift_object(
         occlusion_ratio: Hidden share of the object in [0, 1]; NaN counts as 1.
         depth_m: float32 (H, W), depth registered to the image, metres, NaN where unknown.
         camera: Calibration of the image.
+        aligned: float64 (3, 3), rows are the axes of the frame that the box stands upright in, in
+            the optical frame; None: the optical frame itself.
 
     Returns:
         The object, or None if fewer than 10 visible pixels have a depth.
     """
-    pixels_xy = _visible_pixels(visible)
-    depths_m = depth_m[pixels_xy[:, 1], pixels_xy[:, 0]].astype(np.float64)
-    known = np.isfinite(depths_m)
-    if np.count_nonzero(known) < _MIN_POINTS:
+    pixels_xy, points = _visible_points(visible, depth_m, camera)
+    if len(points) < _MIN_POINTS:
         return None
-    low, high = np.percentile(depths_m[known], _RANGE_PERCENT)
-    kept = known & (depths_m >= low) & (depths_m <= high)
-    pixels_xy, depths_m = pixels_xy[kept], depths_m[kept]
-    points = _to_points(camera.pixels_to_rays(pixels_xy), depths_m)
-
-    outline = camera.pixels_to_rays(_outline_pixels(amodal)) * np.median(depths_m)
-    sideways = np.vstack([points[:, :2], outline])
-    lower = np.array([*sideways.min(axis=0), points[:, 2].min()])
-    upper = np.array([*sideways.max(axis=0), points[:, 2].max()])
-    size, centroid = upper - lower, points.mean(axis=0)
-    hidden = 1.0 if np.isnan(occlusion_ratio) else occlusion_ratio
-    reach = np.array([size[0], size[1], size.max()]) / 2
-    variance = (_DEPTH_NOISE * centroid[2]) ** 2 + (hidden * reach) ** 2
-    return LiftedObject(
-        points.astype(np.float32), pixels_xy, centroid, (lower + upper) / 2, size, variance
+    outline_xyz, is_seen = _outline_points(amodal, pixels_xy, points, camera)
+    surface = Surface(
+        points,
+        outline_xyz,
+        is_seen,
+        _background_depth(
+            amodal if amodal.area else visible, depth_m, float(np.median(points[:, 2]))
+        ),
+        1.0 if np.isnan(occlusion_ratio) else float(occlusion_ratio),
     )
+    box = estimate_extent(surface, np.eye(3) if aligned is None else aligned)
+    return LiftedObject(points.astype(np.float32), pixels_xy, points.mean(axis=0), box)
 
 
 def is_behind(occluder: MaskCrop, hidden: MaskCrop, visible: MaskCrop, depth_m: FloatArray) -> bool:
@@ -114,6 +127,23 @@ def is_behind(occluder: MaskCrop, hidden: MaskCrop, visible: MaskCrop, depth_m: 
     return bool(np.median(covering) > np.percentile(seen, _RANGE_PERCENT[1]) + _BEHIND_MARGIN_M)
 
 
+def _visible_points(
+    visible: MaskCrop, depth_m: FloatArray, camera: CameraModel
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Return column and row of the visible pixels that count, and their points."""
+    pixels_xy = _visible_pixels(visible)
+    depths_m = depth_m[pixels_xy[:, 1], pixels_xy[:, 0]].astype(np.float64)
+    rays = camera.pixels_to_rays(pixels_xy)
+    # Beyond a kilometre is no depth, and squares of it would not fit.
+    known = np.isfinite(depths_m) & (depths_m < 1e3) & np.isfinite(rays).all(axis=1)
+    if not known.any():
+        return pixels_xy[:0], np.zeros((0, 3))
+    low, high = np.percentile(depths_m[known], _RANGE_PERCENT)
+    margin = _STRAY_SHARE * (high - low) + _STRAY_MARGIN_M
+    known &= (depths_m >= low - margin) & (depths_m <= high + margin)
+    return pixels_xy[known], _to_points(rays[known], depths_m[known])
+
+
 def _visible_pixels(visible: MaskCrop) -> npt.NDArray[np.intp]:
     """Return column and row of the pixels that stay after erosion, of all if none stays."""
     side = 2 * _EROSION_PX + 1
@@ -121,6 +151,78 @@ def _visible_pixels(visible: MaskCrop) -> npt.NDArray[np.intp]:
     eroded = cv2.erode(padded, np.ones((side, side), np.uint8), borderValue=0)[1:-1, 1:-1]
     rows, columns = np.nonzero(eroded if eroded.any() else visible.mask)
     return np.column_stack([columns + visible.x, rows + visible.y])
+
+
+def _outline_points(
+    amodal: MaskCrop,
+    pixels_xy: npt.NDArray[np.intp],
+    points: npt.NDArray[np.float64],
+    camera: CameraModel,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the outline at the depths of the nearest visible points, and where it is seen."""
+    outline_xy = _outline_pixels(amodal)
+    rays = camera.pixels_to_rays(outline_xy)
+    outline_xy, rays = (
+        outline_xy[np.isfinite(rays).all(axis=1)],
+        rays[np.isfinite(rays).all(axis=1)],
+    )
+    if len(outline_xy) == 0:
+        return np.zeros((0, 3)), np.zeros(0, dtype=np.bool_)
+    both = np.vstack([outline_xy, pixels_xy])
+    origin = both.min(axis=0)
+    width, height = both.max(axis=0) - origin + 1
+    missing = np.ones((height, width), np.uint8)
+    column, row = (pixels_xy - origin).T
+    missing[row, column] = 0
+    distance, labels = cv2.distanceTransformWithLabels(
+        missing, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    depth_of_label = np.zeros(labels.max() + 1)
+    depth_of_label[labels[row, column]] = points[:, 2]
+    column, row = (outline_xy - origin).T
+    return (
+        _to_points(rays, depth_of_label[labels[row, column]]),
+        distance[row, column] <= _SEEN_PX,
+    )
+
+
+def _background_depth(amodal: MaskCrop, depth_m: FloatArray, object_m: float) -> float | None:
+    """Estimate the depth behind the middle of an object from what is seen around it.
+
+    Args:
+        amodal: The whole object; not empty.
+        depth_m: float32 (H, W), metres, NaN where unknown.
+        object_m: Depth of the object.
+
+    Returns:
+        Depth in metres: of a plane through the surroundings (a table, a wall) where there is one,
+        else of the far part of them; None where nothing is seen behind the object.
+    """
+    height, width = depth_m.shape
+    x1, y1, x2, y2 = amodal.box_xyxy
+    reach = _GAP_PX + max(4, round(0.1 * max(x2 - x1, y2 - y1)))
+    left, top = max(x1 - reach, 0), max(y1 - reach, 0)
+    right, bottom = min(x2 + reach, width), min(y2 + reach, height)
+    mask = np.zeros((bottom - top, right - left), np.uint8)
+    mask[y1 - top : y2 - top, x1 - left : x2 - left] = amodal.mask
+    near, far = (
+        cv2.dilate(mask, np.ones((2 * side + 1,) * 2, np.uint8)) for side in (_GAP_PX, reach)
+    )
+    ring = (far > 0) & (near == 0)
+    rows, columns = np.nonzero(ring)
+    depths = depth_m[rows + top, columns + left].astype(np.float64)
+    behind = np.isfinite(depths) & (depths > 0.98 * object_m)
+    if np.count_nonzero(behind) < max(_MIN_RING_SHARE * len(depths), _MIN_POINTS):
+        return None
+    rows, columns, depths = rows[behind], columns[behind], depths[behind]
+    # The inverse depth of a plane is linear in the pixels.
+    terms = np.column_stack([columns, rows, np.ones(len(rows))])
+    plane, *_ = np.linalg.lstsq(terms, 1 / depths, rcond=None)
+    middle = np.array([(x1 + x2) / 2 - left, (y1 + y2) / 2 - top, 1.0])
+    fits = np.abs(terms @ plane * depths - 1) < 0.02
+    if fits.mean() > 0.7 and middle @ plane > 0:
+        return float(1 / (middle @ plane))
+    return float(np.percentile(depths, 90))
 
 
 def _outline_pixels(amodal: MaskCrop) -> npt.NDArray[np.intp]:
