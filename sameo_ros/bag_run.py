@@ -204,7 +204,7 @@ class BagRun:
                 settings.rectified,
                 self._topics.image,
             )
-        except ValueError as error:
+        except Exception as error:  # what is wrong with depth must not cost the masks
             self.record.problems.report("depth", str(error), time.monotonic())
             return None
 
@@ -215,6 +215,13 @@ class BagRun:
         fill_mask_array(masks, self._types, answer, header)
         masks.model = self._model
         self._write(masks)
+        try:
+            self._deliver_objects(answer, header)
+        except Exception as error:  # the masks are written already, and count
+            sentence = f"the objects of an image cannot be written: {error!r}"
+            self.record.problems.report("objects", sentence, time.monotonic())
+
+    def _deliver_objects(self, answer: Answer, header: Any) -> None:
         depth = answer.depth
         if _OBJECTS_TYPE not in self._outputs or depth is None or depth.camera is None:
             return

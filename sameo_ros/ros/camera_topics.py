@@ -163,6 +163,7 @@ class CameraTopics:
         result = await replied
         if isinstance(result, tuple):
             self._fill_masks(response.masks, result[1], result[0].message.header)
+            self._objects.fill_objects(response.objects, *result)
         else:
             response.message = str(result)
         response.success = not response.message

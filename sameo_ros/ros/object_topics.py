@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
@@ -24,10 +24,11 @@ from sameo_ros.core.settings import SameoParameters
 from sameo_ros.messages.depth import read_depth
 from sameo_ros.messages.objects import (
     ObjectMessageTypes,
+    choose_points,
+    fill_instances,
     fill_markers,
     fill_objects,
     fill_points,
-    find_row,
     lift_objects,
 )
 
@@ -52,6 +53,8 @@ class ObjectTopics:
         self._objects = node.open_publisher(Detection3DArray, outputs + "objects", problems)
         self._markers = node.open_publisher(MarkerArray, outputs + "markers", problems)
         self._points = node.open_publisher(PointCloud2, outputs + "points", problems)
+        self._instances = node.open_publisher(Image, outputs + "instances", problems)
+        self._outputs = (self._objects, self._markers, self._points, self._instances)
         self._subscriptions: list[Any] = []
 
     def subscribe(self) -> None:
@@ -77,7 +80,7 @@ class ObjectTopics:
     def destroy(self) -> None:
         """Destroy subscriptions and publishers."""
         self.unsubscribe()
-        for publisher in (self._objects, self._markers, self._points):
+        for publisher in self._outputs:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def read_depth(
@@ -95,7 +98,9 @@ class ObjectTopics:
             )
         except ValueError as error:
             self._report(str(error))
-            return None
+        except Exception as error:  # what is wrong with depth must not cost the masks
+            self._report(f"depth cannot be used: {error!r}")
+        return None
 
     def publish(
         self,
@@ -104,7 +109,7 @@ class ObjectTopics:
         read_pixels: Callable[[], Uint8Array],
         parameters: SameoParameters,
     ) -> None:
-        """Lift the objects of an answer and publish them to those who listen.
+        """Publish labels, boxes, markers and points to those who listen; never raises.
 
         Args:
             frame: The frame.
@@ -112,35 +117,82 @@ class ObjectTopics:
             read_pixels: Returns its pixels.
             parameters: `points_of` counts.
         """
-        listened = [
-            one for one in (self._objects, self._markers, self._points) if _has_listener(one)
-        ]
-        if answer.depth is None or not listened:
+        listened = [one for one in self._outputs if _has_listener(one)]
+        if not listened:
             return
-        camera = answer.depth.camera
-        if camera is None:
-            self._report("depth comes without camera_info: 3D boxes need it; remap camera_info")
+        try:
+            self._publish(listened, frame, answer, read_pixels, parameters)
+        except Exception as error:  # the masks are out already, and count
+            self._report(f"the objects of an image cannot be published: {error!r}")
+
+    def fill_objects(self, message: Any, frame: Frame, answer: Answer) -> None:
+        """Fill a Detection3DArray with the objects of an answer, if there is depth; never raises.
+
+        Args:
+            message: The vision_msgs/Detection3DArray to fill.
+            frame: The frame.
+            answer: Its masks.
+        """
+        try:
+            if answer.depth is not None and self._can_lift(answer):
+                objects = lift_objects(answer, answer.depth)
+                header = self._header(frame, answer.depth)
+                fill_objects(message, _TYPES, answer, objects, header)
+        except Exception as error:  # the masks count without
+            self._report(f"the objects of an image cannot be given: {error!r}")
+
+    def _publish(
+        self,
+        listened: Sequence[Any],
+        frame: Frame,
+        answer: Answer,
+        read_pixels: Callable[[], Uint8Array],
+        parameters: SameoParameters,
+    ) -> None:
+        if self._instances in listened:
+            self._publish_instances(frame, answer)
+        depth = answer.depth
+        in_3d = [one for one in listened if one is not self._instances]
+        if depth is None or not in_3d or not self._can_lift(answer):
             return
-        if answer.prediction.visible_masks is None:
-            self._report("3D boxes need visible masks; set the parameter visible")
-            return
-        header = copy.deepcopy(frame.message.header)
-        header.frame_id = camera.frame_id or header.frame_id
-        objects = lift_objects(answer, answer.depth)
-        if self._objects in listened:
+        header = self._header(frame, depth)
+        objects = lift_objects(answer, depth)
+        if self._objects in in_3d:
             message = Detection3DArray()
             fill_objects(message, _TYPES, answer, objects, header)
             self._objects.publish(message)
-        if self._markers in listened:
+        if self._markers in in_3d:
             message = MarkerArray()
             fill_markers(message, _TYPES, answer, objects, header)
             self._markers.publish(message)
-        row = find_row(answer, parameters.points_of)
-        lifted = None if row is None else objects[row]
-        if self._points in listened and lifted is not None:
+        chosen = choose_points(answer, objects, parameters.points_of)
+        if self._points in in_3d and chosen is not None:
             message = PointCloud2()
-            fill_points(message, _TYPES, lifted, read_pixels(), header)
+            fill_points(message, _TYPES, chosen, read_pixels(), header)
             self._points.publish(message)
+
+    def _publish_instances(self, frame: Frame, answer: Answer) -> None:
+        if answer.prediction.visible_masks is None:
+            self._report("~/instances needs visible masks; set the parameter visible")
+            return
+        message = Image()
+        fill_instances(message, answer, frame.message.header)
+        self._instances.publish(message)
+
+    def _can_lift(self, answer: Answer) -> bool:
+        if answer.depth is None or answer.depth.camera is None:
+            self._report("depth comes without camera_info: 3D boxes need it; remap camera_info")
+            return False
+        if answer.prediction.visible_masks is None:
+            self._report("3D boxes need visible masks; set the parameter visible")
+            return False
+        return True
+
+    def _header(self, frame: Frame, depth: SceneDepth) -> Any:
+        header = copy.deepcopy(frame.message.header)
+        if depth.camera is not None:
+            header.frame_id = depth.camera.frame_id or header.frame_id
+        return header
 
     def _report(self, sentence: str) -> None:
         self._problems.report("depth", sentence, time.monotonic())

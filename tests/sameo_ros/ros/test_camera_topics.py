@@ -49,7 +49,11 @@ def deliver(monkeypatch, listened):
     worker = SimpleNamespace(model=SimpleNamespace(name="tiny"))
     record = CameraRecord("", Statistics(), ProblemLog(work.append))
     topics = camera_topics.CameraTopics(node, worker, record, compressed=False)
-    for module, name in ((camera_topics, "draw_answer"), (object_topics, "lift_objects")):
+    for module, name in (
+        (camera_topics, "draw_answer"),
+        (object_topics, "lift_objects"),
+        (object_topics, "fill_instances"),
+    ):
         real = getattr(module, name)
         monkeypatch.setattr(
             module, name, lambda *given, name=name, real=real: work.append(name) or real(*given)
@@ -82,7 +86,19 @@ def test_without_subscribers_only_the_masks_are_made(monkeypatch):
         ("objects", "lift_objects"),
         ("markers", "lift_objects"),
         ("points", "lift_objects"),
+        ("instances", "fill_instances"),
     ],
 )
 def test_a_subscriber_gets_its_topic_and_no_other_work_is_done(monkeypatch, topic, work):
     assert deliver(monkeypatch, {topic}) == ({"masks", topic}, [work])
+
+
+@pytest.mark.parametrize("failing", ["lift_objects", "fill_instances"])
+def test_masks_go_out_whatever_happens_to_3d(monkeypatch, failing):
+    def fail(*_):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(object_topics, failing, fail)
+    published, work = deliver(monkeypatch, {"objects", "instances"})
+    assert "masks" in published
+    assert any("no such luck" in str(one) for one in work)
