@@ -262,11 +262,22 @@ def test_objects_lie_where_depth_and_calibration_say(client, process):
     # The whole object spans columns 32 to 47, 0 to 15 pixels off the centre: 0.3 m at 2 m.
     assert found.bbox.size.x == pytest.approx(0.3, abs=1e-6)
     assert found.bbox.center.position.z == pytest.approx(2.0)
-    # The upper half is visible: rows 32 to 39, of which erosion leaves 34 to 37, mean 3.5.
-    assert found.results[0].pose.pose.position.y == pytest.approx(3.5 * 0.02, abs=0.002)
+    # The upper half alone is visible, but the centre is that of the whole: rows 32 to 47.
+    assert found.results[0].pose.pose.position.y == pytest.approx(7.5 * 0.02, abs=0.002)
+    assert found.results[0].pose.pose == found.bbox.center
     assert len(markers[-1].markers) == 3
     # Columns 34 to 45, rows 34 to 37, less the corners, which up-sampling rounds off.
     assert points[-1].width == 12 * 4 - 4
+    # A call about the latest frame is answered with its depth, one about another image is not.
+    latest, given = (
+        client.call(client.segment, SegmentBoxes.Request(detections=boxes_for(image, BOX), **more))
+        for image in [client.image()]
+        for more in ({}, {"image": image})
+    )
+    assert latest.objects.detections[0].results
+    assert latest.objects.header.frame_id == "depth_optical"
+    assert given.success
+    assert not given.objects.detections
     for subscription in subscriptions:
         node.destroy_subscription(subscription)
 
