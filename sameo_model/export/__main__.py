@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sameo_model.export.records import Record
     from sameo_model.export.tensorrt import ParityRequest
     from sameo_model.runtime.bundle import Bundle
 
@@ -39,9 +40,12 @@ EXAMPLES = """examples:
 A bundle is a folder with model.json, weights.safetensors (float16) and the graphs
 image_encoder.onnx, mask_decoder.onnx and, where the network has a visible decoder,
 visible_decoder.onnx. Every export compares the graphs with the network on each installed backend
-and writes nothing if they disagree. The TensorRT formats add <graph>.engine beside the graphs.
-TensorRT takes the precision from the graphs; every precision but fp32 is measured by emulation on
-the CPU and refused where its masks differ too much. Only a run on a GPU proves it.
+and writes nothing if they disagree in float32. Where this processor's bf16 draws other masks, the
+bundle is written and says so (`verified` in model.json), and the runtime will not take bf16 for it.
+The TensorRT formats add <graph>.engine beside the graphs. TensorRT takes the precision from the
+graphs; every precision but fp32 is measured by emulation on the CPU and refused where its masks
+differ too much. Only a run on a GPU proves it. A bundle that is exported again keeps its licence,
+training record and scores, unless you give others.
 """
 
 
@@ -74,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
         help="keep the decoder of official EfficientSAM weights for visible masks too",
     )
     add("--name", help="name of the model; default: that of the output folder")
-    add("--licence", default="Apache-2.0", help="terms of the weights (%(default)s)")
-    add("--training", type=Path, help="JSON file that says how the weights were trained")
-    add("--scores", type=Path, help="JSON file with the model's scores")
+    add("--licence", help="terms of the weights; default: a bundle's own, else Apache-2.0")
+    add("--training", type=Path, help="JSON file on the training; default: a bundle's own record")
+    add("--scores", type=Path, help="JSON file with scores; default: a bundle's own")
     _add_tensorrt_options(parser)
     return parser
 
@@ -85,10 +89,16 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("precision and TensorRT").add_argument
     add(
         "--precision",
-        help="fp32, fp16, bf16 or mixed (float16 with its weak spots in float32); default: that "
-        "of a bundle that has one, else fp32 for onnx and mixed for TensorRT",
+        help="of the graphs: fp32, fp16, bf16 or mixed (float16 with its weak spots in float32); "
+        "default: that of a bundle that has one, else fp32 for onnx and mixed for TensorRT",
     )
-    add("--min-mask-iou", type=float, default=0.98, help="refuse a precision below (%(default)s)")
+    add(
+        "--min-mask-iou",
+        type=float,
+        default=0.98,
+        help="smallest mean IoU with the masks of float32 (%(default)s): graphs in a --precision "
+        "below it are refused; below it in OpenVINO's bf16, the runtime will not take bf16",
+    )
     add("--parity-images", type=Path, help="folder of further pictures to measure precision on")
     add("--parity-boxes", help="their boxes, as for python -m sameo_model.predict --boxes")
     add("--compute-capability", help="GPU to build for, such as SM86; default: the GPU at hand")
@@ -99,13 +109,14 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     _check_options(options)
     precision = _precision(options)
-    if options.format == "onnx" and precision == "fp32" and not options.dry_run:
+    if options.format == "onnx" and precision == "fp32":
         _export_network(options, options.output)
         _say_size(options.output)
         return
     # Imported here so that --help answers at once.
     from sameo_model.export.bundle import replacing
     from sameo_model.export.precision import write_typed_bundle
+    from sameo_model.export.records import relabel
     from sameo_model.export.tensorrt import (
         check_machine,
         describe_plan,
@@ -118,7 +129,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.format != "onnx" and not options.dry_run:
         check_machine(options.format, options.compute_capability)
     with tempfile.TemporaryDirectory(prefix="sameo-export-") as workplace:
-        source = _source_bundle(options, Path(workplace) / _name(options))
+        source = _source_bundle(options, Path(workplace) / _name(options), precision)
         if options.dry_run:
             draft = Path(workplace) / "typed"
             draft.mkdir()
@@ -130,6 +141,7 @@ def _run(options: argparse.Namespace) -> None:
             return
         with replacing(options.output) as draft:
             bundle = write_precision(source, draft, precision, _parity_request(options), print)
+            bundle = relabel(bundle, _name(options), _record(options))
             if options.format != "onnx":
                 export_engines(bundle, *engines, print)
     _say_size(options.output)
@@ -142,6 +154,8 @@ def _check_options(options: argparse.Namespace) -> None:
         raise ValueError("--output must name the folder to write; only --dry-run needs none")
     if (options.parity_images is None) != (options.parity_boxes is None):
         raise ValueError("--parity-images and --parity-boxes go together; give both or none")
+    if not 0 <= options.min_mask_iou <= 1:
+        raise ValueError(f"--min-mask-iou must lie from 0 to 1, got {options.min_mask_iou}")
 
 
 def _precision(options: argparse.Namespace) -> str:
@@ -151,11 +165,18 @@ def _precision(options: argparse.Namespace) -> str:
 
     if options.precision is not None:
         check_precision(options.precision)
-        return str(options.precision)
-    bundle = _bundle(options.model)
-    if bundle is not None and bundle_precision(bundle) != "fp32":
-        return bundle_precision(bundle)
-    return "fp32" if options.format == "onnx" else "mixed"
+        precision = str(options.precision)
+    else:
+        bundle = _bundle(options.model)
+        precision = "fp32" if options.format == "onnx" else "mixed"
+        if bundle is not None and bundle_precision(bundle) != "fp32":
+            precision = bundle_precision(bundle)
+    if precision == "fp32" and options.parity_images is not None:
+        raise ValueError(
+            "--parity-images measure a precision other than fp32; give --precision, or leave "
+            "them out"
+        )
+    return precision
 
 
 def _bundle(model: str) -> Bundle | None:
@@ -168,20 +189,39 @@ def _bundle(model: str) -> Bundle | None:
         return None
 
 
-def _source_bundle(options: argparse.Namespace, folder: Path) -> Bundle:
-    """Return the bundle to convert: the model itself, or what its checkpoint exports to."""
+def _source_bundle(options: argparse.Namespace, folder: Path, precision: str) -> Bundle:
+    """Return the bundle to convert: the model itself, or what its weights export to in float32."""
+    from sameo_model.runtime.backends.engine_plan import bundle_precision
     from sameo_model.runtime.bundle import load_bundle
 
     bundle = _bundle(options.model)
-    size = options.image_size
-    if bundle is not None and size in (None, bundle.info.image_size):
-        return bundle
+    if bundle is not None:
+        is_measured = options.parity_images is None or bundle_precision(bundle) == "fp32"
+        if (
+            options.image_size in (None, bundle.info.image_size)
+            and (bundle.info.has_visible_decoder or not options.visible_decoder)
+            and bundle_precision(bundle) in ("fp32", precision)
+            and is_measured
+        ):
+            return bundle
     _export_network(options, folder)
     return load_bundle(folder)
 
 
 def _name(options: argparse.Namespace) -> str:
     return options.name or (options.output.resolve().name if options.output else "model")
+
+
+def _record(options: argparse.Namespace) -> Record:
+    """Return what the options say of the model, else what its bundle does."""
+    from sameo_model.export.records import Record, record_of
+
+    kept = record_of(_bundle(options.model), options.image_size)
+    return Record(
+        kept.licence if options.licence is None else options.licence,
+        kept.training if options.training is None else _json_object(options.training),
+        kept.scores if options.scores is None else _json_object(options.scores),
+    )
 
 
 def _parity_request(options: argparse.Namespace) -> ParityRequest:
@@ -193,11 +233,9 @@ def _parity_request(options: argparse.Namespace) -> ParityRequest:
 def _export_network(options: argparse.Namespace, folder: Path) -> None:
     """Export a checkpoint as a float32 bundle, verified on the backends of this machine."""
     from sameo_model.export.bundle import export_bundle
-    from sameo_model.export.verify import Parity, verify_bundle
     from sameo_model.modeling.checkpoint import load_checkpoint
 
-    results: list[Parity] = []
-    training, scores = _json_object(options.training), _json_object(options.scores)
+    record = _record(options)
     model = load_checkpoint(
         options.model,
         image_size=options.image_size,
@@ -207,16 +245,31 @@ def _export_network(options: argparse.Namespace, folder: Path) -> None:
         model,
         folder,
         name=options.name,
-        licence=options.licence,
-        training=training,
-        scores=scores,
-        check=lambda folder: results.extend(verify_bundle(folder)),
+        licence=record.licence,
+        training=record.training,
+        scores=record.scores,
+        check=lambda draft: _verify(draft, options.min_mask_iou),
     )
+
+
+def _verify(draft: Path, min_mask_iou: float) -> None:
+    """Verify a draft, write down which precisions hold, and say so."""
+    from sameo_model.export.records import add_scores, verified_scores
+    from sameo_model.export.verify import verify_bundle
+    from sameo_model.runtime.bundle import load_bundle
+
+    results = verify_bundle(draft, min_bf16_mask_iou=min_mask_iou)
+    add_scores(load_bundle(draft), verified_scores(results))
     for result in results:
         print(
             f"{result.backend:12s} {result.precision:5s} mean mask IoU {result.mean_mask_iou:.5f}"
             f"  largest logit error {result.max_logit_error:.1e} of the scale"
         )
+        if result.fault:
+            print(
+                f"  {result.precision} does not hold on this processor: {result.fault}; the "
+                "bundle says so, and the runtime will not take it"
+            )
 
 
 def _say_size(folder: Path) -> None:
@@ -224,9 +277,7 @@ def _say_size(folder: Path) -> None:
     print(f"wrote {folder} ({size_mb:.1f} MB)")
 
 
-def _json_object(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
+def _json_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.export.graphs import OPSET, decoder_graph, encoder_graph
+from sameo_model.export.records import DEFAULT_LICENCE
 from sameo_model.export.verify import run_eager
 from sameo_model.export.weights import attach_weights
 from sameo_model.modeling.checkpoint import BUNDLE_WEIGHTS, load_checkpoint, save_checkpoint
@@ -18,7 +19,6 @@ from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime import bundle as bundles
 from sameo_model.runtime.backends.engine_check import reference_scene, write_reference
 
-DEFAULT_LICENCE = "Apache-2.0"
 _LOGGER = logging.getLogger(__name__)
 
 

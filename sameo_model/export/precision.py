@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from sameo_model.runtime.backends.engine_plan import PRECISION_KEY, bundle_precision
+from sameo_model.runtime.backends.precision_choice import VERIFIED_KEY
 from sameo_model.runtime.bundle import Bundle, load_bundle, write_bundle_info
 
 PRECISIONS = ("fp32", "fp16", "bf16", "mixed")
@@ -70,7 +71,9 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
             onnx.checker.check_model(str(folder / name))
     info = asdict(source.info)
     del info["files"]
-    info["scores"] = {**info["scores"], PRECISION_KEY: precision}
+    # What was verified are the float32 graphs.
+    kept = {key: value for key, value in info["scores"].items() if key != VERIFIED_KEY}
+    info["scores"] = {**kept, PRECISION_KEY: precision}
     write_bundle_info(folder, **info)
     return load_bundle(folder)
 

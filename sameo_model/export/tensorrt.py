@@ -16,6 +16,7 @@ from sameo_model.export.parity import (
     measure_precision,
 )
 from sameo_model.export.precision import write_typed_bundle
+from sameo_model.export.records import EMULATED_KEY, add_scores
 from sameo_model.export.verify import ParityError
 from sameo_model.runtime.backends import cuda
 from sameo_model.runtime.backends.base import BackendUnavailableError
@@ -32,7 +33,7 @@ from sameo_model.runtime.backends.gpu import Gpu
 from sameo_model.runtime.backends.tensorrt import start_backend
 from sameo_model.runtime.backends.tensorrt_engine import TensorRtEngine
 from sameo_model.runtime.backends.tensorrt_flavour import Flavour, load_flavour
-from sameo_model.runtime.bundle import Bundle, load_bundle, write_bundle_info
+from sameo_model.runtime.bundle import Bundle
 
 Say = Callable[[str], None]
 
@@ -70,6 +71,7 @@ def write_precision(
     """
     bundle = write_typed_bundle(source, folder, precision)
     if precision == bundle_precision(source):
+        _check_earlier_parity(source, request.min_mean_mask_iou)
         return bundle
     pictures = default_pictures(source.info.image_size)
     if request.images_dir is not None:
@@ -81,16 +83,20 @@ def write_precision(
             f"precision {precision} of {source.info.name} was refused: {fault}; choose another "
             "--precision, or lower --min-mask-iou"
         )
-    return _add_scores(bundle, parity)
-
-
-def _add_scores(bundle: Bundle, parity: PrecisionParity) -> Bundle:
-    info = asdict(bundle.info)
-    del info["files"]
     measured = {name: value for name, value in asdict(parity).items() if name != "precision"}
-    info["scores"]["precision_parity_emulated"] = measured
-    write_bundle_info(bundle.folder, **info)
-    return load_bundle(bundle.folder)
+    return add_scores(bundle, {EMULATED_KEY: measured})
+
+
+def _check_earlier_parity(bundle: Bundle, min_mean_mask_iou: float) -> None:
+    """Refuse a bundle whose own export measured less than is asked for now."""
+    measured = bundle.info.scores.get(EMULATED_KEY, {})
+    mean_mask_iou = measured.get("mean_mask_iou", 1.0)
+    if not mean_mask_iou >= min_mean_mask_iou:
+        raise ParityError(
+            f"precision {bundle_precision(bundle)} of {bundle.info.name} was refused: mean mask "
+            f"IoU must reach {min_mean_mask_iou}, was {mean_mask_iou:.4f} when it was exported; "
+            "choose another --precision, or lower --min-mask-iou"
+        )
 
 
 def check_machine(flavour_name: str, target: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -42,6 +42,7 @@ class Parity:
         max_logit_error: Largest difference of logits as a fraction of the largest logit.
         max_iou_error: Largest difference of predicted IoU.
         mean_mask_iou: Mean over boxes and decoders of the IoU of both masks.
+        min_mask_iou: Smallest mean mask IoU at which the precision holds.
     """
 
     backend: str
@@ -49,31 +50,37 @@ class Parity:
     max_logit_error: float
     max_iou_error: float
     mean_mask_iou: float
+    min_mask_iou: float
 
     @property
     def fault(self) -> str | None:
-        """What is wrong in words, or None."""
-        limit = MIN_MASK_IOU[self.precision]
-        if not self.mean_mask_iou > limit:
-            return f"mean mask IoU must exceed {limit}, is {self.mean_mask_iou:.5f}"
+        """What is wrong, as the end of a sentence, or None if the precision holds."""
+        if not self.mean_mask_iou >= self.min_mask_iou:
+            return f"mean mask IoU must reach {self.min_mask_iou}, is {self.mean_mask_iou:.5f}"
         if self.precision == "f32" and not self.max_logit_error < MAX_LOGIT_ERROR:
             return f"logit error must stay below {MAX_LOGIT_ERROR}, is {self.max_logit_error:.1e}"
         return None
 
 
-def verify_bundle(folder: str | Path) -> list[Parity]:
+def verify_bundle(
+    folder: str | Path, *, min_bf16_mask_iou: float = MIN_MASK_IOU["bf16"]
+) -> list[Parity]:
     """Compare a bundle's graphs with the eager network on a drawn picture.
 
     Args:
         folder: The bundle.
+        min_bf16_mask_iou: Smallest mean mask IoU at which bf16 holds. A fault of bf16 is this
+            processor's, and the graphs are right, so it is returned and not raised.
 
     Returns:
         One result for each backend and precision that can run here.
 
     Raises:
-        ParityError: A backend differs too much, or there is none to compare.
+        ParityError: A backend differs too much in float32, or there is none to compare.
     """
     bundle = load_bundle(folder)
+    # What an earlier verification found would keep the runtime from measuring again.
+    bundle = replace(bundle, info=replace(bundle.info, scores={}))
     image, boxes = draw_scene(bundle.info.image_size)
     expected = run_eager(load_checkpoint(bundle.folder), image, boxes)
     results = []
@@ -81,8 +88,13 @@ def verify_bundle(folder: str | Path) -> list[Parity]:
         if unavailable_reason(name) or (precision == "bf16" and not has_bf16()):
             continue
         actual = _run(bundle, name, precision, image, boxes)
-        results.append(_compare(name, precision, actual, expected))
-    faults = [f"{r.backend} {r.precision}: {r.fault}" for r in results if r.fault]
+        limit = min_bf16_mask_iou if precision == "bf16" else MIN_MASK_IOU[precision]
+        results.append(_compare(name, precision, actual, expected, limit))
+    faults = [
+        f"{r.backend} {r.precision}: {r.fault}"
+        for r in results
+        if r.fault and r.precision != "bf16"
+    ]
     if faults or not results:
         reason = "; ".join(faults) or "neither onnxruntime nor openvino is installed"
         raise ParityError(f"bundle {bundle.info.name} failed its verification: {reason}")
@@ -157,7 +169,13 @@ def _run(
     return together._replace(amodal_logits=first)
 
 
-def _compare(name: str, precision: str, actual: DecoderOutput, expected: DecoderOutput) -> Parity:
+def _compare(
+    name: str,
+    precision: str,
+    actual: DecoderOutput,
+    expected: DecoderOutput,
+    min_mask_iou: float,
+) -> Parity:
     pairs = [(actual.amodal_logits, expected.amodal_logits)]
     if expected.visible_logits is not None and actual.visible_logits is not None:
         pairs.append((actual.visible_logits, expected.visible_logits))
@@ -169,4 +187,5 @@ def _compare(name: str, precision: str, actual: DecoderOutput, expected: Decoder
         max_logit_error=float(max(errors)),
         max_iou_error=float(np.abs(actual.predicted_iou - expected.predicted_iou).max()),
         mean_mask_iou=float(np.mean(ious)),
+        min_mask_iou=min_mask_iou,
     )

@@ -24,7 +24,11 @@ from sameo_model.runtime.backends.compiled_cache import (
     describe_processor,
     open_folder,
 )
-from sameo_model.runtime.backends.precision_choice import choose_precision
+from sameo_model.runtime.backends.precision_choice import (
+    check_holds,
+    choose_precision,
+    is_refused,
+)
 from sameo_model.runtime.bundle import Bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -63,13 +67,15 @@ class OpenVinoBackend(Backend):
         """Compile the graphs, or take them from the cache.
 
         Raises:
-            ValueError: If the precision is unknown, or there are more streams than threads.
+            ValueError: If the precision is unknown or does not hold for this bundle, or there
+                are more streams than threads.
         """
         threads, streams = _count_threads(options)
         precision = options.precision or _choose_precision(bundle, options)
         if precision not in _PRECISIONS:
             known = ", ".join(_PRECISIONS)
             raise ValueError(f"precision for openvino must be one of {known}; got '{precision}'")
+        check_holds(bundle, self.name, precision)
         self.device = f"CPU, {precision}"
         self.has_visible_decoder = bundle.visible_decoder is not None
         config = {"INFERENCE_PRECISION_HINT": precision, **_pinning(options, threads)}
@@ -145,7 +151,7 @@ def has_bf16() -> bool:
 
 
 def _choose_precision(bundle: Bundle, options: BackendOptions) -> str:
-    if not has_bf16():
+    if not has_bf16() or is_refused(bundle, OpenVinoBackend.name, "bf16"):
         return "f32"
 
     def build(precision: str) -> Backend:

@@ -8,23 +8,48 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
 from sameo_model.runtime.backends.engine_check import mask_ious, read_reference, reference_scene
-from sameo_model.runtime.bundle import Bundle
+from sameo_model.runtime.bundle import MODEL_JSON, Bundle
 from sameo_model.runtime.files import write_whole
 from sameo_model.runtime.types import BoolArray
 
 _LOGGER = logging.getLogger(__name__)
 
+VERIFIED_KEY = "verified"
+"""Key of a bundle's scores: backend, precision, and whether the export found that it holds."""
 CHOICE_NAME = "precision.json"
 MIN_MEAN_IOU = 0.98
 MIN_GAIN_S = 0.002
 """Processor time that bf16 must save on a picture: less is worth no rounding."""
 MIN_ROUNDS, MAX_ROUNDS = 3, 50
 BUDGET_S = 0.3
+
+
+def is_refused(bundle: Bundle, backend: str, precision: str) -> bool:
+    """Return whether the export found that a precision changes the bundle's masks too much."""
+    found: Any = bundle.info.scores.get(VERIFIED_KEY)
+    for key in (backend, precision):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return isinstance(found, Mapping) and found.get("holds") is False
+
+
+def check_holds(bundle: Bundle, backend: str, precision: str) -> None:
+    """Refuse a precision that does not hold.
+
+    Raises:
+        ValueError: If the bundle says so.
+    """
+    if is_refused(bundle, backend, precision):
+        raise ValueError(
+            f"precision for {backend} must be one in which {bundle.info.name} keeps its masks; "
+            f"got '{precision}', which its export found not to (see `{VERIFIED_KEY}` in "
+            f"{bundle.folder / MODEL_JSON}); take f32, or leave the precision open"
+        )
 
 
 def choose_precision(bundle: Bundle, folder: Path | None, build: Callable[[str], Backend]) -> str:
