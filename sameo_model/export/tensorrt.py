@@ -10,7 +10,6 @@ from pathlib import Path
 
 from sameo_model.export.parity import (
     MIN_MEAN_MASK_IOU,
-    PrecisionParity,
     default_pictures,
     load_pictures,
     measure_precision,

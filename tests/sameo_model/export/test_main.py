@@ -3,11 +3,15 @@
 import pytest
 
 from sameo_model.export import __main__ as command
-from sameo_model.export import bundle as export
+from sameo_model.export import bundle as exporting
 from sameo_model.export import tensorrt
+from sameo_model.export.parity import Picture
+from sameo_model.export.records import record_of
 from sameo_model.modeling import save_checkpoint
-from sameo_model.runtime.bundle import load_bundle
-from tests.sameo_model.export.test_bundle import copy_graphs
+from sameo_model.runtime.backends.engine_check import reference_scene
+from sameo_model.runtime.backends.openvino import has_bf16
+from sameo_model.runtime.bundle import load_bundle, write_bundle_info
+from tests.sameo_model.export.test_bundle import copy_bundle, copy_graphs
 
 
 def test_a_checkpoint_becomes_a_verified_bundle(
@@ -16,21 +20,126 @@ def test_a_checkpoint_becomes_a_verified_bundle(
     save_checkpoint(small_lite, tmp_path / "model.safetensors")
     (tmp_path / "scores.json").write_text('{"miou_full": 0.9}')
     monkeypatch.setattr(
-        export, "_write_graphs", lambda model, draft: copy_graphs(small_bundle, draft)
+        exporting, "_write_graphs", lambda model, draft: copy_graphs(small_bundle, draft)
     )
     arguments = ["--model", str(tmp_path / "model.safetensors"), "--format", "onnx"]
     arguments += ["--output", str(tmp_path / "out"), "--scores", str(tmp_path / "scores.json")]
     assert command.main([*arguments, "--name", "mine", "--licence", "MIT"]) == 0
     info = load_bundle(tmp_path / "out").info
+    verified = info.scores.pop("verified")
     assert (info.name, info.licence, info.scores) == ("mine", "MIT", {"miou_full": 0.9})
+    assert verified["onnxruntime"]["f32"]["holds"] is True
+    assert verified["openvino"]["f32"]["mean_mask_iou"] > 0.999
     printed = capsys.readouterr().out
     assert "onnxruntime  f32   mean mask IoU 1.00000" in printed
     assert "out (" in printed
 
 
+def write_labelled_bundle(small_bundle, folder, **scores):
+    """Copy the bundle with a licence, a training record and scores of its own."""
+    copy_bundle(small_bundle, folder)
+    info = {key: value for key, value in vars(load_bundle(folder).info).items() if key != "files"}
+    own = {"licence": "CC-BY-4.0", "training": {"steps": 7}, "scores": {"miou_full": 0.5, **scores}}
+    write_bundle_info(folder, **{**info, **own})
+    return load_bundle(folder)
+
+
+def export(source, output, *options, form="onnx"):
+    arguments = ["--model", str(source), "--format", form, "--output", str(output), *options]
+    return command.main(arguments)
+
+
+@pytest.fixture
+def no_tracing(small_bundle, monkeypatch):
+    monkeypatch.setattr(
+        exporting, "_write_graphs", lambda model, draft: copy_graphs(small_bundle, draft)
+    )
+
+
+def test_a_bundle_that_is_exported_again_keeps_its_record(small_bundle, tmp_path, no_tracing):
+    old = write_labelled_bundle(small_bundle, tmp_path / "old", verified={"openvino": {}})
+    assert export(old.folder, tmp_path / "new") == 0
+    info = load_bundle(tmp_path / "new").info
+    assert (info.licence, info.training) == ("CC-BY-4.0", {"steps": 7})
+    assert info.scores["miou_full"] == 0.5
+    assert info.scores["verified"]["openvino"]["f32"]["holds"] is True  # measured anew
+
+
+def test_options_replace_the_record_of_a_bundle(small_bundle, tmp_path, no_tracing):
+    old = write_labelled_bundle(small_bundle, tmp_path / "old")
+    (tmp_path / "scores.json").write_text('{"miou_full": 0.9}')
+    options = ["--licence", "MIT", "--scores", str(tmp_path / "scores.json")]
+    assert export(old.folder, tmp_path / "new", *options) == 0
+    info = load_bundle(tmp_path / "new").info
+    assert (info.licence, info.training) == ("MIT", {"steps": 7})
+    assert info.scores["miou_full"] == 0.9
+
+
+def test_the_record_is_kept_and_replaced_in_another_precision_too(
+    small_bundle, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        tensorrt, "default_pictures", lambda size: [Picture("drawn", *reference_scene(size))]
+    )
+    old = write_labelled_bundle(small_bundle, tmp_path / "old")
+    options = ["--precision", "mixed", "--licence", "MIT", "--name", "half"]
+    assert export(old.folder, tmp_path / "typed", *options) == 0
+    info = load_bundle(tmp_path / "typed").info
+    assert (info.name, info.licence, info.training) == ("half", "MIT", {"steps": 7})
+    assert (info.scores["miou_full"], info.scores["precision"]) == (0.5, "mixed")
+    # Once more as it is: nothing is measured again, so the limit meets what was measured before.
+    measured = info.scores["precision_parity_emulated"]["mean_mask_iou"]
+    assert export(tmp_path / "typed", tmp_path / "again", "--min-mask-iou", "0.5") == 0
+    again = load_bundle(tmp_path / "again").info
+    assert again.scores["precision_parity_emulated"]["mean_mask_iou"] == measured
+    write_labelled_bundle(
+        tmp_path / "typed",
+        tmp_path / "worse",
+        precision="mixed",
+        precision_parity_emulated={"mean_mask_iou": 0.9},
+    )
+    assert export(tmp_path / "worse", tmp_path / "refused") == 2
+    assert not (tmp_path / "refused").exists()
+
+
+def test_a_typed_bundle_is_exported_in_the_precision_that_is_asked_for(
+    small_bundle, tmp_path, no_tracing, monkeypatch
+):
+    monkeypatch.setattr(
+        tensorrt, "default_pictures", lambda size: [Picture("drawn", *reference_scene(size))]
+    )
+    assert export(small_bundle, tmp_path / "mixed", "--precision", "mixed") == 0
+    assert export(tmp_path / "mixed", tmp_path / "fp16", "--precision", "fp16") == 0
+    assert load_bundle(tmp_path / "fp16").info.scores["precision"] == "fp16"
+    assert export(tmp_path / "mixed", tmp_path / "fp32", "--precision", "fp32") == 0
+    assert "precision" not in load_bundle(tmp_path / "fp32").info.scores
+
+
+def test_scores_of_another_input_size_are_not_those_of_the_new_one(small_bundle, tmp_path):
+    old = write_labelled_bundle(small_bundle, tmp_path / "old", precision="mixed")
+    assert record_of(old, 64).scores == {"miou_full": 0.5}
+    assert record_of(old, 96).scores == {"at_64": {"miou_full": 0.5}}
+    assert record_of(old, 96).licence == "CC-BY-4.0"
+
+
+def test_the_limit_of_masks_decides_whether_bf16_holds(small_bundle, tmp_path, no_tracing, capsys):
+    if not has_bf16():
+        pytest.skip("this processor has no bf16")
+    assert export(small_bundle, tmp_path / "out", "--min-mask-iou", "1") == 0
+    found = load_bundle(tmp_path / "out").info.scores["verified"]["openvino"]["bf16"]
+    assert found["min_mask_iou"] == 1
+    assert found["holds"] is (found["mean_mask_iou"] == 1)
+    assert ("bf16 does not hold" in capsys.readouterr().out) is not found["holds"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"--min-mask-iou": "1.2"}, "--min-mask-iou must lie from 0 to 1, got 1.2"),
+        (
+            {"--parity-images": ".", "--parity-boxes": "b", "--precision": "fp32"},
+            "--parity-images measure a precision other than fp32",
+        ),
         ({"--model": "nowhere.safetensors"}, "checkpoint nowhere.safetensors does not exist"),
         ({"--model": "nothing"}, "'nothing' is neither a bundled model"),
         ({"--precision": "fp8"}, "precision must be one of fp32, fp16, bf16, mixed; got 'fp8'"),

@@ -10,9 +10,11 @@ import torch
 from onnx import helper
 
 from sameo_model.export.bundle import export_bundle
+from sameo_model.export.records import verified_scores
 from sameo_model.export.verify import ParityError, draw_scene, verify_bundle
 from sameo_model.modeling import build_sameo, load_checkpoint
 from sameo_model.runtime.backends.base import BackendOptions, build_backend
+from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import find_bundle, load_bundle, write_bundle_info
 from tests import golden
 from tests.sameo_model.export.test_bundle import copy_bundle
@@ -84,6 +86,17 @@ def test_a_graph_that_answers_differently_is_found(small_bundle, tmp_path):
     message = re.escape("onnxruntime f32: logit error must stay below 0.001, is 2.0e-03")
     with pytest.raises(ParityError, match=message):
         verify_bundle(folder)
+
+
+def test_bf16_that_does_not_hold_is_told_and_does_not_stop(small_bundle):
+    if not has_bf16():
+        pytest.skip("this processor has no bf16")
+    results = verify_bundle(small_bundle, min_bf16_mask_iou=1.1)
+    (bf16,) = [result for result in results if result.precision == "bf16"]
+    assert bf16.fault == f"mean mask IoU must reach 1.1, is {bf16.mean_mask_iou:.5f}"
+    verified = verified_scores(results)["verified"]
+    assert verified["openvino"]["bf16"]["holds"] is False
+    assert verified["openvino"]["f32"]["holds"] is True
 
 
 def test_the_drawn_scene_has_boxes_inside_the_picture():

@@ -2,12 +2,22 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from sameo_model.runtime.backends.base import Backend, DecoderOutput
-from sameo_model.runtime.backends.precision_choice import CHOICE_NAME, choose_precision
+from sameo_model.runtime.backends.base import (
+    Backend,
+    BackendOptions,
+    DecoderOutput,
+    build_backend,
+)
+from sameo_model.runtime.backends.precision_choice import (
+    CHOICE_NAME,
+    choose_precision,
+    is_refused,
+)
 from sameo_model.runtime.bundle import load_bundle
 from tests.bundles import make_tiny_bundle
 
@@ -55,6 +65,29 @@ def test_bf16_must_be_faster_and_keep_the_masks(bundle, tmp_path, stands, expect
 def test_a_kept_choice_is_not_measured_again(bundle, tmp_path):
     (tmp_path / CHOICE_NAME).write_text('{"precision": "bf16"}')
     assert choose_precision(bundle, tmp_path, {}.__getitem__) == "bf16"
+
+
+def with_verified(bundle, verified):
+    return replace(bundle, info=replace(bundle.info, scores={"verified": verified}))
+
+
+def test_a_precision_that_the_export_found_not_to_hold_is_not_taken(bundle, tmp_path):
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    refusing = with_verified(bundle, {"openvino": {"bf16": {"holds": False}}})
+    options = BackendOptions(precision="bf16", cache_dir=tmp_path)
+    with pytest.raises(ValueError, match="tiny keeps its masks; got 'bf16', which its export"):
+        build_backend("openvino", refusing, options)
+    # Even if this machine measured, before the export said so, that it is faster.
+    backend = build_backend("openvino", refusing, BackendOptions(cache_dir=tmp_path))
+    assert backend.device == "CPU, f32"
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    "verified", [{}, {"openvino": {"bf16": {"holds": True}}}, {"openvino": []}, "yes", None]
+)
+def test_a_precision_that_holds_or_was_not_verified_may_be_taken(bundle, verified):
+    assert not is_refused(with_verified(bundle, verified), "openvino", "bf16")
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"precision": "f8"}', "[]"])
