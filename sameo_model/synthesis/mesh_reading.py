@@ -122,7 +122,7 @@ def _readable_content(path: Path, resolver: MeshResolver, notes: list[str]) -> b
     content = path.read_bytes()
     if suffix in (".glb", ".gltf"):
         _check_compression(content)
-    if suffix == ".stl" and not _is_binary_stl(content):
+    if suffix == ".gltf" or (suffix == ".stl" and _is_text_stl(content)):
         return decode_text(content).encode()
     if suffix == ".ply":
         head, end, body = content.partition(b"end_header")
@@ -136,9 +136,11 @@ def _to_ascii(content: bytes) -> bytes:
     return content.decode("ascii", errors="replace").encode("ascii", errors="replace")
 
 
-def _is_binary_stl(content: bytes) -> bool:
-    """Return whether the length is what the number of triangles after the header makes."""
-    return len(content) >= 84 and len(content) == 84 + 50 * int.from_bytes(content[80:84], "little")
+def _is_text_stl(content: bytes) -> bool:
+    """Return whether an STL is text: binary ones may begin with `solid`, too."""
+    is_binary = len(content) == 84 + 50 * int.from_bytes(content[80:84], "little")
+    begins = content.lstrip()[:5].lower() == b"solid"
+    return begins and b"facet" in content[:4096].lower() and not is_binary
 
 
 def _check_compression(content: bytes) -> None:
