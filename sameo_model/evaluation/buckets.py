@@ -44,12 +44,23 @@ def detection_area(detection: Detection) -> float:
 
 
 def visible_share(instance: AmodalInstance) -> float:
-    """Return visible over amodal area of a true object; 1 where nothing is known of it."""
+    """Return visible over amodal area of a true object; 1 where nothing is known of it.
+
+    The annotations' own `occlude_rate` counts before the masks, as in AISFormer's evaluation.
+    """
+    if instance.stated_occlusion_rate is not None:
+        return 1.0 - instance.stated_occlusion_rate
     return 1.0 if instance.occlusion_rate is None else min(1.0 - instance.occlusion_rate, 1.0)
 
 
 def detection_visible_share(detection: Detection) -> float:
-    """Return the share of the mask that the front end says is visible; 1 if it does not say."""
+    """Return the share of the mask that the front end says is visible; 1 if it does not say.
+
+    What the file states counts before the masks. NaN, which AISFormer writes for an empty mask,
+    lies in no range and outside of none: pycocotools then counts the detection in every bucket.
+    """
+    if detection.visible_share is not None:
+        return detection.visible_share
     assert detection.mask_rle is not None
     if detection.visible_rle is None:
         return 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Detection:
             front end gave none.
         mask_rle: The mask that is scored, or None for a front end with boxes alone.
         visible_rle: What the front end says is visible of it, or None.
+        visible_share: Visible over amodal area as the front end states it, NaN for an empty mask,
+            or None.
     """
 
     image_id: int
@@ -33,6 +35,11 @@ class Detection:
     box_xyxy: BoxXyxy
     mask_rle: Rle | None = None
     visible_rle: Rle | None = None
+    visible_share: float | None = None
+
+    def with_masks(self, mask_rle: Rle, visible_rle: Rle | None) -> Detection:
+        """Return the same box with masks of another origin."""
+        return replace(self, mask_rle=mask_rle, visible_rle=visible_rle, visible_share=None)
 
 
 def group_by_image(detections: Iterable[Detection]) -> dict[int, list[Detection]]:

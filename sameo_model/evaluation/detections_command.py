@@ -163,12 +163,13 @@ def _read(
             class_specific=options.class_specific,
             class_names=[name for name in options.class_names.split(",") if name],
             for_prompting=options.model != NO_MODEL,
+            images_dir=options.images,
         ),
     )
     if options.model == NO_MODEL and not found.has_masks:
         raise ValueError(
             f"detections in {options.detections} must have masks to be scored without a model, "
-            f"but not all have; give --model"
+            f"but none has; give --model"
         )
     wanted = {image.image_id for image in truth.images}
     groups = {
@@ -243,9 +244,11 @@ def _calibration(
     """Compare the model's predicted IoU with the true one; None without a model."""
     if not answers:
         return None
-    predicted = [item.predicted_iou for items in answers.values() for item in items]
+    predicted = np.array([item.predicted_iou for items in answers.values() for item in items])
     best = scores[row_names.SAMEO].best_ious
-    return calibration(predicted, np.concatenate([best[image_id] for image_id in answers]))
+    true_ious = np.concatenate([best[image_id] for image_id in answers])
+    counted = ~np.isnan(true_ious)
+    return calibration(predicted[counted].tolist(), true_ious[counted])
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -85,9 +85,11 @@ def match_images(
 ) -> tuple[list[ImageMatches], list[TruthMatch]]:
     """Match the detections of some images to their true amodal masks.
 
+    A detection that lies in a crowd region of its class, and matches no object, is ignored.
+
     Args:
         images: True masks; instances without an amodal mask take no part.
-        detections: By image id; each with a mask. Other images are not looked at.
+        detections: By image id; those without a mask take no part. Other images are not looked at.
         settings: How to match.
 
     Returns:
@@ -115,7 +117,7 @@ def match_images(
 def _truth_records(images: Sequence[AmodalImage], buckets: Buckets) -> list[dict]:
     pairs = [(image, truth) for image in images for truth in image.instances if scorable(truth)]
     # Numbered anew from 1, because pycocotools takes annotation 0 for "no match".
-    return [
+    objects = [
         {
             "id": number,
             "image_id": image.image_id,
@@ -126,6 +128,19 @@ def _truth_records(images: Sequence[AmodalImage], buckets: Buckets) -> list[dict
             "annotation_id": instance.annotation_id,
         }
         for number, (image, instance) in enumerate(pairs, start=1)
+    ]
+    crowds = [(image, crowd) for image in images for crowd in image.crowds]
+    return objects + [
+        {
+            "id": number,
+            "image_id": image.image_id,
+            "category_id": crowd.category_id,
+            "segmentation": crowd.rle,
+            "area": 0.0,
+            "iscrowd": 1,
+            "annotation_id": crowd.annotation_id,
+        }
+        for number, (image, crowd) in enumerate(crowds, start=len(objects) + 1)
     ]
 
 
@@ -138,6 +153,7 @@ def _detection_records(
         (position, detection)
         for image in images
         for position, detection in enumerate(detections.get(image.image_id, ()))
+        if detection.mask_rle is not None
     ]
     return [
         {
@@ -196,6 +212,8 @@ def _truth_matches(
             continue
         for truth_id, found_id in zip(outcome["gtIds"], outcome["gtMatches"][0], strict=True):
             record = truth[truth_id - 1]
+            if record["iscrowd"]:
+                continue
             match = found[int(found_id) - 1] if found_id else None
             rows.append(_truth_match(record, match))
     return rows

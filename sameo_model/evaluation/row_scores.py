@@ -30,6 +30,8 @@ from sameo_model.evaluation.uoais import (
 )
 
 CHUNK_IMAGES = 32
+# A detection of which this much lies in a crowd region, and which is no object, does not count.
+CROWD_SHARE = 0.5
 # Fewer images than this are matched faster than processes start.
 MIN_PARALLEL_IMAGES = 200
 
@@ -41,7 +43,8 @@ class RowScores:
     Attributes:
         matches: Per class, bucket and image.
         truths: The fate of each true object.
-        best_ious: By image id, float64 (D,): the largest IoU of each detection with any truth.
+        best_ious: By image id, float64 (D,): the largest IoU of each detection with any truth, NaN
+            for one in a crowd region and for one without a mask.
         nearest: By image and annotation number: the largest IoU of the truth with any detection,
             and that detection's position in its image, -1 where nothing touches the truth.
         uoais: Measures of each image.
@@ -83,7 +86,7 @@ def score_rows(
 
     Args:
         images: True masks.
-        rows: Each detection has a mask.
+        rows: The same detections in each.
         settings: How to match.
         uoais_from_score: The UOAIS measures, which know no ranking, take detections whose front
             end's score is at least this.
@@ -154,7 +157,8 @@ def _add_mask_scores(
     for image in images:
         found = row.detections[image.image_id]
         _add_best_ious(scores, image, found)
-        predicted = [_object_masks(found[n]) for n in chosen[image.image_id]]
+        counted = ~np.isnan(scores.best_ious[image.image_id])
+        predicted = [_object_masks(found[n]) for n in chosen[image.image_id] if counted[n]]
         truth = truth_masks[image.image_id]
         scores.uoais.append(score_image(predicted, truth, image.image_hw, regions))
 
@@ -162,10 +166,20 @@ def _add_mask_scores(
 def _add_best_ious(scores: RowScores, image: AmodalImage, found: Sequence[Detection]) -> None:
     truths = [instance for instance in image.instances if scorable(instance)]
     ious = np.zeros((len(found), len(truths)))
-    if truths and found:
-        masks = [item.mask_rle for item in found]
-        ious = coco_mask.iou(masks, [item.amodal_rle for item in truths], [0] * len(truths))
-    scores.best_ious[image.image_id] = ious.max(axis=1, initial=0.0)
+    masked = [n for n, item in enumerate(found) if item.mask_rle is not None]
+    masks = [found[n].mask_rle for n in masked]
+    if truths and masks:
+        amodal = [item.amodal_rle for item in truths]
+        ious[masked] = coco_mask.iou(masks, amodal, [0] * len(truths))
+    best_ious = np.full(len(found), np.nan)
+    best_ious[masked] = ious[masked].max(axis=1, initial=0.0)
+    if image.crowds and masks:
+        regions = [crowd.rle for crowd in image.crowds]
+        inside = coco_mask.iou(masks, regions, [1] * len(regions)).max(axis=1) >= CROWD_SHARE
+        in_crowd = np.zeros(len(found), dtype=bool)
+        in_crowd[masked] = inside
+        best_ious[in_crowd & (best_ious < CROWD_SHARE)] = np.nan
+    scores.best_ious[image.image_id] = best_ious
     for column, truth in enumerate(truths):
         best = int(ious[:, column].argmax()) if len(found) else -1
         iou = float(ious[best, column]) if len(found) else 0.0

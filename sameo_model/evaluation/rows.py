@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sameo_model.data.prompts import PromptKind
-from sameo_model.data.rle import encode_mask
+from sameo_model.data.rle import encode_mask, intersect_rles, rle_area
 from sameo_model.data.types import AmodalImage, Rle
-from sameo_model.evaluation.crops import crop_to_rle
+from sameo_model.evaluation.crops import box_to_crop, crop_to_rle
 from sameo_model.evaluation.detections import Detection, box_ious, boxes_of
 from sameo_model.evaluation.instance_scores import PredictedObject
 from sameo_model.runtime.types import ImageHW
@@ -35,7 +35,8 @@ class Row:
 
     Attributes:
         name: Key in result files.
-        detections: By image id, the same boxes in the same order in every row.
+        detections: By image id, the same boxes in the same order in every row; one without a mask
+            takes no part.
         knows_visible: Whether the detections say what is visible of their objects.
     """
 
@@ -48,7 +49,7 @@ def front_end_row(detections: Mapping[int, Sequence[Detection]], box_kind: Promp
     """Return the masks that the front end brought.
 
     Args:
-        detections: By image id; each with a mask.
+        detections: By image id.
         box_kind: `visible` for a detector that segments what can be seen: its masks are the
             visible masks too, where it gives no others.
     """
@@ -59,7 +60,12 @@ def front_end_row(detections: Mapping[int, Sequence[Detection]], box_kind: Promp
             ]
             for image_id, items in detections.items()
         }
-    known = (item.visible_rle is not None for items in detections.values() for item in items)
+    known = (
+        item.visible_rle is not None
+        for items in detections.values()
+        for item in items
+        if item.mask_rle is not None
+    )
     return Row(FRONT_END, detections, all(known))
 
 
@@ -70,7 +76,8 @@ def true_visible_row(
 ) -> Row:
     """Answer each box with the true visible mask of the object whose box it overlaps most.
 
-    A box that overlaps no object gets an empty mask. This is what a perfect segmentation of what
+    A box that overlaps no object gets an empty mask, or what a crowd region has inside it, where
+    at least half of the box is such a region. This is what a perfect segmentation of what
     can be seen would reach with these boxes and scores.
 
     Args:
@@ -97,14 +104,26 @@ def _true_visible(
             boxes.append((x, y, x + width, y + height))
             masks.append(instance.visible_rle)
     empty = _empty_mask(image.image_hw)
-    if not boxes:
-        return [replace(item, mask_rle=empty, visible_rle=empty) for item in detections]
-    ious = box_ious(boxes_of(detections), np.array(boxes))
-    best = [masks[row.argmax()] if row.max() > 0 else empty for row in ious]
-    return [
-        replace(item, mask_rle=mask, visible_rle=mask)
-        for item, mask in zip(detections, best, strict=True)
-    ]
+    ious = box_ious(boxes_of(detections), np.array(boxes, dtype=float).reshape(-1, 4))
+    result = []
+    for item, row in zip(detections, ious, strict=True):
+        best = row.max(initial=0.0)
+        mask = masks[row.argmax()] if best > 0 else empty
+        if best < 0.5:
+            mask = _crowd_inside(image, item) or mask
+        result.append(item.with_masks(mask, mask))
+    return result
+
+
+def _crowd_inside(image: AmodalImage, item: Detection) -> Rle | None:
+    """Return the part of a crowd region inside a box, None unless it fills half of the box."""
+    if not image.crowds:
+        return None
+    filled = box_to_crop(np.array(item.box_xyxy), image.image_hw)
+    box_rle = crop_to_rle(filled, image.image_hw)
+    parts = [intersect_rles(box_rle, crowd.rle) for crowd in image.crowds]
+    largest = max(parts, key=rle_area)
+    return largest if filled.area and 2 * rle_area(largest) >= filled.area else None
 
 
 def _empty_mask(image_hw: ImageHW) -> Rle:
@@ -137,12 +156,12 @@ def model_rows(
             visible_rle = None
             if answer.visible is not None:
                 visible_rle = crop_to_rle(answer.visible, image.image_hw)
-            masked = replace(item, mask_rle=amodal_rle, visible_rle=visible_rle)
+            masked = item.with_masks(amodal_rle, visible_rle)
             plain.setdefault(image.image_id, []).append(masked)
             score = item.score * answer.predicted_iou
             rescored.setdefault(image.image_id, []).append(replace(masked, score=score))
             if visible_rle is not None:
-                modal = replace(item, mask_rle=visible_rle, visible_rle=visible_rle)
+                modal = item.with_masks(visible_rle, visible_rle)
                 visible.setdefault(image.image_id, []).append(modal)
     rows = [Row(SAMEO_PLAIN, plain, bool(visible)), Row(SAMEO, rescored, bool(visible))]
     return [Row(VISIBLE_DECODER, visible), *rows] if visible else rows

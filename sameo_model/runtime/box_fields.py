@@ -73,3 +73,13 @@ def with_fractions(lists: Sequence[list[BoxPrompt]]) -> list[list[BoxPrompt]]:
         _LOGGER.warning("note: scores up to %g are taken for percentages", max(given))
     known = iter(fractions.tolist())
     return [[replace(prompt, score=next(known)) for prompt in prompts] for prompts in lists]
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, or raise BoxFormError if a key is there twice."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise BoxFormError(f"'{repeated}' must stand once, but it is there twice; join the two")
+    return content

@@ -13,6 +13,7 @@ from sameo_model.runtime.box_fields import (
     to_numbers,
     to_score,
     with_fractions,
+    without_repeats,
 )
 from sameo_model.runtime.box_source import BoxPrompt, BoxSource, PromptKind, prompts_to_boxes
 from sameo_model.runtime.coco_boxes import is_result, parse_coco, parse_results
@@ -55,7 +56,7 @@ def read_boxes(text_or_path: str | Path, prompts: PromptKind = "visible") -> Box
 
 def _parse_json_text(text: str | bytes, subject: str, prompts: PromptKind) -> BoxSource:
     try:
-        content = json.loads(text, object_pairs_hook=_without_repeats)
+        content = json.loads(text, object_pairs_hook=without_repeats)
     except BoxFormError as error:
         raise ValueError(f"{subject}: {error}") from error
     except ValueError as error:
@@ -64,15 +65,6 @@ def _parse_json_text(text: str | bytes, subject: str, prompts: PromptKind) -> Bo
         return _parse_json(content, prompts)
     except BoxFormError as error:
         raise ValueError(f"{subject}: {error}; {_FORMS}") from error
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise BoxFormError(f"'{repeated}' must stand once, but it is there twice; join the two")
-    return content
 
 
 def _parse_text(text: str) -> list[BoxPrompt]:

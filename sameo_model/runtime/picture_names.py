@@ -200,15 +200,12 @@ def match_records(pictures: Sequence[str | Path], names: Iterable[str]) -> Pictu
 
 
 def _to_picture(path: str | Path, folder: str | Path | None) -> _Picture:
-    given = split_name(path)
+    if folder is None and not os.path.isabs(path):
+        return _Picture((split_name(path),), len(split_name(path)))
+    given = split_name(os.path.abspath(path))
     paths = dict.fromkeys([given, split_name(os.path.realpath(path))])
-    if not os.path.isabs(path):
-        return _Picture((given,), len(given))
-    num_own = len(given)
-    if folder is not None:
-        inside = os.path.relpath(path, folder)
-        num_own = len(split_name(inside)) if not inside.startswith("..") else len(given)
-    return _Picture(tuple(paths), num_own)
+    inside = ".." if folder is None else os.path.relpath(path, folder)
+    return _Picture(tuple(paths), len(given if inside.startswith("..") else split_name(inside)))
 
 
 def _num_common(first: tuple[str, ...], second: tuple[str, ...]) -> int:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
+from sameo_model.runtime.box_fields import BoxFormError, without_repeats
 
 VISIBLE_KEYS = ("visible_mask", "visible_segmentation", "inmodal_seg")
+CLASS_KEYS = ("class", "class_name", "category_name")
 _FORMS = (
     "must hold COCO results: a list of {image_id, category_id, score, bbox and/or segmentation}, "
     "an object with such a list under `annotations`, or a mapping from image file name to a list "
@@ -34,18 +38,26 @@ def read_coco_results(
         DatasetFormatError: If it is not JSON or has another form.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), object_pairs_hook=without_repeats)
+    except BoxFormError as error:
+        raise DatasetFormatError(f"{path}: {error}") from error
     except ValueError as error:
         raise DatasetFormatError(
             f"{path} must be a whole JSON file, but reading it failed ({error}); write it again"
         ) from error
+    names: dict[Any, str] = {}
     if isinstance(content, Mapping) and "annotations" in content:
+        names = _names_of(content.get("images"))
         content = content["annotations"]
     if isinstance(content, Mapping):
         return RawFile("boxes by image", _read_mapping(path, content), "xyxy")
     if not isinstance(content, list):
         raise DatasetFormatError(f"{path} {_FORMS}, got {type(content).__name__}")
     records = parse_records(path, content, mask_key)
+    records = [
+        row if row.name or row.image not in names else replace(row, name=names[row.image])
+        for row in records
+    ]
     if for_prompting:
         _take_prompts(content, records, box_format)
     return RawFile("COCO results", records, box_format)
@@ -57,7 +69,29 @@ def parse_records(path: Path, records: Sequence[Any], mask_key: str) -> list[Raw
     Raises:
         DatasetFormatError: If a record lacks image, score, or both box and mask.
     """
-    return [_parse(path, number, record, mask_key) for number, record in enumerate(records)]
+    rows = [_parse(path, number, record, mask_key) for number, record in enumerate(records)]
+    shares = [record.get("area") for record in records]
+    # AISFormer writes the visible share as `area`; everyone else an area in pixels, if any.
+    if not shares or not all(_is_share(share) for share in shares):
+        return rows
+    return [
+        replace(row, visible_share=float(share)) for row, share in zip(rows, shares, strict=True)
+    ]
+
+
+def _is_share(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and (math.isnan(value) or 0 <= value <= 1)
+
+
+def _names_of(images: Any) -> dict[Any, str]:
+    """Return the file names of a list of images by their number."""
+    entries = images if isinstance(images, list) else []
+    return {
+        entry["id"]: entry["file_name"]
+        for entry in entries
+        if isinstance(entry, Mapping) and isinstance(entry.get("file_name"), str) and "id" in entry
+    }
 
 
 def _parse(path: Path, number: int, record: Any, mask_key: str) -> RawDetection:
@@ -65,7 +99,8 @@ def _parse(path: Path, number: int, record: Any, mask_key: str) -> RawDetection:
         raise DatasetFormatError(
             f"{path} {_FORMS}, got a {type(record).__name__} as entry {number}"
         )
-    image = record.get("image_id", record.get("file_name"))
+    name = record.get("file_name")
+    image = record.get("image_id", name)
     mask, box = record.get(mask_key), record.get("bbox")
     missing = [
         name
@@ -79,8 +114,17 @@ def _parse(path: Path, number: int, record: Any, mask_key: str) -> RawDetection:
             f"entry {number} of {path} has no {' and no '.join(missing)}; the file {_FORMS}"
         )
     visible = next((record[key] for key in VISIBLE_KEYS if record.get(key) is not None), None)
-    category = record.get("category_id", record.get("class"))
-    return RawDetection(image, category, record["score"], box, mask, visible)
+    class_name = next((record[key] for key in CLASS_KEYS if record.get(key)), None)
+    return RawDetection(
+        image,
+        record.get("category_id", class_name),
+        record["score"],
+        box,
+        mask,
+        visible,
+        name if isinstance(name, str) and name else None,
+        class_name if isinstance(class_name, str) else None,
+    )
 
 
 def _take_prompts(
@@ -92,10 +136,7 @@ def _take_prompts(
             continue
         x1, y1, x2, y2 = record["prompt_box"]
         box = (x1, y1, x2, y2) if box_format == "xyxy" else (x1, y1, x2 - x1, y2 - y1)
-        raw = records[number]
-        records[number] = RawDetection(
-            raw.image, raw.category, record["detection_score"], box, raw.mask, raw.visible
-        )
+        records[number] = replace(records[number], score=record["detection_score"], box=box)
 
 
 def _read_mapping(path: Path, content: Mapping[str, Any]) -> list[RawDetection]:

@@ -25,7 +25,9 @@ def read_mmdetection(path: Path) -> RawFile:
             form.
     """
     content = load_pickle(path)
-    if isinstance(content, Sequence) and content and isinstance(content[0], Mapping):
+    if isinstance(content, Sequence) and not content:
+        return RawFile("MMDetection", [], "xyxy", has_class_positions=True)
+    if isinstance(content, Sequence) and isinstance(content[0], Mapping):
         rows = [row for sample in content for row in _read_sample(path, sample)]
         return RawFile(
             "MMDetection 3", rows, "xyxy", has_class_positions=True, num_images=len(content)
@@ -51,13 +53,15 @@ def _read_sample(path: Path, sample: Mapping[str, Any]) -> list[RawDetection]:
     found = sample.get("pred_instances")
     if not isinstance(found, Mapping) or not {"bboxes", "scores", "labels"} <= set(found):
         raise _form_error(path, f"a sample with {sorted(sample)}")
-    image = sample.get("img_id", sample.get("img_path"))
+    image, name = sample.get("img_id"), sample.get("img_path")
     boxes, scores, labels = (_to_list(found[key]) for key in ("bboxes", "scores", "labels"))
     masks = found.get("masks") or [None] * len(boxes)
-    if image is None or not len(boxes) == len(scores) == len(labels) == len(masks):
+    if (image is None and name is None) or not len(boxes) == len(scores) == len(labels) == len(
+        masks
+    ):
         raise _form_error(path, "a sample without image, or with lists of unequal length")
     return [
-        RawDetection(image, label, score, box, mask)
+        RawDetection(image, label, score, box, mask, name=name)
         for label, score, box, mask in zip(labels, scores, boxes, masks, strict=True)
     ]
 

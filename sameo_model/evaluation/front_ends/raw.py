@@ -14,20 +14,27 @@ class RawDetection:
     """One record of a front end's file.
 
     Attributes:
-        image: What the file calls its image: a number or a file name.
+        image: What the file calls its image: a number or a file name; None if `name` says it.
         category: What the file calls its class: a number or a name; None if it has none.
         score: Confidence; not checked yet.
         box: Four numbers in the file's box format; None if there is no box.
         mask: COCO segmentation (RLE or polygons) of the object; None if there is none.
         visible: The same of its visible part; None if there is none.
+        name: File name of the image, where the record has one beside a number.
+        class_name: Name of the class, where the record has one beside a number.
+        visible_share: Visible over amodal area as the front end states it, NaN for an empty mask;
+            None if it does not.
     """
 
-    image: int | str
+    image: int | str | None
     category: int | str | None
     score: float
     box: Sequence[float] | None
     mask: Any = None
     visible: Any = None
+    name: str | None = None
+    class_name: str | None = None
+    visible_share: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from sameo_model.data.rle import encode_mask
 from sameo_model.data.segmentation import parse_segmentation
 from sameo_model.data.types import AmodalImage, DatasetFormatError, Rle
 from sameo_model.evaluation.detections import BoxXyxy, Detection
+from sameo_model.evaluation.front_ends.aisformer_pairs import add_visible_masks
 from sameo_model.evaluation.front_ends.checks import check_boxes, check_scores
 from sameo_model.evaluation.front_ends.coco_results import read_coco_results
 from sameo_model.evaluation.front_ends.detectron2_results import read_detectron2
 from sameo_model.evaluation.front_ends.finders import ClassFinder, ImageFinder
 from sameo_model.evaluation.front_ends.mmdetection_results import read_mmdetection
 from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
+from sameo_model.runtime.scores import scores_to_fractions
 from sameo_model.runtime.types import ImageHW
 
 FORMATS = ("auto", "coco", "detectron2", "mmdetection")
@@ -45,6 +47,7 @@ class ReadOptions:
         class_names: The detector's classes in its order, for files that number classes by
             position; empty for the annotations' classes by rising number.
         for_prompting: Whether a model is to be prompted with the boxes.
+        images_dir: Folder that the images' own names are relative to.
     """
 
     format: str = "auto"
@@ -53,6 +56,7 @@ class ReadOptions:
     class_specific: bool = False
     class_names: Sequence[str] = ()
     for_prompting: bool = True
+    images_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class DetectionSet:
 
     @property
     def has_masks(self) -> bool:
-        """Whether every detection brought a mask of its own."""
-        return bool(self.detections) and all(d.mask_rle is not None for d in self.detections)
+        """Whether detections brought masks of their own; no detections are a result too."""
+        return not self.detections or any(d.mask_rle is not None for d in self.detections)
 
 
 def read_detections(
@@ -97,25 +101,55 @@ def read_detections(
     options = options or ReadOptions()
     if not path.is_file():
         raise FileNotFoundError(f"detections {path} do not exist; check --detections")
-    raw = _read_raw(path, options)
+    raw = read_raw(path, options)
     check_scores(raw.detections)
-    finder = ImageFinder(images, raw, path)
-    pairs = [(row, image) for row in raw.detections if (image := finder.find(row.image))]
-    notes = []
+    raw, notes = _normalise_scores(raw)
+    raw, pair_notes = add_visible_masks(path, raw, options.mask_key)
+    finder = ImageFinder(images, raw, path, options.images_dir)
+    pairs = [(row, image) for row in raw.detections if (image := finder.find(row))]
+    notes += [*pair_notes, *finder.notes()]
     if num_lost := len(raw.detections) - len(pairs):
         notes.append(f"{num_lost} detections of images without annotations were left out")
     _check_all_boxes(pairs, raw.box_format, path)
     classes = ClassFinder(
         categories, raw, path, names=options.class_names, is_strict=options.class_specific
     )
-    return DetectionSet(
-        raw.format,
-        [_to_detection(row, image, raw.box_format, classes, path) for row, image in pairs],
-        notes,
-    )
+    detections = [_to_detection(row, image, raw.box_format, classes, path) for row, image in pairs]
+    num_bare = sum(detection.mask_rle is None for detection in detections)
+    if 0 < num_bare < len(detections):
+        notes.append(
+            f"{num_bare} of {len(detections)} detections have no mask: the front end's own row "
+            f"leaves them out"
+        )
+    return DetectionSet(raw.format, detections, [*notes, *classes.notes()])
 
 
-def _read_raw(path: Path, options: ReadOptions) -> RawFile:
+def _normalise_scores(raw: RawFile) -> tuple[RawFile, list[str]]:
+    """Turn percentages into fractions; other scores outside [0, 1] can only rank."""
+    scores = [row.score for row in raw.detections]
+    fractions, is_percent = scores_to_fractions(scores)
+    if is_percent:
+        rows = [
+            replace(row, score=score)
+            for row, score in zip(raw.detections, fractions.tolist(), strict=True)
+        ]
+        note = f"scores up to {max(scores):g} are taken for percentages and divided by 100"
+        return replace(raw, detections=rows), [note]
+    if np.isnan(fractions).any():
+        return raw, [
+            f"scores from {min(scores):g} to {max(scores):g} are no probabilities: they rank the "
+            f"detections, and --score-threshold and --uoais-threshold take them as they are"
+        ]
+    return raw, []
+
+
+def read_raw(path: Path, options: ReadOptions) -> RawFile:
+    """Read a front end's file without understanding its images and classes.
+
+    Raises:
+        DatasetFormatError: If the file is damaged, is unsafe to read, or has another form.
+        ValueError: If nothing tells the format.
+    """
     name = options.format
     if name == "auto":
         name = _BY_SUFFIX.get(path.suffix.lower(), "")
@@ -158,11 +192,12 @@ def _to_detection(
     mask = _to_rle(row.mask, image, path)
     return Detection(
         image.image_id,
-        classes.find(row.category),
+        classes.find(row),
         float(row.score),
         _to_xyxy(row.box, box_format, mask),
         mask,
         _to_rle(row.visible, image, path),
+        row.visible_share,
     )
 
 

@@ -111,6 +111,12 @@ def test_an_absolute_path_of_another_machine_is_doubtful():
     assert match.doubt == "only cam1/1.png of the path agrees"
 
 
+def test_a_relative_path_below_a_folder_is_known_by_what_is_inside():
+    finder = PictureNames(["images/a.png"], folder="images")
+    assert finder.find("val/a.png").doubt == "it lies in images here"
+    assert finder.find("images/a.png").doubt == ""
+
+
 def test_a_linked_folder_is_known_by_both_names(tmp_path):
     (tmp_path / "val2014").mkdir()
     (tmp_path / "images").symlink_to(tmp_path / "val2014")
