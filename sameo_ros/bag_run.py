@@ -34,7 +34,7 @@ from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 from sameo_ros.core.statistics import Statistics
 from sameo_ros.messages.conversions import compressed_to_rgb, image_to_rgb
 from sameo_ros.messages.depth import read_depth
-from sameo_ros.messages.detections import detections_to_boxes
+from sameo_ros.messages.detection_reader import DetectionReader
 from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
 from sameo_ros.messages.objects import ObjectMessageTypes, fill_objects, lift_objects
 
@@ -88,7 +88,12 @@ class BagRun:
             writer: The open bag that is written.
             topics: Names of the topics.
         """
-        problems = ProblemLog(lambda sentence: print(f"bag: {sentence}", file=sys.stderr))
+
+        def say(sentence: str) -> None:
+            print(f"bag: {sentence}", file=sys.stderr)
+
+        problems = ProblemLog(say)
+        self._detections = DetectionReader(say)
         self.record = CameraRecord("", Statistics(), problems)
         self._store = build_typestore()
         self._reader, self._writer, self._topics = reader, writer, topics
@@ -187,9 +192,16 @@ class BagRun:
         is_raw = message.__msgtype__ == IMAGE_TYPES[0]
         return image_to_rgb(message) if is_raw else compressed_to_rgb(message)
 
-    def read_detections(self, message: Any) -> DetectedBoxes:
-        """Return the boxes of a detections message."""
-        return detections_to_boxes(message)
+    def read_detections(
+        self, message: Any, image_hw: ImageHW, settings: SameoParameters
+    ) -> DetectedBoxes:
+        """Return the boxes of a detections message, in pixels of the image."""
+        boxes = self._detections.read(message, image_hw, settings)
+        if self._detections.warning:
+            self.record.problems.report("frame", self._detections.warning, time.monotonic())
+        else:
+            self.record.problems.resolve("frame")
+        return boxes
 
     def read_depth(
         self, frame: Frame, image_hw: ImageHW, settings: SameoParameters

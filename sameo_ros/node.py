@@ -26,6 +26,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
+from std_srvs.srv import SetBool
 
 from sameo_ros.core.camera import CameraRecord
 from sameo_ros.core.model_loading import ModelState
@@ -52,6 +53,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 _AUTOSTART_PERIOD_S = 0.05
+_FOLLOW_PERIOD_S = 0.5
 _REPEAT_S = 2.0
 _DIAGNOSTIC_TYPES = DiagnosticTypes(DiagnosticStatus, KeyValue)
 
@@ -80,11 +82,14 @@ class SameoNode(LifecycleNode):
         self._worker = Worker(self._settings)
         self._cameras: list[CameraTopics] = []
         self._is_active = False
+        self._is_enabled = True
+        self.create_service(SetBool, "~/enable", self._enable)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # With use_sim_time the node's clock stands still until a /clock comes, and jumps with it.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         period_s = self._settings.current.diagnostics_period_s
         self.create_timer(period_s, self._publish_diagnostics, clock=clock)
+        self.create_timer(_FOLLOW_PERIOD_S, self._follow_detectors, clock=clock)
         if self._settings.current.autostart:
             self._autostart = self.create_timer(
                 _AUTOSTART_PERIOD_S, self._continue_start, clock=clock
@@ -94,9 +99,16 @@ class SameoNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create publishers and the service, and begin to load the model in the background."""
         self._worker = Worker(self._settings)
-        is_compressed = self._settings.current.image_transport == "compressed"
+        settings = self._settings.current
         for record in self._records:
-            self._cameras.append(CameraTopics(self, self._worker, record, compressed=is_compressed))
+            topics = CameraTopics(
+                self,
+                self._worker,
+                record,
+                compressed=settings.image_transport == "compressed",
+                detections_type=settings.detections_type,
+            )
+            self._cameras.append(topics)
         self._worker.start()
         return super().on_configure(state)
 
@@ -109,10 +121,9 @@ class SameoNode(LifecycleNode):
             self.get_logger().error(reason, throttle_duration_sec=_REPEAT_S)
             return TransitionCallbackReturn.FAILURE
         super().on_activate(state)
-        self._worker.activate([topics.camera for topics in self._cameras])
-        for topics in self._cameras:
-            topics.subscribe()
         self._is_active = True
+        if self._is_enabled:
+            self._begin()
         self.get_logger().info(f"active with model {model.name} on {model.backend}")
         return TransitionCallbackReturn.SUCCESS
 
@@ -120,9 +131,7 @@ class SameoNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; boxes that wait are dropped, an answer in hand is not published."""
         self._is_active = False
-        for topics in self._cameras:
-            topics.unsubscribe()
-        self._worker.deactivate()
+        self._end()
         return super().on_deactivate(state)
 
     @_say_why
@@ -154,6 +163,33 @@ class SameoNode(LifecycleNode):
         for record in self._records:
             record.problems.resolve_all()
         self._worker = Worker(self._settings)
+
+    def _begin(self) -> None:
+        """Subscribe and answer."""
+        self._worker.activate([topics.camera for topics in self._cameras])
+        for topics in self._cameras:
+            topics.subscribe()
+
+    def _end(self) -> None:
+        """Unsubscribe; boxes that wait are dropped."""
+        for topics in self._cameras:
+            topics.unsubscribe()
+        self._worker.deactivate()
+
+    def _enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Answer, or stop answering, without a change of the lifecycle state."""
+        is_change = request.data != self._is_enabled
+        self._is_enabled = request.data
+        if self._is_active and is_change:
+            (self._begin if request.data else self._end)()
+        response.success = True
+        what = "enabled" if request.data else "disabled"
+        response.message = what if self._is_active else f"{what}, from the next activation on"
+        return response
+
+    def _follow_detectors(self) -> None:
+        for topics in self._cameras:
+            topics.follow_detector()
 
     def open_publisher(self, kind: type, topic: str, problems: ProblemLog) -> Any:
         """Create a lifecycle publisher, reliable unless overridden."""
@@ -238,7 +274,9 @@ class SameoNode(LifecycleNode):
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         settings, worker = self._settings.current, self._worker
-        status = NodeStatus(self._is_active, worker.describe(), worker.model, settings.encode_ahead)
+        doing = worker.describe() if self._is_enabled else "disabled by ~/enable"
+        is_answering = self._is_active and self._is_enabled
+        status = NodeStatus(is_answering, doing, worker.model, settings.encode_ahead)
         now_s, node_name = time.monotonic(), self.get_fully_qualified_name()[1:]
         for record in self._records:
             name = f"{node_name}: {record.name or 'masks'}"

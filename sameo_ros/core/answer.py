@@ -24,6 +24,7 @@ class DetectedBoxes:
             NaN for a score that is neither a probability nor a percentage.
         detection_ids: N different names, none empty: the detector's ids, made unique.
         has_percent: The scores of the message are percentages, here divided by 100.
+        is_wanted: bool (N,), whether the detection's class is asked for; None if every one is.
     """
 
     boxes_xyxy: npt.NDArray[np.float32]
@@ -31,6 +32,7 @@ class DetectedBoxes:
     scores: npt.NDArray[np.float32]
     detection_ids: list[str]
     has_percent: bool = False
+    is_wanted: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Make the ids unique, whatever the detector gave."""

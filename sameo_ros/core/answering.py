@@ -25,7 +25,8 @@ class ChosenBoxes:
         indices: K positions in the detections, ascending.
         boxes_xyxy: float32 (K, 4), clipped to the image, pixels.
         complaints: One sentence for each box that was rejected, its score's among them. A box below
-            `min_detection_score` is left out on request and makes no sentence.
+            `min_detection_score`, or of a class that is not asked for, is left out on request and
+            makes no sentence.
     """
 
     indices: list[int]
@@ -48,7 +49,10 @@ def choose_boxes(
         f"box {i} of {len(detections)} is left out: {PERCENT_RULE}, and its score does neither"
         for i in np.flatnonzero(np.isnan(detections.scores))
     ]
-    wanted = np.flatnonzero(detections.scores >= np.float32(parameters.min_detection_score))
+    is_wanted = detections.scores >= np.float32(parameters.min_detection_score)
+    if detections.is_wanted is not None:
+        is_wanted &= detections.is_wanted
+    wanted = np.flatnonzero(is_wanted)
     complaints += [
         f"box {i} of {len(detections)} is left out: it {BoxFault(checked.faults[i]).reason}"
         for i in wanted

@@ -52,8 +52,10 @@ class CameraPort(Protocol):
         """Return the pixels of an image message as RGB; ValueError says why it cannot."""
         ...
 
-    def read_detections(self, message: Any) -> DetectedBoxes:
-        """Return the boxes of a detections message."""
+    def read_detections(
+        self, message: Any, image_hw: ImageHW, settings: SameoParameters
+    ) -> DetectedBoxes:
+        """Return the boxes of a detections message, in pixels of the image."""
         ...
 
     def read_depth(
@@ -132,7 +134,7 @@ def answer_frame(
         UnreadableImageError: If the image message cannot be read.
     """
     embedding, encode_ms = encode_frame(segmenter, port, frame)
-    detections = port.read_detections(message)
+    detections = port.read_detections(message, embedding.image_hw, settings)
     depth = port.read_depth(frame, embedding.image_hw, settings)
     answer = segmenter.answer(embedding, detections, settings, depth)
     record = port.record

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sameo_ros.core.box_frame import parse_box_frame
 from sameo_ros.core.statistics import Alarms
 
 
@@ -111,6 +112,24 @@ class SameoParameters:
     min_detection_score: float = _parameter(
         0.0, "Detections with a lower score are left out.", limits=(0, 1)
     )
+    classes: Sequence[str] = _parameter(
+        ("",),
+        "Classes that are answered, by name or number as the detector sends them; one empty name: "
+        "all.",
+    )
+    detections_type: str = _parameter(
+        "auto",
+        "What the detections topic carries: vision_msgs (Detection2DArray), yolo_msgs "
+        "(DetectionArray of yolo_ros), or auto: what its publisher offers.",
+        choices=("auto", "vision_msgs", "yolo_msgs"),
+        read_only=True,
+    )
+    detections_frame: str = _parameter(
+        "auto",
+        "Pixels that the boxes are in: image, or the input of the detector's network, as in "
+        "letterbox:640x640 (bars on both sides), corner:640x640 (bars at the right or bottom) or "
+        "stretch:640x640; auto: image, but 640x640 when boxes lie outside it.",
+    )
     max_boxes: int = _parameter(
         300, "At most this many boxes of a message are answered, those with the highest scores.",
         limits=(1, 10000),
@@ -211,6 +230,8 @@ def check_value(one: dataclasses.Field[Any], value: Any) -> Any:
         raise ValueError(f"parameter {one.name} must be one of {named}; got {value!r}")
     if one.name == "cameras":
         _check_cameras(value)
+    if one.name == "detections_frame":
+        parse_box_frame(value)
     if limits is not None and not limits[0] <= value <= limits[1]:
         raise ValueError(
             f"parameter {one.name} must be from {limits[0]} to {limits[1]}; got {value}"
@@ -236,11 +257,12 @@ def read_names(value: Any) -> tuple[str, ...]:
     """Return the names that a parameter holds: `left`, `left,right`, a list of them, or nothing.
 
     Args:
-        value: Text, a list of text, or None, as which ROS hands over an empty list.
+        value: Text, a number, a list of either, or None, as which ROS hands over an empty list.
 
     Returns:
         The names; one empty name for nothing.
     """
+    value = str(value) if type(value) is int else value
     names = value.split(",") if isinstance(value, str) else value or []
     return tuple(str(name).strip() for name in names) or ("",)
 

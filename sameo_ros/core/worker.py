@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -258,6 +259,8 @@ class Worker:
         if frame is None:
             request.reply("no image was given and no camera frame has come yet")
             return
+        # The caller's boxes are those of its image, and none is there unasked.
+        settings = dataclasses.replace(settings, detections_frame="image", classes=("",))
         try:
             answer = answer_frame(segmenter, camera.port, frame, request.detections, settings)
         except Exception as error:  # the caller hears about it; the thread goes on

@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 from sensor_msgs.msg import CompressedImage, Image
-from vision_msgs.msg import Detection2DArray
 
 from sameo_model.runtime.types import ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
@@ -26,9 +25,11 @@ from sameo_ros.messages.conversions import (
     fill_image,
     image_to_rgb,
 )
-from sameo_ros.messages.detections import detections_to_boxes
+from sameo_ros.messages.detection_reader import DetectionReader
+from sameo_ros.messages.detector_conventions import find_stamp
 from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
 from sameo_ros.msg import AmodalMask, AmodalMaskArray, MaskCrop
+from sameo_ros.ros.detection_types import choose_type, first_type, load_class
 from sameo_ros.ros.object_topics import ObjectTopics
 from sameo_ros.srv import SegmentBoxes
 
@@ -46,7 +47,13 @@ class CameraTopics:
     """
 
     def __init__(
-        self, node: Any, worker: Worker, record: CameraRecord, *, compressed: bool
+        self,
+        node: Any,
+        worker: Worker,
+        record: CameraRecord,
+        *,
+        compressed: bool,
+        detections_type: str,
     ) -> None:
         """Create publishers and service.
 
@@ -55,7 +62,14 @@ class CameraTopics:
             worker: What answers.
             record: Where counts and complaints go.
             compressed: Whether images come as sensor_msgs/CompressedImage.
+            detections_type: The parameter of that name.
+
+        Raises:
+            ValueError: If detections are of a type that is not installed.
         """
+        self._follows_detector = detections_type == "auto"
+        self._boxes_type = first_type(detections_type)
+        load_class(self._boxes_type)
         self.record = record
         self.camera = Camera(self)
         self._node = node
@@ -63,6 +77,8 @@ class CameraTopics:
         self._compressed = compressed
         name, problems = record.name, record.problems
         self._inputs = f"{name}/" if name else ""
+        self._detections = DetectionReader(self._note)
+        self._boxes: Any = None
         outputs = f"~/{name}/" if name else "~/"
         self._objects = ObjectTopics(node, record)
         self._masks = node.open_publisher(AmodalMaskArray, outputs + "masks", problems)
@@ -76,21 +92,45 @@ class CameraTopics:
         image_type = CompressedImage if self._compressed else Image
         if self._compressed:
             topic = _with_suffix(self._node.resolve_topic_name(topic), "/compressed")
-        boxes_topic = self._inputs + "detections"
         self._subscriptions = [
-            self._node.open_subscription(image_type, topic, self._on_image, problems, depth=1),
-            self._node.open_subscription(
-                Detection2DArray, boxes_topic, self._on_detections, problems, depth=5
-            ),
+            self._node.open_subscription(image_type, topic, self._on_image, problems, depth=1)
         ]
+        self._subscribe_to_boxes()
         self._objects.subscribe()
 
     def unsubscribe(self) -> None:
         """Destroy the subscriptions."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        for subscription in (*self._subscriptions, self._boxes):
+            if subscription is not None:
+                self._node.destroy_subscription(subscription)
+        self._subscriptions, self._boxes = [], None
         self._objects.unsubscribe()
+
+    def follow_detector(self) -> None:
+        """Read what the publisher of the boxes offers, where the choice is the node's."""
+        if self._boxes is None or not self._follows_detector:
+            return
+        infos = self._node.get_publishers_info_by_topic(self._boxes.topic_name)
+        offered = {info.topic_type for info in infos}
+        name, complaint = choose_type(offered, self._boxes_type)
+        if complaint:
+            self._report("detections_type", complaint)
+        else:
+            self.record.problems.resolve("detections_type")
+        if name != self._boxes_type:
+            self._boxes_type = name
+            self._node.destroy_subscription(self._boxes)
+            self._subscribe_to_boxes()
+            self._note(f"{self._boxes.topic_name} is read as {name}")
+
+    def _subscribe_to_boxes(self) -> None:
+        self._boxes = self._node.open_subscription(
+            load_class(self._boxes_type),
+            self._inputs + "detections",
+            self._on_detections,
+            self.record.problems,
+            depth=5,
+        )
 
     def destroy(self) -> None:
         """Destroy subscriptions, publishers and the service."""
@@ -105,9 +145,16 @@ class CameraTopics:
         is_compressed = isinstance(message, CompressedImage)
         return compressed_to_rgb(message) if is_compressed else image_to_rgb(message)
 
-    def read_detections(self, message: Any) -> DetectedBoxes:
-        """Return the boxes of a detections message."""
-        return detections_to_boxes(message)
+    def read_detections(
+        self, message: Any, image_hw: ImageHW, settings: SameoParameters
+    ) -> DetectedBoxes:
+        """Return the boxes of a detections message, in pixels of the image."""
+        boxes = self._detections.read(message, image_hw, settings)
+        if self._detections.warning:
+            self.record.problems.report("frame", self._detections.warning, time.monotonic())
+        else:
+            self.record.problems.resolve("frame")
+        return boxes
 
     def read_depth(
         self, frame: Frame, image_hw: ImageHW, settings: SameoParameters
@@ -148,7 +195,7 @@ class CameraTopics:
             self._worker.add_image(self.camera, stamp_ns, message)
 
     def _on_detections(self, message: Any) -> None:
-        self._worker.add_boxes(self.camera, stamp_to_ns(message.header.stamp), message)
+        self._worker.add_boxes(self.camera, stamp_to_ns(find_stamp(message)), message)
 
     async def _segment(
         self, request: SegmentBoxes.Request, response: SegmentBoxes.Response
@@ -172,6 +219,11 @@ class CameraTopics:
     def _fill_masks(self, message: Any, answer: Answer, header: Any) -> None:
         fill_mask_array(message, MASK_TYPES, answer, header)
         message.model = self._worker.model.name
+
+    def _note(self, sentence: str) -> None:
+        """Log a sentence that is no problem; from any thread."""
+        name = self.record.name
+        self._node.get_logger().info(f"camera {name}: {sentence}" if name else sentence)
 
     def _report(self, kind: str, sentence: str) -> None:
         self.record.problems.report(kind, sentence, time.monotonic())

@@ -97,7 +97,7 @@ class Port:
         assert self.bench.gate.wait(WAIT_S)
         return image_to_rgb(message)
 
-    def read_detections(self, message):
+    def read_detections(self, message, image_hw, settings):
         return detections_to_boxes(message)
 
     def read_depth(self, frame, image_hw, settings):

@@ -1,0 +1,79 @@
+"""What the node takes from the messages of one camera's detector."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from sameo_model.runtime.types import ImageHW
+from sameo_ros.core.answer import DetectedBoxes
+from sameo_ros.core.box_frame import FrameFinder, map_boxes, parse_box_frame
+from sameo_ros.core.settings import SameoParameters
+from sameo_ros.messages.detections import detections_to_boxes
+from sameo_ros.messages.detector_conventions import AcceptedDetections, accept_detections
+
+
+class DetectionReader:
+    """Reads messages in the conventions of the popular detectors, and remembers what it has said.
+
+    Attributes:
+        warning: What is wrong with the latest boxes, in one sentence, "" if nothing.
+    """
+
+    def __init__(self, note: Callable[[str], object]) -> None:
+        """Begin without having read a message.
+
+        Args:
+            note: Logs a sentence that is worth one line, and no more.
+        """
+        self.warning = ""
+        self._note = note
+        self._noted: set[str] = set()
+        self._finder = FrameFinder()
+
+    def read(self, message: Any, image_hw: ImageHW, settings: SameoParameters) -> DetectedBoxes:
+        """Return the boxes of a message, in pixels of the image.
+
+        Args:
+            message: A vision_msgs/Detection2DArray or a yolo_msgs/DetectionArray.
+            image_hw: Height and width of the image, pixels.
+            settings: `detections_frame` and `classes` count.
+        """
+        accepted = accept_detections(message)
+        for sentence in accepted.notes:
+            self._say_once(sentence)
+        boxes = detections_to_boxes(SimpleNamespace(detections=accepted.detections))
+        return dataclasses.replace(
+            boxes,
+            boxes_xyxy=self._to_image(boxes.boxes_xyxy, image_hw, settings.detections_frame),
+            is_wanted=_choose_classes(accepted, boxes.class_ids, settings.classes),
+        )
+
+    def _to_image(self, boxes_xyxy: Any, image_hw: ImageHW, frame_name: str) -> Any:
+        frame = parse_box_frame(frame_name)
+        self.warning = ""
+        if frame_name == "auto":
+            self._finder.add(boxes_xyxy, image_hw)
+            frame, self.warning = self._finder.frame, self._finder.warning
+            if frame is not None:
+                self._say_once(
+                    f"boxes lie outside the image and fit {frame}, the frame of the detector's "
+                    "network: they are mapped back; set detections_frame if that is wrong"
+                )
+        return boxes_xyxy if frame is None else map_boxes(boxes_xyxy, frame, image_hw)
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._noted:
+            self._noted.add(sentence)
+            self._note(sentence)
+
+
+def _choose_classes(accepted: AcceptedDetections, class_ids: list[str], classes: Any) -> Any:
+    """Return for each detection whether its class is asked for, by name or number."""
+    asked = {name for name in classes if name}
+    pairs = zip(class_ids, accepted.numbers, strict=True)
+    return np.array([not asked or bool(asked & set(pair)) for pair in pairs], dtype=bool)
