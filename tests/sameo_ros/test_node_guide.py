@@ -24,10 +24,10 @@ def test_every_numbered_complaint_has_a_test():
 
 
 def test_the_readme_lists_every_topic_and_service():
-    sources = [(ROOT / "sameo_ros" / name).read_text() for name in TOPIC_SOURCES]
+    sources = [(ROOT / "sameo_ros" / "ros" / name).read_text() for name in TOPIC_SOURCES]
     outputs = {name for text in sources for name in re.findall(r'outputs \+ "(\w+)"', text)}
     inputs = {name for text in sources for name in re.findall(r'inputs \+ "(\w+)"', text)}
-    assert outputs == {"masks", "overlay", "objects", "markers", "points"}
+    assert outputs == {"masks", "overlay", "objects", "markers", "points", "instances"}
     assert inputs == {"image", "detections", "depth", "camera_info"}
-    for name in {f"~/{name}" for name in outputs} | inputs | {"~/segment", "/diagnostics"}:
+    for name in {f"~/{name}" for name in outputs} | inputs | {"~/segment", "~/enable", "/diagnostics"}:
         assert re.search(rf"^\| (in|out|service) \| `{name}` \|", README, flags=re.M), name

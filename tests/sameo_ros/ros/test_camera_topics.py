@@ -48,7 +48,9 @@ def deliver(monkeypatch, listened):
     )
     worker = SimpleNamespace(model=SimpleNamespace(name="tiny"))
     record = CameraRecord("", Statistics(), ProblemLog(work.append))
-    topics = camera_topics.CameraTopics(node, worker, record, compressed=False)
+    topics = camera_topics.CameraTopics(
+        node, worker, record, compressed=False, detections_type="auto"
+    )
     for module, name in (
         (camera_topics, "draw_answer"),
         (object_topics, "lift_objects"),
