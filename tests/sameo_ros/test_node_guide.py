@@ -29,5 +29,7 @@ def test_the_readme_lists_every_topic_and_service():
     inputs = {name for text in sources for name in re.findall(r'inputs \+ "(\w+)"', text)}
     assert outputs == {"masks", "overlay", "objects", "markers", "points", "instances"}
     assert inputs == {"image", "detections", "depth", "camera_info"}
-    for name in {f"~/{name}" for name in outputs} | inputs | {"~/segment", "~/enable", "/diagnostics"}:
+    for name in (
+        {f"~/{name}" for name in outputs} | inputs | {"~/segment", "~/enable", "/diagnostics"}
+    ):
         assert re.search(rf"^\| (in|out|service) \| `{name}` \|", README, flags=re.M), name
