@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime.boxes import BoxPrompt, read_boxes
 from sameo_model.runtime.picture_boxes import match_boxes
-from sameo_model.runtime.pictures import read_image
+from sameo_model.runtime.pictures import read_image, read_values
 from sameo_model.runtime.types import ImageHW, Uint8Array
 
 _LOGGER = logging.getLogger(__name__)
@@ -97,8 +96,8 @@ def load_picture(picture: Picture) -> tuple[Uint8Array, npt.NDArray[np.uint16] |
 
 
 def _read_depth_mm(path: Path) -> npt.NDArray[np.uint16]:
-    depth_mm = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if depth_mm is None or depth_mm.dtype != np.uint16 or depth_mm.ndim != 2:
+    depth_mm = read_values(path)
+    if depth_mm.dtype != np.uint16 or depth_mm.ndim != 2:
         raise ValueError(f"depth {path} must be a 16-bit PNG with one channel")
     return depth_mm.astype(np.uint16, copy=False)
 

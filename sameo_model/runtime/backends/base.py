@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from sameo_model.runtime.bundle import Bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 _LOGGER = logging.getLogger(__name__)
+_MAX_SAID = 200
 
 BACKENDS = ("tensorrt", "openvino", "onnxruntime")
 """Names of the backends in the order in which `auto` tries them."""
@@ -136,6 +138,22 @@ class Backend(ABC):
         """Free the device's memory; nothing may be called afterwards."""
 
 
+def model_load_error(package: str, bundle: Bundle, error: Exception) -> BackendUnavailableError:
+    """Return the error for an engine that is here but cannot load the model.
+
+    Args:
+        package: Python package of the engine.
+        bundle: The model.
+        error: What the engine said.
+    """
+    version = getattr(sys.modules.get(package), "__version__", "")
+    said = " ".join(str(error).split())[:_MAX_SAID]
+    return BackendUnavailableError(
+        f"{package} {version} cannot load the model {bundle.info.name}: {said}; run 'pip install "
+        f"--upgrade {package}', or choose another backend"
+    )
+
+
 class _BackendModule(Protocol):
     def unavailable_reason(self) -> str | None:
         """Say in words why the backend cannot run here, or return None if it can."""
@@ -148,23 +166,28 @@ def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = No
     """Build a backend by name.
 
     Args:
-        name: One of `BACKENDS`, or `auto`, which takes the first that can run here and logs
-            which one it took and why. There is no other fall-back.
+        name: One of `BACKENDS`, or `auto`, which takes the first that can run here and load the
+            model, and logs which one it took and why. There is no other fall-back.
         bundle: The model.
         options: What to ask of the backend; None asks nothing.
 
     Raises:
         ValueError: If the name is unknown or the backend cannot honour an option.
-        BackendUnavailableError: If the backend, or with `auto` every backend, cannot run here.
+        BackendUnavailableError: If the backend, or with `auto` every backend, cannot run here or
+            cannot load the model.
     """
     options = options or BackendOptions()
     if name == "auto":
-        name = _choose()
-    elif name not in BACKENDS:
+        return _build_first(bundle, options)
+    if name not in BACKENDS:
         known = ", ".join(("auto", *BACKENDS))
         raise ValueError(f"backend must be one of {known}; got '{name}'")
-    elif reason := unavailable_reason(name):
+    if reason := unavailable_reason(name):
         raise BackendUnavailableError(f"backend {name} cannot run here: {reason}")
+    return _build(name, bundle, options)
+
+
+def _build(name: str, bundle: Bundle, options: BackendOptions) -> Backend:
     if options.cuda_graph is not None and name != "tensorrt":
         raise ValueError(f"backend {name} has no CUDA graphs; leave cuda_graph out")
     if options.decoder_streams and name != "openvino":
@@ -175,14 +198,21 @@ def build_backend(name: str, bundle: Bundle, options: BackendOptions | None = No
     return _module(name).build_backend(bundle, options)
 
 
-def _choose() -> str:
+def _build_first(bundle: Bundle, options: BackendOptions) -> Backend:
+    """Build the first backend that can run here and load the model."""
     refused: list[str] = []
+    level = logging.INFO
     for name in BACKENDS:
         reason = unavailable_reason(name)
         if reason is None:
-            why = f"; passed over {', '.join(refused)}" if refused else ""
-            _LOGGER.info("backend auto: took %s%s", name, why)
-            return name
+            try:
+                backend = _build(name, bundle, options)
+            except (RuntimeError, ImportError, OSError) as error:
+                reason, level = " ".join(str(error).split()), logging.WARNING
+            else:
+                why = f"; passed over {', '.join(refused)}" if refused else ""
+                _LOGGER.log(level, "backend auto: took %s%s", name, why)
+                return backend
         refused.append(f"{name} ({reason})")
     raise BackendUnavailableError(f"no backend can run here: {', '.join(refused)}")
 

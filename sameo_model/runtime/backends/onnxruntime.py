@@ -14,6 +14,7 @@ from sameo_model.runtime.backends.base import (
     Backend,
     BackendOptions,
     DecoderOutput,
+    model_load_error,
 )
 from sameo_model.runtime.bundle import Bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
@@ -28,7 +29,13 @@ def unavailable_reason() -> str | None:
 
 def build_backend(bundle: Bundle, options: BackendOptions) -> Backend:
     """Build the backend; see `backends.base.build_backend`."""
-    return OnnxRuntimeBackend(bundle, options)
+    try:
+        return OnnxRuntimeBackend(bundle, options)
+    except ValueError:
+        raise  # an option that it does not know
+    except Exception as error:
+        # What ONNX Runtime raises has no other base in common.
+        raise model_load_error("onnxruntime", bundle, error) from error
 
 
 class OnnxRuntimeBackend(Backend):

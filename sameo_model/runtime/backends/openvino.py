@@ -17,6 +17,7 @@ from sameo_model.runtime.backends.base import (
     Backend,
     BackendOptions,
     DecoderOutput,
+    model_load_error,
 )
 from sameo_model.runtime.backends.compiled_cache import (
     CompiledKey,
@@ -47,7 +48,10 @@ def unavailable_reason() -> str | None:
 
 def build_backend(bundle: Bundle, options: BackendOptions) -> Backend:
     """Build the backend; see `backends.base.build_backend`."""
-    return OpenVinoBackend(bundle, options)
+    try:
+        return OpenVinoBackend(bundle, options)
+    except (RuntimeError, ImportError) as error:
+        raise model_load_error("openvino", bundle, error) from error
 
 
 class OpenVinoBackend(Backend):

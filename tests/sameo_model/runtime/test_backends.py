@@ -1,4 +1,6 @@
+import hashlib
 import importlib.util
+import json
 import logging
 import os
 import subprocess
@@ -8,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from sameo_model.runtime.backends import base
 from sameo_model.runtime.backends.base import BackendOptions, BackendUnavailableError, build_backend
-from sameo_model.runtime.bundle import load_bundle
+from sameo_model.runtime.bundle import IMAGE_ENCODER, MODEL_JSON, load_bundle
 from tests.bundles import make_tiny_bundle
 
 CPU_BACKENDS = ("openvino", "onnxruntime")
@@ -185,7 +189,7 @@ def test_openvino_states_the_precision_that_it_runs_in(bundle):
 SIGNAL_AFTER_THE_END = """
 import faulthandler, os, pathlib, signal, sys
 from sameo_model.runtime.backends.base import build_backend
-from sameo_model.runtime.bundle import load_bundle
+from sameo_model.runtime.bundle import IMAGE_ENCODER, MODEL_JSON, load_bundle
 faulthandler.enable()
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 bundle = load_bundle(pathlib.Path(sys.argv[1]))
@@ -262,6 +266,51 @@ def test_auto_says_what_it_took_and_why(bundle, monkeypatch, caplog):
         backend = build_backend("auto", bundle)
     assert backend.name == "onnxruntime"
     assert "took onnxruntime; passed over openvino (the Python package openvino" in caplog.text
+
+
+def replace_encoder(folder: Path, content: bytes) -> None:
+    """Write another encoder graph into a bundle, with its check sum."""
+    (folder / IMAGE_ENCODER).write_bytes(content)
+    info = json.loads((folder / MODEL_JSON).read_text())
+    info["files"][IMAGE_ENCODER] = hashlib.sha256(content).hexdigest()
+    (folder / MODEL_JSON).write_text(json.dumps(info))
+
+
+def test_auto_goes_on_where_an_engine_cannot_load_the_model(tmp_path, monkeypatch, caplog, image):
+    folder = make_tiny_bundle(tmp_path / "bundle")
+    expected = build_backend("onnxruntime", load_bundle(folder)).encode(image)
+    # An operator of ONNX Runtime's own that OpenVINO does not know; squeezing undoes it.
+    model = onnx.load(folder / IMAGE_ENCODER)
+    model.graph.node[-1].output[0] = "plain"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int32), "axis"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "axes"))
+    expand = onnx.helper.make_node(
+        "ExpandDims", ["plain", "axis"], ["wider"], domain="com.microsoft"
+    )
+    squeeze = onnx.helper.make_node("Squeeze", ["wider", "axes"], ["embedding"])
+    model.graph.node.extend([expand, squeeze])
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    replace_encoder(folder, model.SerializeToString())
+    monkeypatch.setattr(base, "BACKENDS", CPU_BACKENDS)
+    with caplog.at_level(logging.WARNING):
+        backend = build_backend("auto", load_bundle(folder))
+    assert backend.name == "onnxruntime"
+    np.testing.assert_array_equal(backend.encode(image), expected)
+    (line,) = caplog.messages
+    assert "backend auto: took onnxruntime; passed over openvino (openvino 20" in line
+    assert "cannot load the model tiny" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["auto", *CPU_BACKENDS])
+def test_a_graph_that_no_engine_can_load_is_told_in_one_line(tmp_path, monkeypatch, name):
+    folder = make_tiny_bundle(tmp_path / "bundle")
+    replace_encoder(folder, b"no graph")
+    monkeypatch.setattr(base, "BACKENDS", CPU_BACKENDS)
+    package = "openvino" if name == "auto" else name
+    with pytest.raises(BackendUnavailableError, match=f"{package} .* cannot load .* tiny") as info:
+        build_backend(name, load_bundle(folder))
+    assert "\n" not in str(info.value)
 
 
 def test_auto_without_any_backend_lists_the_reasons(bundle, monkeypatch):
