@@ -12,7 +12,7 @@ import numpy as np
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.index_format import CROWD_ROW, INSTANCE_ROW, InstanceFlag
 from sameo_model.data.rle import rle_area, rle_box_xywh
-from sameo_model.data.source import RECORD_ERRORS, ParsedCrowd, ParsedInstance, Source
+from sameo_model.data.source import ParsedCrowd, ParsedInstance, Source
 from sameo_model.data.types import DatasetFormatError
 
 
@@ -75,13 +75,22 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
 
 
 def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd]:
-    """Parse a job; what its reader does not foresee costs this record and no other."""
+    """Parse a job; a field of a type or value that its reader did not foresee costs this record.
+
+    Raises:
+        RuntimeError: If the reader itself has a fault: it misses an attribute or a key.
+    """
     try:
         yield from source.parse(job, defects)
     except DatasetFormatError:
         raise
-    except RECORD_ERRORS:
+    except (ArithmeticError, TypeError, ValueError):
         defects.add(Defect.MALFORMED_RECORD, _name(job))
+    except (AttributeError, LookupError) as error:
+        raise RuntimeError(
+            f"the reader of {source.dataset} has a fault of its own ({type(error).__name__}: "
+            f"{error}, at record {_name(job)}); please report it with this record"
+        ) from error
 
 
 def _name(job: Any) -> str:
