@@ -9,6 +9,10 @@ PYTEST_ARGUMENTS ?= -n 2
 
 ROS_TESTS := tests/sameo_ros tests/environment tests/test_colcon.py tests/test_import_boundaries.py
 
+# What needs neither PyTorch nor ROS.
+OLDEST_TESTS := tests/sameo_model/runtime tests/sameo_model/test_predict.py \
+	tests/sameo_ros/messages tests/sameo_ros/core
+
 # A sourced ROS distribution would leak its packages and libraries into the environment.
 unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME PYTHONPATH
 unexport ROS_DISTRO ROS_VERSION _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -36,11 +40,13 @@ lint: setup ## check format, lint rules and types
 test: lint ## make setup, make lint and the test suite
 	$(VENV) -m pytest -q $(PYTEST_ARGUMENTS)
 
-test-all: ## make test, what takes minutes, reports in a browser, a soak, and what touches ROS again with Jazzy
+test-all: ## make test, what takes minutes, a browser, a soak, the oldest versions, and ROS with Jazzy
 	@$(SETUP) full --browser
 	@$(MAKE) --no-print-directory test
 	$(VENV) -m pytest -q -m exhaustive $(PYTEST_ARGUMENTS)
 	$(VENV) -m benchmarks.node_soak
+	@$(SETUP) oldest
+	.venv-oldest/bin/python -m pytest -q -p no:cacheprovider $(OLDEST_TESTS) $(PYTEST_ARGUMENTS)
 	@$(SETUP) full --distribution jazzy
 	.venv-jazzy/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
 

@@ -159,3 +159,18 @@ def test_installed_package_finds_its_configuration(wheel, tmp_path):
     file, name = json.loads(done.stdout)
     assert file.startswith(str(tmp_path))
     assert name == "cocoa"
+
+
+def test_lower_bounds_of_the_runtime_are_the_oldest_versions_that_tests_run_with():
+    metadata = project_metadata()
+    extras = metadata["optional-dependencies"]
+    bounds = [*metadata["dependencies"], *extras["openvino"], *extras["onnxruntime"]]
+    text = (PROJECT_ROOT / "environment/requirements/oldest.txt").read_text()
+    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text, flags=re.M))
+    for line in bounds:
+        name, bound = line.split(">=")
+        if name == "numpy":
+            # Humble's, which has no wheel for the Python of the tests.
+            assert bound == "1.21"
+        else:
+            assert f"{pins[name]}.".startswith(f"{bound}."), line

@@ -2,6 +2,7 @@
 
     python3 environment/setup full      .venv: everything
     python3 environment/setup demo      .venv-demo: the node, no PyTorch and no renderer
+    python3 environment/setup oldest    .venv-oldest: the runtime with the oldest versions, no ROS
 
 A step is skipped while its inputs are what they were. Only the standard library is used.
 """
@@ -29,9 +30,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "kind",
-        choices=("full", "demo"),
+        choices=("full", "demo", "oldest"),
         help="full: everything, in .venv; demo: the node alone, in .venv-demo, unless .venv is up "
-        "to date and serves as well",
+        "to date and serves as well; oldest: the runtime's tests with the oldest versions, in "
+        ".venv-oldest",
     )
     parser.add_argument(
         "--distribution",

@@ -21,6 +21,35 @@ PROJECT_ROOT = CODE.parents[1]
 ENVIRONMENT = PROJECT_ROOT / "environment"
 
 
+class PackagesAlone:
+    """An environment of one requirements file, without ROS."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        """Choose the inputs; nothing is done yet.
+
+        Args:
+            name: Of the requirements file.
+            root: Folder of the environment.
+        """
+        self.environment = VirtualEnvironment(root)
+        self._requirements = ENVIRONMENT / "requirements" / f"{name}.txt"
+        self._stamp = Stamp(root / "sameo_stamp.json")
+        self._key = hash_files([self._requirements, CODE / "packages.py"], str(root))
+
+    def run(self) -> None:
+        """Install the packages unless they are there."""
+        self.environment.create()
+        with open(self.environment.root / "sameo_setup.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._stamp.read()
+            if self._stamp.is_done("packages", self._key):
+                return
+            self._stamp.begin("packages")
+            say(f"[1/1] Installing Python packages into {self.environment.root.name}")
+            install_requirements(self.environment, [self._requirements])
+            self._stamp.finish("packages", self._key)
+
+
 class Setup:
     """The steps that make one environment, in order."""
 
@@ -105,8 +134,10 @@ class Setup:
         self.environment.run_python("import rclpy, sameo_ros.msg, sameo_ros.srv, vision_msgs.msg")
 
 
-def choose_setup(kind: str, distribution: str) -> Setup:
+def choose_setup(kind: str, distribution: str) -> Setup | PackagesAlone:
     """Choose the environment's folder; a finished full environment serves the demo as well."""
+    if kind == "oldest":
+        return PackagesAlone(kind, PROJECT_ROOT / ".venv-oldest")
     suffix = "" if distribution == "kilted" else f"-{distribution}"
     full = Setup("full", distribution, PROJECT_ROOT / f".venv{suffix}")
     if kind == "full" or full.is_done:
