@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sameo_model.modeling.image_encoder import VitBlock, VitImageEncoder
 from sameo_model.modeling.layers import LayerNorm2d
+from sameo_model.modeling.lite_decoder import LiteMaskDecoder
 from sameo_model.modeling.mask_decoder import MaskDecoder
 from sameo_model.modeling.sameo import READ_OUT_TOKENS, DecoderName, Sameo
 from sameo_model.modeling.transformer import Attention, TwoWayBlock
@@ -113,7 +114,7 @@ def _decode(
         [decoder.output_hypernetworks_mlps[k](tokens[:, 1 + k]) for k in token_ids], dim=1
     )
     logits = (filters @ features.flatten(2)).unflatten(2, features.shape[2:])
-    if decoder.refinement is not None:
+    if isinstance(decoder, LiteMaskDecoder):
         logits = decoder.refinement(logits.unsqueeze(1), tiled).squeeze(1)
     return logits, decoder.iou_prediction_head(tokens[:, 0])[:, list(token_ids)]
 
@@ -156,7 +157,7 @@ def _upscale(decoder: MaskDecoder, image: Tensor, tiled: Tensor) -> Tensor:
     double_to_8, norm, activate_8 = doubling_to_8
     double_to_4, activate_4 = doubling_to_4
     features = double_to_8(image)
-    if decoder.detail_skips is None:
+    if not isinstance(decoder, LiteMaskDecoder):
         return activate_4(double_to_4(activate_8(norm(features))))
     skip8, skip4 = decoder.detail_skips(tiled.flatten(2).transpose(1, 2))
     height, width = tiled.shape[2:]

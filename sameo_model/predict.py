@@ -101,6 +101,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--precision", choices=("f32", "bf16", "f16"), help="default: the backend's own")
     add("--threads", type=int, metavar="N", help="CPU threads (default: the backend's choice)")
     add(
+        "--framing",
+        choices=("image", "window"),
+        help="what the model sees: the whole picture, or a window around each box (default: what "
+        "the model was made for)",
+    )
+    add(
         "--prompts",
         choices=("visible", "amodal"),
         default="visible",
@@ -162,7 +168,11 @@ def predict_files(options: argparse.Namespace) -> Outcome:
 def open_model(options: argparse.Namespace) -> Predictor:
     """Open the model that the options name."""
     return load_predictor(
-        options.model, options.backend, precision=options.precision, threads=options.threads
+        options.model,
+        options.backend,
+        precision=options.precision,
+        threads=options.threads,
+        framing=options.framing,
     )
 
 

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config_path: Path, overrides: list[str]) -> None:
     # Imported here so that --help answers at once.
     from sameo_model.modeling.checkpoint import save_checkpoint
+    from sameo_model.modeling.presets import PRESETS
     from sameo_model.training.checkpointing import explain_full_disk
     from sameo_model.training.config_loading import load_config
     from sameo_model.training.mixture import describe_mixture
@@ -61,7 +62,8 @@ def _run(config_path: Path, overrides: list[str]) -> None:
 
     config = load_config(config_path, overrides)
     check_roots((*config.train, *config.held_out, *config.val))
-    sources = open_sources(config.train, config.held_out)
+    needs_amodal = not PRESETS[config.preset].shares_decoder
+    sources = open_sources(config.train, config.held_out, needs_amodal=needs_amodal)
     is_first = os.environ.get("RANK", "0") == "0"
     if is_first:
         for line in describe_mixture(config, sources):

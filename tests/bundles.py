@@ -1,4 +1,4 @@
-"""A tiny model bundle whose answers can be derived by hand.
+"""Tiny model bundles whose answers can be derived by hand.
 
 The amodal mask of a box is the box itself, the visible mask its upper half, and the predicted
 IoU is the mean brightness of the image's red channel divided by 255.
@@ -7,6 +7,7 @@ IoU is the mean brightness of the image's red channel divided by 255.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,10 +26,26 @@ def make_tiny_bundle(folder: Path, image_size: int = 64, visible: bool = True) -
     _save(_decoder(image_size, visible=False), folder / bundles.MASK_DECODER)
     if visible:
         _save(_decoder(image_size, visible=True), folder / bundles.VISIBLE_DECODER)
+    _write_info(folder, image_size, visible, {"kind": "image"})
+    return folder
+
+
+def make_tiny_window_bundle(folder: Path, image_size: int = 64, padding: float = 0.5) -> Path:
+    """Write the same model for windows; its predicted IoU is the brightness of the window."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(_window_segmenter(image_size), folder / bundles.WINDOW_SEGMENTER)
+    framing = {"kind": "window", "padding": padding, "min_side": 8}
+    _write_info(folder, image_size, True, framing)
+    return folder
+
+
+def _write_info(folder: Path, image_size: int, visible: bool, framing: dict[str, Any]) -> None:
     bundles.write_bundle_info(
         folder,
         name="tiny",
         preset="tiny",
+        framing=framing,
         image_size=image_size,
         normalisation={"mean": [0.0, 0.0, 0.0], "std": [255.0, 255.0, 255.0]},
         opset=OPSET,
@@ -38,7 +55,6 @@ def make_tiny_bundle(folder: Path, image_size: int = 64, visible: bool = True) -
         training={},
         scores={},
     )
-    return folder
 
 
 def _encoder(size: int) -> onnx.GraphProto:
@@ -66,25 +82,9 @@ def _encoder(size: int) -> onnx.GraphProto:
 def _decoder(size: int, visible: bool) -> onnx.GraphProto:
     """Logits: distance in logit pixels to the nearest edge of the box, positive inside it."""
     side = size // 4
-    centres = (np.arange(side, dtype=np.float32) + 0.5) * 4
     nodes = [
-        helper.make_node("Split", ["boxes"], ["x1", "y1", "x2", "y2"], axis=1, num_outputs=4),
-    ]
-    bottom = "y2"
-    if visible:
-        nodes.append(helper.make_node("Mean", ["y1", "y2"], ["half"]))
-        bottom = "half"
-    nodes += [
-        helper.make_node("Sub", ["centres", "x1"], ["left"]),
-        helper.make_node("Sub", ["x2", "centres"], ["right"]),
-        helper.make_node("Sub", ["centres", "y1"], ["above"]),
-        helper.make_node("Sub", [bottom, "centres"], ["below"]),
-        helper.make_node("Min", ["left", "right"], ["horizontal"]),
-        helper.make_node("Min", ["above", "below"], ["vertical"]),
-        helper.make_node("Unsqueeze", ["horizontal", "axis1"], ["horizontal3"]),
-        helper.make_node("Unsqueeze", ["vertical", "axis2"], ["vertical3"]),
-        helper.make_node("Min", ["horizontal3", "vertical3"], ["distance"]),
-        helper.make_node("Div", ["distance", "stride"], ["logits"]),
+        *_split_boxes(),
+        *_draw("y2" if not visible else "half", "logits"),
         # The red channel's mean, one value per box.
         helper.make_node("Slice", ["embedding", "zero", "one", "axis1"], ["red"]),
         helper.make_node("ReduceMean", ["red"], ["brightness"], keepdims=0),
@@ -109,15 +109,85 @@ def _decoder(size: int, visible: bool) -> onnx.GraphProto:
         ],
         outputs,
         [
-            _constant("centres", centres[None]),
-            _constant("stride", np.float32(4)),
+            *_drawing_constants(side),
             _constant("nought", np.float32(0)),
             _constant("zero", np.array([0])),
             _constant("one", np.array([1])),
-            _constant("axis1", np.array([1])),
-            _constant("axis2", np.array([2])),
         ],
     )
+
+
+def _window_segmenter(size: int) -> onnx.GraphProto:
+    """Both masks of the box in each window; the predicted IoU is the window's mean red."""
+    side = size // 4
+    nodes = [
+        *_split_boxes(),
+        *_draw("y2", "amodal_logits"),
+        *_draw("half", "visible_logits"),
+        helper.make_node("Cast", ["images"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["float", "zero", "one", "axis3"], ["red"]),
+        helper.make_node("ReduceMean", ["red", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "full_scale"], ["predicted_iou"]),
+    ]
+    logits: list[int | str] = ["N", side, side]
+    return helper.make_graph(
+        nodes,
+        "window_segmenter",
+        [
+            helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", size, size, 3]),
+            _float_value("boxes", ["N", 4]),
+        ],
+        [
+            _float_value("amodal_logits", logits),
+            _float_value("visible_logits", logits),
+            _float_value("predicted_iou", ["N"]),
+        ],
+        [
+            *_drawing_constants(side),
+            _constant("full_scale", np.float32(255)),
+            _constant("zero", np.array([0])),
+            _constant("one", np.array([1])),
+            _constant("axis3", np.array([3])),
+            _constant("axes", np.array([1, 2, 3])),
+        ],
+    )
+
+
+def _split_boxes() -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("Split", ["boxes"], ["x1", "y1", "x2", "y2"], axis=1, num_outputs=4),
+        helper.make_node("Mean", ["y1", "y2"], ["half"]),
+    ]
+
+
+def _draw(bottom: str, output: str) -> list[onnx.NodeProto]:
+    """Draw boxes whose lower edge is `bottom`; other names are made unique by the output's."""
+
+    def name(text: str) -> str:
+        return f"{output}_{text}"
+
+    return [
+        helper.make_node("Sub", ["centres", "x1"], [name("left")]),
+        helper.make_node("Sub", ["x2", "centres"], [name("right")]),
+        helper.make_node("Sub", ["centres", "y1"], [name("above")]),
+        helper.make_node("Sub", [bottom, "centres"], [name("below")]),
+        helper.make_node("Min", [name("left"), name("right")], [name("horizontal")]),
+        helper.make_node("Min", [name("above"), name("below")], [name("vertical")]),
+        helper.make_node("Unsqueeze", [name("horizontal"), "axis1"], [name("columns")]),
+        helper.make_node("Unsqueeze", [name("vertical"), "axis2"], [name("rows")]),
+        helper.make_node("Min", [name("columns"), name("rows")], [name("distance")]),
+        helper.make_node("Div", [name("distance"), "stride"], [output]),
+    ]
+
+
+def _drawing_constants(side: int) -> list[onnx.TensorProto]:
+    centres = (np.arange(side, dtype=np.float32) + 0.5) * 4
+    return [
+        _constant("centres", centres[None]),
+        _constant("stride", np.float32(4)),
+        _constant("axis1", np.array([1])),
+        _constant("axis2", np.array([2])),
+    ]
 
 
 def _float_value(name: str, shape: list[int | str]) -> onnx.ValueInfoProto:

@@ -37,6 +37,12 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
         help="precision of the model (default: the backend's choice; openvino takes bf16 where the "
         "processor has it and the masks hold)",
     )
+    add(
+        "--framing",
+        choices=("image", "window"),
+        help="what the model sees: the whole picture, or a window around each box (default: what "
+        "the model was made for)",
+    )
     add("--threads", type=int, metavar="N", help="CPU threads of the model (default: its own)")
     add(
         "--batch-size",
@@ -92,7 +98,11 @@ def open_model(
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
     with clock.model_time():
         predictor = open_predictor(
-            options.model, options.backend, threads=options.threads, precision=options.precision
+            options.model,
+            options.backend,
+            threads=options.threads,
+            precision=options.precision,
+            framing=options.framing,
         )
     with predictor:
         description = describe_predictor(predictor, options.model)

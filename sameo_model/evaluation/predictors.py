@@ -33,6 +33,7 @@ def open_predictor(
     *,
     threads: int | None = None,
     precision: str | None = None,
+    framing: str | None = None,
 ) -> runtime_predictor.Predictor:
     """Load a model.
 
@@ -42,6 +43,7 @@ def open_predictor(
         backend: One of `BACKEND_NAMES`.
         threads: Number of CPU threads of the runtime's backends; None leaves it to them.
         precision: One of `PRECISIONS`; None leaves it to the backend. PyTorch knows f32 alone.
+        framing: `image`, `window`, or None for the model's own.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -57,8 +59,8 @@ def open_predictor(
             )
         from sameo_model.evaluation.torch_predictor import load_torch_predictor
 
-        return load_torch_predictor(model)
-    return load_predictor(model, backend, precision=precision, threads=threads)
+        return load_torch_predictor(model, framing=framing)
+    return load_predictor(model, backend, precision=precision, threads=threads, framing=framing)
 
 
 def describe_predictor(predictor: runtime_predictor.Predictor, model: str | None) -> dict[str, str]:
@@ -77,6 +79,7 @@ def describe_predictor(predictor: runtime_predictor.Predictor, model: str | None
         else sha256_of(find_bundle(model) / MODEL_JSON),
         "backend": backend.name,
         "device": backend.device,
+        "framing": predictor.framing.kind,
     }
 
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from sameo_model.modeling import load_checkpoint
-from sameo_model.modeling.sameo import DecoderName, Sameo
+from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
+from sameo_model.runtime.framing import choose_framing
 from sameo_model.runtime.preprocess import resize_image
 from sameo_model.runtime.types import Embedding, FloatArray, Uint8Array
 
@@ -30,6 +31,7 @@ class TorchBackend(Backend):
         parameter = next(model.parameters())
         self.device = f"{parameter.device} {parameter.dtype}"
         self.has_visible_decoder = model.has_visible_decoder
+        self.max_boxes = 16
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 of the weights in hexadecimal."""
@@ -52,17 +54,29 @@ class TorchBackend(Backend):
     @torch.inference_mode()
     def decode(self, handle: Any, boxes: FloatArray, visible: bool) -> DecoderOutput:
         """Decode boxes, float32 (N, 4) in model pixels; see `Backend.decode`."""
-        amodal_logits, predicted_iou = self._decode(handle, boxes, "amodal")
-        visible_logits = self._decode(handle, boxes, "visible")[0] if visible else None
-        return DecoderOutput(amodal_logits, predicted_iou, visible_logits)
+        return self._draw(handle, np.asarray(boxes)[np.newaxis], visible)
 
-    def _decode(
-        self, embedding: Tensor, boxes: FloatArray, decoder: DecoderName
-    ) -> tuple[FloatArray, FloatArray]:
+    @torch.inference_mode()
+    def segment(self, images: Uint8Array, boxes: FloatArray, visible: bool) -> DecoderOutput:
+        """Draw the masks of windows; see `Backend.segment`."""
+        return self._draw(self.encode_batch(images), boxes[:, np.newaxis], visible)
+
+    def _draw(self, embeddings: Tensor, boxes: FloatArray, visible: bool) -> DecoderOutput:
+        """Draw boxes (B, N, 4) of B embeddings, to arrays of B * N rows."""
         side = self.model.image_size
-        boxes_xyxy = torch.from_numpy(np.ascontiguousarray(boxes)).to(embedding.device)
-        logits, iou = self.model.decode_boxes(embedding, boxes_xyxy[None], (side, side), decoder)
-        return logits[0].float().cpu().numpy(), iou[0].float().cpu().numpy()
+        boxes_xyxy = torch.from_numpy(np.ascontiguousarray(boxes)).to(embeddings.device)
+        drawn = self.model.draw_masks(embeddings, boxes_xyxy, (side, side), visible=visible)
+        seen = drawn.visible_logits
+        return DecoderOutput(
+            _to_rows(drawn.amodal_logits),
+            _to_rows(drawn.predicted_iou),
+            None if seen is None else _to_rows(seen),
+        )
+
+
+def _to_rows(values: Tensor) -> FloatArray:
+    """Return (B, N, ...) as float32 (B * N, ...)."""
+    return values.flatten(0, 1).float().cpu().numpy()
 
 
 class TorchPredictor(Predictor):
@@ -72,6 +86,8 @@ class TorchPredictor(Predictor):
 
     def encode_batch(self, images_rgb: Sequence[Uint8Array]) -> list[Embedding]:
         """Encode B images, each uint8 (H, W, 3) RGB of any size, in one pass."""
+        if not self.encodes_image:
+            return [self.encode(image) for image in images_rgb]
         squashed = np.stack([resize_image(image, self.image_size) for image in images_rgb])
         handles = self.backend.encode_batch(squashed)
         return [
@@ -80,18 +96,31 @@ class TorchPredictor(Predictor):
         ]
 
 
-def wrap_model(model: Sameo) -> TorchPredictor:
-    """Return a predictor that runs a network in PyTorch; training validates with it."""
-    return TorchPredictor(TorchBackend(model), image_size=model.image_size, name=model.preset)
+def wrap_model(model: Sameo, framing: str | None = None) -> TorchPredictor:
+    """Return a predictor that runs a network in PyTorch; training validates with it.
+
+    Args:
+        model: The network.
+        framing: `image`, `window`, or None for the network's own.
+    """
+    return TorchPredictor(
+        TorchBackend(model),
+        image_size=model.image_size,
+        name=model.preset,
+        framing=choose_framing(model.framing, framing),
+    )
 
 
-def load_torch_predictor(model: str | Path | None, device: str = "auto") -> TorchPredictor:
+def load_torch_predictor(
+    model: str | Path | None, device: str = "auto", framing: str | None = None
+) -> TorchPredictor:
     """Load a checkpoint into PyTorch.
 
     Args:
         model: What `load_checkpoint` accepts: a checkpoint file, a bundle's folder or name; None
             is the bundled `sameo_lite`.
         device: A PyTorch device, or `auto`: the first GPU if there is one, else the CPU.
+        framing: `image`, `window`, or None for the network's own.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -100,4 +129,4 @@ def load_torch_predictor(model: str | Path | None, device: str = "auto") -> Torc
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_checkpoint("sameo_lite" if model is None else model).to(device).eval()
-    return wrap_model(network)
+    return wrap_model(network, framing)

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sameo_model.export.cell_refinement import refine_cells
+from sameo_model.modeling.lite_decoder import LiteMaskDecoder
 from sameo_model.modeling.mask_decoder import MaskDecoder
 from sameo_model.modeling.prompt_encoder import (
     MAX_POINTS,
@@ -60,7 +61,7 @@ def decode_boxes(
     filters, iou = _choose_mask(layers, tokens, READ_OUT_TOKENS[selection])
     logits = (features @ filters.transpose(1, 2)).unflatten(1, (-1, embedding.shape[3], 2, 2, 2, 2))
     by_cell = logits.squeeze(-1).permute(0, 3, 5, 4, 6, 1, 2).flatten(1, 4)  # (N, 16, h, w)
-    if layers.refinement is not None:
+    if isinstance(layers, LiteMaskDecoder):
         by_cell = by_cell + refine_cells(layers.refinement, by_cell, embedding)
     return F.pixel_shuffle(by_cell, 4).squeeze(1), iou.squeeze(1).clamp(0.0, 1.0)
 
@@ -205,13 +206,13 @@ def _upscale(layers: MaskDecoder, cells: Tensor, embedding: Tensor) -> Tensor:
     stages: Any = layers.final_output_upscaling_layers
     (double_to_8, norm, activate_8), (double_to_4, activate_4) = stages
     features = _double(double_to_8, cells)
-    if layers.detail_skips is not None:
+    if isinstance(layers, LiteMaskDecoder):
         skip8, skip4 = layers.detail_skips(embedding.flatten(2).transpose(1, 2))
         features = features + skip8
     normed = F.group_norm(features.flatten(1).unsqueeze(1), num_groups=1, eps=norm.eps)
     pixels = normed.reshape(cells.shape[0], -1, norm.num_channels)
     features = _double(double_to_4, activate_8(pixels * norm.weight + norm.bias))
-    if layers.detail_skips is not None:
+    if isinstance(layers, LiteMaskDecoder):
         features = features + skip4.flatten(1, 2)
     return activate_4(features).unflatten(2, (4, -1)).flatten(1, 2)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sameo_model.export.graphs import OPSET, decoder_graph, encoder_graph
+from sameo_model.export.graphs import OPSET, decoder_graph, encoder_graph, window_graph
 from sameo_model.export.records import DEFAULT_LICENCE
 from sameo_model.export.verify import run_eager
 from sameo_model.export.weights import attach_weights
@@ -61,6 +61,7 @@ def export_bundle(
             draft,
             name=name or folder.resolve().name,
             preset=model.preset,
+            framing=model.framing.to_json(),
             image_size=model.image_size,
             normalisation=_normalisation(model),
             opset=OPSET,
@@ -75,13 +76,17 @@ def export_bundle(
 
 
 def _write_graphs(model: Sameo, folder: Path) -> None:
-    _LOGGER.info("tracing the image encoder")
-    graphs = {bundles.IMAGE_ENCODER: encoder_graph(model)}
-    _LOGGER.info("tracing the mask decoder")
-    graphs[bundles.MASK_DECODER] = decoder_graph(model, "amodal")
-    if model.has_visible_decoder:
-        _LOGGER.info("tracing the visible decoder")
-        graphs[bundles.VISIBLE_DECODER] = decoder_graph(model, "visible")
+    if model.shares_decoder:
+        _LOGGER.info("tracing the segmenter of windows")
+        graphs = {bundles.WINDOW_SEGMENTER: window_graph(model)}
+    else:
+        _LOGGER.info("tracing the image encoder")
+        graphs = {bundles.IMAGE_ENCODER: encoder_graph(model)}
+        _LOGGER.info("tracing the mask decoder")
+        graphs[bundles.MASK_DECODER] = decoder_graph(model, "amodal")
+        if model.has_visible_decoder:
+            _LOGGER.info("tracing the visible decoder")
+            graphs[bundles.VISIBLE_DECODER] = decoder_graph(model, "visible")
     for name, graph in graphs.items():
         attach_weights(graph, folder / BUNDLE_WEIGHTS)
         (folder / name).write_bytes(graph.SerializeToString())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sameo_model.modeling.mask_decoder import MaskRefinement
+from sameo_model.modeling.lite_decoder import MaskRefinement
 
 CELL = 4
 """Side of a cell of the embedding, pixels of the logits."""

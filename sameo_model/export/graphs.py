@@ -53,6 +53,45 @@ class DecoderGraph(nn.Module):
         return (logits, iou) if self.decoder == "amodal" else (logits,)
 
 
+class WindowGraph(nn.Module):
+    """`Sameo.encode` and `Sameo.draw_masks` for a batch of windows with one box each."""
+
+    def __init__(self, model: Sameo) -> None:
+        """Wrap a network."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+        """Map uint8 (N, S, S, 3), RGB, and (N, 4) to logits (N, S/4, S/4) and IoU (N,)."""
+        side = self.model.image_size
+        embeddings = self.model.encode(images.float().permute(0, 3, 1, 2) / 255)
+        drawn = self.model.draw_masks(embeddings, boxes.unsqueeze(1), (side, side))
+        assert drawn.visible_logits is not None
+        return (
+            drawn.amodal_logits.squeeze(1),
+            drawn.visible_logits.squeeze(1),
+            drawn.predicted_iou.squeeze(1),
+        )
+
+
+def window_graph(model: Sameo) -> onnx.ModelProto:
+    """Return the graph of a window bundle, whose weights are inputs as those of `encoder_graph`.
+
+    It maps `images` uint8 (N, S, S, 3), RGB, and `boxes` float32 (N, 4) in window pixels to
+    `amodal_logits` and `visible_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,).
+    """
+    side = model.image_size
+    examples = {
+        "images": torch.zeros(TRACED_BOXES, side, side, 3, dtype=torch.uint8),
+        "boxes": torch.rand(TRACED_BOXES, 4) * side,
+    }
+    count = torch.export.Dim("N", min=1)
+    outputs = ("amodal_logits", "visible_logits", "predicted_iou")
+    return _trace(
+        WindowGraph(model), examples, outputs, {"images": {0: count}, "boxes": {0: count}}
+    )
+
+
 def encoder_graph(model: Sameo) -> onnx.ModelProto:
     """Return the graph `image` uint8 (1, S, S, 3) to `embedding` float32 (1, 256, S/16, S/16).
 

@@ -18,7 +18,7 @@ from sameo_model.runtime.backends.base import (
     build_backend,
     unavailable_reason,
 )
-from sameo_model.runtime.backends.engine_check import mask_ious
+from sameo_model.runtime.backends.engine_check import mask_ious, run_scene
 from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import Bundle, load_bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
@@ -142,13 +142,11 @@ def run_eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> Decode
     side = model.image_size
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
-        embedding = model.encode(pixels)
-        boxes = torch.from_numpy(boxes_xyxy)[None]
-        logits, iou = model.decode_boxes(embedding, boxes, (side, side))
-        visible = None
-        if model.has_visible_decoder:
-            visible = model.decode_boxes(embedding, boxes, (side, side), "visible")[0][0].numpy()
-    return DecoderOutput(logits[0].numpy(), iou[0].numpy(), visible)
+        drawn = model.draw_masks(
+            model.encode(pixels), torch.from_numpy(boxes_xyxy)[None], (side, side)
+        )
+    visible = None if drawn.visible_logits is None else drawn.visible_logits[0].numpy()
+    return DecoderOutput(drawn.amodal_logits[0].numpy(), drawn.predicted_iou[0].numpy(), visible)
 
 
 def _run(
@@ -159,10 +157,9 @@ def _run(
         options = BackendOptions(precision, cache_dir=Path(folder))
         backend = build_backend(name, bundle, options if name == "openvino" else None)
     try:
-        handle = backend.encode(image)
         # One box at a time and all at once: the number of boxes is dynamic.
-        together = backend.decode(handle, boxes, visible=bundle.info.has_visible_decoder)
-        alone = backend.decode(handle, boxes[:1], visible=False)
+        together = run_scene(backend, image, boxes)
+        alone = run_scene(backend, image, boxes[:1])
     finally:
         backend.close()
     first = np.concatenate((alone.amodal_logits, together.amodal_logits[1:]))

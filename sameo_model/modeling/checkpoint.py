@@ -23,6 +23,7 @@ from sameo_model.modeling.presets import PRESETS, build_sameo
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.framing import Framing
 
 HEADER_KEY = "sameo"
 BUNDLE_WEIGHTS = "weights.safetensors"
@@ -60,6 +61,7 @@ def describe(model: Sameo) -> dict[str, Any]:
     """
     return {
         "preset": model.preset,
+        "framing": model.framing.to_json(),
         "image_size": model.image_size,
         "has_visible_decoder": model.has_visible_decoder,
         "mask_selection": model.mask_selection,
@@ -87,9 +89,10 @@ def load_checkpoint(
             official file that was fetched, such as ``efficient_sam_vitt``.
         image_size: Side of the square input, pixels; None takes the file's own, or the
             preset's where the file has none.
-        visible_decoder: Whether the network gets a visible decoder. None keeps what the file
-            has. True gives official EfficientSAM weights one: a copy of their decoder, which
-            draws visible masks until it is fine-tuned.
+        visible_decoder: Whether the network gets a second decoder, for visible masks; the one of
+            `sameo_lite_windows` draws both in any case. None keeps what the file has. True gives
+            official EfficientSAM weights one: a copy of their decoder, which draws visible masks
+            until it is fine-tuned.
 
     Returns:
         The network in float32, in eval mode.
@@ -185,6 +188,8 @@ def _build(
     preset = description.get("preset") or _most_similar_preset(state)
     has_visible = any(name.startswith(VISIBLE_PREFIX) for name in state)
     wants_visible = has_visible if visible_decoder is None else visible_decoder
+    if preset in PRESETS and PRESETS[preset].shares_decoder:
+        wants_visible = has_visible = False
     if wants_visible and not has_visible:
         if description or not preset.startswith("efficient_sam"):
             raise ValueError(
@@ -201,6 +206,8 @@ def _build(
     model.load_state_dict(state)
     model.mask_selection = description.get("mask_selection", "best_predicted")
     model.visible_mask_selection = description.get("visible_mask_selection", "best_predicted")
+    if "framing" in description:
+        model.framing = Framing.from_json(description["framing"])
     return model
 
 

@@ -14,68 +14,6 @@ from sameo_model.modeling.transformer import TwoWayTransformer
 NUM_MASK_TOKENS = 4
 
 
-class DetailSkips(nn.Module):
-    """Unfold high-resolution detail from the channels of the embedding.
-
-    The encoder's neck folds the features of strides 4 and 8 into the channels of the stride-16
-    embedding (space to depth); this is the way back, once per image and not per box.
-    """
-
-    def __init__(self, embed_dim: int, channels_stride8: int, channels_stride4: int) -> None:
-        """Build the layers with random weights.
-
-        Args:
-            embed_dim: Channels of the embedding.
-            channels_stride8: Channels of the skip at stride 8.
-            channels_stride4: Channels of the skip at stride 4.
-        """
-        super().__init__()
-        self.stride8 = nn.Linear(embed_dim, channels_stride8 * 4)
-        self.stride4 = nn.Linear(embed_dim, channels_stride4 * 16)
-
-    def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each cell's pixels at strides 8 and 4, (B, L, 4 C8) and (B, L, 4, 4 C4)."""
-        return self.stride8(cells), self.stride4(cells).unflatten(-1, (4, -1))
-
-
-class MaskRefinement(nn.Module):
-    """Correct mask logits from their neighbourhood and from the image's fine detail.
-
-    Upscaling treats each cell of the embedding on its own, which leaves seams between cells. The
-    image's share is computed once per image; a box costs two small convolutions. With fresh
-    weights nothing is changed.
-    """
-
-    def __init__(self, embed_dim: int, dim: int = 16, kernel: int = 5) -> None:
-        """Build the layers.
-
-        Args:
-            embed_dim: Channels of the embedding.
-            dim: Channels of the hidden layer.
-            kernel: Odd side of the kernels that see the logits, in their pixels.
-        """
-        super().__init__()
-        self.unfold_detail = nn.Conv2d(embed_dim, dim * 16, kernel_size=1)
-        self.mix_detail = nn.Conv2d(dim, dim, kernel_size=3, padding=1)
-        self.read_mask = nn.Conv2d(1, dim, kernel, padding=kernel // 2)
-        self.correct_mask = nn.Conv2d(dim, 1, kernel, padding=kernel // 2)
-        for value in self.correct_mask.parameters():
-            nn.init.zeros_(value)
-
-    def forward(self, logits: Tensor, embeddings: Tensor) -> Tensor:
-        """Return corrected logits.
-
-        Args:
-            logits: float (B, N, M, 4h, 4w).
-            embeddings: float (B, C, h, w).
-        """
-        detail = F.pixel_shuffle(self.unfold_detail(embeddings), 4)
-        detail = self.mix_detail(F.relu(detail))[:, None, None]
-        seen = self.read_mask(logits.flatten(0, 2).unsqueeze(1)).unflatten(0, logits.shape[:3])
-        correction = self.correct_mask(F.relu(seen + detail).flatten(0, 2))
-        return logits + correction.reshape(logits.shape)
-
-
 class MaskDecoder(nn.Module):
     """Predict four candidate masks per prompt."""
 
@@ -85,7 +23,6 @@ class MaskDecoder(nn.Module):
         embed_dim: int = 256,
         mlp_dim: int = 2048,
         upscaling_dims: tuple[int, int] = (64, 32),
-        has_detail_skips: bool = False,
     ) -> None:
         """Build the layers with random weights.
 
@@ -93,8 +30,6 @@ class MaskDecoder(nn.Module):
             embed_dim: Channels of embedding and tokens.
             mlp_dim: Hidden width of the transformer's feed-forward layers.
             upscaling_dims: Channels after the first and the second doubling of the resolution.
-            has_detail_skips: Whether to add `DetailSkips` while upscaling and `MaskRefinement`
-                at the end.
         """
         super().__init__()
         dim_stride8, dim_stride4 = upscaling_dims
@@ -118,10 +53,6 @@ class MaskDecoder(nn.Module):
             Mlp(embed_dim, (embed_dim, embed_dim), dim_stride4) for _ in range(NUM_MASK_TOKENS)
         )
         self.iou_prediction_head = Mlp(embed_dim, (embed_dim, embed_dim), NUM_MASK_TOKENS)
-        self.detail_skips = (
-            DetailSkips(embed_dim, dim_stride8, dim_stride4) if has_detail_skips else None
-        )
-        self.refinement = MaskRefinement(embed_dim) if has_detail_skips else None
 
     def forward(
         self,
@@ -165,9 +96,15 @@ class MaskDecoder(nn.Module):
             iou = iou.gather(2, best)
             filters = filters.gather(2, best.unsqueeze(3).expand(-1, -1, 1, filters.shape[3]))
         logits = _cells_to_map(filters @ features.transpose(2, 3), embeddings.shape[3])
-        if self.refinement is not None:
-            logits = self.refinement(logits, embeddings)
-        return logits, iou
+        return self._refine(logits, embeddings), iou
+
+    def _detail(self, cells: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Return what to add at strides 8 and 4 to each cell's pixels: here nothing."""
+        return 0.0, 0.0
+
+    def _refine(self, logits: Tensor, embeddings: Tensor) -> Tensor:
+        """Return the logits (B, N, M, 4h, 4w) as they are to be used: here unchanged."""
+        return logits
 
     def _upscale(self, image: Tensor, cells: Tensor) -> Tensor:
         """Turn each cell of the embedding into 4 x 4 pixels.
@@ -185,14 +122,10 @@ class MaskDecoder(nn.Module):
         """
         stages: Any = self.final_output_upscaling_layers
         (double_to_8, norm, activate_8), (double_to_4, activate_4) = stages
-        features = _double(image, double_to_8.weight, double_to_8.bias)
-        if self.detail_skips is not None:
-            skip8, skip4 = self.detail_skips(cells)
-            features = features + skip8.unsqueeze(1)
+        detail8, detail4 = self._detail(cells)
+        features = _double(image, double_to_8.weight, double_to_8.bias) + detail8
         features = activate_8(_normalise(features.unflatten(-1, (4, -1)), norm))
-        features = _double(features, double_to_4.weight, double_to_4.bias)
-        if self.detail_skips is not None:
-            features = features + skip4.unsqueeze(1)
+        features = _double(features, double_to_4.weight, double_to_4.bias) + detail4
         return activate_4(features.unflatten(-1, (4, -1)).flatten(2, 4))
 
 

@@ -9,10 +9,12 @@ from functools import partial
 from torch import nn
 
 from sameo_model.modeling.image_encoder import VitImageEncoder
+from sameo_model.modeling.lite_decoder import LiteMaskDecoder
 from sameo_model.modeling.lite_encoder import LiteImageEncoder
 from sameo_model.modeling.mask_decoder import MaskDecoder
 from sameo_model.modeling.prompt_encoder import PromptEncoder
 from sameo_model.modeling.sameo import Normalisation, Sameo
+from sameo_model.runtime.framing import IMAGE_FRAMING, WINDOW_FRAMING, Framing
 
 IMAGENET = Normalisation(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
 # EfficientNet-Lite was trained on (value - 127) / 128 of values 0 to 255.
@@ -29,6 +31,9 @@ class Preset:
         normalisation: What the image encoder was trained with.
         build_image_encoder: Makes the encoder with random weights.
         build_mask_decoder: Makes one decoder with random weights.
+        shares_decoder: Whether one decoder draws both masks: token 0 the whole object, token 1 its
+            visible part.
+        framing: What the network sees of a picture unless the caller asks for another.
     """
 
     image_size: int
@@ -36,6 +41,8 @@ class Preset:
     normalisation: Normalisation
     build_image_encoder: Callable[[], nn.Module]
     build_mask_decoder: Callable[[], MaskDecoder]
+    shares_decoder: bool = False
+    framing: Framing = IMAGE_FRAMING
 
 
 PRESETS = {
@@ -58,7 +65,16 @@ PRESETS = {
         stride=32,
         normalisation=CENTRED,
         build_image_encoder=LiteImageEncoder,
-        build_mask_decoder=partial(MaskDecoder, mlp_dim=1024, has_detail_skips=True),
+        build_mask_decoder=LiteMaskDecoder,
+    ),
+    "sameo_lite_windows": Preset(
+        image_size=256,
+        stride=32,
+        normalisation=CENTRED,
+        build_image_encoder=LiteImageEncoder,
+        build_mask_decoder=LiteMaskDecoder,
+        shares_decoder=True,
+        framing=WINDOW_FRAMING,
     ),
 }
 
@@ -67,10 +83,13 @@ def build_sameo(preset: str, image_size: int | None = None, visible_decoder: boo
     """Build a network with random weights, in eval mode.
 
     Args:
-        preset: ``efficient_sam_vitt``, ``efficient_sam_vits`` or ``sameo_lite``.
+        preset: ``efficient_sam_vitt``, ``efficient_sam_vits``, ``sameo_lite`` or
+            ``sameo_lite_windows``.
         image_size: Side of the model's square input in pixels; None takes the preset's own
-            (1024 for EfficientSAM, 512 for lite). A multiple of 16, of 32 for lite.
+            (1024 for EfficientSAM, 512 for lite, 256 for its windows). A multiple of 16, of 32 for
+            lite.
         visible_decoder: Whether to add the second decoder, which draws visible masks.
+            ``sameo_lite_windows`` needs none: its one decoder draws both masks in any case.
 
     Returns:
         The network; every parameter requires a gradient.
@@ -86,6 +105,7 @@ def build_sameo(preset: str, image_size: int | None = None, visible_decoder: boo
         raise ValueError(
             f"image_size of {preset} must be a positive multiple of {chosen.stride}, got {side}"
         )
+    has_second_decoder = visible_decoder and not chosen.shares_decoder
     model = Sameo(
         preset=preset,
         image_size=side,
@@ -93,6 +113,9 @@ def build_sameo(preset: str, image_size: int | None = None, visible_decoder: boo
         image_encoder=chosen.build_image_encoder(),
         prompt_encoder=PromptEncoder(),
         mask_decoder=chosen.build_mask_decoder(),
-        visible_decoder=chosen.build_mask_decoder() if visible_decoder else None,
+        visible_decoder=chosen.build_mask_decoder() if has_second_decoder else None,
+        shares_decoder=chosen.shares_decoder,
+        mask_selection="token0" if chosen.shares_decoder else "min_loss",
+        framing=chosen.framing,
     )
     return model.eval()

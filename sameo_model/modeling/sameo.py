@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from sameo_model.modeling.mask_decoder import MaskDecoder
 from sameo_model.modeling.prompt_encoder import MAX_POINTS, PointLabel, PromptEncoder
+from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 
 DecoderName = Literal["amodal", "visible"]
 MaskSelection = Literal["min_loss", "best_predicted", "all", "token0"]
@@ -25,6 +26,8 @@ READ_OUT_TOKENS: dict[MaskSelection, tuple[int, ...]] = {
     "all": MULTI_MASK_TOKENS[:1],
     "token0": SINGLE_MASK_TOKENS,
 }
+# Of a decoder that draws both masks: the tokens of the whole object and of its visible part.
+BOTH_TOKENS = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,28 @@ class Normalisation:
     deviation: tuple[float, float, float]
 
 
+class BoxMasks(NamedTuple):
+    """What the network says about each box.
+
+    Attributes:
+        amodal_logits: float (B, N, S/4, S/4), positive on the whole object.
+        predicted_iou: float (B, N), of the whole mask, in [0, 1].
+        visible_logits: float (B, N, S/4, S/4), positive on the visible part; None if they were not
+            asked for.
+    """
+
+    amodal_logits: Tensor
+    predicted_iou: Tensor
+    visible_logits: Tensor | None
+
+
 class Sameo(nn.Module):
-    """Image encoder, prompt encoder, amodal and optionally visible mask decoder.
+    """Image encoder, prompt encoder, mask decoder and optionally a second one for visible masks.
 
     The four children ``image_encoder``, ``prompt_encoder``, ``mask_decoder`` and
-    ``visible_decoder`` are the parts that training freezes or fine-tunes (paper section 3.1).
+    ``visible_decoder`` are the parts that training freezes or fine-tunes (paper section 3.1). With
+    ``shares_decoder`` the mask decoder draws both masks: token 0 the whole object, token 1 its
+    visible part.
     """
 
     pixel_mean: Tensor
@@ -55,8 +75,10 @@ class Sameo(nn.Module):
         prompt_encoder: PromptEncoder,
         mask_decoder: MaskDecoder,
         visible_decoder: MaskDecoder | None = None,
+        shares_decoder: bool = False,
         mask_selection: MaskSelection = "min_loss",
         visible_mask_selection: MaskSelection = "min_loss",
+        framing: Framing = IMAGE_FRAMING,
     ) -> None:
         """Build the layers with random weights.
 
@@ -68,11 +90,15 @@ class Sameo(nn.Module):
             prompt_encoder: Points to tokens.
             mask_decoder: The amodal decoder.
             visible_decoder: The decoder of visible masks, or None.
+            shares_decoder: Whether the mask decoder draws the visible masks too.
             mask_selection: How one mask is read out of the amodal decoder's candidates: as it
                 was trained.
             visible_mask_selection: The same for the visible decoder.
+            framing: What the network sees of a picture; the caller cuts (`runtime.framing`).
         """
         super().__init__()
+        self.framing = framing
+        self.shares_decoder = shares_decoder
         self.preset = preset
         self.image_size = image_size
         self.normalisation = normalisation
@@ -90,8 +116,8 @@ class Sameo(nn.Module):
 
     @property
     def has_visible_decoder(self) -> bool:
-        """Whether `decode` can draw visible masks."""
-        return self.visible_decoder is not None
+        """Whether the network can draw visible masks."""
+        return self.shares_decoder or self.visible_decoder is not None
 
     def encode(self, images: Tensor) -> Tensor:
         """Embed images once, for any number of prompts.
@@ -159,7 +185,8 @@ class Sameo(nn.Module):
         """Predict one mask per box; exported graphs and evaluation do the same.
 
         Candidates of ``min_loss`` and ``best_predicted`` training are read out by the highest
-        predicted IoU of tokens 1 to 3; ``all`` reads token 1 and ``token0`` token 0.
+        predicted IoU of tokens 1 to 3; ``all`` reads token 1 and ``token0`` token 0. A decoder that
+        draws both masks has a token for each.
 
         Args:
             embeddings: float (B, 256, S/16, S/16) from `encode`, one per image.
@@ -173,6 +200,79 @@ class Sameo(nn.Module):
         Raises:
             ValueError: Shapes do not fit, or the network has no such decoder.
         """
+        if self.shares_decoder:
+            row = ("amodal", "visible").index(decoder)
+            tokens, best_only = BOTH_TOKENS[row : row + 1], False
+        else:
+            selection = self.mask_selection if decoder == "amodal" else self.visible_mask_selection
+            tokens, best_only = READ_OUT_TOKENS[selection], True
+        logits, iou = self._decoder(decoder)(
+            embeddings,
+            self._position_encoding(embeddings),
+            self._encode_boxes(boxes_xyxy, input_hw),
+            tokens,
+            best_only=best_only,
+        )
+        return logits.squeeze(2), iou.squeeze(2).clamp(0.0, 1.0)
+
+    def draw_masks(
+        self,
+        embeddings: Tensor,
+        boxes_xyxy: Tensor,
+        input_hw: tuple[int, int],
+        *,
+        visible: bool = True,
+    ) -> BoxMasks:
+        """Predict the whole and the visible mask of each box, in one pass where one decoder does.
+
+        Args:
+            embeddings: As for `decode_boxes`.
+            boxes_xyxy: As for `decode_boxes`.
+            input_hw: As for `decode_boxes`.
+            visible: Whether to draw visible masks, where the network can.
+
+        Raises:
+            ValueError: Shapes do not fit.
+        """
+        if not (visible and self.shares_decoder):
+            logits, iou = self.decode_boxes(embeddings, boxes_xyxy, input_hw)
+            has_visible = visible and self.has_visible_decoder
+            seen = (
+                self.decode_boxes(embeddings, boxes_xyxy, input_hw, "visible")[0]
+                if has_visible
+                else None
+            )
+            return BoxMasks(logits, iou, seen)
+        logits, iou = self.decode_tokens(embeddings, boxes_xyxy, input_hw, BOTH_TOKENS)
+        return BoxMasks(logits[:, :, 0], iou[:, :, 0].clamp(0.0, 1.0), logits[:, :, 1])
+
+    def decode_tokens(
+        self,
+        embeddings: Tensor,
+        boxes_xyxy: Tensor,
+        input_hw: tuple[int, int],
+        token_ids: tuple[int, ...],
+    ) -> tuple[Tensor, Tensor]:
+        """Predict the masks of some tokens of the mask decoder for each box.
+
+        Args:
+            embeddings: As for `decode_boxes`.
+            boxes_xyxy: As for `decode_boxes`.
+            input_hw: As for `decode_boxes`.
+            token_ids: M mask tokens, 0 to 3, in this order.
+
+        Returns:
+            Logits (B, N, M, S/4, S/4) and predicted IoU (B, N, M), an unbounded estimate.
+        """
+        return self.mask_decoder(
+            embeddings,
+            self._position_encoding(embeddings),
+            self._encode_boxes(boxes_xyxy, input_hw),
+            token_ids,
+        )
+
+    def _encode_boxes(self, boxes_xyxy: Tensor, input_hw: tuple[int, int]) -> Tensor:
+        """Return the prompt tokens (B, N, 6, C) of boxes (B, N, 4)."""
         if boxes_xyxy.ndim != 3 or boxes_xyxy.shape[2] != 4:
             raise ValueError(
                 f"boxes_xyxy must have shape (B, N, 4), got {tuple(boxes_xyxy.shape)}; "
@@ -180,22 +280,13 @@ class Sameo(nn.Module):
             )
         corners = boxes_xyxy.unflatten(2, (2, 2))
         labels = corners.new_tensor((PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT))
-        selection = self.mask_selection if decoder == "amodal" else self.visible_mask_selection
-        prompt_tokens = self._encode_points(corners, labels.expand(corners.shape[:3]), input_hw)
-        logits, iou = self._decoder(decoder)(
-            embeddings,
-            self._position_encoding(embeddings),
-            prompt_tokens,
-            READ_OUT_TOKENS[selection],
-            best_only=True,
-        )
-        return logits.squeeze(2), iou.squeeze(2).clamp(0.0, 1.0)
+        return self._encode_points(corners, labels.expand(corners.shape[:3]), input_hw)
 
     def _position_encoding(self, embeddings: Tensor) -> Tensor:
         return self.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))
 
     def _decoder(self, name: DecoderName) -> MaskDecoder:
-        if name == "amodal":
+        if name == "amodal" or (name == "visible" and self.shares_decoder):
             return self.mask_decoder
         if name == "visible" and self.visible_decoder is not None:
             return self.visible_decoder

@@ -4,6 +4,10 @@
 (1, 256, S/16, S/16); `mask_decoder.onnx` maps `embedding` and `boxes` float32 (N, 4) in model
 pixels to `amodal_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,); the optional
 `visible_decoder.onnx` maps the same inputs to `visible_logits`.
+
+A bundle of windows has one graph in their place, `window_segmenter.onnx`: `images` uint8
+(N, S, S, 3) RGB and `boxes` float32 (N, 4) in window pixels to `amodal_logits` and
+`visible_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 
 DEFAULT_MODEL = "sameo_lite"
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
@@ -23,6 +28,7 @@ MODEL_JSON = "model.json"
 IMAGE_ENCODER = "image_encoder.onnx"
 MASK_DECODER = "mask_decoder.onnx"
 VISIBLE_DECODER = "visible_decoder.onnx"
+WINDOW_SEGMENTER = "window_segmenter.onnx"
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,13 @@ class BundleInfo:
     Attributes:
         name: Name of the model.
         preset: Architecture, such as `sameo_lite`.
+        framing: What the network sees of a picture, see `Framing.to_json`; bundles from before
+            there were windows have none, which means image framing.
         image_size: Side S of the square input, pixels.
         normalisation: What the encoder graph does to the pixels, for readers; it is in the graph.
         opset: ONNX opset of the graphs.
         mask_selection: How the decoder graph chooses one mask per box, for readers.
-        has_visible_decoder: Whether `visible_decoder.onnx` belongs to the bundle.
+        has_visible_decoder: Whether the graphs draw visible masks.
         files: SHA-256 in hexadecimal of each file of the bundle, by file name.
         licence: Terms of the weights.
         training: How the weights were trained.
@@ -45,6 +53,7 @@ class BundleInfo:
 
     name: str
     preset: str
+    framing: dict[str, Any]
     image_size: int
     normalisation: dict[str, Any]
     opset: int
@@ -62,6 +71,17 @@ class Bundle:
 
     folder: Path
     info: BundleInfo
+
+    @property
+    def framing(self) -> Framing:
+        """What the network sees of a picture."""
+        return Framing.from_json(self.info.framing)
+
+    @property
+    def window_segmenter(self) -> Path | None:
+        """Path of the graph for windows; None if the bundle has an encoder and decoders."""
+        has_windows = WINDOW_SEGMENTER in self.info.files
+        return self.folder / WINDOW_SEGMENTER if has_windows else None
 
     @property
     def image_encoder(self) -> Path:
@@ -172,6 +192,7 @@ def _read_info(path: Path) -> BundleInfo:
 def _parse_info(content: Any, path: Path) -> BundleInfo:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} must hold a JSON object; export the bundle again")
+    content = {"framing": IMAGE_FRAMING.to_json(), **content}
     faults = [
         f"'{field.name}' must be {_TYPES[field.name].__name__}"
         for field in fields(BundleInfo)
@@ -182,6 +203,7 @@ def _parse_info(content: Any, path: Path) -> BundleInfo:
         info = BundleInfo(**content)
         needed = [IMAGE_ENCODER, MASK_DECODER]
         needed += [VISIBLE_DECODER] if info.has_visible_decoder else []
+        needed = [] if WINDOW_SEGMENTER in info.files else needed
         faults += [f"'files' must name {name}" for name in needed if name not in info.files]
         faults += [
             f"'files' holds '{name}', which is no plain file name"
@@ -190,14 +212,24 @@ def _parse_info(content: Any, path: Path) -> BundleInfo:
         ]
         if info.image_size <= 0 or info.image_size % 16:
             faults.append(f"'image_size' must be a multiple of 16, not {info.image_size}")
+        faults += _framing_faults(info.framing)
     if faults:
         raise ValueError(f"{path} breaks its format: {', '.join(faults)}; export the bundle again")
     return info
 
 
+def _framing_faults(content: dict[str, Any]) -> list[str]:
+    try:
+        Framing.from_json(content)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
 _TYPES: dict[str, type] = {
     "name": str,
     "preset": str,
+    "framing": dict,
     "image_size": int,
     "normalisation": dict,
     "opset": int,

@@ -13,41 +13,63 @@ import numpy.typing as npt
 
 from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, MaskCrop
 
+STRIP_PIXELS = 1 << 20
 
-def logits_to_crops(logits: FloatArray, image_hw: ImageHW) -> list[MaskCrop]:
+
+def logits_to_crops(
+    logits: FloatArray, image_hw: ImageHW, frames_xywh: npt.NDArray[np.int64] | None = None
+) -> list[MaskCrop]:
     """Up-sample logits to the image and keep what is above 0, window by window.
 
     Equal to up-sampling each whole map with `upsample_window`, thresholding and cropping.
 
     Args:
-        logits: float32 (N, h, w), logits over the whole squashed image.
+        logits: float32 (N, h, w), logits over the frame of each box.
         image_hw: Height and width of the image, pixels.
+        frames_xywh: int64 (N, 4), what part of the image each map covers (`framing.find_frames`);
+            None: the whole image.
 
     Returns:
-        N tight crops in image pixels.
+        N tight crops in image pixels, inside the image.
     """
     positive: BoolArray = np.greater(logits, 0)
     has_rows: BoolArray = np.asarray(positive.any(axis=2))
     has_columns: BoolArray = np.asarray(positive.any(axis=1))
+    height, width = image_hw
+    whole = (0, 0, width, height)
     crops = []
     for i, logit_map in enumerate(logits):
+        frame = whole if frames_xywh is None else tuple(frames_xywh[i].tolist())
         rows, columns = np.flatnonzero(has_rows[i]), np.flatnonzero(has_columns[i])
-        crops.append(_window_to_crop(logit_map, rows, columns, image_hw))
+        crops.append(_map_to_crop(logit_map, rows, columns, frame, image_hw))
     return crops
 
 
-def _window_to_crop(
+def _map_to_crop(
     logits: FloatArray,
     rows: npt.NDArray[np.intp],
     columns: npt.NDArray[np.intp],
+    frame_xywh: tuple[int, ...],
     image_hw: ImageHW,
 ) -> MaskCrop:
     if rows.size == 0:
         return MaskCrop.empty()
-    y1, y2 = _reach(int(rows[0]), int(rows[-1]), logits.shape[0], image_hw[0])
-    x1, x2 = _reach(int(columns[0]), int(columns[-1]), logits.shape[1], image_hw[1])
-    window = upsample_window(logits, image_hw, (x1, y1, x2, y2))
-    return MaskCrop.from_mask(window > 0, x1, y1)
+    x, y, width, height = frame_xywh
+    y1, y2 = _reach(int(rows[0]), int(rows[-1]), logits.shape[0], height)
+    x1, x2 = _reach(int(columns[0]), int(columns[-1]), logits.shape[1], width)
+    # A frame may reach beyond the image.
+    y1, y2 = max(y1, -y), min(y2, image_hw[0] - y)
+    x1, x2 = max(x1, -x), min(x2, image_hw[1] - x)
+    if y1 >= y2 or x1 >= x2:
+        return MaskCrop.empty()
+    mask = np.empty((y2 - y1, x2 - x1), dtype=np.bool_)
+    # In strips, so that the numbers in between stay small however large the object is.
+    num_rows = max(1, STRIP_PIXELS // (x2 - x1))
+    for start in range(y1, y2, num_rows):
+        stop = min(start + num_rows, y2)
+        strip = upsample_window(logits, (height, width), (x1, start, x2, stop))
+        np.greater(strip, 0, out=mask[start - y1 : stop - y1])
+    return MaskCrop.from_mask(mask, x + x1, y + y1)
 
 
 def _reach(first: int, last: int, num_in: int, num_out: int) -> tuple[int, int]:

@@ -5,15 +5,30 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.backends.base import Backend, BackendOptions, build_backend
+from sameo_model.runtime.backends.base import (
+    Backend,
+    BackendOptions,
+    DecoderOutput,
+    build_backend,
+)
 from sameo_model.runtime.bundle import load_bundle
-from sameo_model.runtime.geometry import check_boxes, scale_boxes
+from sameo_model.runtime.framing import (
+    IMAGE_FRAMING,
+    Framing,
+    IntArray,
+    boxes_in_frames,
+    choose_framing,
+    cut_window,
+    find_frames,
+)
+from sameo_model.runtime.geometry import check_boxes
 from sameo_model.runtime.postprocess import logits_to_crops, occlusion_ratios
-from sameo_model.runtime.preprocess import resize_image
+from sameo_model.runtime.preprocess import check_image, resize_image
 from sameo_model.runtime.types import (
     BoolArray,
     Embedding,
@@ -36,6 +51,7 @@ def load_predictor(
     cuda_graph: bool | None = None,
     decoder_streams: int = 0,
     pin_threads: str = "auto",
+    framing: str | None = None,
 ) -> Predictor:
     """Load a model bundle into a backend.
 
@@ -53,6 +69,8 @@ def load_predictor(
             threads; 0 leaves it to the backend.
         pin_threads: `on` binds each CPU thread of the model to a core, `off` lets the system move
             them, `auto` leaves it to the backend.
+        framing: `image` shows the model the whole picture, `window` a window around each box; None
+            does what the bundle was made for.
 
     Raises:
         FileNotFoundError: If the model or one of its files does not exist.
@@ -64,7 +82,12 @@ def load_predictor(
     options = BackendOptions(precision, threads, folder, cuda_graph, decoder_streams, pin_threads)
     runner = build_backend(backend, bundle, options)
     _LOGGER.info("model %s on backend %s (%s)", bundle.info.name, runner.name, runner.device)
-    return Predictor(runner, image_size=bundle.info.image_size, name=bundle.info.name)
+    return Predictor(
+        runner,
+        image_size=bundle.info.image_size,
+        name=bundle.info.name,
+        framing=choose_framing(bundle.framing, framing),
+    )
 
 
 class Predictor:
@@ -76,13 +99,22 @@ class Predictor:
         backend: The backend that runs the graphs.
         image_size: Side S of the model's square input, pixels.
         name: Name of the model.
+        framing: What the model sees of a picture.
     """
 
-    def __init__(self, backend: Backend, *, image_size: int, name: str) -> None:
+    def __init__(
+        self, backend: Backend, *, image_size: int, name: str, framing: Framing = IMAGE_FRAMING
+    ) -> None:
         """Wrap a backend; `load_predictor` is the usual way here."""
         self.backend = backend
         self.image_size = image_size
         self.name = name
+        self.framing = framing
+
+    @property
+    def encodes_image(self) -> bool:
+        """Whether `encode` runs the model; with windows all of it runs in `decode`."""
+        return self.backend.encodes_images and not self.framing.is_window
 
     @property
     def has_visible_decoder(self) -> bool:
@@ -90,10 +122,11 @@ class Predictor:
         return self.backend.has_visible_decoder
 
     def encode(self, image_rgb: Uint8Array) -> Embedding:
-        """Encode an image.
+        """Encode an image; with windows only keep it for `decode`.
 
         Args:
-            image_rgb: uint8 (H, W, 3), RGB; any size and strides.
+            image_rgb: uint8 (H, W, 3), RGB; any size and strides. With windows it is not copied:
+                leave it unchanged until its boxes are decoded.
 
         Returns:
             The embedding, which stays on the backend's device until it is dropped.
@@ -101,9 +134,12 @@ class Predictor:
         Raises:
             ValueError: If the image is not uint8 of shape (H, W, 3) with at least one pixel.
         """
-        squashed = resize_image(image_rgb, self.image_size)
+        check_image(image_rgb)
         image_hw = (image_rgb.shape[0], image_rgb.shape[1])
-        return Embedding(image_hw, self.backend.encode(squashed), self.backend)
+        handle: Any = image_rgb
+        if self.encodes_image:
+            handle = self.backend.encode(resize_image(image_rgb, self.image_size))
+        return Embedding(image_hw, handle, self.backend)
 
     def decode(
         self, embedding: Embedding, boxes_xyxy: npt.ArrayLike, *, visible: bool = True
@@ -115,7 +151,7 @@ class Predictor:
             boxes_xyxy: float (N, 4), x1, y1, x2, y2 in pixels of the encoded image; any N, 0
                 included. Boxes are clipped to the image; a box that cannot be used (see
                 `geometry.check_boxes`) keeps its row with empty masks and a predicted IoU of 0.
-            visible: Whether to run the visible decoder, where the model has one.
+            visible: Whether to draw visible masks, where the model can.
 
         Raises:
             ValueError: If the boxes are not numbers of shape (N, 4), or the embedding does not
@@ -130,24 +166,39 @@ class Predictor:
             )
         checked = check_boxes(boxes_xyxy, embedding.image_hw)
         usable = checked.boxes_xyxy[checked.usable]
-        model_boxes = scale_boxes(usable, embedding.image_hw, self.image_size)
-        found = self._decode_usable(embedding, model_boxes, visible and self.has_visible_decoder)
+        found = self._decode_usable(embedding, usable, visible and self.has_visible_decoder)
         return _fill_rows(checked.usable, found)
 
     def _decode_usable(self, embedding: Embedding, boxes: FloatArray, visible: bool) -> Prediction:
         amodal_masks: list[MaskCrop] = []
         visible_masks: list[MaskCrop] = []
         predicted_iou = np.zeros(len(boxes), dtype=np.float32)
+        frames = find_frames(self.framing, boxes, embedding.image_hw)
+        model_boxes = boxes_in_frames(boxes, frames, self.image_size)
         for start in range(0, len(boxes), self.backend.max_boxes):
-            chunk = boxes[start : start + self.backend.max_boxes]
-            output = self.backend.decode(embedding.handle, chunk, visible)
-            amodal_masks += logits_to_crops(output.amodal_logits, embedding.image_hw)
-            predicted_iou[start : start + len(chunk)] = output.predicted_iou
+            rows = slice(start, min(start + self.backend.max_boxes, len(boxes)))
+            output = self._run(embedding, frames[rows], model_boxes[rows], visible)
+            hw = embedding.image_hw
+            amodal_masks += logits_to_crops(output.amodal_logits, hw, frames[rows])
+            predicted_iou[rows] = output.predicted_iou
             if output.visible_logits is not None:
-                visible_masks += logits_to_crops(output.visible_logits, embedding.image_hw)
+                visible_masks += logits_to_crops(output.visible_logits, hw, frames[rows])
         known = visible_masks if visible else None
         ratios = occlusion_ratios(amodal_masks, known)
         return Prediction(amodal_masks, known, predicted_iou, ratios)
+
+    def _run(
+        self, embedding: Embedding, frames: IntArray, boxes: FloatArray, visible: bool
+    ) -> DecoderOutput:
+        if self.encodes_image:
+            return self.backend.decode(embedding.handle, boxes, visible)
+        image = embedding.handle
+        if self.framing.is_window:
+            windows = np.stack([cut_window(image, frame, self.image_size) for frame in frames])
+        else:
+            whole = resize_image(image, self.image_size)
+            windows = np.repeat(whole[np.newaxis], len(boxes), axis=0)
+        return self.backend.segment(windows, boxes, visible)
 
     def close(self) -> None:
         """Free what the backend holds on its device; the predictor cannot be used afterwards."""

@@ -20,16 +20,22 @@ class Scene:
         image_rgb: uint8 (H, W, 3), RGB, 0 to 255.
         amodal_masks: bool (N, H, W), whole shapes inside the image.
         visible_masks: bool (N, H, W), visible parts, each inside its amodal mask.
+        has_amodal: bool (N,), False where the whole shape is not known; its mask is the visible one
+            then.
     """
 
     image_rgb: NDArray[np.uint8]
     amodal_masks: NDArray[np.bool_]
     visible_masks: NDArray[np.bool_]
+    has_amodal: NDArray[np.bool_]
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Scene:
         """Return the scene with only the instances `rows` (bool (N,) or indices)."""
         return replace(
-            self, amodal_masks=self.amodal_masks[rows], visible_masks=self.visible_masks[rows]
+            self,
+            amodal_masks=self.amodal_masks[rows],
+            visible_masks=self.visible_masks[rows],
+            has_amodal=self.has_amodal[rows],
         )
 
 
@@ -56,19 +62,21 @@ def random_window(scene: Scene, generator: np.random.Generator, min_share: float
     y = int(generator.integers(0, height - window_h + 1))
     x = int(generator.integers(0, width - window_w + 1))
     window = (slice(y, y + window_h), slice(x, x + window_w))
-    return Scene(
-        scene.image_rgb[window],
-        scene.amodal_masks[:, window[0], window[1]],
-        scene.visible_masks[:, window[0], window[1]],
+    return replace(
+        scene,
+        image_rgb=scene.image_rgb[window],
+        amodal_masks=scene.amodal_masks[:, window[0], window[1]],
+        visible_masks=scene.visible_masks[:, window[0], window[1]],
     )
 
 
 def flip(scene: Scene, axis: int) -> Scene:
     """Mirror the scene: axis 1 left to right, axis 0 upside down."""
-    return Scene(
-        np.flip(scene.image_rgb, axis),
-        np.flip(scene.amodal_masks, axis + 1),
-        np.flip(scene.visible_masks, axis + 1),
+    return replace(
+        scene,
+        image_rgb=np.flip(scene.image_rgb, axis),
+        amodal_masks=np.flip(scene.amodal_masks, axis + 1),
+        visible_masks=np.flip(scene.visible_masks, axis + 1),
     )
 
 
@@ -122,27 +130,5 @@ def _paste(
         image,
         np.concatenate([scene.amodal_masks, pasted[None]]),
         np.concatenate([scene.visible_masks & ~pasted, pasted[None]]),
+        np.append(scene.has_amodal, True),
     )
-
-
-def jitter_colours(image: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the image with random gamma, gain per channel, saturation, blur and noise.
-
-    Args:
-        image: uint8 (H, W, 3), RGB.
-        generator: source of randomness.
-    """
-    levels = np.linspace(0, 1, 256)[:, None]
-    gamma = np.exp(generator.uniform(-0.4, 0.4))
-    gain = np.exp(generator.uniform(-0.35, 0.35)) * np.exp(generator.uniform(-0.12, 0.12, 3))
-    table = np.clip(levels**gamma * gain + generator.uniform(-0.08, 0.08), 0, 1) * 255
-    toned = cv2.LUT(np.ascontiguousarray(image), table.round().astype(np.uint8)[None])
-    grey = cv2.cvtColor(cv2.cvtColor(toned, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    saturation = 0.0 if generator.random() < 0.05 else generator.uniform(0.4, 1.5)
-    changed = cv2.addWeighted(toned, saturation, grey, 1 - saturation, 0)
-    if generator.random() < 0.25:
-        changed = cv2.GaussianBlur(changed, (0, 0), generator.uniform(0.4, 1.4))
-    if generator.random() < 0.25:
-        noise = generator.normal(0, generator.uniform(2, 10), (*changed.shape[:2], 1))
-        changed = np.clip(changed + noise, 0, 255)
-    return np.asarray(changed, np.uint8)

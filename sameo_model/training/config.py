@@ -31,7 +31,8 @@ class DataSource:
         split: split within the data set, where it has several; `a+b` takes two as one set.
         weight: relative share of samples with `mixing: weights`; the default of 0 means the
             number of its images.
-        min_occlusion: only instances of which at least this share is hidden, in [0, 1].
+        min_occlusion: only instances of which at least this share is hidden, in [0, 1]; above 0
+            leaves out sets that know visible masks alone.
         quality_control: whether the set's rules of paper section 3.2 apply.
     """
 
@@ -53,9 +54,11 @@ class SampleOptions:
         prompt: `visible`, `amodal` or `random` (each with equal probability, section 3.1): the
             true mask whose tight box is the prompt.
         box_jitter: each side of the box moves by up to this share of the box's size.
-        augment: random window, mirror image and colours.
+        augment: other cameras and views: colours, blur, noise, mirror images; with image framing a
+            random part of the image, with windows quarter turns and a random padding.
         paste: probability of pasting a whole object of another image over this one.
-        min_window: smallest window as a share of the image's side.
+        min_window: image framing: smallest part of the image as a share of its side.
+        padding: window framing: smallest and largest padding that `augment` draws.
     """
 
     boxes_per_image: int = 8
@@ -65,6 +68,7 @@ class SampleOptions:
     augment: bool = True
     paste: float = 0.0
     min_window: float = 0.5
+    padding: tuple[float, float] = (0.3, 0.75)
 
 
 @dataclass(frozen=True)
@@ -108,8 +112,11 @@ class TrainConfig:
             decoder as it was; other checkpoints keep theirs in any case.
         copy_visible_decoder: start the amodal decoder as a copy of the visible one (stage 2).
         decoders: decoders whose loss counts: `mask_decoder` draws the amodal masks,
-            `visible_decoder` the visible ones; with both, the sum of their losses.
+            `visible_decoder` the visible ones; with both, the sum of their losses. The decoder
+            of `sameo_lite_windows` learns both; of sets that know visible masks alone, these.
         trainable: parts that are updated; the rest stays frozen.
+        frozen_blocks: first blocks of the backbone of `sameo_lite` that stay as they are, with the
+            stem; 3 freezes all up to stride 4, whose backward pass costs most.
         mask_selection: which candidate masks carry the mask loss (see `sameo_loss`).
         iou_candidates: which candidate masks carry the IoU loss (equation 5): `all` of them, or
             those `selected` for the mask loss.
@@ -153,6 +160,7 @@ class TrainConfig:
     copy_visible_decoder: bool = False
     decoders: tuple[Decoder, ...] = ("mask_decoder",)
     trainable: tuple[Part, ...] = ("mask_decoder",)
+    frozen_blocks: int = 0
     mask_selection: MaskSelection = "min_loss"
     iou_candidates: Literal["all", "selected"] = "all"
     samples: SampleOptions = field(default_factory=SampleOptions)
@@ -191,7 +199,7 @@ def find_problems(config: TrainConfig) -> list[str]:
         **dict.fromkeys(("images_per_step", "prompts_per_step", "steps", "log_interval"), 1),
         **dict.fromkeys(("checkpoint_interval", "samples.boxes_per_image"), 1),
         **dict.fromkeys(("max_images_at_once", "workers", "max_unreadable", "val_interval"), 0),
-        **dict.fromkeys(("val_images", "val_pictures", "embedding_cache_gb"), 0),
+        **dict.fromkeys(("val_images", "val_pictures", "embedding_cache_gb", "frozen_blocks"), 0),
     }
     values = {key: _get_nested(config, key) for key in lowest}
     problems += [
@@ -201,8 +209,13 @@ def find_problems(config: TrainConfig) -> list[str]:
     ]
     if not 0 <= config.optimiser.ema_decay < 1:
         problems.append(f"optimiser.ema_decay must lie in [0, 1), got {config.optimiser.ema_decay}")
+    low, high = config.samples.padding
+    if not 0 <= low <= high <= 4:
+        problems.append(f"samples.padding must be two numbers in [0, 4], got {low}, {high}")
     if not 0 <= config.samples.box_jitter < 0.5:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
+    if config.frozen_blocks and not config.preset.startswith("sameo_lite"):
+        problems.append(f"frozen_blocks belongs to presets sameo_lite*, got {config.preset}")
     return problems + _find_cache_problems(config)
 
 

@@ -1,4 +1,8 @@
-"""Training samples: an image, several boxes in it and the true masks behind them."""
+"""Training samples: what the network sees of an image, boxes in it and the true masks behind them.
+
+With image framing a sample has one view, the whole image with several boxes; with window framing it
+has a view for each box.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +22,26 @@ from torch.utils.data import Dataset
 
 from sameo_model.data.prompts import jitter_boxes_xyxy, mask_to_box_xyxy
 from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 from sameo_model.runtime.preprocess import resize_image
 from sameo_model.training.augment import (
     Scene,
     drop_unusable,
     flip,
-    jitter_colours,
     paste_occluder,
     random_window,
 )
+from sameo_model.training.camera import see_through_camera
 from sameo_model.training.config import SampleOptions
 from sameo_model.training.embedding_cache import EmbeddingCache
 from sameo_model.training.sample_plan import Draw, Source
+from sameo_model.training.windows import Window, make_window
 
 MAX_TRIES = 20
 MIN_CUTOUT_PIXELS = 400
 
 Sample = dict[str, Any]
+View = dict[str, Tensor]
 
 
 class UnreadableImageError(Exception):
@@ -56,6 +63,7 @@ class TrainingSamples(Dataset):
         *,
         image_size: int,
         seed: int,
+        framing: Framing = IMAGE_FRAMING,
         cache: EmbeddingCache | None = None,
     ) -> None:
         """Prepare samples for a square model input of side `image_size`.
@@ -65,12 +73,14 @@ class TrainingSamples(Dataset):
             options: how samples are drawn.
             image_size: side of the model input, pixels.
             seed: of all randomness.
+            framing: what the network sees of an image.
             cache: embeddings that stand for images; `options` must not change images then.
         """
         self.sources = sources
         self.options = options
         self.image_size = image_size
         self.seed = seed
+        self.framing = framing
         self.cache = cache
 
     def __getitem__(self, draw: Draw) -> Sample:
@@ -80,10 +90,12 @@ class TrainingSamples(Dataset):
         same source.
 
         Returns:
-            `image` uint8 (3, S, S) RGB, or `embedding` float16 (256, S/16, S/16) in its place;
-            `boxes_xyxy` float32 (n, 4), model input pixels, 1 <= n <= K; `amodal` and `visible`
-            bool (n, S / target_stride, S / target_stride), true masks; `path` str; `unreadable`
-            dict of messages by path, images that were skipped.
+            `views`, a list of dicts with `image` uint8 (3, S, S) RGB, or `embedding` float16
+            (256, S/16, S/16) in its place; `boxes_xyxy` float32 (n, 4), model input pixels,
+            1 <= n <= K (1 with windows); `amodal` and `visible` bool (n, S / target_stride,
+            S / target_stride), true masks; `has_amodal` bool (n,), False where the whole shape is
+            not known. Beside them `path` str and `unreadable`, a dict of messages by path of images
+            that were skipped.
 
         Raises:
             RuntimeError: If no usable image was found in `MAX_TRIES` tries.
@@ -94,9 +106,9 @@ class TrainingSamples(Dataset):
         for _ in range(MAX_TRIES):
             image = images[draw.image_index]
             try:
-                sample = self._make_sample(image, draw, generator)
-                if sample is not None:
-                    return {**sample, "path": str(image.path), "unreadable": unreadable}
+                views = self._make_views(image, draw, generator)
+                if views:
+                    return {"views": views, "path": str(image.path), "unreadable": unreadable}
             except UnreadableImageError as error:
                 unreadable[str(error.path)] = str(error)
             other = int(generator.integers(len(images)))
@@ -107,29 +119,63 @@ class TrainingSamples(Dataset):
             "with `python -m sameo_model.datasets check`"
         )
 
-    def _make_sample(
+    def _make_views(
         self, image: AmodalImage, draw: Draw, generator: np.random.Generator
-    ) -> Sample | None:
-        """Return what `__getitem__` does about the image, None if it shows nothing usable."""
+    ) -> list[View]:
+        """Return the views of an image, none if it shows nothing usable."""
         embedding = self._read_embedding(image)
         instances = self._choose_instances(image, draw, generator)
         scene = _load_scene(image, instances, needs_pixels=embedding is None)
         scene = self._change_scene(scene, generator)
         if not len(scene.amodal_masks):
-            return None
+            return []
         rows = generator.permutation(len(scene.amodal_masks))[: self.options.boxes_per_image]
+        boxes_xyxy = self._boxes(scene, rows, generator)
+        if self.framing.is_window:
+            return self._make_windows(scene, rows, boxes_xyxy, generator)
         side = self.image_size // self.options.target_stride
         network_input = (
             {"image": self._to_input(scene.image_rgb, generator)}
             if embedding is None
             else {"embedding": torch.from_numpy(embedding)}
         )
-        return {
+        height, width = scene.amodal_masks.shape[1:]
+        scale = np.array([self.image_size / width, self.image_size / height] * 2)
+        view = {
             **network_input,
-            "boxes_xyxy": torch.from_numpy(self._boxes(scene, rows, generator)),
+            "boxes_xyxy": torch.from_numpy((boxes_xyxy * scale).astype(np.float32)),
             "amodal": torch.from_numpy(_resize_masks(scene.amodal_masks[rows], side)),
             "visible": torch.from_numpy(_resize_masks(scene.visible_masks[rows], side)),
+            "has_amodal": torch.from_numpy(scene.has_amodal[rows]),
         }
+        return [view]
+
+    def _make_windows(
+        self,
+        scene: Scene,
+        rows: NDArray[np.intp],
+        boxes_xyxy: NDArray[np.float32],
+        generator: np.random.Generator,
+    ) -> list[View]:
+        options = self.options
+        views = []
+        for row, box_xyxy in zip(rows.tolist(), boxes_xyxy, strict=True):
+            framing = self.framing
+            if options.augment:
+                framing = replace(framing, padding=float(generator.uniform(*options.padding)))
+            window = make_window(
+                scene,
+                row,
+                box_xyxy,
+                framing,
+                image_size=self.image_size,
+                target_size=self.image_size // options.target_stride,
+                rng=generator if options.augment else None,
+            )
+            # A prompt around the visible part may leave nearly all of a hidden shape outside.
+            if window.visible_mask.any():
+                views.append(_to_view(window, bool(scene.has_amodal[row])))
+        return views
 
     def _choose_instances(
         self, image: AmodalImage, draw: Draw, generator: np.random.Generator
@@ -141,13 +187,13 @@ class TrainingSamples(Dataset):
         else:
             chosen = list(draw.instance_indices)
         instances = [image.instances[i] for i in chosen]
-        return [item for item in instances if item.occlusion_rate is not None]
+        return [item for item in instances if item.visible_rle is not None]
 
     def _change_scene(self, scene: Scene, generator: np.random.Generator) -> Scene:
         options = self.options
         if len(scene.amodal_masks) and generator.random() < options.paste:
             scene = self._paste(scene, generator)
-        if options.augment:
+        if options.augment and not self.framing.is_window:
             windowed = drop_unusable(random_window(scene, generator, options.min_window))
             scene = windowed if len(windowed.amodal_masks) else scene
             if generator.random() < 0.5:
@@ -171,7 +217,7 @@ class TrainingSamples(Dataset):
     def _to_input(self, image_rgb: NDArray[np.uint8], generator: np.random.Generator) -> Tensor:
         squashed = resize_image(np.ascontiguousarray(image_rgb), self.image_size)
         if self.options.augment:
-            squashed = jitter_colours(squashed, generator)
+            squashed = see_through_camera(squashed, generator)
         return torch.from_numpy(np.ascontiguousarray(squashed.transpose(2, 0, 1)))
 
     def _read_embedding(self, image: AmodalImage) -> NDArray[np.float16] | None:
@@ -184,6 +230,7 @@ class TrainingSamples(Dataset):
         self, scene: Scene, rows: NDArray[np.intp], generator: np.random.Generator
     ) -> NDArray[np.float32]:
         options = self.options
+        """Return the prompts, float32 (n, 4) in pixels of the image."""
         is_amodal_prompt = {
             "amodal": np.ones(len(rows), bool),
             "visible": np.zeros(len(rows), bool),
@@ -196,8 +243,7 @@ class TrainingSamples(Dataset):
         height, width = scene.amodal_masks.shape[1:]
         if options.box_jitter:
             boxes = jitter_boxes_xyxy(boxes, options.box_jitter, generator, (height, width))
-        scale = np.array([self.image_size / width, self.image_size / height] * 2)
-        return (boxes * scale).astype(np.float32)
+        return boxes.astype(np.float32)
 
 
 def collate_step(samples: list[Sample], max_images: int) -> list[dict[str, Any]]:
@@ -216,31 +262,44 @@ def make_collate(max_images: int) -> Callable[[list[Sample]], list[dict[str, Any
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:
-    """Join samples of B images, padded to the most boxes N that one of them has.
+    """Join samples of B views, padded to the most boxes N that one of them has.
 
     Returns:
         `image` uint8 (B', 3, S, S) and `embedding` float16 (B - B', 256, S/16, S/16), in order,
         told apart by `is_cached` bool (B,); `boxes_xyxy` float32 (B, N, 4); `amodal`, `visible`
-        bool (B, N, h, w); `is_valid` bool (B, N), False for padding; `paths` list of B str;
+        bool (B, N, h, w); `has_amodal` bool (B, N); `is_valid` bool (B, N), False for padding;
+        `paths` list of B str;
         `unreadable` dict of messages by path.
     """
-    is_cached = torch.tensor(["embedding" in sample for sample in samples])
-    images = [sample["image"] for sample in samples if "image" in sample]
-    embeddings = [sample["embedding"] for sample in samples if "embedding" in sample]
-    counts = torch.tensor([len(sample["boxes_xyxy"]) for sample in samples])
+    views = [view for sample in samples for view in sample["views"]]
+    is_cached = torch.tensor(["embedding" in view for view in views])
+    images = [view["image"] for view in views if "image" in view]
+    embeddings = [view["embedding"] for view in views if "embedding" in view]
+    counts = torch.tensor([len(view["boxes_xyxy"]) for view in views])
     return {
         "image": torch.stack(images) if images else torch.zeros(0, 3, 1, 1, dtype=torch.uint8),
         "embedding": torch.stack(embeddings) if embeddings else torch.zeros(0, 1, 1, 1).half(),
         "is_cached": is_cached,
-        **{key: _pad(samples, key) for key in ("boxes_xyxy", "amodal", "visible")},
+        **{key: _pad(views, key) for key in ("boxes_xyxy", "amodal", "visible", "has_amodal")},
         "is_valid": torch.arange(int(counts.max())) < counts[:, None],
-        "paths": [sample["path"] for sample in samples],
+        "paths": [sample["path"] for sample in samples for _ in sample["views"]],
         "unreadable": {p: text for s in samples for p, text in s["unreadable"].items()},
     }
 
 
-def _pad(samples: list[Sample], key: str) -> Tensor:
-    return pad_sequence([sample[key] for sample in samples], batch_first=True)
+def _pad(views: list[View], key: str) -> Tensor:
+    return pad_sequence([view[key] for view in views], batch_first=True)
+
+
+def _to_view(window: Window, has_amodal: bool) -> View:
+    image = np.ascontiguousarray(window.image_rgb.transpose(2, 0, 1))
+    return {
+        "image": torch.from_numpy(image),
+        "boxes_xyxy": torch.from_numpy(window.box_xyxy[None]),
+        "amodal": torch.from_numpy(window.amodal_mask[None].copy()),
+        "visible": torch.from_numpy(window.visible_mask[None].copy()),
+        "has_amodal": torch.tensor([has_amodal]),
+    }
 
 
 def _load_pixels(image: AmodalImage) -> NDArray[np.uint8]:
@@ -257,10 +316,11 @@ def _load_scene(
     amodal = np.zeros((len(instances), height, width), bool)
     visible = np.zeros_like(amodal)
     for row, instance in enumerate(instances):
-        amodal[row] = instance.amodal_mask()
         visible[row] = instance.visible_mask()
+        amodal[row] = visible[row] if instance.amodal_rle is None else instance.amodal_mask()
+    has_amodal = np.array([instance.amodal_rle is not None for instance in instances], bool)
     pixels = _load_pixels(image) if needs_pixels else np.zeros((0, 0, 3), np.uint8)
-    return Scene(pixels, amodal, visible)
+    return Scene(pixels, amodal, visible, has_amodal)
 
 
 def _resize_masks(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

@@ -27,22 +27,26 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def open_sources(
-    sources: Sequence[DataSource], held_out: Sequence[DataSource] = ()
+    sources: Sequence[DataSource],
+    held_out: Sequence[DataSource] = (),
+    *,
+    needs_amodal: bool = True,
 ) -> list[Source]:
     """Open data sets for training or validation.
 
-    Only instances with both true masks are kept, and images that show one.
+    Only instances with the true masks that are needed are kept, and images that show one.
 
     Args:
         sources: the data sets.
         held_out: data sets whose COCO photographs are left out of `sources`.
+        needs_amodal: whether both masks are needed, or the visible one is enough.
 
     Raises:
         FileNotFoundError: If one of them does not exist.
         ValueError: If a name is unknown, or nothing is left of one.
     """
     check_roots((*sources, *held_out))
-    opened = [_open(source) for source in sources]
+    opened = [_open(source, needs_amodal) for source in sources]
     for source, images in zip(sources, opened, strict=True):
         if not len(images):
             raise ValueError(
@@ -107,24 +111,29 @@ def check_roots(sources: Sequence[DataSource]) -> None:
         )
 
 
-def _open(source: DataSource) -> IndexedDataset:
+def _open(source: DataSource, needs_amodal: bool) -> IndexedDataset:
     images = _open_files(source, quality_control=source.quality_control)
-    _check_truth(source, images)
+    needs_amodal = needs_amodal or source.min_occlusion > 0
+    _check_truth(source, images, needs_amodal)
     table = images.instance_table
-    both = InstanceFlag.HAS_AMODAL | InstanceFlag.HAS_VISIBLE
-    hidden = table["amodal_area"] - table["visible_area"]
+    needed = InstanceFlag.HAS_VISIBLE
+    if needs_amodal:
+        needed |= InstanceFlag.HAS_AMODAL
+    hidden = np.where(
+        table["flags"] & InstanceFlag.HAS_AMODAL, table["amodal_area"] - table["visible_area"], 0
+    )
     keep = (
-        ((table["flags"] & both) == both)
+        ((table["flags"] & needed) == needed)
         & (table["visible_area"] > 0)
         & (hidden >= source.min_occlusion * table["amodal_area"])
     )
     return images.select(keep, drop_empty=True)
 
 
-def _check_truth(source: DataSource, images: IndexedDataset) -> None:
+def _check_truth(source: DataSource, images: IndexedDataset, needs_amodal: bool) -> None:
     """Say at once what a set of visible masks alone lacks, under its own or another name."""
     shown = images.shown_instances()
-    if shown.any() and not images.has_masks(InstanceFlag.HAS_AMODAL):
+    if needs_amodal and shown.any() and not images.has_masks(InstanceFlag.HAS_AMODAL):
         raise ValueError(
             f"data set {source.name} in {source.root} must have amodal masks to teach whole "
             f"shapes, but it annotates the visible part of each object alone; use a set with both"

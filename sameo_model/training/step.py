@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sameo_model.modeling.lite_encoder import LiteImageEncoder
 from sameo_model.modeling.prompt_encoder import PointLabel
-from sameo_model.modeling.sameo import DecoderName, Sameo
+from sameo_model.modeling.sameo import BOTH_TOKENS, DecoderName, Sameo
 from sameo_model.training.config import Decoder, Part, TrainConfig
 from sameo_model.training.losses import sameo_loss
 
@@ -36,6 +37,11 @@ class TrainingStep(nn.Module):
             module = getattr(model, part, None)
             if module is not None:
                 module.requires_grad_(part in config.trainable)
+        if config.frozen_blocks:
+            assert isinstance(model.image_encoder, LiteImageEncoder)
+            backbone = model.image_encoder.backbone
+            for module in (backbone.stem, *backbone.blocks[: config.frozen_blocks]):
+                module.requires_grad_(False)
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Return losses and embeddings of a batch.
@@ -49,11 +55,38 @@ class TrainingStep(nn.Module):
             are those without a cached one.
         """
         encoded, embeddings = self._embed(batch)
+        if self.model.shares_decoder:
+            return self._shared_losses(embeddings, batch), encoded
         losses: dict[str, Tensor] = {}
         for decoder in self.decoders:
             for name, value in self._decoder_losses(decoder, embeddings, batch).items():
                 losses[name] = losses[name] + value if name in losses else value
         return losses, encoded
+
+    def _shared_losses(self, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the losses of both masks of one decoder, whole ones where they are known."""
+        side = self.model.image_size
+        with _choose_attention(embeddings.device):
+            logits, iou = self.model.decode_tokens(
+                embeddings, batch["boxes_xyxy"], (side, side), BOTH_TOKENS
+            )
+        is_valid = batch["is_valid"]
+        logits, iou = logits[is_valid], iou[is_valid]
+        is_known = batch["has_amodal"][is_valid]
+        losses: dict[str, Tensor] = {}
+        for token, (kind, rows) in enumerate(
+            (("amodal", is_known), ("visible", torch.ones_like(is_known)))
+        ):
+            target = batch[kind][is_valid][rows]
+            if not len(target):
+                continue
+            found = _resize_logits(logits[rows, token : token + 1], target)
+            parts = sameo_loss(found, iou[rows, token : token + 1], target, mask_selection="all")
+            # Every box counts the same, whether its whole shape is known or not.
+            share = len(target) / len(is_known)
+            for name, value in parts.items():
+                losses[name] = losses.get(name, 0.0) + value * share
+        return losses
 
     def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the new embeddings (B', ...) and those of all images (B, ...)."""
@@ -89,16 +122,21 @@ class TrainingStep(nn.Module):
                 decoder=kind,
             )
         logits, iou, target = logits[is_valid], iou[is_valid], batch[kind][is_valid]
-        if target.shape[-2:] != logits.shape[-2:]:
-            size = tuple(target.shape[-2:])
-            logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
         return sameo_loss(
-            logits,
+            _resize_logits(logits, target),
             iou,
             target,
             mask_selection=self.mask_selection,
             iou_candidates=self.iou_candidates,
         )
+
+
+def _resize_logits(logits: Tensor, target: Tensor) -> Tensor:
+    """Resize logits (N, M, h, w) to the size of the true masks (N, H, W)."""
+    if target.shape[-2:] == logits.shape[-2:]:
+        return logits
+    size = tuple(target.shape[-2:])
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 def _choose_attention(device: torch.device) -> AbstractContextManager:

@@ -251,6 +251,7 @@ class Trainer:
             config.samples,
             image_size=self.model.image_size,
             seed=config.seed,
+            framing=self.model.framing,
             cache=self.cache,
         )
         plan = SamplePlan(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
+import numpy as np
+
 from sameo_model.runtime.bundle import Bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -82,7 +84,7 @@ class DecoderOutput(NamedTuple):
     """What a backend returns for N boxes.
 
     Attributes:
-        amodal_logits: float32 (N, S/4, S/4), over the squashed image.
+        amodal_logits: float32 (N, S/4, S/4), over what the model saw: the squashed image or window.
         predicted_iou: float32 (N,), in [0, 1].
         visible_logits: float32 (N, S/4, S/4); None if they were not asked for.
     """
@@ -101,11 +103,15 @@ class Backend(ABC):
     Attributes:
         name: Name of the backend, one of `BACKENDS`.
         device: The device and precision in words, for logs and diagnostics.
-        has_visible_decoder: Whether `decode` can answer `visible=True`.
-        max_boxes: Most boxes per call of `decode`, at most `MAX_BOXES`; it bounds memory.
+        has_visible_decoder: Whether visible masks can be had.
+        encodes_images: Whether there is an image encoder, so that `encode` and `decode` work; a
+            bundle of windows has `segment` alone.
+        max_boxes: Most boxes per call of `decode` or `segment`, at most `MAX_BOXES`; it bounds
+            memory.
         engine_key: Names of the cached engines that run, for diagnostics; "" without engines.
     """
 
+    encodes_images: bool = True
     max_boxes: int = MAX_BOXES
     engine_key: str = ""
     name: str
@@ -133,6 +139,22 @@ class Backend(ABC):
             boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels, 1 <= N <= `max_boxes`.
             visible: Whether to run the visible decoder too.
         """
+
+    def segment(self, images: Uint8Array, boxes: FloatArray, visible: bool) -> DecoderOutput:
+        """Draw the masks of one box in each of several windows.
+
+        Args:
+            images: uint8 (N, S, S, 3), RGB, contiguous, 1 <= N <= `max_boxes`.
+            boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of its window.
+            visible: Whether visible masks are wanted, where the model draws them.
+        """
+        outputs = [
+            self.decode(self.encode(image), box[np.newaxis], visible)
+            for image, box in zip(images, boxes, strict=True)
+        ]
+        parts = [np.concatenate(arrays) for arrays in zip(*(o[:2] for o in outputs), strict=True)]
+        seen = [o.visible_logits for o in outputs if o.visible_logits is not None]
+        return DecoderOutput(parts[0], parts[1], np.concatenate(seen) if seen else None)
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing that needs closing
         """Free the device's memory; nothing may be called afterwards."""

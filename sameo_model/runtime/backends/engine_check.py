@@ -86,6 +86,22 @@ def read_reference(folder: Path) -> dict[str, BoolArray] | None:
         }
 
 
+def run_scene(backend: Backend, image: Uint8Array, boxes: FloatArray) -> DecoderOutput:
+    """Draw all masks of boxes in a picture of the model's own size.
+
+    A backend for windows sees the whole picture as the window of each box.
+
+    Args:
+        backend: What runs.
+        image: uint8 (S, S, 3), RGB.
+        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, at most `backend.max_boxes`.
+    """
+    visible = backend.has_visible_decoder
+    if backend.encodes_images:
+        return backend.decode(backend.encode(image), boxes, visible)
+    return backend.segment(np.repeat(image[np.newaxis], len(boxes), axis=0), boxes, visible)
+
+
 def check_against_reference(backend: Backend, bundle: Bundle) -> None:
     """Compare a backend's masks with those of the bundle.
 
@@ -93,7 +109,7 @@ def check_against_reference(backend: Backend, bundle: Bundle) -> None:
         RuntimeError: If they differ too much, or a value is not finite.
     """
     image, boxes = reference_scene(bundle.info.image_size)
-    output = backend.decode(backend.encode(image), boxes, visible=backend.has_visible_decoder)
+    output = run_scene(backend, image, boxes)
     found = {"amodal": output.amodal_logits}
     if output.visible_logits is not None:
         found["visible"] = output.visible_logits

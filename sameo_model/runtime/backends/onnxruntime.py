@@ -58,7 +58,11 @@ class OnnxRuntimeBackend(Backend):
         if options.cache_dir is not None:
             raise ValueError("backend onnxruntime keeps no compiled models; leave cache_dir out")
         self.device = "CPU, f32"
-        self.has_visible_decoder = bundle.visible_decoder is not None
+        self.has_visible_decoder = bundle.info.has_visible_decoder
+        self.encodes_images = bundle.window_segmenter is None
+        if bundle.window_segmenter is not None:
+            self._segmenter = _load_session(bundle.window_segmenter, options)
+            return
         self._encoder = _load_session(bundle.image_encoder, options)
         self._mask_decoder = _load_session(bundle.mask_decoder, options)
         self._visible_decoder = (
@@ -78,6 +82,14 @@ class OnnxRuntimeBackend(Backend):
         if visible and self._visible_decoder is not None:
             (visible_logits,) = self._visible_decoder.run(["visible_logits"], inputs)
         return DecoderOutput(logits, iou, visible_logits)
+
+    def segment(self, images: Uint8Array, boxes: FloatArray, visible: bool) -> DecoderOutput:
+        """Draw the masks of windows; see `Backend.segment`."""
+        if self.encodes_images:
+            return super().segment(images, boxes, visible)
+        names = ["amodal_logits", "predicted_iou", "visible_logits"]
+        logits, iou, visible_logits = self._segmenter.run(names, {"images": images, "boxes": boxes})
+        return DecoderOutput(logits, iou, visible_logits if visible else None)
 
 
 def _load_session(path: Path, options: BackendOptions) -> Any:

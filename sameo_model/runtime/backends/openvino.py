@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sameo_model.runtime.backends.base import (
     CPU_MAX_BOXES,
@@ -81,13 +82,19 @@ class OpenVinoBackend(Backend):
             raise ValueError(f"precision for openvino must be one of {known}; got '{precision}'")
         check_holds(bundle, self.name, precision)
         self.device = f"CPU, {precision}"
-        self.has_visible_decoder = bundle.visible_decoder is not None
+        self.has_visible_decoder = bundle.info.has_visible_decoder
+        self.encodes_images = bundle.window_segmenter is None
         config = {"INFERENCE_PRECISION_HINT": precision, **_pinning(options, threads)}
         config["INFERENCE_NUM_THREADS"] = threads
         key = _cache_key(bundle, precision, f"{threads} threads")
         with open_folder(key, options.cache_dir) as folder:
             if folder is not None:
                 config["CACHE_DIR"] = str(folder)
+            if bundle.window_segmenter is not None:
+                # A lone window takes all threads.
+                (self._alone,) = _compile(bundle.window_segmenter, config, streams=1)
+                self._segmenters = _compile(bundle.window_segmenter, config, streams=streams)
+                return
             (self._encoder,) = _compile(bundle.image_encoder, config, streams=1)
             self._mask_decoders = _compile(bundle.mask_decoder, config, streams=streams)
             self._visible_decoders = (
@@ -103,28 +110,43 @@ class OpenVinoBackend(Backend):
 
     def decode(self, handle: FloatArray, boxes: FloatArray, visible: bool) -> DecoderOutput:
         """Run the decoders; see `Backend.decode`."""
+        shared = {"embedding": handle}
         amodal = ("amodal_logits", "predicted_iou")
-        logits, iou = _decode_parts(self._mask_decoders, handle, boxes, amodal)
+        logits, iou = _run_parts(self._mask_decoders, {"boxes": boxes}, amodal, shared)
         visible_logits = None
         if visible and self._visible_decoders:
             names = ("visible_logits",)
-            (visible_logits,) = _decode_parts(self._visible_decoders, handle, boxes, names)
+            (visible_logits,) = _run_parts(self._visible_decoders, {"boxes": boxes}, names, shared)
         return DecoderOutput(logits, iou, visible_logits)
 
+    def segment(self, images: Uint8Array, boxes: FloatArray, visible: bool) -> DecoderOutput:
+        """Draw the masks of windows; see `Backend.segment`."""
+        if self.encodes_images:
+            return super().segment(images, boxes, visible)
+        requests = [self._alone] if len(boxes) == 1 else self._segmenters
+        rows: dict[str, NDArray[Any]] = {"images": images, "boxes": boxes}
+        names = ("amodal_logits", "predicted_iou", "visible_logits")
+        logits, iou, visible_logits = _run_parts(requests, rows, names, {})
+        return DecoderOutput(logits, iou, visible_logits if visible else None)
 
-def _decode_parts(
-    requests: Sequence[Any], embedding: FloatArray, boxes: FloatArray, names: Sequence[str]
+
+def _run_parts(
+    requests: Sequence[Any],
+    rows: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    shared: Mapping[str, NDArray[Any]],
 ) -> list[FloatArray]:
-    """Decode equal parts of the boxes at once and join the outputs of these names."""
-    parts = np.array_split(boxes, min(len(requests), len(boxes)))
-    started = list(zip(requests, parts, strict=False))
-    for request, part in started:
-        request.start_async({"embedding": embedding, "boxes": part}, share_inputs=True)
-    for request, _ in started:
+    """Run equal parts of the rows at once and join the outputs of these names."""
+    num_parts = min(len(requests), len(rows["boxes"]))
+    parts = [np.array_split(array, num_parts) for array in rows.values()]
+    started = list(zip(requests, *parts, strict=False))
+    for request, *part in started:
+        request.start_async({**shared, **dict(zip(rows, part, strict=True))}, share_inputs=True)
+    for request, *_ in started:
         request.wait()
     # The tensors belong to the requests: concatenating copies them.
     return [
-        np.concatenate([request.get_tensor(name).data for request, _ in started]) for name in names
+        np.concatenate([request.get_tensor(name).data for request, *_ in started]) for name in names
     ]
 
 

@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
-from sameo_model.runtime.backends.engine_check import mask_ious, read_reference, reference_scene
+from sameo_model.runtime.backends.engine_check import (
+    mask_ious,
+    read_reference,
+    reference_scene,
+    run_scene,
+)
 from sameo_model.runtime.bundle import MODEL_JSON, Bundle
 from sameo_model.runtime.files import write_whole
 from sameo_model.runtime.types import BoolArray
@@ -108,9 +113,7 @@ def _measure(
     ):
         for name, backend in backends.items():
             started_s = time.process_time()
-            outputs[name] = backend.decode(
-                backend.encode(image), boxes, backend.has_visible_decoder
-            )
+            outputs[name] = run_scene(backend, image, boxes)
             times_s[name].append(time.process_time() - started_s)
     return {name: min(times[1:]) for name, times in times_s.items()}, outputs
 

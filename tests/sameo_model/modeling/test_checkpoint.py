@@ -15,6 +15,7 @@ from sameo_model.modeling import (
     save_checkpoint,
 )
 from sameo_model.modeling.checkpoint import describe
+from sameo_model.runtime.framing import Framing
 from tests import golden
 
 
@@ -53,6 +54,7 @@ def test_our_file_gives_the_same_network_back(lite, tmp_path):
     assert describe(loaded) == describe(lite)
     assert describe(loaded) == {
         "preset": "sameo_lite",
+        "framing": {"kind": "image"},
         "image_size": 96,
         "has_visible_decoder": True,
         "mask_selection": "token0",
@@ -119,6 +121,23 @@ def test_training_checkpoint_keeps_what_is_stored_beside_the_weights(lite, tmp_p
     loaded = load_checkpoint(path)
     assert_same_weights(loaded, lite)
     assert describe(loaded) == describe(lite)
+
+
+def test_a_checkpoint_carries_its_framing(tmp_path):
+    model = build_sameo("sameo_lite_windows", 64)
+    model.framing = Framing("window", padding=0.25, min_side=32)
+    save_checkpoint(model, tmp_path / "model.safetensors")
+    loaded = load_checkpoint(tmp_path / "model.safetensors")
+    assert loaded.framing == model.framing
+    assert loaded.has_visible_decoder
+
+
+def test_a_framing_of_a_newer_version_is_refused(lite, tmp_path):
+    path = tmp_path / "newer.pt"
+    content = {**describe(lite), "framing": {"kind": "spiral"}}
+    torch.save({"model": lite.state_dict(), "sameo": content}, path)
+    with pytest.raises(ValueError, match="framing kind must be 'image' or 'window', got 'spiral'"):
+        load_checkpoint(path)
 
 
 def test_missing_extra_and_misshapen_tensors_are_listed(official_state, tmp_path):

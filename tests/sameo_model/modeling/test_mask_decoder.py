@@ -4,13 +4,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sameo_model.modeling.mask_decoder import MaskDecoder, MaskRefinement, _cells_to_map
+from sameo_model.modeling.lite_decoder import LiteMaskDecoder, MaskRefinement
+from sameo_model.modeling.mask_decoder import MaskDecoder, _cells_to_map
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "with_detail_skips"])
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "lite"])
 def decoder(request: pytest.FixtureRequest) -> MaskDecoder:
     torch.manual_seed(0)
-    return MaskDecoder(mlp_dim=64, has_detail_skips=request.param).eval()
+    kind = LiteMaskDecoder if request.param else MaskDecoder
+    return kind(mlp_dim=64).eval()
 
 
 def upscale_as_written_in_the_paper_of_sam(
@@ -18,7 +20,7 @@ def upscale_as_written_in_the_paper_of_sam(
 ) -> torch.Tensor:
     """Transposed convolutions on maps, for one image and one box, (1, C, h, w)."""
     skips = [torch.zeros(()), torch.zeros(())]
-    if decoder.detail_skips is not None:
+    if isinstance(decoder, LiteMaskDecoder):
         skips = [
             skip_map(decoder.detail_skips.stride8, embedding, 2, 1),
             skip_map(decoder.detail_skips.stride4, embedding, 2, 2),

@@ -142,6 +142,37 @@ def test_decoders_have_their_own_weights(lite, embeddings):
     assert not torch.allclose(amodal, visible)
 
 
+@pytest.mark.parametrize("preset", ["sameo_lite", "sameo_lite_windows"])
+def test_both_masks_of_a_box_are_those_of_each_alone(preset, embeddings):
+    torch.manual_seed(1)
+    model = build_sameo(preset, 64, visible_decoder=True)
+    boxes = BOXES[None].expand(2, -1, -1)
+    with torch.no_grad():
+        amodal, iou = model.decode_boxes(embeddings, boxes, HW)
+        visible = model.decode_boxes(embeddings, boxes, HW, "visible")[0]
+        both = model.draw_masks(embeddings, boxes, HW)
+        alone = model.draw_masks(embeddings, boxes, HW, visible=False)
+    assert not torch.allclose(amodal, visible)
+    torch.testing.assert_close(both.amodal_logits, amodal, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(both.visible_logits, visible, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(both.predicted_iou, iou, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(alone.amodal_logits, amodal, atol=1e-5, rtol=1e-4)
+    assert alone.visible_logits is None
+
+
+def test_one_decoder_draws_the_whole_with_token_0_and_the_visible_part_with_token_1(embeddings):
+    model = build_sameo("sameo_lite_windows", 64)
+    assert model.visible_decoder is None
+    boxes = BOXES[None].expand(2, -1, -1)
+    points, labels = corners_and_labels(boxes)
+    with torch.no_grad():
+        drawn = model.draw_masks(embeddings, boxes, HW)
+        whole = model.decode(embeddings, points, labels, HW, multimask=False)[0]
+        others = model.decode(embeddings, points, labels, HW, multimask=True)[0]
+    torch.testing.assert_close(drawn.amodal_logits, whole[:, :, 0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(drawn.visible_logits, others[:, :, 0], atol=1e-5, rtol=1e-4)
+
+
 def test_a_missing_visible_decoder_is_named(embeddings):
     model = build_sameo("sameo_lite", 64)
     message = "decoder 'visible' does not exist in this network, which has amodal alone"

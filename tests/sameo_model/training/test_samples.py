@@ -21,7 +21,7 @@ def _samples(folder, options=PLAIN, num_images=2):
 
 
 def test_a_draw_with_instances_takes_these_alone_and_prompts_with_their_box(tmp_path):
-    sample = _samples(tmp_path / "data")[Draw((7,), 0, 0, (1,))]
+    (sample,) = _samples(tmp_path / "data")[Draw((7,), 0, 0, (1,))]["views"]
     assert sample["boxes_xyxy"].shape == (1, 4)
     # The bar covers columns 63 to 77 and rows 11 to 89 of 128 x 96 pixels; the input has 64 x 64.
     expected = [63 / 2, 11 * 64 / 96, 78 / 2, 90 * 64 / 96]
@@ -33,15 +33,15 @@ def test_a_draw_with_instances_takes_these_alone_and_prompts_with_their_box(tmp_
 )
 def test_masks_do_not_depend_on_the_prompt(tmp_path, prompt, columns):
     options = SampleOptions(boxes_per_image=4, augment=False, prompt=prompt)
-    sample = _samples(tmp_path / "data", options)[Draw((7,), 0, 0, (0,))]
+    (sample,) = _samples(tmp_path / "data", options)[Draw((7,), 0, 0, (0,))]["views"]
     assert sample["amodal"].sum() > sample["visible"].sum() > 0
     assert tuple(sample["boxes_xyxy"][0, ::2] * 2) == columns
 
 
 def test_the_same_draw_gives_the_same_sample_and_another_stream_another(tmp_path):
     samples = _samples(tmp_path / "data", SampleOptions(paste=1.0, box_jitter=0.1))
-    first, again = samples[Draw((3,), 0, 0)], samples[Draw((3,), 0, 0)]
-    other = samples[Draw((4,), 0, 0)]
+    draws = (Draw((3,), 0, 0), Draw((3,), 0, 0), Draw((4,), 0, 0))
+    first, again, other = (samples[draw]["views"][0] for draw in draws)
     assert torch.equal(first["image"], again["image"])
     assert torch.equal(first["boxes_xyxy"], again["boxes_xyxy"])
     assert not torch.equal(first["image"], other["image"])
@@ -53,7 +53,7 @@ def test_an_unreadable_image_is_replaced_and_named(tmp_path):
     sample = samples[Draw((1,), 0, 0)]
     assert sample["path"].endswith("1.png")
     assert list(sample["unreadable"]) == [str(tmp_path / "data" / "images" / "0.png")]
-    assert "must be a readable image" in next(iter(sample["unreadable"].values()))
+    assert "cannot be read" in next(iter(sample["unreadable"].values()))
 
 
 def test_training_skips_unreadable_images_up_to_a_limit_then_stops(tmp_path, caplog):
@@ -82,7 +82,7 @@ def test_collating_marks_padding_and_splits_steps(tmp_path):
     one, two = samples[Draw((1,), 0, 0, (1,))], samples[Draw((2,), 0, 1, (0, 1))]
     batch = collate([one, two])
     assert batch["is_valid"].tolist() == [[True, False], [True, True]]
-    assert torch.equal(batch["boxes_xyxy"][0, :1], one["boxes_xyxy"])
-    assert torch.equal(batch["amodal"][1], two["amodal"])
+    assert torch.equal(batch["boxes_xyxy"][0, :1], one["views"][0]["boxes_xyxy"])
+    assert torch.equal(batch["amodal"][1], two["views"][0]["amodal"])
     assert [len(b["paths"]) for b in collate_step([one, two, one], 2)] == [2, 1]
     assert [len(b["paths"]) for b in collate_step([one, two, one], 0)] == [3]

@@ -161,7 +161,7 @@ def test_a_compiled_run_takes_the_same_step_and_keeps_the_names_of_weights(tmp_p
     monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
     config = make_config(tmp_path, steps=1, compile=True, output=str(tmp_path / "compiled"))
     compiled = train(config, make_model(), make_sources(images))
-    assert compiled_parts == ["LiteImageEncoder", "MaskDecoder"]
+    assert compiled_parts == ["LiteImageEncoder", "LiteMaskDecoder"]
     assert_same_weights(plain.state_dict(), compiled.state_dict(), rtol=1e-4, atol=1e-5)
     assert load_checkpoint(tmp_path / "compiled" / "last.ckpt").preset == "sameo_lite"
 

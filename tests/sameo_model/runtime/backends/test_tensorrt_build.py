@@ -237,6 +237,7 @@ class FixedBackend:
     """Answers with given logits."""
 
     has_visible_decoder = False
+    encodes_images = True
 
     def __init__(self, logits):
         self.logits = logits
