@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Print which object of a pile to pick first, and where it is: what lies on top comes first.
 
-Run it beside the node, with a depth camera or with the rendered scenes:
+Run it beside the node, with a depth camera, without one, or with the rendered scenes:
     ros2 launch sameo_ros demo.launch.py
-    python3 examples/pick_order.py
+    ros2 run sameo_ros sameo_pick_order
+
+Masks and 3D boxes of one image have the same stamp, and each object the same id in both.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from __future__ import annotations
 import contextlib
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from vision_msgs.msg import Detection3D, Detection3DArray
 
 from sameo_ros.msg import AmodalMask, AmodalMaskArray
+
+# The node publishes the boxes right after the masks; without depth it publishes none.
+WAIT_FOR_BOXES_S = 0.5
 
 
 def pick_order(masks: list[AmodalMask]) -> list[AmodalMask]:
@@ -39,34 +45,65 @@ class PickOrder(Node):
         """Subscribe to the node's topics."""
         super().__init__("pick_order")
         self._masks: AmodalMaskArray | None = None
+        self._late = self.create_timer(
+            WAIT_FOR_BOXES_S,
+            self._go_on_without_boxes,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self._late.cancel()
         self.create_subscription(AmodalMaskArray, "sameo/masks", self._keep_masks, 1)
-        self.create_subscription(Detection3DArray, "sameo/objects", self._print_order, 1)
+        self.create_subscription(Detection3DArray, "sameo/objects", self._join_boxes, 1)
 
     def _keep_masks(self, message: AmodalMaskArray) -> None:
+        self._go_on_without_boxes()
         self._masks = message
+        self._late.reset()
 
-    def _print_order(self, message: Detection3DArray) -> None:
-        if self._masks is None or self._masks.header.stamp != message.header.stamp:
-            return
-        boxes = {detection.id: detection for detection in message.detections}
-        print(f"{len(self._masks.masks)} objects, in the frame {message.header.frame_id}:")
-        for number, mask in enumerate(pick_order(self._masks.masks), start=1):
-            print(f"{number:3}. {mask.class_id} {where(boxes.get(mask.detection_id))}", flush=True)
+    def _join_boxes(self, message: Detection3DArray) -> None:
+        if self._masks is not None and self._masks.header.stamp == message.header.stamp:
+            self._print_order(message)
+
+    def _go_on_without_boxes(self) -> None:
+        if self._masks is not None:
+            self._print_order(Detection3DArray(header=self._masks.header))
+
+    def _print_order(self, objects: Detection3DArray) -> None:
+        assert self._masks is not None
+        masks, self._masks = self._masks.masks, None
+        self._late.cancel()
+        for line in describe_order(masks, objects):
+            print(line, flush=True)
+
+
+def describe_order(masks: list[AmodalMask], objects: Detection3DArray) -> list[str]:
+    """Return a heading and a line for each object, in the order of picking."""
+    boxes = {detection.id: detection for detection in objects.detections}
+    lines = [f"{len(masks)} objects, in the frame {objects.header.frame_id}:"]
+    for number, mask in enumerate(pick_order(masks), start=1):
+        name = mask.class_id or f"object {mask.detection_id}"
+        lines.append(f"{number:3}. {name} {where(boxes.get(mask.detection_id))}")
+    return lines
 
 
 def where(detection: Detection3D | None) -> str:
-    """Say where an object is, in metres."""
-    if detection is None:
+    """Say where an object is, in metres, and how sure that is across and along the view."""
+    if detection is None or not detection.results:
         return "has no depth"
     centre, size = detection.bbox.center.position, detection.bbox.size
-    deviation = detection.results[0].pose.covariance[0] ** 0.5
+    covariance = detection.results[0].pose.covariance
+    x, y, z = (covariance[i] ** 0.5 for i in (0, 7, 14))
     return (
-        f"at ({centre.x:.2f}, {centre.y:.2f}, {centre.z:.2f}) +- {deviation:.2f} m, "
-        f"{size.x:.2f} x {size.y:.2f} m"
+        f"at ({centre.x:.2f}, {centre.y:.2f}, {centre.z:.2f}) +- ({x:.2f}, {y:.2f}, {z:.2f}) m, "
+        f"{size.x:.2f} x {size.y:.2f} x {size.z:.2f} m"
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print until a signal comes."""
     rclpy.init()
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(PickOrder())
+
+
+if __name__ == "__main__":
+    main()
