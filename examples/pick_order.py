@@ -45,6 +45,7 @@ class PickOrder(Node):
         """Subscribe to the node's topics."""
         super().__init__("pick_order")
         self._masks: AmodalMaskArray | None = None
+        self._objects = Detection3DArray()
         self._late = self.create_timer(
             WAIT_FOR_BOXES_S,
             self._go_on_without_boxes,
@@ -52,16 +53,22 @@ class PickOrder(Node):
         )
         self._late.cancel()
         self.create_subscription(AmodalMaskArray, "sameo/masks", self._keep_masks, 1)
-        self.create_subscription(Detection3DArray, "sameo/objects", self._join_boxes, 1)
+        self.create_subscription(Detection3DArray, "sameo/objects", self._keep_boxes, 1)
 
     def _keep_masks(self, message: AmodalMaskArray) -> None:
         self._go_on_without_boxes()
         self._masks = message
         self._late.reset()
+        self._join()
 
-    def _join_boxes(self, message: Detection3DArray) -> None:
-        if self._masks is not None and self._masks.header.stamp == message.header.stamp:
-            self._print_order(message)
+    def _keep_boxes(self, message: Detection3DArray) -> None:
+        self._objects = message
+        self._join()
+
+    def _join(self) -> None:
+        # Either may come first.
+        if self._masks is not None and self._masks.header.stamp == self._objects.header.stamp:
+            self._print_order(self._objects)
 
     def _go_on_without_boxes(self) -> None:
         if self._masks is not None:

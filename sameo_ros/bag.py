@@ -63,7 +63,11 @@ def process_bag(options: argparse.Namespace) -> tuple[Statistics, float]:
     partial = options.target.with_name(options.target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     parameters = SameoParameters(
-        model=options.model, encode_ahead="off", max_age_s=60.0, rectified=options.rectified
+        model=options.model,
+        encode_ahead="off",
+        max_age_s=60.0,
+        rectified=options.rectified,
+        target_frame=options.target_frame,
     )
     started_s = time.monotonic()
     try:
@@ -178,6 +182,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--rectified", choices=RECTIFIED, default="auto", help="whether images are rectified, so "
         "that P of the camera info counts; auto: by the topic's name, then by P "
         "(default: %(default)s)")  # fmt: skip
+    add("--target-frame", default="", metavar="FRAME", help="frame of the 3D boxes, by the bag's "
+        "transforms (default: the camera's optical frame)")  # fmt: skip
     add("--masks", default="/sameo/masks", metavar="TOPIC", help="default: %(default)s")
     add("--objects", default="/sameo/objects", metavar="TOPIC", help="default: %(default)s")
     add("--model", default="sameo_lite", help="bundled model or folder (default: %(default)s)")

@@ -26,12 +26,14 @@ from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.camera import CameraRecord, answer_frame, count_drops, failures_counted
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.frame_cache import Frame, FrameCache
+from sameo_ros.core.placement import Placement
 from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.segmenter import Segmenter
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 from sameo_ros.core.statistics import Statistics
+from sameo_ros.core.transforms import TransformTree
 from sameo_ros.messages.conversions import compressed_to_rgb, image_to_rgb
 from sameo_ros.messages.depth import read_depth
 from sameo_ros.messages.detection_reader import DetectionReader
@@ -40,6 +42,7 @@ from sameo_ros.messages.objects import ObjectMessageTypes, fill_objects, lift_ob
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _MASKS_TYPE = "sameo_ros/msg/AmodalMaskArray"
+_TRANSFORMS_TYPE = "tf2_msgs/msg/TFMessage"
 _OBJECTS_TYPE = "vision_msgs/msg/Detection3DArray"
 
 
@@ -109,7 +112,14 @@ class BagRun:
             mask=self._maker("sameo_ros/msg/AmodalMask"),
             crop=self._maker("sameo_ros/msg/MaskCrop"),
         )
+        self._transforms = TransformTree()
+        self._transform_topics = (
+            [one.topic for one in reader.connections if one.msgtype == _TRANSFORMS_TYPE]
+            if parameters.target_frame
+            else []
+        )
         read = {topics.image, topics.detections, topics.depth, topics.camera_info}
+        read |= set(self._transform_topics)
         self._stores = {
             one.id: build_reading_store(one, self._store)
             for one in reader.connections
@@ -134,6 +144,9 @@ class BagRun:
             self._topics.depth: lambda message, _: self._depths.add_image(message),
             self._topics.camera_info: lambda message, _: self._depths.set_camera_info(message),
         }
+        for topic in self._transform_topics:
+            is_static = topic.endswith("_static")
+            handlers[topic] = self._add_static_transforms if is_static else self._add_transforms
         for connection, time_ns, data in self._reader.messages():
             self._writer.write(self._copies[connection.id], time_ns, data)
             handler = handlers.get(connection.topic)
@@ -166,6 +179,12 @@ class BagRun:
         self.record.statistics.count("images_received")
         stamp_ns = stamp_to_ns(message.header.stamp)
         self._cache.add_image(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
+
+    def _add_transforms(self, message: Any, _: int) -> None:
+        self._transforms.add(message, is_static=False)
+
+    def _add_static_transforms(self, message: Any, _: int) -> None:
+        self._transforms.add(message, is_static=True)
 
     def _add_boxes(self, message: Any, time_ns: int) -> None:
         self.record.statistics.count("detections_received")
@@ -228,20 +247,28 @@ class BagRun:
         masks.model = self._model
         self._write(masks)
         try:
-            self._deliver_objects(answer, header)
+            self._deliver_objects(frame, answer)
+        except LookupError as error:
+            self.record.problems.report("objects", str(error), time.monotonic())
         except Exception as error:  # the masks are written already, and count
             sentence = f"the objects of an image cannot be written: {error!r}"
             self.record.problems.report("objects", sentence, time.monotonic())
 
-    def _deliver_objects(self, answer: Answer, header: Any) -> None:
+    def _deliver_objects(self, frame: Frame, answer: Answer) -> None:
         depth = answer.depth
         if _OBJECTS_TYPE not in self._outputs or depth is None or depth.camera is None:
             return
-        header = copy.copy(header)
+        header = copy.copy(frame.message.header)
         header.frame_id = depth.camera.frame_id or header.frame_id
-        objects = make_message(self._store, _OBJECTS_TYPE)
-        fill_objects(objects, self._object_types, answer, lift_objects(answer, depth), header)
-        self._write(objects)
+        placement = Placement(header.frame_id)
+        target = self._parameters.target_frame
+        if target:
+            placement = self._transforms.find(target, header.frame_id, frame.stamp_ns)
+            header.frame_id = target
+        message = make_message(self._store, _OBJECTS_TYPE)
+        objects = lift_objects(answer, depth, placement)
+        fill_objects(message, self._object_types, answer, objects, header, placement)
+        self._write(message)
 
     def _write(self, message: Any) -> None:
         kind = message.__msgtype__

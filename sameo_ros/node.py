@@ -23,7 +23,7 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool
@@ -209,9 +209,16 @@ class SameoNode(LifecycleNode):
         problems: ProblemLog,
         *,
         depth: int,
+        latched: bool = False,
     ) -> Any:
-        """Create a subscription, best effort (which matches every publisher) unless overridden."""
+        """Create a subscription, best effort (which matches every publisher) unless overridden.
+
+        A latched one also gets what was published before; its publisher must be latched.
+        """
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+        if latched:
+            qos.reliability = ReliabilityPolicy.RELIABLE
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         warning = self._qos_warning(topic, "subscription", problems)
         events = SubscriptionEventCallbacks(incompatible_qos=warning)
         options = QoSOverridingOptions.with_default_policies()

@@ -148,6 +148,12 @@ class SameoParameters:
         "distorts).",
         choices=("auto", "on", "off"),
     )
+    target_frame: str = _parameter(
+        "",
+        "Frame in which ~/objects, ~/markers and ~/points are given, by /tf; boxes stand upright "
+        "in it, so choose one whose z points up. Empty: the camera's optical frame.",
+        read_only=True,
+    )
     points_of: str = _parameter(
         "",
         "Detection id, or index, of the object whose visible points go to ~/points; all: those of "

@@ -6,6 +6,7 @@ The node is handed in, so that this module needs messages but not rclpy.
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,8 +20,10 @@ from sameo_ros.core.answer import Answer
 from sameo_ros.core.camera import CameraRecord
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.frame_cache import Frame
+from sameo_ros.core.placement import Placement
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.settings import SameoParameters
+from sameo_ros.core.transforms import TransformTree
 from sameo_ros.messages.depth import read_depth
 from sameo_ros.messages.objects import (
     ObjectMessageTypes,
@@ -48,6 +51,8 @@ class ObjectTopics:
         self._node = node
         self._name, self._problems = record.name, record.problems
         self._cache = DepthCache()
+        self._transforms = TransformTree()
+        self._target_frame = ""
         self._image_topic = ""
         outputs, problems = f"~/{self._name}/" if self._name else "~/", self._problems
         self._objects = node.open_publisher(Detection3DArray, outputs + "objects", problems)
@@ -69,6 +74,24 @@ class ObjectTopics:
                 CameraInfo, inputs + "camera_info", set_camera_info, problems, depth=1
             ),
         ]
+        self._target_frame = self._node.get_parameter("target_frame").value
+        if self._target_frame:
+            self._subscribe_to_transforms()
+
+    def _subscribe_to_transforms(self) -> None:
+        try:
+            from tf2_msgs.msg import TFMessage
+        except ImportError:
+            self._report("target_frame needs the ROS package tf2_msgs; install it")
+            return
+        for topic, depth in (("/tf", 100), ("/tf_static", 100)):
+            is_static = topic == "/tf_static"
+            keep = functools.partial(self._transforms.add, is_static=is_static)
+            self._subscriptions.append(
+                self._node.open_subscription(
+                    TFMessage, topic, keep, self._problems, depth=depth, latched=is_static
+                )
+            )
 
     def unsubscribe(self) -> None:
         """Destroy the subscriptions and forget what came."""
@@ -76,6 +99,7 @@ class ObjectTopics:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
         self._cache.clear()
+        self._transforms.clear()
 
     def destroy(self) -> None:
         """Destroy subscriptions and publishers."""
@@ -122,6 +146,8 @@ class ObjectTopics:
             return
         try:
             self._publish(listened, frame, answer, read_pixels, parameters)
+        except LookupError as error:
+            self._report(str(error))
         except Exception as error:  # the masks are out already, and count
             self._report(f"the objects of an image cannot be published: {error!r}")
 
@@ -135,9 +161,11 @@ class ObjectTopics:
         """
         try:
             if answer.depth is not None and self._can_lift(answer):
-                objects = lift_objects(answer, answer.depth)
-                header = self._header(frame, answer.depth)
-                fill_objects(message, _TYPES, answer, objects, header)
+                header, placement = self._place(frame, answer.depth)
+                objects = lift_objects(answer, answer.depth, placement)
+                fill_objects(message, _TYPES, answer, objects, header, placement)
+        except LookupError as error:
+            self._report(str(error))
         except Exception as error:  # the masks count without
             self._report(f"the objects of an image cannot be given: {error!r}")
 
@@ -155,20 +183,20 @@ class ObjectTopics:
         in_3d = [one for one in listened if one is not self._instances]
         if depth is None or not in_3d or not self._can_lift(answer):
             return
-        header = self._header(frame, depth)
-        objects = lift_objects(answer, depth)
+        header, placement = self._place(frame, depth)
+        objects = lift_objects(answer, depth, placement)
         if self._objects in in_3d:
             message = Detection3DArray()
-            fill_objects(message, _TYPES, answer, objects, header)
+            fill_objects(message, _TYPES, answer, objects, header, placement)
             self._objects.publish(message)
         if self._markers in in_3d:
             message = MarkerArray()
-            fill_markers(message, _TYPES, answer, objects, header)
+            fill_markers(message, _TYPES, answer, objects, header, placement)
             self._markers.publish(message)
         chosen = choose_points(answer, objects, parameters.points_of)
         if self._points in in_3d and chosen is not None:
             message = PointCloud2()
-            fill_points(message, _TYPES, chosen, read_pixels(), header)
+            fill_points(message, _TYPES, chosen, read_pixels(), header, placement)
             self._points.publish(message)
 
     def _publish_instances(self, frame: Frame, answer: Answer) -> None:
@@ -188,11 +216,16 @@ class ObjectTopics:
             return False
         return True
 
-    def _header(self, frame: Frame, depth: SceneDepth) -> Any:
+    def _place(self, frame: Frame, depth: SceneDepth) -> tuple[Any, Placement]:
+        """Return header and frame of the results; LookupError says why /tf does not tell it."""
         header = copy.deepcopy(frame.message.header)
         if depth.camera is not None:
             header.frame_id = depth.camera.frame_id or header.frame_id
-        return header
+        placement = Placement(header.frame_id)
+        if self._target_frame:
+            placement = self._transforms.find(self._target_frame, header.frame_id, frame.stamp_ns)
+            header.frame_id = self._target_frame
+        return header, placement
 
     def _report(self, sentence: str) -> None:
         self._problems.report("depth", sentence, time.monotonic())

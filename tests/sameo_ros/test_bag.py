@@ -206,6 +206,54 @@ def test_a_rectified_image_can_be_named_and_is_recognised(tmp_path, tiny, rectif
     assert found.detections[0].bbox.size.x == pytest.approx(size, abs=0.01)
 
 
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
+
+
+def transforms(child, parent, xyz, quaternion, stamp_ms):
+    message = make_message(STORE, TRANSFORMS)
+    one = make_message(STORE, "geometry_msgs/msg/TransformStamped")
+    one.header.stamp.sec, one.header.stamp.nanosec = divmod(stamp_ms * MS, 10**9)
+    one.header.frame_id, one.child_frame_id = parent, child
+    one.transform.translation.x, one.transform.translation.y, one.transform.translation.z = xyz
+    turn = one.transform.rotation
+    turn.x, turn.y, turn.z, turn.w = quaternion
+    message.transforms.append(one)
+    return make_storable(STORE, message)
+
+
+# The camera hangs upside down 3 m above the base's floor and looks straight down.
+DOWN = ((0.0, 0.0, 3.0), (1.0, 0.0, 0.0, 0.0))
+
+
+def test_objects_are_given_in_the_frame_that_is_asked_for(tmp_path, tiny):
+    info = calibration()
+    info.header.frame_id = "optical"
+    recorded = [
+        ("/tf_static", TRANSFORMS, 990, transforms("optical", "arm", *DOWN, 0)),
+        ("/tf", TRANSFORMS, 995, transforms("arm", "base", (1.0, 0, 0), (0, 0, 0, 1.0), 950)),
+        ("/tf", TRANSFORMS, 996, transforms("arm", "base", (2.0, 0, 0), (0, 0, 0, 1.0), 1050)),
+        *recorded_with_depth(info),
+    ]
+    source = write_bag(tmp_path / "in", recorded)
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), *WITH_DEPTH]
+    assert main([*arguments, "--target-frame", "base"]) == 0
+    ((_, _, found),) = [one for one in read_bag(tmp_path / "out") if one[0] == "/sameo/objects"]
+    assert found.header.frame_id == "base"
+    (box,) = found.detections
+    # (0.15, 0.15, 2) in the optical frame; half way between two poses of the arm, y and z negated.
+    position = box.bbox.center.position
+    assert (position.x, position.y, position.z) == pytest.approx((1.65, -0.15, 1.0), abs=0.01)
+
+
+def test_a_frame_that_the_bag_does_not_know_costs_the_3d_boxes_alone(tmp_path, tiny, capsys):
+    source = write_bag(tmp_path / "in", recorded_with_depth(calibration()))
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), *WITH_DEPTH]
+    assert main([*arguments, "--target-frame", "base"]) == 0
+    said = capsys.readouterr()
+    assert "target_frame base is not joined with camera by /tf" in said.err
+    assert "1 of 1 boxes messages are answered" in said.out
+
+
 @pytest.mark.parametrize("given", [["--depth", "/depth"], ["--camera-info", "/info"]])
 def test_depth_and_calibration_belong_together(tmp_path, tiny, capsys, given):
     source = write_bag(tmp_path / "in", recorded_with_depth(calibration()))
