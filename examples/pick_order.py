@@ -11,6 +11,7 @@ Masks and 3D boxes of one image have the same stamp, and each object the same id
 from __future__ import annotations
 
 import contextlib
+import time
 
 import rclpy
 from rclpy.clock import Clock, ClockType
@@ -21,7 +22,7 @@ from vision_msgs.msg import Detection3D, Detection3DArray
 from sameo_ros.msg import AmodalMask, AmodalMaskArray
 
 # The node publishes the boxes right after the masks; without depth it publishes none.
-WAIT_FOR_BOXES_S = 0.5
+WAIT_FOR_BOXES_S = 1.0
 
 
 def pick_order(masks: list[AmodalMask]) -> list[AmodalMask]:
@@ -44,21 +45,16 @@ class PickOrder(Node):
     def __init__(self) -> None:
         """Subscribe to the node's topics."""
         super().__init__("pick_order")
-        self._masks: AmodalMaskArray | None = None
+        # Masks without boxes so far, by stamp, and when they came.
+        self._waiting: dict[tuple[int, int], tuple[AmodalMaskArray, float]] = {}
         self._objects = Detection3DArray()
-        self._late = self.create_timer(
-            WAIT_FOR_BOXES_S,
-            self._go_on_without_boxes,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
-        self._late.cancel()
-        self.create_subscription(AmodalMaskArray, "sameo/masks", self._keep_masks, 1)
-        self.create_subscription(Detection3DArray, "sameo/objects", self._keep_boxes, 1)
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(WAIT_FOR_BOXES_S / 4, self._go_on_without_boxes, clock=clock)
+        self.create_subscription(AmodalMaskArray, "sameo/masks", self._keep_masks, 5)
+        self.create_subscription(Detection3DArray, "sameo/objects", self._keep_boxes, 5)
 
     def _keep_masks(self, message: AmodalMaskArray) -> None:
-        self._go_on_without_boxes()
-        self._masks = message
-        self._late.reset()
+        self._waiting[stamp_of(message)] = message, time.monotonic()
         self._join()
 
     def _keep_boxes(self, message: Detection3DArray) -> None:
@@ -67,19 +63,27 @@ class PickOrder(Node):
 
     def _join(self) -> None:
         # Either may come first.
-        if self._masks is not None and self._masks.header.stamp == self._objects.header.stamp:
-            self._print_order(self._objects)
+        masks, _ = self._waiting.pop(stamp_of(self._objects), (None, 0.0))
+        if masks is not None:
+            print_order(masks, self._objects)
 
     def _go_on_without_boxes(self) -> None:
-        if self._masks is not None:
-            self._print_order(Detection3DArray(header=self._masks.header))
+        now_s = time.monotonic()
+        for stamp, (masks, came_s) in list(self._waiting.items()):
+            if now_s - came_s > WAIT_FOR_BOXES_S:
+                del self._waiting[stamp]
+                print_order(masks, Detection3DArray(header=masks.header))
 
-    def _print_order(self, objects: Detection3DArray) -> None:
-        assert self._masks is not None
-        masks, self._masks = self._masks.masks, None
-        self._late.cancel()
-        for line in describe_order(masks, objects):
-            print(line, flush=True)
+
+def stamp_of(message: AmodalMaskArray | Detection3DArray) -> tuple[int, int]:
+    """Return the stamp that all outputs for an image share."""
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def print_order(masks: AmodalMaskArray, objects: Detection3DArray) -> None:
+    """Print the objects of an image in the order of picking."""
+    for line in describe_order(masks.masks, objects):
+        print(line, flush=True)
 
 
 def describe_order(masks: list[AmodalMask], objects: Detection3DArray) -> list[str]:

@@ -38,6 +38,7 @@ _FREE = 0.2, 0.42
 _SUPPORTED = 0.6, 0.32
 _NUM_SECTORS = 72
 _MIN_PAIRS = 9
+_MAX_POINTS = 1000
 _RIM_QUANTILE = 0.8
 UNKNOWN_ROTATION_RAD2 = float(np.pi**2)
 
@@ -87,9 +88,11 @@ def estimate_extent(surface: Surface, aligned: Array) -> Extent:
         aligned: float64 (3, 3), rows are the axes of the frame to align with, in the optical frame.
             The box stands along its z, and is the smallest in its plane of x and y.
     """
-    flat = np.vstack([surface.points_xyz, surface.outline_xyz])
+    # The outline says how far the object reaches; of the points between, some say how deep it is.
+    points = surface.points_xyz[:: max(len(surface.points_xyz) // _MAX_POINTS, 1)]
+    flat = np.vstack([points, surface.outline_xyz])
     middle_xy, width_m, length_m = _smallest_rectangle(flat[:, :2])[:3]
-    front_m = _nearest_depth(surface.points_xyz, middle_xy)
+    front_m = _nearest_depth(points, middle_xy)
     between_m = np.maximum(_depths_between(surface, middle_xy), front_m)
     # Of faces that are seen edge-on only the near edge is known, so that opposite points may lie
     # too near, but not too far: a high quantile counts.
@@ -103,7 +106,7 @@ def estimate_extent(surface: Surface, aligned: Array) -> Extent:
     ray = seen_xyz / np.linalg.norm(seen_xyz)
     centre = seen_xyz + unseen_m * ray / ray[2]
 
-    relief_m = np.ptp(surface.points_xyz[:, 2])
+    relief_m = np.ptp(points[:, 2])
     along = (
         (deviation_m / ray[2]) ** 2
         + (DEPTH_NOISE * centre[2]) ** 2

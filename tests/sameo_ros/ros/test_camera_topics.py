@@ -1,5 +1,6 @@
 """What the topics of a camera cost when nobody listens; the node and its publishers are doubles."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -34,6 +35,26 @@ class Publisher:
         self.published.append(message)
 
 
+IMAGE = Image(height=32, width=32, encoding="rgb8", step=96, data=bytes(32 * 96))
+PIXELS = np.zeros((32, 32, 3), np.uint8)
+
+
+def make_answer():
+    """Return the answer to one box, 2 m in front of the camera."""
+    info = CameraInfo(height=32, width=32, k=[20.0, 0, 16, 0, 20, 16, 0, 0, 1])
+    info.header.frame_id = "optical"
+    mask = MaskCrop(4, 4, np.ones((16, 16), bool))
+    one = np.ones(1, np.float32)
+    return Answer(
+        (32, 32),
+        DetectedBoxes(np.float32([[4, 4, 20, 20]]), ["mug"], one, ["id"]),
+        [0],
+        Prediction([mask], [mask], one, 0 * one),
+        [[]],
+        SceneDepth(np.full((32, 32), 2, np.float32), CameraModel.from_message(info)),
+    )
+
+
 def deliver(monkeypatch, listened):
     """Deliver an answer; return the names of published topics and of the work that was done."""
     publishers, work = {}, []
@@ -60,20 +81,8 @@ def deliver(monkeypatch, listened):
         monkeypatch.setattr(
             module, name, lambda *given, name=name, real=real: work.append(name) or real(*given)
         )
-    image = Image(height=32, width=32, encoding="rgb8", step=96, data=bytes(32 * 96))
-    info = CameraInfo(height=32, width=32, k=[20.0, 0, 16, 0, 20, 16, 0, 0, 1])
-    mask = MaskCrop(4, 4, np.ones((16, 16), bool))
-    one = np.ones(1, np.float32)
-    answer = Answer(
-        (32, 32),
-        DetectedBoxes(np.float32([[4, 4, 20, 20]]), ["mug"], one, ["id"]),
-        [0],
-        Prediction([mask], [mask], one, 0 * one),
-        [[]],
-        SceneDepth(np.full((32, 32), 2, np.float32), CameraModel.from_message(info)),
-    )
-    frame = Frame(0, 1, 0.0, image)
-    topics.deliver(frame, answer, SameoParameters(points_of="id"))
+    frame = Frame(0, 1, 0.0, IMAGE)
+    topics.deliver(frame, make_answer(), SameoParameters(points_of="id"))
     return {name for name, one in publishers.items() if one.published}, work
 
 
@@ -104,3 +113,93 @@ def test_masks_go_out_whatever_happens_to_3d(monkeypatch, failing):
     published, work = deliver(monkeypatch, {"objects", "instances"})
     assert "masks" in published
     assert any("no such luck" in str(one) for one in work)
+
+
+class Subscribing:
+    """A node whose subscriptions can be fed."""
+
+    def __init__(self, target_frame):
+        self.callbacks, self.publishers, self.latched = {}, {}, set()
+        self._target_frame = target_frame
+
+    def open_publisher(self, kind, topic, problems):
+        return self.publishers.setdefault(topic[2:], Publisher(1))
+
+    def open_subscription(self, kind, topic, callback, problems, *, depth, latched=False):
+        self.callbacks[topic] = callback
+        self.latched |= {topic} if latched else set()
+
+    def destroy_subscription(self, subscription):
+        pass
+
+    def resolve_topic_name(self, topic):
+        return f"/{topic}"
+
+    def get_parameter(self, name):
+        assert name == "target_frame"
+        return SimpleNamespace(value=self._target_frame)
+
+
+def lay_down(child, parent):
+    """Return a TFMessage: the child lies half a metre above the parent and looks down."""
+    half_turn = SimpleNamespace(x=1.0, y=0.0, z=0.0, w=0.0)
+    transform = SimpleNamespace(
+        header=SimpleNamespace(frame_id=parent, stamp=SimpleNamespace(sec=0, nanosec=0)),
+        child_frame_id=child,
+        transform=SimpleNamespace(
+            translation=SimpleNamespace(x=0.0, y=0.0, z=0.5), rotation=half_turn
+        ),
+    )
+    return SimpleNamespace(transforms=[transform])
+
+
+def publish_in(monkeypatch, target_frame, *static):
+    """Publish an object 2 m in front of the camera; return Detection3DArrays and complaints."""
+    said = []
+    tf2 = SimpleNamespace(TFMessage=object)
+    monkeypatch.setitem(sys.modules, "tf2_msgs", SimpleNamespace(msg=tf2))
+    monkeypatch.setitem(sys.modules, "tf2_msgs.msg", tf2)
+    node = Subscribing(target_frame)
+    topics = object_topics.ObjectTopics(
+        node, CameraRecord("", Statistics(), ProblemLog(said.append))
+    )
+    topics.subscribe()
+    for message in static:
+        node.callbacks["/tf_static"](message)
+    topics.publish(Frame(0, 1, 0.0, IMAGE), make_answer(), lambda: PIXELS, SameoParameters())
+    return node, said
+
+
+def test_objects_are_given_in_the_target_frame(monkeypatch):
+    node, said = publish_in(monkeypatch, "base", lay_down("optical", "base"))
+    assert said == []
+    assert node.latched == {"/tf_static"}
+    (objects,) = node.publishers["objects"].published
+    assert objects.header.frame_id == "base"
+    # 2 m below a camera that hangs at 0.5 m.
+    assert objects.detections[0].bbox.center.position.z == pytest.approx(-1.5, abs=0.01)
+
+
+def test_a_target_frame_that_is_not_known_is_named_and_nothing_is_given(monkeypatch):
+    node, said = publish_in(monkeypatch, "base", lay_down("other", "base"))
+    assert node.publishers["objects"].published == []
+    assert ["target_frame base is not joined with optical" in one for one in said] == [True]
+
+
+def test_without_a_target_frame_nothing_listens_to_transforms(monkeypatch):
+    node, said = publish_in(monkeypatch, "")
+    assert said == []
+    assert set(node.callbacks) == {"depth", "camera_info"}
+    (objects,) = node.publishers["objects"].published
+    assert objects.header.frame_id == "optical"
+
+
+def test_a_target_frame_without_tf2_msgs_says_what_to_install(monkeypatch):
+    said = []
+    monkeypatch.setitem(sys.modules, "tf2_msgs.msg", None)
+    node = Subscribing("base")
+    topics = object_topics.ObjectTopics(
+        node, CameraRecord("", Statistics(), ProblemLog(said.append))
+    )
+    topics.subscribe()
+    assert ["install it" in one for one in said] == [True]
