@@ -62,6 +62,11 @@ class EmulatedGraph:
         """Read a graph and the weights beside it."""
         return cls(onnx.load(path))
 
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the graph's inputs."""
+        return [value.name for value in self.model.graph.input]
+
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute the outputs.
 

@@ -184,30 +184,32 @@ class _Graphs:
     """The graphs of one folder, emulated."""
 
     def __init__(self, folder: Path) -> None:
-        self.encoder = EmulatedGraph.load(folder / bundles.IMAGE_ENCODER)
-        self.mask_decoder = EmulatedGraph.load(folder / bundles.MASK_DECODER)
-        visible = folder / bundles.VISIBLE_DECODER
-        self.visible_decoder = EmulatedGraph.load(visible) if visible.is_file() else None
+        names = (
+            bundles.IMAGE_ENCODER,
+            bundles.MASK_DECODER,
+            bundles.VISIBLE_DECODER,
+            bundles.WINDOW_SEGMENTER,
+        )
+        self.graphs = {
+            name: EmulatedGraph.load(folder / name) for name in names if (folder / name).is_file()
+        }
 
     def run(self, picture: Picture) -> DecoderOutput:
-        inputs = self.encoder.run({"image": picture.image[np.newaxis]})
-        inputs["boxes"] = picture.boxes
-        amodal = self.mask_decoder.run(inputs)
-        visible = self.visible_decoder.run(inputs) if self.visible_decoder else None
+        """Draw the masks; a graph for windows sees the whole picture as each box's window."""
+        found: dict[str, Any] = {"boxes": picture.boxes, "image": picture.image[np.newaxis]}
+        if bundles.WINDOW_SEGMENTER in self.graphs:
+            found["images"] = np.repeat(found["image"], len(picture.boxes), axis=0)
+        for graph in self.graphs.values():
+            found |= graph.run({name: found[name] for name in graph.input_names})
         return DecoderOutput(
-            amodal["amodal_logits"],
-            amodal["predicted_iou"],
-            visible["visible_logits"] if visible else None,
+            found["amodal_logits"], found["predicted_iou"], found.get("visible_logits")
         )
 
     def largest(self) -> tuple[str, float]:
         """Return the tensor in low precision with the largest value; float32 graphs have none."""
-        graphs = {"encoder": self.encoder, "mask decoder": self.mask_decoder}
-        if self.visible_decoder is not None:
-            graphs["visible decoder"] = self.visible_decoder
         values = {
-            f"{name} in the {part}": value
-            for part, graph in graphs.items()
+            f"{name} in {part}": value
+            for part, graph in self.graphs.items()
             for name, value in graph.largest.items()
         }
         return max(values.items(), key=lambda item: item[1], default=("none", 0.0))

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-GRAPHS = ("image_encoder", "mask_decoder", "visible_decoder")
+GRAPHS = ("image_encoder", "mask_decoder", "visible_decoder", "window_segmenter")
+INPUTS = ("image", "images", "embedding", "boxes")
 BOX_PROFILE = (1, 8, MAX_BOXES)
-"""Smallest, usual and largest number of boxes of one decoder call."""
+"""Smallest, usual and largest number of boxes, or of windows, of one call."""
 WORKSPACE_MB = 4096
 """TensorRT for RTX refuses under 1,920 MiB for 64 boxes of a decoder at 1024x1024 in float32."""
 
@@ -60,9 +61,19 @@ def graph_contract(graph: str, image_size: int) -> dict[str, tuple[str, Shape]]:
     if graph == "image_encoder":
         return {"image": ("UINT8", (1, image_size, image_size, 3)), "embedding": embedding}
     logits = ("FLOAT", (-1, image_size // 4, image_size // 4))
-    inputs = {"embedding": embedding, "boxes": ("FLOAT", (-1, 4))}
+    boxes = ("FLOAT", (-1, 4))
+    iou = ("FLOAT", (-1,))
+    if graph == "window_segmenter":
+        return {
+            "images": ("UINT8", (-1, image_size, image_size, 3)),
+            "boxes": boxes,
+            "amodal_logits": logits,
+            "visible_logits": logits,
+            "predicted_iou": iou,
+        }
+    inputs = {"embedding": embedding, "boxes": boxes}
     if graph == "mask_decoder":
-        return {**inputs, "amodal_logits": logits, "predicted_iou": ("FLOAT", (-1,))}
+        return {**inputs, "amodal_logits": logits, "predicted_iou": iou}
     return {**inputs, "visible_logits": logits}
 
 
@@ -122,7 +133,7 @@ def build_engine(
     network: trt.INetworkDefinition = builder.create_network(_network_flags(api))
     _parse(api, network, path, log)
     _check_contract(network, path, image_size)
-    config = _configure(flavour, builder, path.stem, settings)
+    config = _configure(flavour, builder, path.stem, image_size, settings)
     progress = BuildProgress(path.stem, report or log_report(path.stem))
     config.progress_monitor = make_monitor(api, progress)
     engine = builder.build_serialized_network(network, config)
@@ -185,7 +196,7 @@ def _describe(tensors: dict[str, tuple[str, Shape]]) -> str:
 
 
 def _configure(
-    flavour: Flavour, builder: trt.Builder, graph: str, settings: BuildSettings
+    flavour: Flavour, builder: trt.Builder, graph: str, image_size: int, settings: BuildSettings
 ) -> trt.IBuilderConfig:
     api = flavour.api
     config = builder.create_builder_config()
@@ -196,9 +207,12 @@ def _configure(
     resize = getattr(api.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)
     if resize is not None:
         config.set_preview_feature(resize, True)
-    if graph != "image_encoder":
+    contract = graph_contract(graph, image_size)
+    dynamic = {n: shape for n, (_, shape) in contract.items() if n in INPUTS and shape[0] == -1}
+    if dynamic:
         profile = builder.create_optimization_profile()
-        profile.set_shape("boxes", *(api.Dims((count, 4)) for count in BOX_PROFILE))
+        for name, shape in dynamic.items():
+            profile.set_shape(name, *(api.Dims((count, *shape[1:])) for count in BOX_PROFILE))
         config.add_optimization_profile(profile)
     if settings.target is not None:
         check_target(flavour, settings.target)

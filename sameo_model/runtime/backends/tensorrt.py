@@ -100,7 +100,12 @@ def start_backend(
     with gpu.current():
         engines, new = plan.load_or_build(report)
     device = f"{gpu.name}, {plan.flavour}, {plan.precision}"
-    backend = TensorRtBackend(gpu, engines, bundle.info.image_size, device, cuda_graph=cuda_graph)
+    kind = TensorRtBackend
+    if bundle.window_segmenter is not None:
+        from sameo_model.runtime.backends.tensorrt_windows import TensorRtWindows
+
+        kind = TensorRtWindows
+    backend = kind(gpu, engines, bundle.info.image_size, device, cuda_graph=cuda_graph)
     names = (Path(key.file_name).stem for key in plan.keys.values())
     backend.engine_key = " ".join(sorted(names))
     if new:
@@ -155,7 +160,7 @@ class TensorRtBackend(Backend):
             BackendUnavailableError: If the GPU has too little memory, or refuses an engine.
         """
         self.device = device
-        self.has_visible_decoder = "visible_decoder" in engines
+        self.has_visible_decoder = not {"visible_decoder", "window_segmenter"}.isdisjoint(engines)
         self._gpu, self._image_size = gpu, image_size
         self._thread = threading.get_ident()
         self._closed = False

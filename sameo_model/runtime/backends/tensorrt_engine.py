@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sameo_model.runtime.backends.base import BackendUnavailableError
 from sameo_model.runtime.backends.gpu import DeviceBlock
@@ -42,9 +42,16 @@ class TensorRtEngine:
         self._runtime, self._engine, self._context = runtime, engine, context
 
     def set_num_boxes(self, num_boxes: int) -> None:
-        """Set the decoder's only dynamic size."""
-        if not self._context.set_input_shape("boxes", (num_boxes, 4)):
-            raise self._error(f"the engine did not take {num_boxes} boxes")
+        """Set the only dynamic size: the first axis of the boxes, and of windows."""
+        for name in ("boxes", *(name for name in self._input_names() if name == "images")):
+            # A sequence, which TensorRT's type stubs do not declare as one.
+            sizes: Any = self._engine.get_tensor_shape(name)
+            if not self._context.set_input_shape(name, (num_boxes, *tuple(sizes)[1:])):
+                raise self._error(f"the engine did not take {num_boxes} boxes")
+
+    def _input_names(self) -> list[str]:
+        indices = range(self._engine.num_io_tensors)
+        return [self._engine.get_tensor_name(index) for index in indices]
 
     def scratch_bytes(self) -> int:
         """Return the size of the memory to work in."""

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 
+from sameo_model.export import __main__ as export
 from sameo_model.export.bundle import export_bundle
 from sameo_model.export.verify import draw_scene, verify_bundle
 from sameo_model.modeling import Sameo, build_sameo, load_checkpoint
@@ -93,3 +94,16 @@ def test_pytorch_and_the_bundle_draw_the_same_masks(network, folder):
         different = ours.to_image((160, 160)) ^ theirs.to_image((160, 160))
         assert different.sum() <= 3
     np.testing.assert_allclose(found.predicted_iou, expected.predicted_iou, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "mixed"])
+def test_engines_are_built_without_a_gpu(folder, tmp_path, precision):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    output = tmp_path / "engines"
+    options = ["--model", str(folder), "--format", "tensorrt-rtx", "--compute-capability", "SM86"]
+    options += ["--precision", precision, "--cache-dir", str(tmp_path / "cache")]
+    # Random weights draw masks that rounding changes; what is tested is that all of it runs.
+    options += ["--min-mask-iou", "0.1", "--output", str(output)]
+    assert export.main(options) == 0
+    assert (output / "window_segmenter.engine").stat().st_size > 100_000
+    assert load_bundle(output).framing.is_window
