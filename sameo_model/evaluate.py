@@ -1,4 +1,4 @@
-"""Command line of the evaluation: `python -m sameo_model.evaluate masks|detections|compare`."""
+"""Command line of the evaluation: `python -m sameo_model.evaluate masks|detections|...`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sameo_model.evaluation import compare_command, detections_command, masks_command
+from sameo_model.evaluation import (
+    average_command,
+    compare_command,
+    detections_command,
+    masks_command,
+)
 
-COMMANDS = (masks_command, detections_command, compare_command)
+COMMANDS = (masks_command, detections_command, compare_command, average_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from sameo_model.runtime import Prediction, Predictor, load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
-from sameo_model.runtime.boxes import BoxPrompt, prompts_to_boxes, read_boxes
+from sameo_model.runtime.boxes import BoxPrompt, BoxSource, prompts_to_boxes, read_boxes
 from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.files import ResultsFile, write_whole
 from sameo_model.runtime.geometry import BoxFault, check_boxes
@@ -25,6 +26,9 @@ from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.picture_boxes import BoxedPicture, match_boxes
 from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.types import ImageHW, Uint8Array
+
+FRONT_END_SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
+CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
 
 _DESCRIPTION = """\
 Predict the whole shape of objects, hidden parts included, from an image and a box around the
@@ -58,8 +62,8 @@ examples:
 """
 
 _BOXES_HELP = (
-    '"x1,y1,x2,y2;..." (write --boxes="-5,..." where the first number is negative) or a JSON '
-    "file (see the examples)"
+    '"x1,y1,x2,y2;..." (write --boxes="-5,..." where the first number is negative) or a file: '
+    "JSON (see the examples), COCO results, or what MMDetection (.pkl) and Detectron2 (.pth) write"
 )
 
 
@@ -94,8 +98,19 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--image", required=True, type=Path, metavar="IMG", help="an image, or a folder of images")
     add("--boxes", required=True, help=_BOXES_HELP)
+    add(
+        "--annotations",
+        type=Path,
+        metavar="A.json",
+        help="COCO file whose 'images' and 'categories' name what the boxes call by number",
+    )
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
-    add("--model", metavar="M", help=f"bundled model or bundle folder (default: {DEFAULT_MODEL})")
+    add(
+        "--model",
+        metavar="M",
+        help="bundled model, bundle folder, or a checkpoint (.safetensors) where torch is "
+        f"installed (default: {DEFAULT_MODEL})",
+    )
     backends = ", ".join(("auto", *BACKENDS))
     add("--backend", metavar="B", default="auto", help=f"{backends} (default: %(default)s)")
     add("--precision", choices=("f32", "bf16", "f16"), help="default: the backend's own")
@@ -140,7 +155,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
     """
     if options.output.exists() and not options.output.is_dir():
         raise ValueError(f"--output must be a folder, but {options.output} is a file; name another")
-    matched = match_boxes(options.image, read_boxes(options.boxes, options.prompts))
+    matched = match_boxes(options.image, read_source(options))
     for note in matched.notes:
         print(f"note: {note}", file=sys.stderr)
     outcome = Outcome()
@@ -165,8 +180,47 @@ def predict_files(options: argparse.Namespace) -> Outcome:
     return outcome
 
 
+def read_source(options: argparse.Namespace) -> BoxSource:
+    """Read the boxes, those of front ends' own files among them.
+
+    Raises:
+        OSError: If a file does not exist.
+        ValueError: If it has none of the known forms.
+        RuntimeError: If its form needs a package that is not installed.
+    """
+    if Path(options.boxes).suffix.lower() in FRONT_END_SUFFIXES:
+        front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "reading that file")
+        return front_ends.read_front_end_boxes(Path(options.boxes), options.annotations)
+    source = read_boxes(options.boxes, options.prompts)
+    if options.annotations is None:
+        return source
+    front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "--annotations")
+    return source.name_images(front_ends.read_labels(options.annotations).images)
+
+
+def _import_extra(module: str, need: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise RuntimeError(
+            f"{need} needs the package {error.name}, which is not installed; install sameo_model "
+            "with the extra 'train'"
+        ) from error
+
+
 def open_model(options: argparse.Namespace) -> Predictor:
-    """Open the model that the options name."""
+    """Open the model that the options name, a checkpoint with PyTorch."""
+    if Path(options.model or "").suffix.lower() in CHECKPOINT_SUFFIXES:
+        if options.backend not in ("auto", "torch"):
+            raise ValueError(
+                f"--backend must be torch for a checkpoint, got {options.backend}; export "
+                f"{options.model} to a bundle first (python -m sameo_model.export)"
+            )
+        predictors = _import_extra("sameo_model.evaluation.predictors", "a checkpoint")
+        _import_extra("torch", f"checkpoint {options.model}")
+        return predictors.open_predictor(
+            options.model, "torch", threads=options.threads, precision=options.precision
+        )
     return load_predictor(
         options.model,
         options.backend,

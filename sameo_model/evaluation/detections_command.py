@@ -87,6 +87,17 @@ def add_parser(commands: Any) -> None:
     )
     add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     add("--report", type=Path, metavar="DIR", help="write a page with charts and pictures here")
+    add(
+        "--objects",
+        metavar="N,...",
+        help="with --report: annotations (N or IMAGE:N) for a figure, figure.png",
+    )
+    add(
+        "--columns",
+        metavar="A,B,...",
+        help="of the figure: photograph, truth, or rows of the table (default: photograph, "
+        "front_end, visible_decoder, sameo, truth, as far as they exist)",
+    )
     add("--json", type=Path, metavar="OUT", help="write the result here")
     parser.set_defaults(run=run)
 
@@ -94,6 +105,8 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     clock = Clock()
+    if (options.objects or options.columns) and not (options.objects and options.report):
+        raise ValueError("--objects needs --report, and --columns needs --objects; give both")
     truth = open_truth(options)
     check_amodal(options, truth)
     found, detections = _read(options, truth)
@@ -141,11 +154,32 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_detection_files(options.json, result, truth.images, scores)
     if options.report:
-        from sameo_model.evaluation.report.detections_report import write_detections_report
-
-        write_detections_report(options.report, result, truth.images, built.rows, scores)
+        _write_report(options, result, truth.images, built.rows, scores)
         print(f"report: {options.report / 'index.html'}")
     return 0
+
+
+def _write_report(
+    options: argparse.Namespace,
+    result: Mapping[str, Any],
+    images: Sequence[AmodalImage],
+    rows: Sequence[Row],
+    scores: Mapping[str, RowScores],
+) -> None:
+    from sameo_model.evaluation.report import qualitative
+    from sameo_model.evaluation.report.detections_report import write_detections_report
+
+    names = [row.name for row in rows]
+    ends = (qualitative.PHOTOGRAPH, qualitative.TRUTH)
+    columns = [one for one in qualitative.DEFAULT_COLUMNS if one in (*names, *ends)]
+    if options.columns:
+        columns = [column.strip() for column in options.columns.split(",")]
+        qualitative.check_columns(columns, rows)
+    chosen = []
+    if options.objects:
+        wanted = qualitative.parse_objects(options.objects)
+        chosen = qualitative.find_objects(wanted, images, rows, scores[result["headline"]])
+    write_detections_report(options.report, result, images, rows, scores, chosen, columns)
 
 
 def _read(

@@ -4,12 +4,15 @@ import json
 import pickle
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from sameo_model import evaluate
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.types import CrowdRegion
+from sameo_model.evaluation.report.gallery import GAP, PANEL_HEIGHT, PANEL_WIDTH
 from tests.bundles import make_tiny_bundle
 from tests.sameo_model.evaluation.random_sets import run_pycocotools
 from tests.sameo_model.evaluation.scenes import filled, two_squares, write_set
@@ -170,3 +173,41 @@ def test_scores_of_no_scale_are_told(data):
     result = score(data, [record(LARGE, 3.5), record(SMALL, -1.0)])
     assert result["ap"] == pytest.approx(1)
     assert any("from -1 to 3.5 are no probabilities" in one for one in result["settings"]["notes"])
+
+
+def test_chosen_objects_make_a_figure(data, tmp_path):
+    model = make_tiny_bundle(tmp_path / "tiny")
+    report = tmp_path / "report"
+    found = [record(LARGE, 0.9), record(SMALL, 0.8)]
+    score(data, found, "--report", report, "--objects", "7:1,2", model=model)
+    figure = cv2.imread(str(report / "figure.png"))
+    # Photograph, front end, visible decoder, SAMEO, truth; two objects below the titles.
+    assert figure.shape == (24 + 2 * (PANEL_HEIGHT + GAP), 5 * (PANEL_WIDTH + GAP), 3)
+    assert "Chosen objects" in (report / "index.html").read_text()
+    columns = ("--columns", "photograph,sameo")
+    score(data, found, "--report", report, "--objects", "1", *columns, model=model)
+    small = cv2.imread(str(report / "figure.png"))
+    assert small.shape == (24 + PANEL_HEIGHT + GAP, 2 * (PANEL_WIDTH + GAP), 3)
+    # The photograph is plain grey; SAMEO's mask is coloured.
+    photograph, sameo = (
+        small[24:, n * (PANEL_WIDTH + GAP) :][:PANEL_HEIGHT, 40:180] for n in range(2)
+    )
+    assert np.ptp(photograph, axis=2).max() == 0
+    assert np.ptp(sameo, axis=2).max() > 50
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--objects", "1"], "--objects needs --report"),
+        (["--report", "REPORT", "--columns", "truth"], "--columns needs --objects"),
+        (["--report", "REPORT", "--objects", "77"], "there is no annotation 77"),
+        (["--report", "REPORT", "--objects", "a"], "must be ANNOTATION or IMAGE:ANNOTATION"),
+        (["--report", "REPORT", "--objects", "1", "--columns", "sameo"], "--columns must be some"),
+    ],
+)
+def test_wrong_choices_of_a_figure_are_named(data, tmp_path, capsys, more, message):
+    more = [str(tmp_path / "report") if one == "REPORT" else one for one in more]
+    with pytest.raises(AssertionError):
+        score(data, [record(LARGE, 0.9)], *more)
+    assert message in capsys.readouterr().err

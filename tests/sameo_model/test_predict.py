@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -397,6 +398,54 @@ def test_results_of_a_detector_are_boxes(model, folder, tmp_path):
     again = tmp_path / "again"
     assert run(model, folder, tmp_path / "out" / "predictions.json", again) == 0
     assert results_in(again) == results
+
+
+def test_files_of_front_ends_are_boxes(model, tmp_path):
+    torch = pytest.importorskip("torch")
+    images = tmp_path / "images"
+    images.mkdir()
+    write_image(images / "000007.png")
+    record = {"image_id": 7, "category_id": 1, "bbox": [16, 24, 64, 48], "score": 0.5}
+    torch.save([{"image_id": 7, "instances": [record]}], tmp_path / "d2.pth")
+    boxes = np.array([[16, 24, 80, 72, 0.5]], np.float32)
+    (tmp_path / "mm.pkl").write_bytes(pickle.dumps([[np.zeros((0, 5), np.float32), boxes]]))
+    coco = {
+        "images": [{"id": 7, "file_name": "000007.png"}],
+        "categories": [{"id": 3, "name": "mug"}, {"id": 9, "name": "box"}],
+    }
+    annotations = write_json(tmp_path / "annotations.json", coco)
+    for name in ("d2.pth", "mm.pkl"):
+        output = tmp_path / name.replace(".", "_")
+        assert run(model, images, tmp_path / name, output, "--annotations", annotations) == 0
+        (result,) = results_in(output)
+        assert result["prompt_box"] == [16, 24, 80, 72]
+        assert (result["file_name"], result["image_id"]) == ("000007.png", 7)
+        # Classes go by position: the second one is 9.
+        assert (result["category_id"], result["class"]) == (9, "box")
+    # Without annotations the number in the file's name decides, and the class stays unknown.
+    assert run(model, images, tmp_path / "d2.pth", tmp_path / "bare") == 0
+    (result,) = results_in(tmp_path / "bare")
+    assert not {"category_id", "class"} & set(result)
+
+
+def test_boxes_by_position_need_the_annotations(model, image, tmp_path, capsys):
+    boxes = [[np.array([[1, 1, 9, 9, 0.5]], np.float32)]]
+    (tmp_path / "mm.pkl").write_bytes(pickle.dumps(boxes))
+    status = run(model, image, tmp_path / "mm.pkl", tmp_path / "out")
+    assert fails(capsys, tmp_path, status, "give the annotations of that run")
+
+
+def test_a_checkpoint_is_run_in_pytorch(image, tmp_path, capsys):
+    pytest.importorskip("torch")
+    from sameo_model.modeling import build_sameo, save_checkpoint
+
+    checkpoint = tmp_path / "model.safetensors"
+    save_checkpoint(build_sameo("sameo_lite", image_size=64, visible_decoder=True), checkpoint)
+    assert run(checkpoint, image, "16,24,80,72", tmp_path / "out") == 0
+    assert len(results_in(tmp_path / "out")) == 1
+    status = run(checkpoint, image, "16,24,80,72", tmp_path / "no", "--backend", "openvino")
+    assert status == 1
+    assert "--backend must be torch for a checkpoint" in capsys.readouterr().err
 
 
 def test_help_teaches_with_examples():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -10,6 +11,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import rows as row_names
 from sameo_model.evaluation.average_precision import RECALLS, MatchTable
@@ -17,6 +20,11 @@ from sameo_model.evaluation.detection_files import instances_csv
 from sameo_model.evaluation.report.charts import Point, Series, line_chart
 from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
 from sameo_model.evaluation.report.page import Section, html_table, render_page
+from sameo_model.evaluation.report.qualitative import (
+    DEFAULT_COLUMNS,
+    ChosenObject,
+    draw_figure,
+)
 from sameo_model.evaluation.result_files import write_json
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import Row
@@ -52,6 +60,8 @@ def write_detections_report(
     images: Sequence[AmodalImage],
     rows: Sequence[Row],
     scores: Mapping[str, RowScores],
+    chosen: Sequence[ChosenObject] = (),
+    columns: Sequence[str] = DEFAULT_COLUMNS,
 ) -> None:
     """Write `index.html`, `report.md`, `result.json`, `rows.csv` and `instances.csv`.
 
@@ -61,12 +71,21 @@ def write_detections_report(
         images: Images that were evaluated.
         rows: The rows' detections.
         scores: The rows' scores.
+        chosen: Objects for `figure.png`, which is also shown in the page; none writes none.
+        columns: Columns of the figure.
 
     Raises:
         FileNotFoundError: If an image of the gallery is missing.
     """
     sections = _sections(result, images, rows, scores)
     folder.mkdir(parents=True, exist_ok=True)
+    if chosen:
+        picture = cv2.cvtColor(draw_figure(chosen, columns), cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".png", picture)[1].tobytes()
+        write_whole(folder / "figure.png", data)
+        source = base64.b64encode(data).decode("ascii")
+        body = f'<img src="data:image/png;base64,{source}" alt="{", ".join(columns)}">'
+        sections.insert(1, Section("Chosen objects", body))
     write_json(folder / "result.json", dict(result))
     write_whole(folder / "rows.csv", _rows_csv(result))
     write_whole(folder / "instances.csv", instances_csv(images, scores))

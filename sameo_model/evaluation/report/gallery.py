@@ -26,6 +26,10 @@ PER_GROUP = 4
 GROUPS = ("worst", "median", "best")
 
 
+MaskPair = tuple[MaskCrop | None, MaskCrop | None]
+"""Amodal and visible mask of an object."""
+
+
 @dataclass(frozen=True)
 class Case:
     """An object that is shown.
@@ -103,28 +107,27 @@ def draw_case(case: Case) -> np.ndarray:
         uint8 (h, w, 3), RGB.
     """
     instance, detection = case.instance, case.detection
-    true_masks = _crop_of(instance.amodal_rle), _crop_of(instance.visible_rle)
+    true_masks = crop_of(instance.amodal_rle), crop_of(instance.visible_rle)
     found_masks = (
-        (_crop_of(detection.mask_rle), _crop_of(detection.visible_rle)) if detection else None
+        (crop_of(detection.mask_rle), crop_of(detection.visible_rle)) if detection else None
     )
-    window = _window([true_masks, found_masks] if found_masks else [true_masks], case.image)
+    window = window_around([true_masks, found_masks] if found_masks else [true_masks], case.image)
     x1, y1, x2, y2 = window
     pixels = case.image.load_rgb()[y1:y2, x1:x2]
     scale = min(PANEL_HEIGHT / (y2 - y1), PANEL_WIDTH / (x2 - x1))
-    panels = [_resize(pixels, scale), _draw_panel(pixels, true_masks, None, (x1, y1), scale)]
+    panels = [_resize(pixels, scale), draw_panel(pixels, true_masks, None, (x1, y1), scale)]
     prompt = detection.box_xyxy if detection else None
-    panels.append(_draw_panel(pixels, found_masks, prompt, (x1, y1), scale))
+    panels.append(draw_panel(pixels, found_masks, prompt, (x1, y1), scale))
     gap = np.full((panels[0].shape[0], GAP, 3), 128, dtype=np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
 
 
-def _crop_of(rle: Rle | None) -> MaskCrop | None:
+def crop_of(rle: Rle | None) -> MaskCrop | None:
+    """Decode a mask, where there is one."""
     return None if rle is None else rle_to_crop(rle)
 
 
-def _window(
-    pairs: Sequence[tuple[MaskCrop | None, MaskCrop | None]], image: AmodalImage
-) -> tuple[int, int, int, int]:
+def window_around(pairs: Sequence[MaskPair], image: AmodalImage) -> tuple[int, int, int, int]:
     """Return the part of the image around the masks, with a margin."""
     boxes = np.array([pair[0].box_xyxy for pair in pairs if pair[0] and pair[0].mask.size])
     x1, y1 = boxes[:, :2].min(axis=0).tolist()
@@ -139,9 +142,9 @@ def _window(
     )
 
 
-def _draw_panel(
+def draw_panel(
     pixels: np.ndarray,
-    pair: tuple[MaskCrop | None, MaskCrop | None] | None,
+    pair: MaskPair | None,
     box_xyxy: BoxXyxy | None,
     origin_xy: tuple[int, int],
     scale: float,
