@@ -219,7 +219,11 @@ def open_model(options: argparse.Namespace) -> Predictor:
         predictors = _import_extra("sameo_model.evaluation.predictors", "a checkpoint")
         _import_extra("torch", f"checkpoint {options.model}")
         return predictors.open_predictor(
-            options.model, "torch", threads=options.threads, precision=options.precision
+            options.model,
+            "torch",
+            threads=options.threads,
+            precision=options.precision,
+            framing=options.framing,
         )
     return load_predictor(
         options.model,
