@@ -197,3 +197,30 @@ def test_a_message_is_accepted_as_it_is_where_nothing_is_odd():
     accepted = accept_detections(detections(one))
     assert accepted.detections[0] is one
     assert accepted.notes == []
+
+
+ODD = [0.0, -1.0, 1.5, 320.0, 1e6, 1e308, -1e308, np.nan, np.inf, -np.inf]
+
+
+def test_whatever_a_yolo_message_holds_it_is_read_without_an_error():
+    generator = np.random.default_rng(0)
+    texts = ["", "mug", "17", "ä\n", "x" * 300]
+    reading = Reading()
+    for num in generator.integers(0, 12, 300):
+        items = []
+        for _ in range(num):
+            x1, y1, x2, y2, theta, score = (float(value) for value in generator.choice(ODD, 6))
+            name, track = generator.choice(texts, 2)
+            number = int(generator.integers(-(2**31), 2**31))
+            with np.errstate(all="ignore"):
+                item = yolo_detection(
+                    *(x1, y1, x2, y2), number=number, name=name, track=track, theta=theta
+                )
+            item.score = score
+            items.append(item)
+        boxes = reading(*items)
+        assert boxes.boxes_xyxy.shape == (num, 4)
+        assert boxes.boxes_xyxy.dtype == np.float32
+        known = boxes.scores[~np.isnan(boxes.scores)]
+        assert ((known >= 0) & (known <= 1)).all()
+        assert len(set(boxes.detection_ids)) == num
