@@ -96,7 +96,14 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--image", required=True, type=Path, metavar="IMG", help="an image, or a folder of images")
+    add(
+        "--image",
+        required=True,
+        type=Path,
+        metavar="IMG",
+        help="an image, or a folder of images; one with an EXIF orientation is turned upright, unless "
+        "a COCO file of boxes states the size of the stored pixels",
+    )
     add("--boxes", required=True, help=_BOXES_HELP)
     add(
         "--annotations",
