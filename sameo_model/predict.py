@@ -101,8 +101,8 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         type=Path,
         metavar="IMG",
-        help="an image, or a folder of images; one with an EXIF orientation is turned upright, unless "
-        "a COCO file of boxes states the size of the stored pixels",
+        help="an image, or a folder of images; one with an EXIF orientation is turned "
+        "upright, unless a COCO file of boxes states the size of the stored pixels",
     )
     add("--boxes", required=True, help=_BOXES_HELP)
     add(
