@@ -41,7 +41,7 @@ class Evaluation:
         path: The JSON file.
         result: Its content.
         command: `masks` or `detections`.
-        objects: IoU and occlusion rate by image and annotation number.
+        objects: IoUs and occlusion rate by image and annotation number.
     """
 
     path: Path
@@ -98,7 +98,8 @@ def _read_objects(path: Path, column: str) -> dict[tuple[str, str], dict[str, fl
         raise FileNotFoundError(
             f"{path} must lie beside its result file, but it is not there; copy both"
         )
-    names = {"iou": column, "iou_hidden": "iou_hidden", "occlusion_rate": "occlusion_rate"}
+    kept = ("iou_hidden", "iou_visible", "occlusion_rate")
+    names = {"iou": column, **{name: name for name in kept}}
     try:
         with path.open(newline="") as file:
             return {
@@ -150,6 +151,9 @@ def compare(
         comparisons.append(
             rows.by_object("mean IoU of hidden parts", "iou_hidden", occluded, is_headline=True)
         )
+        comparisons.append(
+            rows.by_object("mean IoU of visible masks", "iou_visible", is_headline=True)
+        )
     for number, low in enumerate(BIN_EDGES[:-1]):
         name = f"mean IoU, occlusion {low:.1f} to {BIN_EDGES[number + 1]:.1f}"
         known = ~np.isnan(rows.rates)
@@ -176,7 +180,7 @@ class _ObjectRows:
         self._values = [
             {
                 name: np.array([side.objects[key][name] for key in keys])
-                for name in ("iou", "iou_hidden")
+                for name in ("iou", "iou_hidden", "iou_visible")
             }
             for side in (first, second)
         ]
@@ -193,11 +197,14 @@ class _ObjectRows:
 
     def by_image(self, name: str) -> Comparison:
         """Compare means over images of the means over their objects."""
-        sizes = np.bincount(self.clusters)
+        known = ~np.isnan([values["iou"] for values in self._values]).any(axis=0)
+        sizes = np.bincount(self.clusters[known])
+        shown = np.flatnonzero(sizes)  # without images whose objects have no such score
         first, second = (
-            np.bincount(self.clusters, values["iou"]) / sizes for values in self._values
+            (np.bincount(self.clusters[known], values["iou"][known]) / np.maximum(sizes, 1))[shown]
+            for values in self._values
         )
-        return self._judge(name, first, second, np.arange(len(sizes)), False)
+        return self._judge(name, first, second, shown, False)
 
     def _judge(
         self, name: str, first: np.ndarray, second: np.ndarray, clusters: np.ndarray, head: bool

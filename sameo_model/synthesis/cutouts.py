@@ -122,12 +122,11 @@ def read_cutout(path: Path) -> Cutout:
     alpha = rgba[..., 3]
     x, y, width, height = cv2.boundingRect((alpha > 8).astype(np.uint8))
     rgba = rgba[y : y + height, x : x + width]
-    rgb, alpha = clean_rim(rgba[..., :3], rgba[..., 3]), rgba[..., 3]
     scale = MAX_SIDE_PX / max(height, width)
     if scale < 1:
         size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgb = np.asarray(cv2.resize(rgb, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
-        alpha = np.asarray(cv2.resize(alpha, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+        rgba = np.asarray(cv2.resize(rgba, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    rgb, alpha = clean_rim(rgba[..., :3], rgba[..., 3]), rgba[..., 3]
     return Cutout(np.ascontiguousarray(rgb), np.ascontiguousarray(alpha))
 
 

@@ -304,6 +304,9 @@ def _colour(material: Any) -> tuple[float, float, float] | None:
 
 def _shrink(picture: Any) -> Image:
     """Return a PIL picture as uint8 (H, W, 3), RGB, shrunk."""
+    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        grey = (np.asarray(picture, np.float64) / 257).clip(0, 255).astype(np.uint8)
+        return shrink(np.repeat(grey[..., None], 3, axis=2), MAX_TEXTURE_PX)
     return shrink(np.asarray(picture.convert("RGB"), np.uint8), MAX_TEXTURE_PX)
 
 

@@ -121,6 +121,10 @@ def _config(args: argparse.Namespace, own: Path | None) -> SceneConfig:
             f"{'no folder' if own is None else own}; add or leave out both"
         )
     is_own = own is not None
+    if args.unit is not None and not is_own:
+        raise ValueError(
+            f"--unit is that of your own objects, got {args.unit} without them; add --meshes DIR"
+        )
     arrangements = None
     if args.arrangements == "all" or (is_own and args.arrangements is None):
         arrangements = ALL_ARRANGEMENTS

@@ -220,3 +220,26 @@ def test_missing_files_are_named(masks_run, tmp_path, capsys):
     (tmp_path / "a.instances.csv").unlink()
     assert _run(path, path) == 2
     assert "a.instances.csv must lie beside" in capsys.readouterr().err
+
+
+def test_visible_masks_are_compared_where_nothing_else_is_known(masks_run, tmp_path, capsys):
+    first = masks_run("first")
+    for name, change in (("known", 0.0), ("worse", -0.2)):
+        result = json.loads(first.read_text())
+        with first.with_name(result["per_instance"]).open() as file:
+            lines = list(csv.DictReader(file))
+        for line in lines:
+            line["iou_visible"] = str(float(line["iou_visible"]) + change)
+            # As of a set of plain instance masks.
+            line |= {"iou_full": "", "iou_hidden": "", "occlusion_rate": ""}
+        result["per_instance"] = f"{name}.instances.csv"
+        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+        with (tmp_path / f"{name}.instances.csv").open("w") as file:
+            writer = csv.DictWriter(file, list(lines[0]))
+            writer.writeheader()
+            writer.writerows(lines)
+    sides = [load_evaluation(tmp_path / f"{name}.json") for name in ("known", "worse")]
+    (comparison,) = compare(*sides, replicates=100)
+    assert (comparison.name, comparison.num) == ("mean IoU of visible masks", 16)
+    assert comparison.second - comparison.first == pytest.approx(-0.2)
+    assert comparison.is_headline

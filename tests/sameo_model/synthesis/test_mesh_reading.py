@@ -110,6 +110,13 @@ def test_a_damaged_texture_is_painted_anew(tmp_path):
     assert note.startswith("texture skin.png cannot be read (")
 
 
+def test_a_texture_of_16_bits_is_not_cut_off(tmp_path):
+    grey = np.full((4, 4), 100 * 257, np.uint16)  # 100 of 255
+    assert cv2.imwrite(str(tmp_path / "skin.png"), grey)
+    path = write_obj(tmp_path / "a.obj", cube(), "newmtl m\nmap_Kd skin.png\n")
+    assert look(path) == ((100, 100, 100), None, [])
+
+
 def test_a_missing_library_is_named_with_the_materials_that_it_should_hold(tmp_path):
     path = write_obj(tmp_path / "a.obj", cube(), "newmtl m\nKd 1 0 0\n")
     (tmp_path / "a.mtl").unlink()

@@ -85,3 +85,9 @@ def test_a_set_goes_on_with_the_same_meshes_and_not_with_others(made, meshes, tm
     write_stl(meshes / "third.stl", cube((30, 30, 30)))
     assert main([*arguments(meshes, made, scenes=3), "--depth-noise"]) == 1
     assert "meshes was" in capsys.readouterr().err
+
+
+def test_a_unit_without_own_objects_is_refused(tmp_path, capsys):
+    assert main(["scenes", "--output", str(tmp_path / "out"), "--unit", "mm"]) == 1
+    assert "--unit is that of your own objects, got mm without them" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
