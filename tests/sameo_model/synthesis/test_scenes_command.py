@@ -69,7 +69,10 @@ def test_the_report_says_what_became_of_every_file(made):
     }
     assert report["block.obj"]["unit"] == "m"
     assert report["tray.stl"]["unit"] == "mm"
-    assert report["tray.stl"]["notes"] == ["not watertight: drawn from both sides"]
+    assert report["tray.stl"]["notes"] == [
+        "not watertight: drawn from both sides",
+        "not in m as the other files: taken in mm",
+    ]
     assert report["broken.glb"]["skipped"]
 
 
