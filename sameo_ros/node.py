@@ -44,6 +44,7 @@ from sameo_ros.ros.diagnostics import (
     say_why,
 )
 from sameo_ros.ros.executable import ros_until_signal
+from sameo_ros.ros.input_check import InputCheck
 from sameo_ros.ros.parameters import declare_parameters
 from sameo_ros.ros.transport import use_large_socket_buffers
 
@@ -81,6 +82,7 @@ class SameoNode(LifecycleNode):
         ]
         self._worker = Worker(self._settings)
         self._cameras: list[CameraTopics] = []
+        self._check = InputCheck(self)
         self._is_active = False
         self._is_enabled = True
         self.create_service(SetBool, "~/enable", self._enable)
@@ -231,10 +233,12 @@ class SameoNode(LifecycleNode):
             self.get_logger().warning(sentence)
 
     def _qos_warning(self, topic: str, own: str, problems: ProblemLog) -> Callable[[Any], None]:
+        name = topic.removesuffix("/compressed").rpartition("/")[2]
+
         def warn(event: Any) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
             sentence = describe_qos_conflict(self.resolve_topic_name(topic), own, policy)
-            problems.report(f"qos_{topic.removeprefix('~/')}", sentence, time.monotonic())
+            problems.report(f"qos_{name}", sentence, time.monotonic())
 
         return warn
 
@@ -283,10 +287,19 @@ class SameoNode(LifecycleNode):
         settings, worker = self._settings.current, self._worker
         doing = worker.describe() if self._is_enabled else "disabled by ~/enable"
         is_answering = self._is_active and self._is_enabled
-        status = NodeStatus(is_answering, doing, worker.model, settings.encode_ahead)
         now_s, node_name = time.monotonic(), self.get_fully_qualified_name()[1:]
+        for topics in self._cameras if is_answering else ():
+            self._check.look(topics, settings)
+        waiting = {one.record.name: one.watch.describe_waiting() for one in self._cameras}
         for record in self._records:
             name = f"{node_name}: {record.name or 'masks'}"
+            status = NodeStatus(
+                is_answering,
+                doing,
+                worker.model,
+                settings.encode_ahead,
+                waiting.get(record.name, ""),
+            )
             fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, record, status, settings.alarms, now_s)
         self._diagnostics.publish(array)
 

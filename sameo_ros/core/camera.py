@@ -176,8 +176,8 @@ def _explain(drop: Drop, settings: SameoParameters) -> str:
     """Return why boxes were given up, or "" where that needs no explanation."""
     if drop.cause is DropCause.UNMATCHED:
         return (
-            "no usable image of that stamp came; the detector must copy the image's header, and "
-            "images and boxes must arrive within max_wait_s"
+            f"no usable image of that stamp came within max_wait_s, {settings.max_wait_s:g} s: it "
+            "was not sent, is lost or late, or the detector does not copy its header"
         )
     if drop.cause is DropCause.LATE and not math.isnan(drop.behind_s):
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from typing import Any
@@ -40,6 +41,12 @@ class DepthCache:
         with self._lock:
             self._images.clear()
             self._camera_info = None
+
+    def nearest_offset_s(self, stamp_ns: int) -> float:
+        """Return the stamp of the nearest depth image minus a stamp, seconds; NaN without any."""
+        with self._lock:
+            offsets_ns = [_stamp_ns(one) - stamp_ns for one in self._images]
+        return min(offsets_ns, key=abs) / NANOSECONDS if offsets_ns else math.nan
 
     def find(self, stamp_ns: int, tolerance_s: float) -> tuple[Any, Any]:
         """Find what belongs to a colour image.

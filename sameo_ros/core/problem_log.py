@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 # The first is the most important: what stops all masks comes before what costs some of them.
 _IMPORTANCE = (
-    *("failed", "image_topic", "detections_topic", "clock", "images_lost", "detector_stamps"),
-    *("dropped_late", "image", "dropped_unmatched", "depth", "boxes"),
+    *("failed", "image_topic", "images_lost", "detections_topic", "qos_image", "qos_detections"),
+    *("detector_stamps", "dropped_late", "image", "dropped_unmatched", "clock", "depth_topic"),
+    *("camera_info_topic", "depth", "boxes"),
 )
 
 
@@ -56,6 +57,13 @@ class ProblemLog:
             repeats = self._repeats.pop(kind, 0)
         sentence = f"camera {self._source}: {sentence}" if self._source else sentence
         self._warn(f"{sentence} ({repeats} more like this before)" if repeats else sentence)
+
+    def update(self, kind: str, sentence: str, now_s: float) -> None:
+        """Note a problem that was looked for: as `report`, or resolved where it is ""."""
+        if sentence:
+            self.report(kind, sentence, now_s)
+        else:
+            self.resolve(kind)
 
     def resolve(self, kind: str) -> None:
         """Note that a kind of problem is over."""

@@ -138,6 +138,10 @@ class SameoParameters:
         "full", "What ~/overlay shows: full (masks, boxes and labels) or masks alone.",
         choices=("full", "masks"),
     )  # fmt: skip
+    segment_max_age_s: float = _parameter(
+        2.0, "~/segment refuses to answer for a latest frame that came longer ago than this.",
+        limits=(0.01, 1e6),
+    )  # fmt: skip
     depth_tolerance_s: float = _parameter(
         0.05, "Largest difference between the stamps of depth and image.", limits=(0, 10)
     )

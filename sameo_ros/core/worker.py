@@ -259,6 +259,13 @@ class Worker:
         if frame is None:
             request.reply("no image was given and no camera frame has come yet")
             return
+        age_s = time.monotonic() - frame.received_s
+        if request.frame is None and age_s > settings.segment_max_age_s:
+            request.reply(
+                f"the latest frame came {age_s:.1f} s ago, longer than segment_max_age_s, "
+                f"{settings.segment_max_age_s:g} s; look after the camera, or raise it"
+            )
+            return
         # The caller's boxes are those of its image, and none is there unasked.
         settings = dataclasses.replace(settings, detections_frame="image", classes=("",))
         try:

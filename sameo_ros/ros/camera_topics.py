@@ -13,11 +13,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from sameo_model.runtime.types import ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.camera import Camera, CameraRecord, pixels_of
+from sameo_ros.core.clock_causes import is_plausible
 from sameo_ros.core.frame_cache import Frame
+from sameo_ros.core.input_watch import InputWatch
 from sameo_ros.core.overlay import draw_answer
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.settings import SameoParameters
-from sameo_ros.core.stamps import stamp_to_ns
+from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 from sameo_ros.core.worker import Request, Worker
 from sameo_ros.messages.conversions import (
     check_colour_image,
@@ -44,6 +46,10 @@ class CameraTopics:
     Attributes:
         record: Counters and complaints of this camera.
         camera: The worker's side of it.
+        watch: What has come since `subscribe`.
+        inputs: The subscriptions to image and detections, by these names.
+        outputs: The publishers by their names.
+        objects: Its topics in 3D.
     """
 
     def __init__(
@@ -72,19 +78,20 @@ class CameraTopics:
         load_class(self._boxes_type)
         self.record = record
         self.camera = Camera(self)
+        self.watch = InputWatch(time.monotonic())
         self._node = node
         self._worker = worker
         self._compressed = compressed
         name, problems = record.name, record.problems
         self._inputs = f"{name}/" if name else ""
         self._detections = DetectionReader(self._note)
-        self._boxes: Any = None
         outputs = f"~/{name}/" if name else "~/"
-        self._objects = ObjectTopics(node, record)
+        self.objects = ObjectTopics(node, record)
         self._masks = node.open_publisher(AmodalMaskArray, outputs + "masks", problems)
         self._overlay = node.open_publisher(Image, outputs + "overlay", problems)
         self._service = node.create_service(SegmentBoxes, f"{outputs}segment", self._segment)
-        self._subscriptions: list[Any] = []
+        self.inputs: dict[str, Any] = {}
+        self.outputs = {"masks": self._masks, "overlay": self._overlay}
 
     def subscribe(self) -> None:
         """Subscribe to images and boxes, depth and calibration."""
@@ -92,25 +99,29 @@ class CameraTopics:
         image_type = CompressedImage if self._compressed else Image
         if self._compressed:
             topic = _with_suffix(self._node.resolve_topic_name(topic), "/compressed")
-        self._subscriptions = [
-            self._node.open_subscription(image_type, topic, self._on_image, problems, depth=1)
-        ]
+        self.watch = InputWatch(time.monotonic())
+        self.inputs = {
+            "image": self._node.open_subscription(
+                image_type, topic, self._on_image, problems, depth=1
+            )
+        }
         self._subscribe_to_boxes()
-        self._objects.subscribe()
+        self.objects.subscribe(self.watch)
 
     def unsubscribe(self) -> None:
         """Destroy the subscriptions."""
-        for subscription in (*self._subscriptions, self._boxes):
-            if subscription is not None:
-                self._node.destroy_subscription(subscription)
-        self._subscriptions, self._boxes = [], None
-        self._objects.unsubscribe()
+        for subscription in self.inputs.values():
+            self._node.destroy_subscription(subscription)
+        self.inputs = {}
+        self.objects.unsubscribe()
+        self.record.problems.resolve_all()
 
     def follow_detector(self) -> None:
         """Read what the publisher of the boxes offers, where the choice is the node's."""
-        if self._boxes is None or not self._follows_detector:
+        boxes = self.inputs.get("detections")
+        if boxes is None or not self._follows_detector:
             return
-        infos = self._node.get_publishers_info_by_topic(self._boxes.topic_name)
+        infos = self._node.get_publishers_info_by_topic(boxes.topic_name)
         offered = {info.topic_type for info in infos}
         name, complaint = choose_type(offered, self._boxes_type)
         if complaint:
@@ -119,12 +130,12 @@ class CameraTopics:
             self.record.problems.resolve("detections_type")
         if name != self._boxes_type:
             self._boxes_type = name
-            self._node.destroy_subscription(self._boxes)
+            self._node.destroy_subscription(boxes)
             self._subscribe_to_boxes()
-            self._note(f"{self._boxes.topic_name} is read as {name}")
+            self._note(f"{boxes.topic_name} is read as {name}")
 
     def _subscribe_to_boxes(self) -> None:
-        self._boxes = self._node.open_subscription(
+        self.inputs["detections"] = self._node.open_subscription(
             load_class(self._boxes_type),
             self._inputs + "detections",
             self._on_detections,
@@ -135,7 +146,7 @@ class CameraTopics:
     def destroy(self) -> None:
         """Destroy subscriptions, publishers and the service."""
         self.unsubscribe()
-        self._objects.destroy()
+        self.objects.destroy()
         for publisher in (self._masks, self._overlay):
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_service(self._service)
@@ -162,7 +173,7 @@ class CameraTopics:
         """Return the depth of a frame, or None if there is none that can be used."""
         if frame.number == 0:
             return None  # an image that a caller gave; the depth is the camera's
-        return self._objects.read_depth(frame, image_hw, settings)
+        return self.objects.read_depth(frame, image_hw, settings)
 
     def deliver(self, frame: Frame, answer: Answer, settings: SameoParameters) -> None:
         """Publish an answer, and what somebody listens to besides."""
@@ -170,51 +181,61 @@ class CameraTopics:
         masks = AmodalMaskArray()
         self._fill_masks(masks, answer, header)
         self._masks.publish(masks)
-        now_ns = self._node.get_clock().now().nanoseconds
-        self.record.statistics.record("age", (now_ns - frame.stamp_ns) * 1e-6)
+        self.watch.has_answered = True
+        image = self.watch.find_image(frame.stamp_ns)
+        if image is not None and is_plausible(image.transit_s, image.stamp_ns):
+            self.record.statistics.record("age", 1e3 * self._age_s(frame.stamp_ns))
         if self._overlay.get_subscription_count() > 0:
             overlay = Image()
             picture = draw_answer(pixels_of(self, frame), answer, settings.overlay_style)
             fill_image(overlay, picture, "rgb8", header)
             self._overlay.publish(overlay)
-        self._objects.publish(frame, answer, lambda: pixels_of(self, frame), settings)
+        self.objects.publish(frame, answer, lambda: pixels_of(self, frame), settings)
 
     def _on_image(self, message: Any) -> None:
         self.record.statistics.count("images_received")
         stamp_ns = stamp_to_ns(message.header.stamp)
-        if stamp_ns == 0:
-            self._report("stamp", "image stamps are zero: boxes are paired with the newest image; "
-                         "let the camera driver fill header.stamp")  # fmt: skip
+        self.watch.note_image(stamp_ns, time.monotonic(), self._age_s(stamp_ns))
         try:
             if not self._compressed:
                 check_colour_image(message)
         except ValueError as error:
             self.record.statistics.count("images_rejected")
-            self._report("image", str(error))
+            self.record.problems.report("image", str(error), time.monotonic())
         else:
             self._worker.add_image(self.camera, stamp_ns, message)
 
     def _on_detections(self, message: Any) -> None:
-        self._worker.add_boxes(self.camera, stamp_to_ns(find_stamp(message)), message)
+        stamp_ns = stamp_to_ns(find_stamp(message))
+        self.watch.note_boxes(stamp_ns, time.monotonic())
+        self._worker.add_boxes(self.camera, stamp_ns, message)
 
     async def _segment(
         self, request: SegmentBoxes.Request, response: SegmentBoxes.Response
     ) -> SegmentBoxes.Response:
         """Answer a call; the executor goes on while the worker is at it."""
         replied, reply = self._node.open_reply()
+
+        def fill_and_reply(result: tuple[Frame, Answer] | str) -> None:
+            """Fill the response in the worker's thread, so that the executor goes on."""
+            reply(result if isinstance(result, str) else self._fill_response(response, *result))
+
         frame = None
         if request.image.height or request.image.width:
             stamp_ns = stamp_to_ns(request.image.header.stamp)
             frame = Frame(stamp_ns, 0, time.monotonic(), request.image)
-        self._worker.add_request(Request(self.camera, frame, request.detections, reply))
-        result = await replied
-        if isinstance(result, tuple):
-            self._fill_masks(response.masks, result[1], result[0].message.header)
-            self._objects.fill_objects(response.objects, *result)
-        else:
-            response.message = str(result)
+        self._worker.add_request(Request(self.camera, frame, request.detections, fill_and_reply))
+        response.message = await replied
         response.success = not response.message
         return response
+
+    def _fill_response(self, response: Any, frame: Frame, answer: Answer) -> str:
+        try:
+            self._fill_masks(response.masks, answer, frame.message.header)
+            self.objects.fill_objects(response.objects, frame, answer)
+        except Exception as error:  # the caller hears about it
+            return f"the answer cannot be told: {error}"
+        return ""
 
     def _fill_masks(self, message: Any, answer: Answer, header: Any) -> None:
         fill_mask_array(message, MASK_TYPES, answer, header)
@@ -227,6 +248,10 @@ class CameraTopics:
 
     def _report(self, kind: str, sentence: str) -> None:
         self.record.problems.report(kind, sentence, time.monotonic())
+
+    def _age_s(self, stamp_ns: int) -> float:
+        now_ns: int = self._node.get_clock().now().nanoseconds
+        return (now_ns - stamp_ns) / NANOSECONDS
 
 
 def _with_suffix(topic: str, suffix: str) -> str:

@@ -29,12 +29,14 @@ class NodeStatus:
         description: Where the model stands, in one sentence.
         model: The model.
         encode_ahead: The parameter of that name.
+        waiting: What is awaited, "" once masks have been published.
     """
 
     is_active: bool
     description: str
     model: ModelStatus
     encode_ahead: str
+    waiting: str
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,8 @@ def _judge(status: NodeStatus, alarm: tuple[int, str], problems: list[str]) -> t
     if problems:  # causes explain the symptom
         more = len(problems) - 1
         return max(level, 1), problems[0] + (f" (and {more} more: see problem_...)" if more else "")
+    if not level and status.waiting:
+        return 1, status.waiting
     return level, symptom or "answering"
 
 

@@ -20,6 +20,7 @@ from sameo_ros.core.answer import Answer
 from sameo_ros.core.camera import CameraRecord
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.frame_cache import Frame
+from sameo_ros.core.input_watch import InputWatch
 from sameo_ros.core.placement import Placement
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.settings import SameoParameters
@@ -39,7 +40,12 @@ _TYPES = ObjectMessageTypes(Detection3D, ObjectHypothesisWithPose, Marker, Point
 
 
 class ObjectTopics:
-    """Publishers until `destroy`; subscriptions from `subscribe` to `unsubscribe`."""
+    """Publishers until `destroy`; subscriptions from `subscribe` to `unsubscribe`.
+
+    Attributes:
+        inputs: The subscriptions to depth and camera_info, by these names.
+        outputs: The publishers by their names.
+    """
 
     def __init__(self, node: Any, record: CameraRecord) -> None:
         """Create the publishers.
@@ -50,6 +56,7 @@ class ObjectTopics:
         """
         self._node = node
         self._name, self._problems = record.name, record.problems
+        self._statistics = record.statistics
         self._cache = DepthCache()
         self._transforms = TransformTree()
         self._target_frame = ""
@@ -59,21 +66,45 @@ class ObjectTopics:
         self._markers = node.open_publisher(MarkerArray, outputs + "markers", problems)
         self._points = node.open_publisher(PointCloud2, outputs + "points", problems)
         self._instances = node.open_publisher(Image, outputs + "instances", problems)
-        self._outputs = (self._objects, self._markers, self._points, self._instances)
-        self._subscriptions: list[Any] = []
+        self.inputs: dict[str, Any] = {}
+        self.outputs = {
+            "objects": self._objects,
+            "markers": self._markers,
+            "points": self._points,
+            "instances": self._instances,
+        }
 
-    def subscribe(self) -> None:
-        """Subscribe to depth and calibration."""
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody listens to anything in 3D."""
+        return any(_has_listener(one) for one in (self._objects, self._markers, self._points))
+
+    def subscribe(self, watch: InputWatch) -> None:
+        """Subscribe to depth and calibration.
+
+        Args:
+            watch: Where arrivals are noted.
+        """
         inputs = f"{self._name}/" if self._name else ""
         self._image_topic = self._node.resolve_topic_name(inputs + "image")
-        add_image, set_camera_info = self._cache.add_image, self._cache.set_camera_info
+
+        def add_image(message: Image) -> None:
+            watch.depth.note(time.monotonic())
+            self._cache.add_image(message)
+
+        def set_camera_info(message: CameraInfo) -> None:
+            watch.camera_info.note(time.monotonic())
+            self._cache.set_camera_info(message)
+
         problems = self._problems
-        self._subscriptions = [
-            self._node.open_subscription(Image, inputs + "depth", add_image, problems, depth=1),
-            self._node.open_subscription(
+        self.inputs = {
+            "depth": self._node.open_subscription(
+                Image, inputs + "depth", add_image, problems, depth=1
+            ),
+            "camera_info": self._node.open_subscription(
                 CameraInfo, inputs + "camera_info", set_camera_info, problems, depth=1
             ),
-        ]
+        }
         self._target_frame = self._node.get_parameter("target_frame").value
         if self._target_frame:
             self._subscribe_to_transforms()
@@ -87,24 +118,22 @@ class ObjectTopics:
         for topic, depth in (("/tf", 100), ("/tf_static", 100)):
             is_static = topic == "/tf_static"
             keep = functools.partial(self._transforms.add, is_static=is_static)
-            self._subscriptions.append(
-                self._node.open_subscription(
-                    TFMessage, topic, keep, self._problems, depth=depth, latched=is_static
-                )
+            self.inputs[topic] = self._node.open_subscription(
+                TFMessage, topic, keep, self._problems, depth=depth, latched=is_static
             )
 
     def unsubscribe(self) -> None:
         """Destroy the subscriptions and forget what came."""
-        for subscription in self._subscriptions:
+        for subscription in self.inputs.values():
             self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        self.inputs = {}
         self._cache.clear()
         self._transforms.clear()
 
     def destroy(self) -> None:
         """Destroy subscriptions and publishers."""
         self.unsubscribe()
-        for publisher in self._outputs:
+        for publisher in self.outputs.values():
             self._node.destroy_lifecycle_publisher(publisher)
 
     def read_depth(
@@ -141,7 +170,7 @@ class ObjectTopics:
             read_pixels: Returns its pixels.
             parameters: `points_of` counts.
         """
-        listened = [one for one in self._outputs if _has_listener(one)]
+        listened = [one for one in self.outputs.values() if _has_listener(one)]
         if not listened:
             return
         try:
@@ -159,11 +188,13 @@ class ObjectTopics:
             frame: The frame.
             answer: Its masks.
         """
+        depth = answer.depth
+        if depth is None or depth.camera is None or answer.prediction.visible_masks is None:
+            return
         try:
-            if answer.depth is not None and self._can_lift(answer):
-                header, placement = self._place(frame, answer.depth)
-                objects = lift_objects(answer, answer.depth, placement)
-                fill_objects(message, _TYPES, answer, objects, header, placement)
+            header, placement = self._place(frame, depth)
+            objects = lift_objects(answer, depth, placement)
+            fill_objects(message, _TYPES, answer, objects, header, placement)
         except LookupError as error:
             self._report(str(error))
         except Exception as error:  # the masks count without
@@ -179,11 +210,22 @@ class ObjectTopics:
     ) -> None:
         if self._instances in listened:
             self._publish_instances(frame, answer)
-        depth = answer.depth
         in_3d = [one for one in listened if one is not self._instances]
-        if depth is None or not in_3d or not self._can_lift(answer):
+        if not in_3d:
             return
-        header, placement = self._place(frame, depth)
+        missing = self._explain_missing(frame, answer, parameters)
+        depth = answer.depth
+        if missing or depth is None or depth.camera is None:
+            self._statistics.count("objects_missing")
+            if missing:
+                self._report(missing)
+            return
+        try:
+            header, placement = self._place(frame, depth)
+        except LookupError:
+            self._statistics.count("objects_missing")
+            raise
+        self._statistics.count("objects_published")
         objects = lift_objects(answer, depth, placement)
         if self._objects in in_3d:
             message = Detection3DArray()
@@ -207,14 +249,21 @@ class ObjectTopics:
         fill_instances(message, answer, frame.message.header)
         self._instances.publish(message)
 
-    def _can_lift(self, answer: Answer) -> bool:
-        if answer.depth is None or answer.depth.camera is None:
-            self._report("depth comes without camera_info: 3D boxes need it; remap camera_info")
-            return False
+    def _explain_missing(self, frame: Frame, answer: Answer, settings: SameoParameters) -> str:
+        """Say why there is no 3D; "" where there is, or where it has been said already."""
         if answer.prediction.visible_masks is None:
-            self._report("3D boxes need visible masks; set the parameter visible")
-            return False
-        return True
+            return "3D boxes need visible masks; set the parameter visible"
+        if answer.depth is not None and answer.depth.camera is None:
+            return "depth comes without camera_info, which 3D boxes need; remap camera_info"
+        offset_s = self._cache.nearest_offset_s(frame.stamp_ns)
+        if answer.depth is None and abs(offset_s) > settings.depth_tolerance_s:
+            return (
+                f"the nearest depth image is {1e3 * abs(offset_s):.0f} ms "
+                f"{'behind' if offset_s < 0 else 'ahead of'} the image, more than "
+                f"depth_tolerance_s, {settings.depth_tolerance_s:g} s; synchronise both, or "
+                "raise it"
+            )
+        return ""
 
     def _place(self, frame: Frame, depth: SceneDepth) -> tuple[Any, Placement]:
         """Return header and frame of the results; LookupError says why /tf does not tell it."""

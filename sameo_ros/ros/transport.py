@@ -10,7 +10,7 @@ reliable subscription (see `qos_overrides`) gets every image.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 _VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
@@ -44,3 +44,24 @@ def use_large_socket_buffers(
         return False
     environment[_VARIABLE] = f"UDPv4?sockets_size={_BUFFER_BYTES}B"
     return True
+
+
+def describe_transport(
+    environment: Mapping[str, str], middleware: str, kernel_limit: Path = _KERNEL_LIMIT
+) -> str:
+    """Say how images travel here, and what lets more of them through.
+
+    Args:
+        environment: The process's environment variables.
+        middleware: Name of the middleware, such as rmw_fastrtps_cpp.
+        kernel_limit: File with the largest buffer that a process may ask for, bytes.
+    """
+    limit = kernel_limit.read_text().strip() if kernel_limit.is_file() else "unknown"
+    kernel = f"raise net.core.rmem_max (now {limit} bytes)"
+    if "fastrtps" not in middleware:
+        return f"with {middleware} {kernel}"
+    profile = next((environment[name] for name in _USERS_CHOICE[1:] if name in environment), "none")
+    return (
+        "start every process with FASTDDS_DEFAULT_PROFILES_FILE naming sameo_ros's "
+        f"config/fastdds.xml (now {profile}), or {kernel}"
+    )

@@ -16,6 +16,7 @@ from sameo_ros.core.answer import Answer, DetectedBoxes  # noqa: E402
 from sameo_ros.core.camera import CameraRecord  # noqa: E402
 from sameo_ros.core.camera_model import CameraModel  # noqa: E402
 from sameo_ros.core.frame_cache import Frame  # noqa: E402
+from sameo_ros.core.input_watch import InputWatch  # noqa: E402
 from sameo_ros.core.problem_log import ProblemLog  # noqa: E402
 from sameo_ros.core.scene_depth import SceneDepth  # noqa: E402
 from sameo_ros.core.settings import SameoParameters  # noqa: E402
@@ -163,7 +164,7 @@ def publish_in(monkeypatch, target_frame, *static):
     topics = object_topics.ObjectTopics(
         node, CameraRecord("", Statistics(), ProblemLog(said.append))
     )
-    topics.subscribe()
+    topics.subscribe(InputWatch(0.0))
     for message in static:
         node.callbacks["/tf_static"](message)
     topics.publish(Frame(0, 1, 0.0, IMAGE), make_answer(), lambda: PIXELS, SameoParameters())
@@ -201,5 +202,5 @@ def test_a_target_frame_without_tf2_msgs_says_what_to_install(monkeypatch):
     topics = object_topics.ObjectTopics(
         node, CameraRecord("", Statistics(), ProblemLog(said.append))
     )
-    topics.subscribe()
+    topics.subscribe(InputWatch(0.0))
     assert ["install it" in one for one in said] == [True]

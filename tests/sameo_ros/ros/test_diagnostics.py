@@ -39,13 +39,13 @@ ALARMS = Alarms(warn_age_ms=100.0, error_age_ms=200.0, warn_dropped_share=0.5)
 MODEL = ModelStatus((), ModelState.READY, "", "x", "openvino", "CPU, f32", "encoder-1f")
 
 
-def fill(statistics=None, *, problems=(), is_active=True, **model):
+def fill(statistics=None, *, problems=(), is_active=True, waiting="", **model):
     message = SimpleNamespace(status=[])
     record = CameraRecord("", statistics or Statistics(), ProblemLog(lambda _: None))
     record.statistics.count("images_received", 3)
     for kind, sentence in problems:
         record.problems.report(kind, sentence, 0.0)
-    status = NodeStatus(is_active, "model x is ready", replace(MODEL, **model), "auto")
+    status = NodeStatus(is_active, "model x is ready", replace(MODEL, **model), "auto", waiting)
     fill_diagnostics(message, TYPES, "cam", record, status, ALARMS, now_s=1.0)
     return message.status[0]
 
@@ -72,6 +72,7 @@ def test_every_key_of_the_contract_is_there():
         ({}, b"\0", "answering"),
         ({"problems": [("boxes", "they are late")]}, b"\1", "they are late"),
         ({"is_active": False}, b"\1", "not active; model x is ready"),
+        ({"waiting": "waiting for the first masks"}, b"\1", "waiting for the first masks"),
         ({"state": ModelState.FAILED, "is_active": False}, b"\2", "model x is ready"),
     ],
 )

@@ -1,0 +1,112 @@
+"""Why boxes do not find their images, from the stamps that have come."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from sameo_ros.core.input_watch import Arrival, InputWatch
+from sameo_ros.core.settings import SameoParameters
+
+_MEMORY_S = 10.0
+_MIN_BOXES, _MAX_BOXES = 3, 20
+_MIN_SHARE = 0.2
+_LOST_SHARE = 0.7
+_OWN_CLOCK_S = 1.0
+
+
+def explain_pairing(
+    watch: InputWatch, settings: SameoParameters, now_s: float, *, image_topic: str, transport: str
+) -> dict[str, str]:
+    """Say why boxes do not find their images, and what to do about it.
+
+    A detector answers each image at most once, and hands on its stamp. So boxes that come more
+    often than images, or of which only some find an image, tell of images that were lost on the
+    way; where images come but no boxes fit, the stamps are the detector's own.
+
+    Args:
+        watch: What has come.
+        settings: `max_wait_s` and `stamp_tolerance_s` count.
+        now_s: Monotonic clock.
+        image_topic: Full name of the images' topic.
+        transport: How DDS is set up here, for the remedy.
+
+    Returns:
+        Sentences by kind of problem: `detector_stamps` or `images_lost`; empty if boxes find
+        their images.
+    """
+    recent = [one for one in watch.recent_boxes if now_s - one.received_s < _MEMORY_S]
+    newest = recent[-_MAX_BOXES:]
+    zero = [one for one in newest if one.stamp_ns == 0]
+    latest = watch.latest_image
+    if len(zero) >= _MIN_BOXES and len(zero) == len(newest) and (not latest or latest.stamp_ns):
+        return {"detector_stamps": _explain_zero_stamps(len(zero))}
+    waited_s = now_s - settings.max_wait_s
+    settled = [
+        one
+        for one in recent
+        if one.stamp_ns
+        and one.received_s <= waited_s
+        and not watch.is_before_first_image(one.stamp_ns, _MEMORY_S)  # sent before anyone listened
+    ][-_MAX_BOXES:]
+    lonely = [one for one in settled if not _has_image(watch, one, settings)]
+    if len(lonely) < max(_MIN_BOXES, _MIN_SHARE * len(settled)):
+        return {}
+    since_s = settled[0].received_s - settings.max_wait_s
+    num_images = watch.count_images(since_s, settled[-1].received_s)
+    if len(lonely) < len(settled) or num_images < _LOST_SHARE * len(settled):
+        counted = (
+            f"of {len(settled)} boxes messages within {waited_s - since_s:.1f} s, "
+            f"{len(settled) - len(lonely)} found their image, and {num_images} images came"
+        )
+        return {"images_lost": _explain_loss(counted, image_topic, transport)}
+    return {"detector_stamps": _explain_own_stamps(watch, lonely, settings)}
+
+
+def _has_image(watch: InputWatch, boxes: Arrival, settings: SameoParameters) -> bool:
+    if watch.find_image(boxes.stamp_ns) is not None:
+        return True
+    offset_s = watch.nearest_offset_s(boxes.stamp_ns)
+    return offset_s is not None and 0 < settings.stamp_tolerance_s >= abs(offset_s)
+
+
+def _explain_zero_stamps(number: int) -> str:
+    return (
+        f"the detector leaves header.stamp at zero (the last {number} messages), so that no image "
+        "can be found; let it copy the header of its image"
+    )
+
+
+def _explain_loss(counted: str, image_topic: str, transport: str) -> str:
+    return (
+        f"images are lost on the way to this node: {counted}; {transport}; or ask for them "
+        f"reliably: reliability:=reliable of the launch file, or "
+        f"-p qos_overrides.{image_topic}.subscription.reliability:=reliable"
+    )
+
+
+def _explain_own_stamps(
+    watch: InputWatch, lonely: Sequence[Arrival], settings: SameoParameters
+) -> str:
+    offsets_s = [watch.nearest_offset_s(one.stamp_ns) or 0.0 for one in lonely]
+    offset_s = statistics.median(offsets_s)
+    sentence = f"images come, but the stamps of the last {len(lonely)} boxes messages are none of "
+    if abs(offset_s) > _OWN_CLOCK_S:
+        return (
+            f"{sentence}theirs: they are {format_duration(abs(offset_s))} "
+            f"{'ahead of' if offset_s > 0 else 'behind'} the nearest image, so that the detector "
+            "stamps with a clock of its own; let it copy the header of its image"
+        )
+    return (
+        f"{sentence}theirs, but about {1e3 * abs(offset_s):.0f} ms away, so that the detector "
+        "stamps anew; let it copy the header of its image, or set stamp_tolerance_s (now "
+        f"{settings.stamp_tolerance_s:g})"
+    )
+
+
+def format_duration(duration_s: float) -> str:
+    """Return a time with two digits or more and the unit that suits it."""
+    for unit, length_s in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if duration_s >= 2 * length_s:
+            return f"{duration_s / length_s:.0f} {unit}"
+    return f"{duration_s:.1f} s"

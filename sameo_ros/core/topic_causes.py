@@ -1,0 +1,111 @@
+"""Why nothing comes on a topic, from what the graph shows and what has arrived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sameo_ros.core.input_watch import Arrivals
+
+_GAPS = 3.0
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Somebody who publishes a topic.
+
+    Attributes:
+        node: Full name of the node.
+        type: Its message type, such as sensor_msgs/msg/Image.
+        conflict: The QoS policy that differs, "" where both sides fit.
+    """
+
+    node: str
+    type: str
+    conflict: str = ""
+
+
+@dataclass(frozen=True)
+class TopicView:
+    """A topic that the node subscribes to, as the graph shows it.
+
+    Attributes:
+        name: Its full name, as it is after remapping.
+        own_name: The name that is remapped, such as image.
+        type: The message type that the node reads.
+        publishers: Who publishes it.
+        similar: Full names of other topics of that type that are published, likeliest first.
+    """
+
+    name: str
+    own_name: str
+    type: str
+    publishers: tuple[Publisher, ...] = ()
+    similar: tuple[str, ...] = ()
+
+
+def is_silent(arrivals: Arrivals, now_s: float, grace_s: float) -> bool:
+    """Whether messages do not come any more, or have never come.
+
+    Args:
+        arrivals: What has come.
+        now_s: Monotonic clock.
+        grace_s: A silence up to this, or to three times the longest of late, means nothing.
+    """
+    return now_s - arrivals.last_s > max(grace_s, _GAPS * arrivals.longest_gap_s)
+
+
+def explain_silence(topic: TopicView, arrivals: Arrivals, now_s: float) -> str:
+    """Say why nothing comes on a topic that is silent, and what to do about it."""
+    silence_s = now_s - arrivals.last_s
+    if not topic.publishers:
+        return _explain_no_publisher(topic, arrivals, silence_s)
+    fitting = [one for one in topic.publishers if one.type == topic.type]
+    if not fitting:
+        return _explain_type(topic)
+    if all(one.conflict for one in fitting):
+        return _explain_conflict(topic, fitting[0])
+    names = ", ".join(sorted({one.node for one in fitting}))
+    if arrivals.number == 0:
+        return (
+            f"{names} publishes {topic.name}, but no message has come for {silence_s:.0f} s: it is "
+            "silent, or messages are lost on the way"
+        )
+    return (
+        f"messages on {topic.name} have stopped {silence_s:.0f} s ago, after {arrivals.number}; "
+        f"look after {names}"
+    )
+
+
+def _explain_no_publisher(topic: TopicView, arrivals: Arrivals, silence_s: float) -> str:
+    if arrivals.number:
+        return (
+            f"nobody publishes {topic.name} any more: its messages have stopped {silence_s:.0f} s "
+            f"ago, after {arrivals.number}; start its publisher again"
+        )
+    remap = f"-r {topic.own_name}:="
+    if topic.similar:
+        named = ", ".join(topic.similar)
+        return (
+            f"nobody publishes {topic.name} ({topic.type}); of that type there are {named}: start "
+            f"the node with {remap}{topic.similar[0]}"
+        )
+    return (
+        f"nobody publishes {topic.name} ({topic.type}), nor any topic of that type: start its "
+        f"publisher, or name its topic with {remap}..."
+    )
+
+
+def _explain_type(topic: TopicView) -> str:
+    other = topic.publishers[0]
+    sentence = f"{other.node} publishes {topic.name} as {other.type}; the node reads {topic.type}"
+    if other.type == "sensor_msgs/msg/CompressedImage":
+        return f"{sentence}: set image_transport:=compressed"
+    return f"{sentence}: name a topic of that type with -r {topic.own_name}:=..."
+
+
+def _explain_conflict(topic: TopicView, other: Publisher) -> str:
+    return (
+        f"{other.node} publishes {topic.name} with another {other.conflict} than the node asks "
+        f"for, so that nothing passes; start the node with another "
+        f"qos_overrides.{topic.name}.subscription.{other.conflict}"
+    )

@@ -1,0 +1,62 @@
+import pytest
+
+from sameo_ros.core.input_watch import Arrivals
+from sameo_ros.core.topic_causes import Publisher, TopicView, explain_silence, is_silent
+
+IMAGE = "sensor_msgs/msg/Image"
+CAMERA = Publisher("/camera", IMAGE)
+
+
+def explain(*publishers, similar=(), arrived_s=(), now_s=10.0, grace_s=1.5):
+    topic = TopicView("/image", "image", IMAGE, publishers, similar)
+    arrivals = Arrivals(since_s=0.0)
+    for time_s in arrived_s:
+        arrivals.note(time_s)
+    return explain_silence(topic, arrivals, now_s) if is_silent(arrivals, now_s, grace_s) else ""
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (
+            explain(similar=("/cam/image_raw", "/other")),
+            ["nobody publishes /image", "/cam/image_raw, /other", "-r image:=/cam/image_raw"],
+        ),
+        (explain(), ["nobody publishes /image", "nor any topic of that type", "-r image:=..."]),
+        (explain(CAMERA), ["/camera publishes /image", "no message has come for 10 s"]),
+        (explain(CAMERA, arrived_s=(1, 2, 3)), ["have stopped 7 s ago, after 3", "/camera"]),
+        (explain(arrived_s=(1, 2, 3)), ["nobody publishes /image any more", "after 3"]),
+        (
+            explain(Publisher("/camera", "sensor_msgs/msg/CompressedImage")),
+            ["as sensor_msgs/msg/CompressedImage", "image_transport:=compressed"],
+        ),
+        (
+            explain(Publisher("/camera", IMAGE, "reliability")),
+            ["another reliability", "qos_overrides./image.subscription.reliability"],
+        ),
+    ],
+    ids=["renamed", "none", "silent", "stopped", "gone", "type", "qos"],
+)
+def test_each_cause_has_its_sentence_and_remedy(case, words):
+    assert all(one in case for one in words), case
+
+
+@pytest.mark.parametrize("now_s", [10.0, 11.4])
+def test_a_topic_whose_messages_come_needs_no_explanation(now_s):
+    assert explain(CAMERA, arrived_s=(9.8, 9.9, 10.0), now_s=now_s) == ""
+
+
+def test_a_start_needs_none_within_the_grace():
+    assert explain(now_s=1.5) == ""
+    assert explain(now_s=1.6) != ""
+
+
+def test_a_slow_detector_is_not_taken_for_a_stopped_one():
+    slow = (0.0, 4.0, 8.0)  # three times the longest gap are 12 s
+    assert explain(CAMERA, arrived_s=slow, now_s=19.9) == ""
+    assert "stopped 12 s ago" in explain(CAMERA, arrived_s=slow, now_s=20.1)
+
+
+def test_one_publisher_that_fits_is_enough_of_a_match():
+    other = Publisher("/recorder", IMAGE, "durability")
+    assert "no message has come" in explain(other, CAMERA)
