@@ -31,7 +31,7 @@ def _workplace(folder):
     (folder / "config").symlink_to(ROOT / "config")
     layouts.write_all(folder / "data")
     torch.manual_seed(0)
-    model = build_sameo("sameo_lite", 64, visible_decoder=True)
+    model = build_sameo("efficient_sam_vitt", 64, visible_decoder=True)
     save_checkpoint(model, folder / "tiny.safetensors")
     (folder / "any_iou.yaml").write_text("complete: {min_iou: 0.0, allow_border: true}\n")
     for name in FRONT_END_FILES:
