@@ -52,6 +52,27 @@ def instance_box_xyxy(instance: AmodalInstance, kind: PromptKind) -> np.ndarray:
     return np.array([x, y, x + width, y + height], dtype=np.float32)
 
 
+def random_clicks_xy(mask: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the centres of random pixels of a mask, any of them more than once.
+
+    Args:
+        mask: bool (H, W), at least one pixel True.
+        count: Number P of clicks.
+        generator: Source of the P draws.
+
+    Returns:
+        float32 (P, 2), x and y in pixels; the first pixel's centre is (0.5, 0.5).
+
+    Raises:
+        ValueError: If the mask is empty.
+    """
+    inside = np.flatnonzero(mask)
+    if inside.size == 0:
+        raise ValueError("mask must have at least one pixel to click on, got none")
+    rows, columns = np.divmod(inside[generator.integers(inside.size, size=count)], mask.shape[1])
+    return np.stack([columns, rows], axis=1).astype(np.float32) + np.float32(0.5)
+
+
 def jitter_boxes_xyxy(
     boxes_xyxy: np.ndarray,
     share: float,

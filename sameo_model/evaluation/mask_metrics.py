@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from sameo_model.data.prompts import PromptKind, instance_box_xyxy, jitter_boxes_xyxy
+from sameo_model.data.prompts import (
+    PromptKind,
+    instance_box_xyxy,
+    jitter_boxes_xyxy,
+    random_clicks_xy,
+)
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.evaluation.bootstrap import clustered_mean, draw_weights, interval, resample
 from sameo_model.evaluation.instance_scores import InstanceScore, score_instance
@@ -31,6 +36,7 @@ def evaluate_masks(
     prompts: PromptKind = "visible",
     box_noise: float = 0.0,
     seed: int = 0,
+    points: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Score a model on true boxes and average; the in-process form of `evaluate masks`.
@@ -41,7 +47,8 @@ def evaluate_masks(
             data set has it.
         prompts: Which true mask's tight box is the prompt.
         box_noise: Largest move of each side as a share of the box's size, in [0, 0.5).
-        seed: Seed of the noise.
+        seed: Seed of the noise and the clicks.
+        points: Clicks beside each box, at random places of the visible part, at most 4.
         progress: Show a progress bar on standard error.
 
     Returns:
@@ -50,7 +57,7 @@ def evaluate_masks(
     Raises:
         ValueError: If no object can be scored, or an argument is out of range.
     """
-    prompted = [PromptedImage.build(image, prompts, box_noise, seed) for image in images]
+    prompted = [PromptedImage.build(image, prompts, box_noise, seed, points) for image in images]
     rows = score_masks(predictor, prompted, progress=progress)
     return summarise([score for scores in rows for score in scores])
 
@@ -63,17 +70,24 @@ class PromptedImage:
         image: The image.
         instances: N objects that can be scored, with a box.
         boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 in pixels.
+        points_xy: float32 (N, P, 2), clicks beside the boxes, pixels; None without.
     """
 
     image: AmodalImage
     instances: Sequence[AmodalInstance]
     boxes_xyxy: FloatArray
+    points_xy: FloatArray | None = None
 
     @classmethod
     def build(
-        cls, image: AmodalImage, prompts: PromptKind, box_noise: float, seed: int
+        cls,
+        image: AmodalImage,
+        prompts: PromptKind,
+        box_noise: float,
+        seed: int,
+        points: int = 0,
     ) -> PromptedImage:
-        """Draw the prompts of an image; the noise depends on the seed and the image's id alone."""
+        """Draw the prompts of an image; they depend on the seed and the image's id alone."""
         instances = scorable_instances(image, prompts)
         boxes_xyxy = np.zeros((0, 4), dtype=np.float32)
         if instances:
@@ -81,7 +95,13 @@ class PromptedImage:
         if box_noise:
             generator = np.random.default_rng([seed, abs(image.image_id)])
             boxes_xyxy = jitter_boxes_xyxy(boxes_xyxy, box_noise, generator, image.image_hw)
-        return cls(image, instances, boxes_xyxy)
+        if not points:
+            return cls(image, instances, boxes_xyxy)
+        # The trailing 1 keeps the clicks apart from the noise, so that either can change alone.
+        generator = np.random.default_rng([seed, abs(image.image_id), 1])
+        clicks = [random_clicks_xy(item.visible_mask(), points, generator) for item in instances]
+        points_xy = np.stack(clicks) if clicks else np.zeros((0, points, 2), dtype=np.float32)
+        return cls(image, instances, boxes_xyxy, points_xy)
 
 
 def score_masks(
@@ -96,7 +116,8 @@ def score_masks(
     """
     usable = [item for item in prompted if item.instances]
     boxes = {item.image.image_id: item.boxes_xyxy for item in usable}
-    answers = predict_images(predictor, [item.image for item in usable], boxes, **how)
+    images = [item.image for item in usable]
+    answers = predict_images(predictor, images, boxes, points=clicks_by_image(usable), **how)
     for item, (image, objects) in zip(usable, answers, strict=True):
         yield [
             score_instance(image, instance, predicted, box_xyxy)
@@ -104,6 +125,11 @@ def score_masks(
                 item.instances, objects, item.boxes_xyxy, strict=True
             )
         ]
+
+
+def clicks_by_image(prompted: Iterable[PromptedImage]) -> dict[int, FloatArray]:
+    """Return the clicks of each image by its id, those of images that have some."""
+    return {item.image.image_id: item.points_xy for item in prompted if item.points_xy is not None}
 
 
 def scorable_instances(image: AmodalImage, prompts: PromptKind) -> list[AmodalInstance]:

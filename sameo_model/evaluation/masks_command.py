@@ -11,6 +11,7 @@ from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.data_options import add_data_options, check_amodal, open_truth
 from sameo_model.evaluation.mask_metrics import (
     PromptedImage,
+    clicks_by_image,
     intervals,
     score_masks,
     summarise,
@@ -18,6 +19,7 @@ from sameo_model.evaluation.mask_metrics import (
 from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.predictions import Clock
 from sameo_model.evaluation.result_files import instances_path, write_instances, write_json
+from sameo_model.runtime.clicks import MAX_CLICKS
 
 SHOWN = (
     "num_instances",
@@ -62,7 +64,16 @@ def add_parser(commands: Any) -> None:
         metavar="P",
         help="move each side by up to this share of the box's size (default 0)",
     )
-    add("--seed", type=int, default=0, help="of noise and intervals (default 0)")
+    add(
+        "--points",
+        type=int,
+        default=0,
+        choices=range(MAX_CLICKS + 1),
+        metavar="N",
+        help="clicks beside each box, at random places of the true visible part, up to 4 (default "
+        "0); for networks that were trained with them",
+    )
+    add("--seed", type=int, default=0, help="of noise, clicks and intervals (default 0)")
     add("--json", type=Path, metavar="OUT", help="write the result here")
     parser.set_defaults(run=run)
 
@@ -76,12 +87,13 @@ def run(options: argparse.Namespace) -> int:
     for note in truth.notes:
         print(f"note: {note}", file=sys.stderr)
     prompted = [
-        PromptedImage.build(image, options.prompts, options.box_noise, options.seed)
+        PromptedImage.build(image, options.prompts, options.box_noise, options.seed, options.points)
         for image in truth.images
     ]
     usable = [item for item in prompted if item.instances]
     boxes = {item.image.image_id: item.boxes_xyxy for item in usable}
-    with open_model(options, [item.image for item in usable], boxes, clock) as model:
+    images, clicks = [item.image for item in usable], clicks_by_image(usable)
+    with open_model(options, images, boxes, clock, clicks) as model:
         rows = score_masks(model.predictor, usable, **model.arguments)
         scores = [score for scores in rows for score in scores]
         result = summarise(scores)
@@ -93,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
             "dataset": options.dataset,
             "prompts": options.prompts,
             "box_noise": options.box_noise,
+            "points": options.points,
             "seed": options.seed,
             "limit": options.limit,
             **model.description,

@@ -80,6 +80,7 @@ def open_model(
     images: Sequence[AmodalImage],
     boxes: Mapping[int, FloatArray],
     clock: Clock,
+    points: Mapping[int, FloatArray] | None = None,
 ) -> Iterator[ModelRun]:
     """Open what the options name, for a run over the given images and boxes.
 
@@ -88,6 +89,7 @@ def open_model(
         images: Images in order.
         boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels.
         clock: Is told how long loading and running the model take.
+        points: Clicks by image id, of images that have some.
 
     Raises:
         FileNotFoundError: If there is no such model.
@@ -109,7 +111,7 @@ def open_model(
         store = None
         if options.predictions:
             store = PredictionStore(
-                options.predictions, fingerprint_run(str(description), images, boxes)
+                options.predictions, fingerprint_run(str(description), images, boxes, points)
             )
         yield ModelRun(
             predictor,

@@ -119,7 +119,10 @@ class PredictionStore:
 
 
 def fingerprint_run(
-    model: str, images: Sequence[AmodalImage], boxes: Mapping[int, FloatArray]
+    model: str,
+    images: Sequence[AmodalImage],
+    boxes: Mapping[int, FloatArray],
+    points: Mapping[int, FloatArray] | None = None,
 ) -> str:
     """Return a text that changes with the model, the images or their boxes.
 
@@ -127,11 +130,14 @@ def fingerprint_run(
         model: Names the model and how it runs.
         images: Images in order.
         boxes: Boxes by image id.
+        points: Clicks by image id, of images that have some.
     """
     digest = hashlib.sha256(f"{_SHARD_FORMAT} {SHARD_IMAGES} {model}".encode())
     for image in images:
         digest.update(f"{image.image_id} {image.path.name} {image.image_hw}".encode())
         digest.update(boxes[image.image_id].tobytes())
+        if points and image.image_id in points:
+            digest.update(points[image.image_id].tobytes())
     return digest.hexdigest()
 
 
@@ -140,6 +146,7 @@ def predict_images(
     images: Sequence[AmodalImage],
     boxes: Mapping[int, FloatArray],
     *,
+    points: Mapping[int, FloatArray] | None = None,
     store: PredictionStore | None = None,
     batch_size: int = 1,
     clock: Clock | None = None,
@@ -151,6 +158,8 @@ def predict_images(
         predictor: The model.
         images: Images in order.
         boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels; N may be 0.
+        points: float32 (N, P, 2) by image id, clicks beside the boxes, pixels; images that are not
+            named have none.
         store: Where to keep and find predictions; None keeps none.
         batch_size: Images that are encoded together, where the backend can.
         clock: Is told where the time goes.
@@ -161,7 +170,7 @@ def predict_images(
         for number, shard in enumerate(chunked(images, SHARD_IMAGES)):
             known = store.read(number) if store else None
             rows: list[list[PredictedObject]] = []
-            fresh = _predict_shard(predictor, shard, boxes, batch_size, clock)
+            fresh = _predict_shard(predictor, shard, boxes, points or {}, batch_size, clock)
             for image, objects in zip(shard, known if known is not None else fresh, strict=True):
                 bar.update()
                 if store and known is None:
@@ -175,6 +184,7 @@ def _predict_shard(
     predictor: Predictor,
     images: Sequence[AmodalImage],
     boxes: Mapping[int, FloatArray],
+    points: Mapping[int, FloatArray],
     batch_size: int,
     clock: Clock,
 ) -> Iterator[list[PredictedObject]]:
@@ -183,7 +193,9 @@ def _predict_shard(
             embeddings = encode_images(predictor, [pixels for _, pixels in batch])
         for (image, _), embedding in zip(batch, embeddings, strict=True):
             with clock.model_time():
-                prediction = predictor.decode(embedding, boxes[image.image_id])
+                clicks = points.get(image.image_id)
+                prompts = {} if clicks is None else {"points_xy": clicks}
+                prediction = predictor.decode(embedding, boxes[image.image_id], **prompts)
             clock.num_predicted += 1
             yield predicted_objects(prediction)
 

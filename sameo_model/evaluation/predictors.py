@@ -23,8 +23,8 @@ class Predictor(Protocol):
     def encode(self, image_rgb: Any) -> Any:
         """Encode uint8 (H, W, 3) RGB once."""
 
-    def decode(self, embedding: Any, boxes_xyxy: FloatArray) -> Prediction:
-        """Predict masks for boxes in pixels of the encoded image."""
+    def decode(self, embedding: Any, boxes_xyxy: FloatArray, **prompts: Any) -> Prediction:
+        """Predict masks for boxes in pixels of the encoded image, and `points_xy` if given."""
 
 
 def open_predictor(

@@ -15,6 +15,7 @@ from sameo_model.modeling import load_checkpoint
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
+from sameo_model.runtime.clicks import Clicks
 from sameo_model.runtime.framing import choose_framing
 from sameo_model.runtime.preprocess import resize_image
 from sameo_model.runtime.types import Embedding, FloatArray, Uint8Array
@@ -61,11 +62,43 @@ class TorchBackend(Backend):
         """Draw the masks of windows; see `Backend.segment`."""
         return self._draw(self.encode_batch(images), boxes[:, np.newaxis], visible)
 
-    def _draw(self, embeddings: Tensor, boxes: FloatArray, visible: bool) -> DecoderOutput:
+    @torch.inference_mode()
+    def decode_clicks(
+        self, handle: Any, boxes: FloatArray, clicks: Clicks, visible: bool
+    ) -> DecoderOutput:
+        """Decode boxes with clicks beside them; see `Backend.decode_clicks`."""
+        prompts = Clicks(*(values[np.newaxis] for values in clicks))
+        return self._draw(handle, np.asarray(boxes)[np.newaxis], visible, prompts)
+
+    @torch.inference_mode()
+    def segment_clicks(
+        self, images: Uint8Array, boxes: FloatArray, clicks: Clicks, visible: bool
+    ) -> DecoderOutput:
+        """Draw the masks of windows with clicks; see `Backend.segment_clicks`."""
+        prompts = Clicks(*(values[:, np.newaxis] for values in clicks))
+        return self._draw(self.encode_batch(images), boxes[:, np.newaxis], visible, prompts)
+
+    def _draw(
+        self,
+        embeddings: Tensor,
+        boxes: FloatArray,
+        visible: bool,
+        clicks: Clicks | None = None,
+    ) -> DecoderOutput:
         """Draw boxes (B, N, 4) of B embeddings, to arrays of B * N rows."""
         side = self.model.image_size
-        boxes_xyxy = torch.from_numpy(np.ascontiguousarray(boxes)).to(embeddings.device)
-        drawn = self.model.draw_masks(embeddings, boxes_xyxy, (side, side), visible=visible)
+
+        def to_device(values: FloatArray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values)).to(embeddings.device)
+
+        drawn = self.model.draw_masks(
+            embeddings,
+            to_device(boxes),
+            (side, side),
+            visible=visible,
+            points_xy=None if clicks is None else to_device(clicks.points_xy),
+            point_labels=None if clicks is None else to_device(clicks.labels),
+        )
         seen = drawn.visible_logits
         return DecoderOutput(
             _to_rows(drawn.amodal_logits),

@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep the decoder of official EfficientSAM weights for visible masks too",
     )
+    add(
+        "--points",
+        action="store_true",
+        help="add the graph for clicks beside boxes (OpenVINO and ONNX Runtime); the network must "
+        "have been trained with them (samples.points), or be an official one",
+    )
     add("--name", help="name of the model; default: that of the output folder")
     add("--licence", help="terms of the weights; default: a bundle's own, else Apache-2.0")
     add("--training", type=Path, help="JSON file on the training; default: a bundle's own record")

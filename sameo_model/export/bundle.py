@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sameo_model.export.graphs import OPSET, decoder_graph, encoder_graph, window_graph
+from sameo_model.export.graphs import (
+    OPSET,
+    click_graph,
+    decoder_graph,
+    encoder_graph,
+    window_graph,
+)
 from sameo_model.export.records import DEFAULT_LICENCE
 from sameo_model.export.verify import run_eager
 from sameo_model.export.weights import attach_weights
@@ -30,6 +36,7 @@ def export_bundle(
     licence: str = DEFAULT_LICENCE,
     training: dict[str, Any] | None = None,
     scores: dict[str, Any] | None = None,
+    points: bool = False,
     check: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a bundle: weights once as float16, graphs that point into them, and `model.json`.
@@ -45,6 +52,7 @@ def export_bundle(
         licence: Terms of the weights.
         training: How the weights were trained, JSON values.
         scores: How the model scored and on what, JSON values.
+        points: Whether to add the graph for clicks beside boxes.
         check: Called with the finished bundle's folder before it takes its place; what it
             raises stops the export, and nothing is left behind.
 
@@ -56,6 +64,8 @@ def export_bundle(
         save_checkpoint(model, draft / BUNDLE_WEIGHTS, half=True)
         rounded = load_checkpoint(draft / BUNDLE_WEIGHTS)
         _write_graphs(rounded, draft)
+        if points:
+            _write_click_graph(rounded, draft)
         write_reference(draft, run_eager(rounded, *reference_scene(model.image_size)))
         bundles.write_bundle_info(
             draft,
@@ -90,6 +100,14 @@ def _write_graphs(model: Sameo, folder: Path) -> None:
     for name, graph in graphs.items():
         attach_weights(graph, folder / BUNDLE_WEIGHTS)
         (folder / name).write_bytes(graph.SerializeToString())
+
+
+def _write_click_graph(model: Sameo, folder: Path) -> None:
+    _LOGGER.info("tracing the graph for clicks")
+    graph = click_graph(model)
+    attach_weights(graph, folder / BUNDLE_WEIGHTS)
+    name = bundles.CLICK_SEGMENTER if model.shares_decoder else bundles.CLICK_DECODER
+    (folder / name).write_bytes(graph.SerializeToString())
 
 
 def _normalisation(model: Sameo) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sameo_model.export.box_decoder import decode_boxes
 from sameo_model.modeling.sameo import DecoderName, Sameo
+from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, NO_CLICK
 
 OPSET = 18
 # Version 9 is what the oldest supported runtimes read.
@@ -72,6 +73,84 @@ class WindowGraph(nn.Module):
             drawn.visible_logits.squeeze(1),
             drawn.predicted_iou.squeeze(1),
         )
+
+
+class ClickGraph(nn.Module):
+    """`Sameo.draw_masks` for boxes of one image with clicks beside them."""
+
+    def __init__(self, model: Sameo) -> None:
+        """Wrap a network."""
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, embedding: Tensor, boxes: Tensor, points_xy: Tensor, point_labels: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Map (1, 256, S/16, S/16), (N, 4), (N, 4, 2) and (N, 4) to logits and IoU."""
+        drawn = self.model.draw_masks(
+            embedding,
+            boxes.unsqueeze(0),
+            (self.model.image_size, self.model.image_size),
+            points_xy=points_xy.unsqueeze(0),
+            point_labels=point_labels.unsqueeze(0),
+        )
+        return tuple(values.squeeze(0) for values in drawn if values is not None)
+
+
+class ClickWindowGraph(nn.Module):
+    """`WindowGraph` with clicks beside the boxes."""
+
+    def __init__(self, model: Sameo) -> None:
+        """Wrap a network."""
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, images: Tensor, boxes: Tensor, points_xy: Tensor, point_labels: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Map uint8 (N, S, S, 3), (N, 4), (N, 4, 2) and (N, 4) to logits and IoU."""
+        side = self.model.image_size
+        drawn = self.model.draw_masks(
+            self.model.encode(images.float().permute(0, 3, 1, 2) / 255),
+            boxes.unsqueeze(1),
+            (side, side),
+            points_xy=points_xy.unsqueeze(1),
+            point_labels=point_labels.unsqueeze(1),
+        )
+        return tuple(values.squeeze(1) for values in drawn if values is not None)
+
+
+def click_graph(model: Sameo) -> onnx.ModelProto:
+    """Return the graph for clicks beside boxes, see `runtime.bundle`.
+
+    Weights are graph inputs named as in the network's state dict; see `weights.attach_weights`.
+    """
+    side, grid = model.image_size, model.image_size // 16
+    labels = torch.full((TRACED_BOXES, MAX_CLICKS), float(NO_CLICK))
+    labels[:, 0] = CLICK
+    examples = {
+        "boxes": torch.rand(TRACED_BOXES, 4) * side,
+        "points_xy": torch.rand(TRACED_BOXES, MAX_CLICKS, 2) * side,
+        "point_labels": labels,
+    }
+    count = torch.export.Dim("N", min=1)
+    dynamic: dict[str, dict] = {name: {0: count} for name in examples}
+    outputs: tuple[str, ...] = ("amodal_logits", "predicted_iou")
+    if model.has_visible_decoder:
+        outputs += ("visible_logits",)
+    if model.shares_decoder:
+        images = torch.zeros(TRACED_BOXES, side, side, 3, dtype=torch.uint8)
+        graph = ClickWindowGraph(model)
+        return _trace(
+            graph, {"images": images, **examples}, outputs, {"images": {0: count}, **dynamic}
+        )
+    embedding = torch.zeros(1, 256, grid, grid)
+    return _trace(
+        ClickGraph(model),
+        {"embedding": embedding, **examples},
+        outputs,
+        {"embedding": {}, **dynamic},
+    )
 
 
 def window_graph(model: Sameo) -> onnx.ModelProto:

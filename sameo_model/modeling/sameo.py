@@ -181,6 +181,8 @@ class Sameo(nn.Module):
         boxes_xyxy: Tensor,
         input_hw: tuple[int, int],
         decoder: DecoderName = "amodal",
+        points_xy: Tensor | None = None,
+        point_labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predict one mask per box; exported graphs and evaluation do the same.
 
@@ -193,6 +195,9 @@ class Sameo(nn.Module):
             boxes_xyxy: float32 (B, N, 4), left, top, right, bottom in pixels of the input image.
             input_hw: Height and width of the image that the boxes refer to, pixels.
             decoder: Which decoder draws the masks.
+            points_xy: float32 (B, N, P, 2), clicks on the visible part of each box's object, pixels
+                of the input image, P at most 4 (appendix E); None for boxes alone.
+            point_labels: int or float (B, N, P), 1 for a click, -1 for none.
 
         Returns:
             Logits (B, N, S/4, S/4), positive inside, and predicted IoU (B, N) in [0, 1].
@@ -209,7 +214,7 @@ class Sameo(nn.Module):
         logits, iou = self._decoder(decoder)(
             embeddings,
             self._position_encoding(embeddings),
-            self._encode_boxes(boxes_xyxy, input_hw),
+            self._encode_boxes(boxes_xyxy, input_hw, points_xy, point_labels),
             tokens,
             best_only=best_only,
         )
@@ -222,6 +227,8 @@ class Sameo(nn.Module):
         input_hw: tuple[int, int],
         *,
         visible: bool = True,
+        points_xy: Tensor | None = None,
+        point_labels: Tensor | None = None,
     ) -> BoxMasks:
         """Predict the whole and the visible mask of each box, in one pass where one decoder does.
 
@@ -230,20 +237,25 @@ class Sameo(nn.Module):
             boxes_xyxy: As for `decode_boxes`.
             input_hw: As for `decode_boxes`.
             visible: Whether to draw visible masks, where the network can.
+            points_xy: As for `decode_boxes`.
+            point_labels: As for `decode_boxes`.
 
         Raises:
             ValueError: Shapes do not fit.
         """
         if not (visible and self.shares_decoder):
-            logits, iou = self.decode_boxes(embeddings, boxes_xyxy, input_hw)
+            prompts = (points_xy, point_labels)
+            logits, iou = self.decode_boxes(embeddings, boxes_xyxy, input_hw, "amodal", *prompts)
             has_visible = visible and self.has_visible_decoder
             seen = (
-                self.decode_boxes(embeddings, boxes_xyxy, input_hw, "visible")[0]
+                self.decode_boxes(embeddings, boxes_xyxy, input_hw, "visible", *prompts)[0]
                 if has_visible
                 else None
             )
             return BoxMasks(logits, iou, seen)
-        logits, iou = self.decode_tokens(embeddings, boxes_xyxy, input_hw, BOTH_TOKENS)
+        logits, iou = self.decode_tokens(
+            embeddings, boxes_xyxy, input_hw, BOTH_TOKENS, points_xy, point_labels
+        )
         return BoxMasks(logits[:, :, 0], iou[:, :, 0].clamp(0.0, 1.0), logits[:, :, 1])
 
     def decode_tokens(
@@ -252,6 +264,8 @@ class Sameo(nn.Module):
         boxes_xyxy: Tensor,
         input_hw: tuple[int, int],
         token_ids: tuple[int, ...],
+        points_xy: Tensor | None = None,
+        point_labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predict the masks of some tokens of the mask decoder for each box.
 
@@ -260,6 +274,8 @@ class Sameo(nn.Module):
             boxes_xyxy: As for `decode_boxes`.
             input_hw: As for `decode_boxes`.
             token_ids: M mask tokens, 0 to 3, in this order.
+            points_xy: As for `decode_boxes`.
+            point_labels: As for `decode_boxes`.
 
         Returns:
             Logits (B, N, M, S/4, S/4) and predicted IoU (B, N, M), an unbounded estimate.
@@ -267,12 +283,18 @@ class Sameo(nn.Module):
         return self.mask_decoder(
             embeddings,
             self._position_encoding(embeddings),
-            self._encode_boxes(boxes_xyxy, input_hw),
+            self._encode_boxes(boxes_xyxy, input_hw, points_xy, point_labels),
             token_ids,
         )
 
-    def _encode_boxes(self, boxes_xyxy: Tensor, input_hw: tuple[int, int]) -> Tensor:
-        """Return the prompt tokens (B, N, 6, C) of boxes (B, N, 4)."""
+    def _encode_boxes(
+        self,
+        boxes_xyxy: Tensor,
+        input_hw: tuple[int, int],
+        points_xy: Tensor | None,
+        point_labels: Tensor | None,
+    ) -> Tensor:
+        """Return the prompt tokens (B, N, 6, C) of boxes (B, N, 4) and the clicks beside them."""
         if boxes_xyxy.ndim != 3 or boxes_xyxy.shape[2] != 4:
             raise ValueError(
                 f"boxes_xyxy must have shape (B, N, 4), got {tuple(boxes_xyxy.shape)}; "
@@ -280,7 +302,21 @@ class Sameo(nn.Module):
             )
         corners = boxes_xyxy.unflatten(2, (2, 2))
         labels = corners.new_tensor((PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT))
-        return self._encode_points(corners, labels.expand(corners.shape[:3]), input_hw)
+        labels = labels.expand(corners.shape[:3])
+        if (points_xy is None) != (point_labels is None):
+            raise ValueError("points_xy and point_labels go together; pass both or none")
+        if points_xy is None or point_labels is None:
+            return self._encode_points(corners, labels, input_hw)
+        if points_xy.shape[:2] != corners.shape[:2] or point_labels.shape != points_xy.shape[:3]:
+            raise ValueError(
+                f"points_xy must have shape (B, N, P, 2) and point_labels (B, N, P) with B and N of "
+                f"the boxes, got {tuple(points_xy.shape)} and {tuple(point_labels.shape)}"
+            )
+        # Where there is no click stand the coordinates of padding.
+        is_click = (point_labels == PointLabel.CLICK).unsqueeze(-1)
+        corners = torch.cat((corners, torch.where(is_click, points_xy, -1.0)), dim=2)
+        labels = torch.cat((labels, point_labels.to(labels)), dim=2)
+        return self._encode_points(corners, labels, input_hw)
 
     def _position_encoding(self, embeddings: Tensor) -> Tensor:
         return self.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))

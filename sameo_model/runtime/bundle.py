@@ -8,6 +8,11 @@ pixels to `amodal_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,)
 A bundle of windows has one graph in their place, `window_segmenter.onnx`: `images` uint8
 (N, S, S, 3) RGB and `boxes` float32 (N, 4) in window pixels to `amodal_logits` and
 `visible_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,).
+
+Clicks beside boxes have a graph of their own, where the bundle was exported with it:
+`click_decoder.onnx` maps `embedding`, `boxes`, `points_xy` float32 (N, 4, 2) in model pixels and
+`point_labels` float32 (N, 4), 1 for a click and -1 for none, to `amodal_logits`, `predicted_iou`
+and, where the model can, `visible_logits`; `click_segmenter.onnx` does so from `images` of windows.
 """
 
 from __future__ import annotations
@@ -29,6 +34,9 @@ IMAGE_ENCODER = "image_encoder.onnx"
 MASK_DECODER = "mask_decoder.onnx"
 VISIBLE_DECODER = "visible_decoder.onnx"
 WINDOW_SEGMENTER = "window_segmenter.onnx"
+CLICK_DECODER = "click_decoder.onnx"
+CLICK_SEGMENTER = "click_segmenter.onnx"
+CLICK_GRAPHS = (CLICK_DECODER, CLICK_SEGMENTER)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,12 @@ class Bundle:
         """Path of the graph for windows; None if the bundle has an encoder and decoders."""
         has_windows = WINDOW_SEGMENTER in self.info.files
         return self.folder / WINDOW_SEGMENTER if has_windows else None
+
+    @property
+    def click_graph(self) -> Path | None:
+        """Path of the graph for clicks beside boxes; None if the bundle has none."""
+        name = CLICK_DECODER if self.window_segmenter is None else CLICK_SEGMENTER
+        return self.folder / name if name in self.info.files else None
 
     @property
     def image_encoder(self) -> Path:

@@ -17,6 +17,7 @@ from sameo_model.runtime.backends.base import (
     build_backend,
 )
 from sameo_model.runtime.bundle import load_bundle
+from sameo_model.runtime.clicks import Clicks, check_clicks, clicks_in_frames
 from sameo_model.runtime.framing import (
     IMAGE_FRAMING,
     Framing,
@@ -142,7 +143,13 @@ class Predictor:
         return Embedding(image_hw, handle, self.backend)
 
     def decode(
-        self, embedding: Embedding, boxes_xyxy: npt.ArrayLike, *, visible: bool = True
+        self,
+        embedding: Embedding,
+        boxes_xyxy: npt.ArrayLike,
+        *,
+        visible: bool = True,
+        points_xy: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
     ) -> Prediction:
         """Predict the masks of the objects in boxes.
 
@@ -152,9 +159,13 @@ class Predictor:
                 included. Boxes are clipped to the image; a box that cannot be used (see
                 `geometry.check_boxes`) keeps its row with empty masks and a predicted IoU of 0.
             visible: Whether to draw visible masks, where the model can.
+            points_xy: float (N, P, 2), clicks on the visible part of each box's object, x and y in
+                pixels of the encoded image, P at most 4; None prompts with the boxes alone.
+            point_labels: (N, P), 1 for a click, -1 for none; None takes every point for a click.
 
         Raises:
-            ValueError: If the boxes are not numbers of shape (N, 4), or the embedding does not
+            ValueError: If the boxes are not numbers of shape (N, 4), the clicks do not fit (see
+                `clicks.check_clicks`) or the model cannot take any, or the embedding does not
                 come from this predictor.
         """
         owner = getattr(embedding, "owner", None)
@@ -166,18 +177,27 @@ class Predictor:
             )
         checked = check_boxes(boxes_xyxy, embedding.image_hw)
         usable = checked.boxes_xyxy[checked.usable]
-        found = self._decode_usable(embedding, usable, visible and self.has_visible_decoder)
+        clicks = check_clicks(points_xy, point_labels, len(checked.usable), embedding.image_hw)
+        if clicks is not None:
+            clicks = clicks.rows(checked.usable)
+        wants_visible = visible and self.has_visible_decoder
+        found = self._decode_usable(embedding, usable, wants_visible, clicks)
         return _fill_rows(checked.usable, found)
 
-    def _decode_usable(self, embedding: Embedding, boxes: FloatArray, visible: bool) -> Prediction:
+    def _decode_usable(
+        self, embedding: Embedding, boxes: FloatArray, visible: bool, clicks: Clicks | None
+    ) -> Prediction:
         amodal_masks: list[MaskCrop] = []
         visible_masks: list[MaskCrop] = []
         predicted_iou = np.zeros(len(boxes), dtype=np.float32)
         frames = find_frames(self.framing, boxes, embedding.image_hw)
         model_boxes = boxes_in_frames(boxes, frames, self.image_size)
+        if clicks is not None:
+            clicks = clicks_in_frames(clicks, frames, self.image_size)
         for start in range(0, len(boxes), self.backend.max_boxes):
             rows = slice(start, min(start + self.backend.max_boxes, len(boxes)))
-            output = self._run(embedding, frames[rows], model_boxes[rows], visible)
+            part = None if clicks is None else clicks.rows(rows)
+            output = self._run(embedding, frames[rows], model_boxes[rows], visible, part)
             hw = embedding.image_hw
             amodal_masks += logits_to_crops(output.amodal_logits, hw, frames[rows])
             predicted_iou[rows] = output.predicted_iou
@@ -188,9 +208,16 @@ class Predictor:
         return Prediction(amodal_masks, known, predicted_iou, ratios)
 
     def _run(
-        self, embedding: Embedding, frames: IntArray, boxes: FloatArray, visible: bool
+        self,
+        embedding: Embedding,
+        frames: IntArray,
+        boxes: FloatArray,
+        visible: bool,
+        clicks: Clicks | None,
     ) -> DecoderOutput:
         if self.encodes_image:
+            if clicks is not None:
+                return self.backend.decode_clicks(embedding.handle, boxes, clicks, visible)
             return self.backend.decode(embedding.handle, boxes, visible)
         image = embedding.handle
         if self.framing.is_window:
@@ -198,6 +225,8 @@ class Predictor:
         else:
             whole = resize_image(image, self.image_size)
             windows = np.repeat(whole[np.newaxis], len(boxes), axis=0)
+        if clicks is not None:
+            return self.backend.segment_clicks(windows, boxes, clicks, visible)
         return self.backend.segment(windows, boxes, visible)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from sameo_model.data.prompts import PromptKind
 from sameo_model.modeling.sameo import MaskSelection
+from sameo_model.runtime.clicks import MAX_CLICKS
 
 Decoder = Literal["mask_decoder", "visible_decoder"]
 Part = Literal["image_encoder", "prompt_encoder", "mask_decoder", "visible_decoder"]
@@ -58,6 +59,8 @@ class SampleOptions:
             random part of the image, with windows quarter turns and a random padding.
         paste: probability of pasting a whole object of another image over this one.
         min_window: image framing: smallest part of the image as a share of its side.
+        points: most clicks beside a box, at random places of the visible part (appendix E); each
+            box gets from none to as many, at most 4.
         padding: window framing: smallest and largest padding that `augment` draws.
     """
 
@@ -68,6 +71,7 @@ class SampleOptions:
     augment: bool = True
     paste: float = 0.0
     min_window: float = 0.5
+    points: int = 0
     padding: tuple[float, float] = (0.3, 0.75)
 
 
@@ -212,6 +216,10 @@ def find_problems(config: TrainConfig) -> list[str]:
     low, high = config.samples.padding
     if not 0 <= low <= high <= 4:
         problems.append(f"samples.padding must be two numbers in [0, 4], got {low}, {high}")
+    if not 0 <= config.samples.points <= MAX_CLICKS:
+        problems.append(
+            f"samples.points must be from 0 to {MAX_CLICKS}, got {config.samples.points}"
+        )
     if not 0 <= config.samples.box_jitter < 0.5:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
     if config.frozen_blocks and not config.preset.startswith("sameo_lite"):

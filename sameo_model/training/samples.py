@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from sameo_model.data.prompts import jitter_boxes_xyxy, mask_to_box_xyxy
+from sameo_model.data.prompts import jitter_boxes_xyxy, mask_to_box_xyxy, random_clicks_xy
 from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.runtime.clicks import CLICK, NO_CLICK
 from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 from sameo_model.runtime.preprocess import resize_image
 from sameo_model.training.augment import (
@@ -39,6 +40,8 @@ from sameo_model.training.windows import Window, make_window
 
 MAX_TRIES = 20
 MIN_CUTOUT_PIXELS = 400
+PADDED = ("boxes_xyxy", "amodal", "visible", "has_amodal", "points_xy", "point_labels")
+"""What a view has for each box."""
 
 Sample = dict[str, Any]
 View = dict[str, Tensor]
@@ -132,7 +135,10 @@ class TrainingSamples(Dataset):
         rows = generator.permutation(len(scene.amodal_masks))[: self.options.boxes_per_image]
         boxes_xyxy = self._boxes(scene, rows, generator)
         if self.framing.is_window:
-            return self._make_windows(scene, rows, boxes_xyxy, generator)
+            return [
+                self._add_clicks(view, generator)
+                for view in self._make_windows(scene, rows, boxes_xyxy, generator)
+            ]
         side = self.image_size // self.options.target_stride
         network_input = (
             {"image": self._to_input(scene.image_rgb, generator)}
@@ -148,7 +154,22 @@ class TrainingSamples(Dataset):
             "visible": torch.from_numpy(_resize_masks(scene.visible_masks[rows], side)),
             "has_amodal": torch.from_numpy(scene.has_amodal[rows]),
         }
-        return [view]
+        return [self._add_clicks(view, generator)]
+
+    def _add_clicks(self, view: View, generator: np.random.Generator) -> View:
+        """Click on the visible masks of a view, up to `points` times each, or leave it as it is."""
+        if not self.options.points:
+            return view
+        stride = self.options.target_stride
+        points = torch.full((len(view["visible"]), self.options.points, 2), -1.0)
+        labels = torch.full(points.shape[:2], float(NO_CLICK))
+        for row, mask in enumerate(view["visible"].numpy()):
+            count = int(generator.integers(self.options.points + 1))
+            if count and mask.any():
+                chosen = random_clicks_xy(mask, count, generator)
+                points[row, :count] = torch.from_numpy(chosen * stride)
+                labels[row, :count] = CLICK
+        return {**view, "points_xy": points, "point_labels": labels}
 
     def _make_windows(
         self,
@@ -268,6 +289,8 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
         `image` uint8 (B', 3, S, S) and `embedding` float16 (B - B', 256, S/16, S/16), in order,
         told apart by `is_cached` bool (B,); `boxes_xyxy` float32 (B, N, 4); `amodal`, `visible`
         bool (B, N, h, w); `has_amodal` bool (B, N); `is_valid` bool (B, N), False for padding;
+        with clicks `points_xy` float32 (B, N, P, 2), model input pixels, and `point_labels`
+        float32 (B, N, P);
         `paths` list of B str;
         `unreadable` dict of messages by path.
     """
@@ -280,7 +303,7 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
         "image": torch.stack(images) if images else torch.zeros(0, 3, 1, 1, dtype=torch.uint8),
         "embedding": torch.stack(embeddings) if embeddings else torch.zeros(0, 1, 1, 1).half(),
         "is_cached": is_cached,
-        **{key: _pad(views, key) for key in ("boxes_xyxy", "amodal", "visible", "has_amodal")},
+        **{key: _pad(views, key) for key in PADDED if key in views[0]},
         "is_valid": torch.arange(int(counts.max())) < counts[:, None],
         "paths": [sample["path"] for sample in samples for _ in sample["views"]],
         "unreadable": {p: text for s in samples for p, text in s["unreadable"].items()},

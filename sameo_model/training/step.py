@@ -68,7 +68,12 @@ class TrainingStep(nn.Module):
         side = self.model.image_size
         with _choose_attention(embeddings.device):
             logits, iou = self.model.decode_tokens(
-                embeddings, batch["boxes_xyxy"], (side, side), BOTH_TOKENS
+                embeddings,
+                batch["boxes_xyxy"],
+                (side, side),
+                BOTH_TOKENS,
+                batch.get("points_xy"),
+                batch.get("point_labels"),
             )
         is_valid = batch["is_valid"]
         logits, iou = logits[is_valid], iou[is_valid]
@@ -110,12 +115,16 @@ class TrainingStep(nn.Module):
     ) -> dict[str, Tensor]:
         kind: DecoderName = "amodal" if decoder == "mask_decoder" else "visible"
         boxes, is_valid = batch["boxes_xyxy"], batch["is_valid"]
+        points = boxes.unflatten(-1, (2, 2))
         labels = torch.tensor(CORNER_LABELS, device=boxes.device).expand(*boxes.shape[:2], 2)
+        if "points_xy" in batch:
+            points = torch.cat((points, batch["points_xy"]), dim=2)
+            labels = torch.cat((labels.to(boxes), batch["point_labels"]), dim=2)
         side = self.model.image_size
         with _choose_attention(boxes.device):
             logits, iou = self.model.decode(
                 embeddings,
-                boxes.unflatten(-1, (2, 2)),
+                points,
                 labels,
                 (side, side),
                 multimask=self.mask_selection != "token0",

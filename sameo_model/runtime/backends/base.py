@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 
 from sameo_model.runtime.bundle import Bundle
+from sameo_model.runtime.clicks import Clicks
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 _LOGGER = logging.getLogger(__name__)
@@ -94,6 +96,16 @@ class DecoderOutput(NamedTuple):
     visible_logits: FloatArray | None
 
 
+def join_outputs(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
+    """Return the rows of several outputs as one."""
+    seen = [output.visible_logits for output in outputs if output.visible_logits is not None]
+    return DecoderOutput(
+        np.concatenate([output.amodal_logits for output in outputs]),
+        np.concatenate([output.predicted_iou for output in outputs]),
+        np.concatenate(seen) if seen else None,
+    )
+
+
 class Backend(ABC):
     """Runs the graphs of one bundle on one device.
 
@@ -152,9 +164,53 @@ class Backend(ABC):
             self.decode(self.encode(image), box[np.newaxis], visible)
             for image, box in zip(images, boxes, strict=True)
         ]
-        parts = [np.concatenate(arrays) for arrays in zip(*(o[:2] for o in outputs), strict=True)]
-        seen = [o.visible_logits for o in outputs if o.visible_logits is not None]
-        return DecoderOutput(parts[0], parts[1], np.concatenate(seen) if seen else None)
+        return join_outputs(outputs)
+
+    def decode_clicks(
+        self, handle: Any, boxes: FloatArray, clicks: Clicks, visible: bool
+    ) -> DecoderOutput:
+        """Decode boxes with clicks beside them; see `decode`.
+
+        Args:
+            handle: What `encode` returned.
+            boxes: As for `decode`.
+            clicks: Clicks of the N boxes, model pixels.
+            visible: As for `decode`.
+
+        Raises:
+            ValueError: If this backend, or the bundle, has no graph for clicks.
+        """
+        raise ValueError(self.no_clicks)
+
+    def segment_clicks(
+        self, images: Uint8Array, boxes: FloatArray, clicks: Clicks, visible: bool
+    ) -> DecoderOutput:
+        """Draw the masks of windows with clicks beside their boxes; see `segment`.
+
+        Args:
+            images: As for `segment`.
+            boxes: As for `segment`.
+            clicks: Clicks of the N boxes, pixels of the windows.
+            visible: As for `segment`.
+
+        Raises:
+            ValueError: If this backend, or the bundle, has no graph for clicks.
+        """
+        outputs = [
+            self.decode_clicks(
+                self.encode(image), box[np.newaxis], clicks.rows(slice(row, row + 1)), visible
+            )
+            for row, (image, box) in enumerate(zip(images, boxes, strict=True))
+        ]
+        return join_outputs(outputs)
+
+    @property
+    def no_clicks(self) -> str:
+        """Why clicks cannot be taken, as a sentence."""
+        return (
+            f"points_xy cannot be taken: backend {self.name} has no graph for clicks in this "
+            "bundle; export it again, and use backend openvino or onnxruntime"
+        )
 
     def close(self) -> None:  # noqa: B027 - most backends hold nothing that needs closing
         """Free the device's memory; nothing may be called afterwards."""

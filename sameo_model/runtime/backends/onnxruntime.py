@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sameo_model.runtime.backends.base import (
     model_load_error,
 )
 from sameo_model.runtime.bundle import Bundle
+from sameo_model.runtime.clicks import Clicks
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 
@@ -58,6 +60,8 @@ class OnnxRuntimeBackend(Backend):
         if options.cache_dir is not None:
             raise ValueError("backend onnxruntime keeps no compiled models; leave cache_dir out")
         self.device = "CPU, f32"
+        self._click_graph = bundle.click_graph
+        self._options = options
         self.has_visible_decoder = bundle.info.has_visible_decoder
         self.encodes_images = bundle.window_segmenter is None
         if bundle.window_segmenter is not None:
@@ -90,6 +94,39 @@ class OnnxRuntimeBackend(Backend):
         names = ["amodal_logits", "predicted_iou", "visible_logits"]
         logits, iou, visible_logits = self._segmenter.run(names, {"images": images, "boxes": boxes})
         return DecoderOutput(logits, iou, visible_logits if visible else None)
+
+    def decode_clicks(
+        self, handle: FloatArray, boxes: FloatArray, clicks: Clicks, visible: bool
+    ) -> DecoderOutput:
+        """Run the graph for clicks; see `Backend.decode_clicks`."""
+        return self._run_clicks({"embedding": handle}, boxes, clicks, visible)
+
+    def segment_clicks(
+        self, images: Uint8Array, boxes: FloatArray, clicks: Clicks, visible: bool
+    ) -> DecoderOutput:
+        """Draw the masks of windows with clicks; see `Backend.segment_clicks`."""
+        if self.encodes_images:
+            return super().segment_clicks(images, boxes, clicks, visible)
+        return self._run_clicks({"images": images}, boxes, clicks, visible)
+
+    def _run_clicks(
+        self, what: dict[str, Any], boxes: FloatArray, clicks: Clicks, visible: bool
+    ) -> DecoderOutput:
+        if self._click_session is None:
+            raise ValueError(self.no_clicks)
+        names = ["amodal_logits", "predicted_iou"]
+        if visible and self.has_visible_decoder:
+            names.append("visible_logits")
+        inputs = {"boxes": boxes, "points_xy": clicks.points_xy, "point_labels": clicks.labels}
+        found = self._click_session.run(names, {**what, **inputs})
+        return DecoderOutput(found[0], found[1], found[2] if len(found) > 2 else None)
+
+    @cached_property
+    def _click_session(self) -> Any:
+        """Load the graph for clicks when the first one comes; None if there is none."""
+        return (
+            None if self._click_graph is None else _load_session(self._click_graph, self._options)
+        )
 
 
 def _load_session(path: Path, options: BackendOptions) -> Any:

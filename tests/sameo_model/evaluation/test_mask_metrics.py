@@ -202,3 +202,35 @@ def test_agreement_compares_the_predicted_masks_where_nothing_hides(predictor, t
     # Only the small square is whole; its visible mask is half of its amodal mask.
     assert result["agreement_unoccluded"] == pytest.approx(0.5, abs=0.01)
     assert result["miou_visible_unoccluded"] == pytest.approx(124 / 256)
+
+
+class Listening:
+    """Answers as another predictor does, and keeps the clicks that it was given."""
+
+    def __init__(self, predictor):
+        self.predictor, self.clicks = predictor, []
+
+    def encode(self, image_rgb):
+        return self.predictor.encode(image_rgb)
+
+    def decode(self, embedding, boxes_xyxy, **prompts):
+        self.clicks.append(prompts.get("points_xy"))
+        return self.predictor.decode(embedding, boxes_xyxy)
+
+
+def test_clicks_lie_on_the_visible_parts_and_follow_from_the_seed(predictor, tmp_path):
+    image = two_squares(tmp_path)
+    first, again, other = Listening(predictor), Listening(predictor), Listening(predictor)
+    result = evaluate_masks(first, [image], points=3)
+    evaluate_masks(again, [image], points=3)
+    evaluate_masks(other, [image], points=3, seed=1)
+    (clicks,) = first.clicks
+    assert clicks.shape == (2, 3, 2)
+    for instance, points in zip(image.instances, clicks, strict=True):
+        visible = instance.visible_mask()
+        assert all(visible[int(y), int(x)] for x, y in points)
+    assert np.array_equal(clicks, again.clicks[0])
+    assert not np.array_equal(clicks, other.clicks[0])
+    silent = Listening(predictor)
+    assert evaluate_masks(silent, [image]) == result
+    assert silent.clicks == [None]

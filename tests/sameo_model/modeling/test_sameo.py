@@ -260,3 +260,51 @@ def test_boxes_of_a_wrong_shape_are_rejected(lite, embeddings):
 def test_unknown_presets_and_sizes_are_rejected(preset, size, message):
     with pytest.raises(ValueError, match=message):
         build_sameo(preset, size)
+
+
+@pytest.mark.parametrize("preset", ["sameo_lite", "efficient_sam_vitt"])
+@pytest.mark.parametrize("decoder", ["amodal", "visible"])
+def test_clicks_beside_boxes_are_the_points_of_one_prompt(preset, decoder):
+    torch.manual_seed(0)
+    model = build_sameo(preset, 64, visible_decoder=True)
+    embeddings = torch.randn(1, 256, 4, 4)
+    boxes = torch.tensor([[[4.0, 6.0, 40.0, 50.0], [10.0, 10.0, 30.0, 20.0]]])
+    points = torch.tensor([[[[20.0, 30.0], [12.0, 9.0]], [[15.0, 15.0], [99.0, 99.0]]]])
+    labels = torch.tensor([[[1, 1], [1, -1]]])
+    hw = (80, 64)
+    with torch.no_grad():
+        found, iou = model.decode_boxes(embeddings, boxes, hw, decoder, points, labels)
+        alone, _ = model.decode_boxes(embeddings, boxes, hw, decoder)
+        none = torch.full_like(labels, -1)
+        padded, _ = model.decode_boxes(embeddings, boxes, hw, decoder, points, none)
+        corners = boxes.unflatten(2, (2, 2))
+        prompt = torch.cat((corners, torch.where(labels[..., None] == 1, points, -1.0)), dim=2)
+        kinds = torch.cat((torch.tensor([2, 3]).expand(1, 2, 2), labels), dim=2)
+        if not model.shares_decoder:
+            candidates, estimates = model.decode(embeddings, prompt, kinds, hw, decoder=decoder)
+            best = estimates.argmax(2)
+            expected = candidates[0, torch.arange(2), best[0]]
+            torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found, alone, atol=1e-3)
+    torch.testing.assert_close(padded, alone)
+    assert iou.shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("points", "labels", "message"),
+    [
+        (torch.zeros(1, 1, 1, 2), None, "points_xy and point_labels go together"),
+        (torch.zeros(1, 2, 1, 2), torch.ones(1, 2, 1), "with B and N of the boxes"),
+        (torch.zeros(1, 1, 5, 2), torch.ones(1, 1, 5), "P from 1 to 6"),
+    ],
+)
+def test_clicks_that_do_not_fit_the_boxes_are_refused(points, labels, message):
+    model = build_sameo("sameo_lite", 64)
+    with pytest.raises(ValueError, match=message):
+        model.decode_boxes(
+            torch.zeros(1, 256, 4, 4),
+            torch.zeros(1, 1, 4),
+            (64, 64),
+            points_xy=points,
+            point_labels=labels,
+        )

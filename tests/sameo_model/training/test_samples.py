@@ -86,3 +86,30 @@ def test_collating_marks_padding_and_splits_steps(tmp_path):
     assert torch.equal(batch["amodal"][1], two["views"][0]["amodal"])
     assert [len(b["paths"]) for b in collate_step([one, two, one], 2)] == [2, 1]
     assert [len(b["paths"]) for b in collate_step([one, two, one], 0)] == [3]
+
+
+def test_clicks_lie_on_the_visible_part_and_each_box_gets_up_to_as_many(tmp_path):
+    options = SampleOptions(boxes_per_image=4, augment=False, prompt="visible", points=3)
+    samples = _samples(tmp_path / "data", options)
+    counts = set()
+    for stream in range(12):
+        (view,) = samples[Draw((stream,), 0, 0, (0, 1))]["views"]
+        assert view["points_xy"].shape == (2, 3, 2)
+        for mask, points, labels in zip(
+            view["visible"], view["points_xy"], view["point_labels"], strict=True
+        ):
+            counts.add(int((labels == 1).sum()))
+            # Four pixels of the 64 x 64 input for one of the mask.
+            for (x, y), label in zip((points // 4).long().tolist(), labels.tolist(), strict=True):
+                assert mask[y, x] if label == 1 else label == -1
+    assert counts == {0, 1, 2, 3}
+
+
+def test_without_clicks_samples_are_what_they_were(tmp_path):
+    (view,) = _samples(tmp_path / "data")[Draw((1,), 0, 0)]["views"]
+    assert "points_xy" not in view
+    with_clicks = SampleOptions(boxes_per_image=4, augment=False, prompt="visible", points=2)
+    (other,) = _samples(tmp_path / "more", with_clicks)[Draw((1,), 0, 0)]["views"]
+    assert torch.equal(view["boxes_xyxy"], other["boxes_xyxy"])
+    batch = collate([_samples(tmp_path / "third", with_clicks)[Draw((1,), 0, 0)]])
+    assert batch["points_xy"].shape == (1, 2, 2, 2)

@@ -8,6 +8,7 @@ import torch
 from sameo_model.evaluation.mask_metrics import evaluate_masks
 from sameo_model.evaluation.torch_predictor import wrap_model
 from sameo_model.modeling.checkpoint import load_checkpoint
+from sameo_model.modeling.presets import build_sameo
 from sameo_model.training.sample_plan import SamplePlan
 from sameo_model.training.setup import open_sources
 from sameo_model.training.trainer import train
@@ -191,3 +192,14 @@ def test_float16_needs_a_gpu(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
     with pytest.raises(ValueError, match="precision 16-mixed needs a GPU, got the CPU"):
         train(make_config(tmp_path, precision="16-mixed"), make_model(), make_sources(images))
+
+
+@pytest.mark.parametrize("preset", ["efficient_sam_vitt", "sameo_lite"], ids=["image", "window"])
+def test_training_with_clicks_teaches_what_a_click_means(tmp_path, preset):
+    images = write_drawn_scenes(tmp_path / "data")
+    samples = {"boxes_per_image": 4, "augment": False, "points": 4}
+    config = make_config(tmp_path, steps=2, samples=samples, trainable=["prompt_encoder"])
+    model = build_sameo(preset, 64)
+    before = model.prompt_encoder.point_embeddings.weight.clone()
+    train(config, model, make_sources(images))
+    assert not torch.equal(model.prompt_encoder.point_embeddings.weight, before)
