@@ -7,7 +7,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,20 @@ from tqdm import tqdm
 
 from sameo_model.runtime import Prediction, Predictor, load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
-from sameo_model.runtime.boxes import BoxPrompt, BoxSource, prompts_to_boxes, read_boxes
+from sameo_model.runtime.box_source import prompts_to_clicks
+from sameo_model.runtime.boxes import (
+    BoxPrompt,
+    BoxSource,
+    parse_points,
+    prompts_to_boxes,
+    read_boxes,
+)
 from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.files import ResultsFile, write_whole
 from sameo_model.runtime.geometry import BoxFault, check_boxes
 from sameo_model.runtime.masks import crop_to_rle
 from sameo_model.runtime.overlay import draw_overlay, format_label
-from sameo_model.runtime.picture_boxes import BoxedPicture, match_boxes
+from sameo_model.runtime.picture_boxes import BoxedPicture, BoxedPictures, match_boxes
 from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.types import ImageHW, Uint8Array
 
@@ -111,6 +118,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="A.json",
         help="COCO file whose 'images' and 'categories' name what the boxes call by number",
     )
+    add(
+        "--points",
+        metavar="P",
+        help='clicks on the visible parts beside the boxes of one image: "x,y x,y;x,y;...", a '
+        'group for each box, up to 4 points each; in JSON "points": [[x, y], ...] beside "box". '
+        "For models that were trained and exported with them",
+    )
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add(
         "--model",
@@ -167,6 +181,8 @@ def predict_files(options: argparse.Namespace) -> Outcome:
         print(f"note: {note}", file=sys.stderr)
     outcome = Outcome()
     is_alone = not options.image.is_dir()
+    if options.points is not None:
+        matched = _add_points(matched, options.points, is_alone=is_alone)
     with (
         open_model(options) as predictor,
         ResultsFile(options.output / "predictions.json") as results,
@@ -241,6 +257,24 @@ def open_model(options: argparse.Namespace) -> Predictor:
     )
 
 
+def _add_points(matched: BoxedPictures, text: str, *, is_alone: bool) -> BoxedPictures:
+    """Give the boxes of the only picture their clicks.
+
+    Raises:
+        ValueError: If there are several pictures, or the clicks do not fit the boxes.
+    """
+    if not is_alone:
+        raise ValueError(
+            "--points belongs to the boxes of one image; for a folder write them beside the boxes "
+            'in the JSON file: {"box": [...], "points": [[x, y], ...]}'
+        )
+    pictures = [
+        replace(picture, prompts=parse_points(text, picture.prompts))
+        for picture in matched.pictures
+    ]
+    return replace(matched, pictures=pictures)
+
+
 def _leave_out(outcome: Outcome, sentence: str) -> None:
     outcome.failures.append(sentence)
     _complain(f"left out: {sentence}")
@@ -279,7 +313,13 @@ def _predict_picture(
     prompts: Sequence[BoxPrompt],
 ) -> list[dict[str, Any]]:
     """Predict one picture, write its overlay, and return its records."""
-    prediction = predictor.decode(predictor.encode(image_rgb), prompts_to_boxes(prompts))
+    clicks = prompts_to_clicks(prompts)
+    prediction = predictor.decode(
+        predictor.encode(image_rgb),
+        prompts_to_boxes(prompts),
+        points_xy=None if clicks is None else clicks.points_xy,
+        point_labels=None if clicks is None else clicks.labels,
+    )
     options.output.mkdir(parents=True, exist_ok=True)
     overlay = _draw(image_rgb, prediction, prompts)
     write_whole(options.output / f"{picture.path.stem}_overlay.png", overlay)

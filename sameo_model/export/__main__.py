@@ -177,6 +177,11 @@ def _precision(options: argparse.Namespace) -> str:
         precision = "fp32" if options.format == "onnx" else "mixed"
         if bundle is not None and bundle_precision(bundle) != "fp32":
             precision = bundle_precision(bundle)
+    if precision != "fp32" and options.points:
+        raise ValueError(
+            f"--points belongs to float32 bundles, whose graphs OpenVINO and ONNX Runtime run; got "
+            f"precision {precision}; leave one of them out"
+        )
     if precision == "fp32" and options.parity_images is not None:
         raise ValueError(
             "--parity-images measure a precision other than fp32; give --precision, or leave "
@@ -212,6 +217,12 @@ def _source_bundle(options: argparse.Namespace, folder: Path, precision: str) ->
             return bundle
     _export_network(options, folder)
     return load_bundle(folder)
+
+
+def _wants_points(options: argparse.Namespace) -> bool:
+    """Return whether to add the graph for clicks: on request, or as the bundle at hand has it."""
+    bundle = _bundle(options.model)
+    return options.points or (bundle is not None and bundle.click_graph is not None)
 
 
 def _name(options: argparse.Namespace) -> str:
@@ -254,6 +265,7 @@ def _export_network(options: argparse.Namespace, folder: Path) -> None:
         licence=record.licence,
         training=record.training,
         scores=record.scores,
+        points=_wants_points(options),
         check=lambda draft: _verify(draft, options.min_mask_iou),
     )
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from sameo_model.runtime.backends.engine_plan import PRECISION_KEY, bundle_precision
 from sameo_model.runtime.backends.precision_choice import VERIFIED_KEY
-from sameo_model.runtime.bundle import Bundle, load_bundle, write_bundle_info
+from sameo_model.runtime.bundle import CLICK_GRAPHS, Bundle, load_bundle, write_bundle_info
 
 PRECISIONS = ("fp32", "fp16", "bf16", "mixed")
 DEFAULT_PRECISION = "mixed"
@@ -45,7 +45,8 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
     """Write a bundle whose graphs compute in a precision; weights are shared as they are stored.
 
     Args:
-        source: A bundle with float32 graphs, or with graphs of that precision.
+        source: A bundle with float32 graphs, or with graphs of that precision. Its graph for
+            clicks is left out: TensorRT, which reads types from graphs, takes no clicks.
         folder: An empty folder.
         precision: One of `PRECISIONS`.
 
@@ -59,14 +60,15 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
             f"bundle {source.folder} must have float32 graphs to be converted to {precision}, "
             f"but is {found}; start from its checkpoint or its fp32 bundle"
         )
-    for name in source.info.files:
+    names = [name for name in source.info.files if name not in CLICK_GRAPHS]
+    for name in names:
         if not name.endswith(".onnx"):
             shutil.copyfile(source.folder / name, folder / name)
             continue
         graph = onnx.load(source.folder / name, load_external_data=False)
         typed = graph if precision == found else to_precision(graph, precision)
         (folder / name).write_bytes(typed.SerializeToString())
-    for name in source.info.files:
+    for name in names:
         if name.endswith(".onnx"):
             onnx.checker.check_model(str(folder / name))
     info = asdict(source.info)

@@ -309,7 +309,7 @@ class Sameo(nn.Module):
             return self._encode_points(corners, labels, input_hw)
         if points_xy.shape[:2] != corners.shape[:2] or point_labels.shape != points_xy.shape[:3]:
             raise ValueError(
-                f"points_xy must have shape (B, N, P, 2) and point_labels (B, N, P) with B and N of "
+                "points_xy must have shape (B, N, P, 2) and point_labels (B, N, P) with B and N of "
                 f"the boxes, got {tuple(points_xy.shape)} and {tuple(point_labels.shape)}"
             )
         # Where there is no click stand the coordinates of padding.

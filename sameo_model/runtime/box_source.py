@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks
 from sameo_model.runtime.geometry import as_boxes
 from sameo_model.runtime.picture_names import (
     AmbiguousNameError,
@@ -18,6 +19,7 @@ from sameo_model.runtime.types import FloatArray, ImageHW
 
 PromptKind = Literal["visible", "amodal"]
 Box = tuple[float, float, float, float]
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,15 @@ class BoxPrompt:
         class_id: Name or id of the class; "" is unknown.
         score: The detector's confidence, in [0, 1].
         category_id: Number of the category where the boxes have one; never invented.
+        points_xy: Clicks on the visible part of the object, x and y in pixels of the image, at most
+            4; not checked against it.
     """
 
     box_xyxy: Box
     class_id: str = ""
     score: float = 1.0
     category_id: int | None = None
+    points_xy: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,3 +113,22 @@ class BoxSource:
 def prompts_to_boxes(prompts: Sequence[BoxPrompt]) -> FloatArray:
     """Return the boxes as float32 (N, 4), x1, y1, x2, y2 in pixels of the image."""
     return as_boxes([prompt.box_xyxy for prompt in prompts])
+
+
+def prompts_to_clicks(prompts: Sequence[BoxPrompt]) -> Clicks | None:
+    """Return the clicks of the boxes, pixels of the image; None if there are none.
+
+    Raises:
+        ValueError: If a box has too many.
+    """
+    if not any(prompt.points_xy for prompt in prompts):
+        return None
+    clicks = Clicks.none(len(prompts))
+    for row, prompt in enumerate(prompts):
+        count = len(prompt.points_xy)
+        if count > MAX_CLICKS:
+            raise ValueError(f"a box may have at most {MAX_CLICKS} points, box {row} has {count}")
+        if count:
+            clicks.points_xy[row, :count] = prompt.points_xy
+            clicks.labels[row, :count] = CLICK
+    return clicks

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sameo_model.runtime.box_fields import (
     without_repeats,
 )
 from sameo_model.runtime.box_source import BoxPrompt, BoxSource, PromptKind, prompts_to_boxes
+from sameo_model.runtime.clicks import MAX_CLICKS
 from sameo_model.runtime.coco_boxes import is_result, parse_coco, parse_results
 
 __all__ = ["BoxPrompt", "BoxSource", "PromptKind", "prompts_to_boxes", "read_boxes"]
@@ -32,7 +34,8 @@ def read_boxes(text_or_path: str | Path, prompts: PromptKind = "visible") -> Box
 
     Args:
         text_or_path: `"x1,y1,x2,y2;..."` (the empty text is no box), or JSON, or the path of a
-            JSON file: a list of `{"box", "class", "score"}` (class and score may be left out), a
+            JSON file: a list of `{"box", "class", "score", "points"}` (all but the box may be left
+            out; points are clicks on the visible part, a list of at most 4 [x, y]), a
             mapping from image file name to such a list, amodal COCO, or COCO results (a list of
             `{"file_name" or "image_id", "bbox" or "segmentation", "score", "category_id"}`).
         prompts: For amodal COCO, which box counts: `visible` takes `visible_bbox`, else the box
@@ -104,4 +107,45 @@ def _parse_item(item: Any, place: str) -> BoxPrompt:
     score = item.get("score", 1.0)
     if not isinstance(class_id, str | int):
         raise BoxFormError(f"'class' in {place} must be a text, got {class_id!r}")
-    return BoxPrompt((box[0], box[1], box[2], box[3]), str(class_id), to_score(score, place))
+    points = item.get("points", [])
+    if not isinstance(points, list) or len(points) > MAX_CLICKS:
+        raise BoxFormError(
+            f"'points' in {place} must be a list of at most {MAX_CLICKS} [x, y], got {points!r}"
+        )
+    clicks = [to_numbers(point, 2, f"'points' in {place}") for point in points]
+    return BoxPrompt(
+        (box[0], box[1], box[2], box[3]),
+        str(class_id),
+        to_score(score, place),
+        points_xy=tuple((x, y) for x, y in clicks),
+    )
+
+
+def parse_points(text: str, prompts: Sequence[BoxPrompt]) -> list[BoxPrompt]:
+    """Return boxes with clicks given as a text.
+
+    Args:
+        text: `"x,y x,y;x,y;..."`, a group for each box in their order, an empty one for none.
+        prompts: The boxes.
+
+    Raises:
+        ValueError: If the text has another form, or another number of groups than of boxes.
+    """
+    groups = text.split(";")
+    if len(groups) != len(prompts):
+        raise ValueError(
+            f"points must have a group for each of the {len(prompts)} boxes, separated by ;, got "
+            f"{len(groups)} in '{text}'"
+        )
+    return [
+        replace(prompt, points_xy=tuple(_parse_point(part) for part in group.split()))
+        for prompt, group in zip(prompts, groups, strict=True)
+    ]
+
+
+def _parse_point(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"point '{text}' must be two numbers x,y in pixels") from error
+    return x, y

@@ -26,6 +26,14 @@ class Clicks(NamedTuple):
     points_xy: FloatArray
     labels: FloatArray
 
+    @classmethod
+    def none(cls, num_boxes: int) -> Clicks:
+        """Return room for the clicks of boxes, without any."""
+        return cls(
+            np.full((num_boxes, MAX_CLICKS, 2), -1, dtype=np.float32),
+            np.full((num_boxes, MAX_CLICKS), NO_CLICK, dtype=np.float32),
+        )
+
     def rows(self, chosen: npt.NDArray[np.bool_] | slice) -> Clicks:
         """Return the clicks of some of the boxes."""
         return Clicks(self.points_xy[chosen], self.labels[chosen])
@@ -87,10 +95,7 @@ def check_clicks(
         )
     if not is_click.any():
         return None
-    padded = Clicks(
-        np.full((num_boxes, MAX_CLICKS, 2), -1, dtype=np.float32),
-        np.full((num_boxes, MAX_CLICKS), NO_CLICK, dtype=np.float32),
-    )
+    padded = Clicks.none(num_boxes)
     padded.points_xy[:, : points.shape[1]] = np.where(is_click[..., None], points, -1)
     padded.labels[:, : points.shape[1]] = labels
     return padded

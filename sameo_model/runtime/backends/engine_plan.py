@@ -21,7 +21,7 @@ from sameo_model.runtime.backends.engine_build import (
 from sameo_model.runtime.backends.engine_cache import EngineCache, EngineKey, default_cache_dir
 from sameo_model.runtime.backends.engine_check import REFERENCE_FILE
 from sameo_model.runtime.backends.tensorrt_flavour import Flavour
-from sameo_model.runtime.bundle import Bundle
+from sameo_model.runtime.bundle import CLICK_GRAPHS, Bundle
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -181,7 +181,11 @@ def _plan(
         target=target if is_rtx else None,
         timing_cache=None if is_rtx else cache.folder / f"timing-{flavour.version}.cache",
     )
-    graphs = [name.removesuffix(".onnx") for name in bundle.info.files if name.endswith(".onnx")]
+    graphs = [
+        name.removesuffix(".onnx")
+        for name in bundle.info.files
+        if name.endswith(".onnx") and name not in CLICK_GRAPHS
+    ]
     keys = {
         graph: EngineKey(
             graph=graph,
