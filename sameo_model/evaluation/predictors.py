@@ -23,7 +23,9 @@ class Predictor(Protocol):
     def encode(self, image_rgb: Any) -> Any:
         """Encode uint8 (H, W, 3) RGB once."""
 
-    def decode(self, embedding: Any, boxes_xyxy: FloatArray, **prompts: Any) -> Prediction:
+    def decode(
+        self, embedding: Any, boxes_xyxy: FloatArray, *, points_xy: Any = None
+    ) -> Prediction:
         """Predict masks for boxes in pixels of the encoded image, and `points_xy` if given."""
 
 

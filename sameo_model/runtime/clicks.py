@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime.framing import IntArray
-from sameo_model.runtime.types import FloatArray, ImageHW
+from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW
 
 MAX_CLICKS = 4
 """Most clicks of one box; with its two corners they are the six points of a prompt."""
@@ -79,15 +79,16 @@ def check_clicks(
         raise ValueError(
             f"{rule} boxes and point_labels of shape (N, P); got {points.shape} and {labels.shape}"
         )
-    is_click = labels == CLICK
-    if not (is_click | (labels == NO_CLICK)).all():
-        wrong = labels[~(is_click | (labels == NO_CLICK))][0]
+    is_click: BoolArray = np.asarray(labels == CLICK)
+    is_known: BoolArray = np.asarray(is_click | (labels == NO_CLICK))
+    if not is_known.all():
+        wrong = float(labels[~is_known][0])
         raise ValueError(
             f"point_labels must be 1 (on the visible part) or -1 (no point), got {wrong:g}; there "
             "are no clicks on the background"
         )
     height, width = image_hw
-    inside = ((points >= 0) & (points <= (width, height))).all(axis=2)
+    inside: BoolArray = np.asarray(((points >= 0) & (points <= (width, height))).all(axis=2))
     if not inside[is_click].all():
         x, y = points[is_click & ~inside][0].tolist()
         raise ValueError(
