@@ -118,7 +118,7 @@ def _find_depths(folder: Path) -> dict[str, DepthSource]:
         }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} must be what `synthesize scenes` writes ({error!r}); mend or remove it"
+            f"{path} must be what `synthesize scenes` writes ({error!r}); correct or remove it"
         ) from error
 
 

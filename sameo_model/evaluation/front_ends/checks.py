@@ -28,7 +28,7 @@ def check_scores(detections: Iterable[RawDetection]) -> None:
         number, score = wrong[0]
         raise DatasetFormatError(
             f"scores must be finite numbers, got {score!r} for detection {number} "
-            f"({len(wrong)} in all); mend or remove them"
+            f"({len(wrong)} in all); correct or remove them"
         )
 
 
@@ -48,7 +48,7 @@ def check_boxes(
     if not np.isfinite(boxes).all():
         row = int(np.flatnonzero(~np.isfinite(boxes).all(axis=1))[0])
         raise DatasetFormatError(
-            f"boxes of {subject} must be finite numbers, got {boxes[row].tolist()}; mend or "
+            f"boxes of {subject} must be finite numbers, got {boxes[row].tolist()}; correct or "
             f"remove it"
         )
     sizes_wh = np.array(sizes_hw, dtype=float)[:, ::-1]
