@@ -348,8 +348,8 @@ def test_detections_that_cannot_be_scored_end_in_one_sentence(
     assert not output.exists()
 
 
-def test_scores_beyond_one_cannot_be_rescored(tmp_path, bundle, capsys):
-    detections = [_record((1, 1, 9, 9), 37.0)]
+def test_scores_of_no_known_scale_cannot_be_rescored(tmp_path, bundle, capsys):
+    detections = [_record((1, 1, 9, 9), 370.0)]
     arguments = _detections_arguments(tmp_path, detections=detections, model=bundle)
 
     assert evaluate.main(arguments) == 2
