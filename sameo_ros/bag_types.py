@@ -82,9 +82,10 @@ def build_reading_store(connection: Any, own: Typestore) -> Typestore:
         store = get_typestore(Stores.EMPTY)
         store.register(types)
     except (TypesysError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
-            f"the bag's definition of {name} on {connection.topic} cannot be read: {error}; record "
-            "the bag again or convert it"
+            f"the bag's definition of {name} on {connection.topic} cannot be read: {reason}; "
+            "record the bag again or convert it"
         ) from error
     difference = _find_difference(own, name, store, name, "")
     if difference:
