@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 
 import pytest
 
@@ -37,7 +38,8 @@ def test_two_types_on_one_topic_are_complained_of():
 
 
 def test_a_type_that_is_not_installed_is_named_and_the_other_kept(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "yolo_msgs", None)
+    for module in ("yolo_msgs", "yolo_msgs.msg"):
+        monkeypatch.setitem(sys.modules, module, None)
     name, complaint = choose_type({YOLO_TYPE}, VISION_TYPE)
     assert name == VISION_TYPE
     assert "need the package yolo_msgs, which is not installed" in complaint
