@@ -32,7 +32,7 @@ class Segmenter:
     @property
     def encodes_image(self) -> bool:
         """Whether `encode` does work that is worth doing before the boxes come."""
-        return bool(getattr(self._predictor, "encodes_image", True))
+        return self._predictor.encodes_image
 
     def encode(self, image_rgb: Uint8Array) -> Embedding:
         """Encode an image.

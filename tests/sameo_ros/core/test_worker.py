@@ -320,7 +320,7 @@ def test_an_image_is_read_once_until_it_is_delivered(bench, encode_ahead):
 
 
 def test_nothing_is_encoded_ahead_where_the_encoder_does_nothing(bench, monkeypatch):
-    monkeypatch.setattr(Predictor, "encodes_image", False, raising=False)
+    monkeypatch.setattr(Predictor, "encodes_image", False)
     bench = bench(encode_ahead="on").start().activate()
     assert not bench.worker.model.encodes_image
     bench.image(10)
