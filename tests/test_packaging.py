@@ -175,3 +175,20 @@ def test_lower_bounds_of_the_runtime_are_the_oldest_versions_that_tests_run_with
             assert bound == "1.21"
         else:
             assert f"{pins[name]}.".startswith(f"{bound}."), line
+
+
+def test_lower_bounds_of_the_other_extras_are_the_versions_that_the_suite_runs_with():
+    extras = project_metadata()["optional-dependencies"]
+    folder = PROJECT_ROOT / "environment/requirements"
+    text = "\n".join((folder / f"{name}.txt").read_text() for name in ("demo", "full"))
+    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", text, flags=re.M))
+    # tqdm is the runtime's too; one package is pinned in the extra itself.
+    bounds = [
+        line.split(">=")
+        for extra in ("train", "bag", "view", "dev")
+        for line in extras[extra]
+        if ">=" in line and not line.startswith("tqdm")
+    ]
+    assert len(bounds) > 15
+    for name, bound in bounds:
+        assert pins[name] == bound, name
