@@ -88,7 +88,7 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
     ]
     if not chosen:
         other = source.describe_other([path.absolute() for path in paths])
-        named = other or _first(list(source.by_image))
+        named = other or _first(list(source.by_image)) or "no image at all"
         raise ValueError(
             f"the boxes name none of the images in {images}: they name {named}; check the file "
             "names"
