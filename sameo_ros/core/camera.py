@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sameo_model.runtime import Embedding
+from sameo_model.runtime.clicks import Clicks
 from sameo_model.runtime.types import ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.frame_cache import Drop, DropCause, Frame, FrameCache
@@ -126,17 +127,23 @@ def encode_frame(segmenter: Segmenter, port: CameraPort, frame: Frame) -> tuple[
 
 
 def answer_frame(
-    segmenter: Segmenter, port: CameraPort, frame: Frame, message: Any, settings: SameoParameters
+    segmenter: Segmenter,
+    port: CameraPort,
+    frame: Frame,
+    message: Any,
+    settings: SameoParameters,
+    clicks: Clicks | None = None,
 ) -> Answer:
-    """Answer a detections message about a frame.
+    """Answer a detections message about a frame, with clicks beside its boxes or without.
 
     Raises:
         UnreadableImageError: If the image message cannot be read.
+        ValueError: If the clicks cannot be used.
     """
     embedding, encode_ms = encode_frame(segmenter, port, frame)
     detections = port.read_detections(message, embedding.image_hw, settings)
     depth = port.read_depth(frame, embedding.image_hw, settings)
-    answer = segmenter.answer(embedding, detections, settings, depth)
+    answer = segmenter.answer(embedding, detections, settings, depth, clicks)
     record = port.record
     record.statistics.record("latency_decode", answer.decode_ms)
     if answer.detections.has_percent:

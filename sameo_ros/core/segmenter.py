@@ -6,6 +6,7 @@ import dataclasses
 import time
 
 from sameo_model.runtime import Embedding, Predictor
+from sameo_model.runtime.clicks import Clicks
 from sameo_model.runtime.types import Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.answering import build_answer, choose_boxes
@@ -51,6 +52,7 @@ class Segmenter:
         detections: DetectedBoxes,
         settings: SameoParameters,
         depth: SceneDepth | None = None,
+        clicks: Clicks | None = None,
     ) -> Answer:
         """Answer the boxes of an image.
 
@@ -59,14 +61,21 @@ class Segmenter:
             detections: Boxes in pixels of the image; those that cannot be used are left out.
             settings: `min_detection_score`, `max_boxes` and `visible` count.
             depth: Depth of the image, where there is any; it rules out some occluders.
+            clicks: Clicks beside all of the boxes, pixels of the image, where there are any.
 
         Returns:
             The masks, with the time that the decoder took.
         """
         image_hw = embedding.image_hw
         chosen = choose_boxes(detections, image_hw, settings)
+        prompts = {}
+        if clicks is not None:
+            points_xy, labels = clicks.points_xy[chosen.indices], clicks.labels[chosen.indices]
+            prompts = {"points_xy": points_xy, "point_labels": labels}
         started_s = time.monotonic()
-        prediction = self._predictor.decode(embedding, chosen.boxes_xyxy, visible=settings.visible)
+        prediction = self._predictor.decode(
+            embedding, chosen.boxes_xyxy, visible=settings.visible, **prompts
+        )
         decode_ms = (time.monotonic() - started_s) * 1e3
         answer = build_answer(detections, chosen.indices, prediction, image_hw, depth)
         return dataclasses.replace(answer, complaints=tuple(chosen.complaints), decode_ms=decode_ms)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sameo_model.runtime.clicks import Clicks
 from sameo_ros.core.answer import Answer
 from sameo_ros.core.camera import (
     Camera,
@@ -42,12 +43,14 @@ class Request:
         detections: The detections message.
         reply: Called once, from any thread, with frame and answer, or with one sentence about what
             went wrong.
+        clicks: Clicks beside the boxes, pixels of the image, or None.
     """
 
     camera: Camera
     frame: Frame | None
     detections: Any
     reply: Callable[[tuple[Frame, Answer] | str], None]
+    clicks: Clicks | None = None
 
 
 class Worker:
@@ -269,7 +272,9 @@ class Worker:
         # The caller's boxes are those of its image, and none is there unasked.
         settings = dataclasses.replace(settings, detections_frame="image", classes=("",))
         try:
-            answer = answer_frame(segmenter, camera.port, frame, request.detections, settings)
+            answer = answer_frame(
+                segmenter, camera.port, frame, request.detections, settings, request.clicks
+            )
         except Exception as error:  # the caller hears about it; the thread goes on
             request.reply(f"the image cannot be segmented: {error}")
         else:

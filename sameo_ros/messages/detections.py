@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime.boxes import BoxPrompt
+from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks
 from sameo_model.runtime.scores import scores_to_fractions
 from sameo_ros.core.answer import DetectedBoxes
 
@@ -48,6 +49,43 @@ def detections_to_boxes(message: Any) -> DetectedBoxes:
         detection_ids=[str(detection.id) for detection in detections],
         has_percent=has_percent,
     )
+
+
+def points_to_clicks(
+    points: Sequence[Any], point_boxes: Sequence[int], num_boxes: int
+) -> Clicks | None:
+    """Take the clicks out of a call of the service.
+
+    Args:
+        points: vision_msgs/Point2D, pixels of the image.
+        point_boxes: For each of them the position of its box in the detections.
+        num_boxes: Number of detections.
+
+    Returns:
+        The clicks of all detections; None if there are none.
+
+    Raises:
+        ValueError: If a point has no box, or a box more points than a prompt can hold.
+    """
+    if len(points) != len(point_boxes):
+        raise ValueError(
+            f"point_boxes must name the box of each of the {len(points)} points, got "
+            f"{len(point_boxes)}"
+        )
+    if not len(points):
+        return None
+    clicks, counts = Clicks.none(num_boxes), [0] * num_boxes
+    for point, box in zip(points, point_boxes, strict=True):
+        if box >= num_boxes:
+            raise ValueError(
+                f"point_boxes must be below {num_boxes}, the number of boxes; got {box}"
+            )
+        if counts[box] == MAX_CLICKS:
+            raise ValueError(f"a box may have at most {MAX_CLICKS} points, but box {box} has more")
+        clicks.points_xy[box, counts[box]] = point.x, point.y
+        clicks.labels[box, counts[box]] = CLICK
+        counts[box] += 1
+    return clicks
 
 
 def fill_detections(

@@ -28,6 +28,7 @@ from sameo_ros.messages.conversions import (
     image_to_rgb,
 )
 from sameo_ros.messages.detection_reader import DetectionReader
+from sameo_ros.messages.detections import points_to_clicks
 from sameo_ros.messages.detector_conventions import find_stamp
 from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
 from sameo_ros.msg import AmodalMask, AmodalMaskArray, MaskCrop
@@ -214,6 +215,12 @@ class CameraTopics:
         self, request: SegmentBoxes.Request, response: SegmentBoxes.Response
     ) -> SegmentBoxes.Response:
         """Answer a call; the executor goes on while the worker is at it."""
+        boxes = request.detections.detections
+        try:
+            clicks = points_to_clicks(request.points, request.point_boxes, len(boxes))
+        except ValueError as error:
+            response.message = str(error)
+            return response
         replied, reply = self._node.open_reply()
 
         def fill_and_reply(result: tuple[Frame, Answer] | str) -> None:
@@ -224,7 +231,9 @@ class CameraTopics:
         if request.image.height or request.image.width:
             stamp_ns = stamp_to_ns(request.image.header.stamp)
             frame = Frame(stamp_ns, 0, time.monotonic(), request.image)
-        self._worker.add_request(Request(self.camera, frame, request.detections, fill_and_reply))
+        self._worker.add_request(
+            Request(self.camera, frame, request.detections, fill_and_reply, clicks)
+        )
         response.message = await replied
         response.success = not response.message
         return response

@@ -10,7 +10,7 @@ pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
-from vision_msgs.msg import Detection3DArray  # noqa: E402
+from vision_msgs.msg import Detection3DArray, Point2D  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
 from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
@@ -325,6 +325,18 @@ def test_a_call_with_a_bad_image_says_what_is_wrong(client):
     assert not response.success
     assert "image step must be at least 192 bytes" in response.message
     assert response.masks.image_width == 0
+
+
+def test_a_call_with_points_that_cannot_be_used_says_why(client):
+    image = client.image()
+    request = SegmentBoxes.Request(image=image, detections=boxes_for(image, BOX))
+    request.points, request.point_boxes = [Point2D(x=20.0, y=20.0)], [1]
+    assert "must be below 1, the number of boxes" in client.call(client.segment, request).message
+    # The model of these tests was exported without clicks.
+    request.point_boxes = [0]
+    response = client.call(client.segment, request)
+    assert not response.success
+    assert "points_xy cannot be taken" in response.message
 
 
 def test_calls_at_once_are_all_answered_while_frames_go_on(client):

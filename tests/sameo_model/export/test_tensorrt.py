@@ -279,7 +279,7 @@ def test_pictures_come_from_a_folder_and_its_boxes(tmp_path):
     # 40 x 20 pixels to 80 x 80: x twice, y four times.
     np.testing.assert_allclose(picture.boxes, [[20, 20, 40, 60]], atol=1e-4)
     boxes.write_text("{}")
-    with pytest.raises(ValueError, match="name none of the images in .* they name no image at all"):
+    with pytest.raises(ValueError, match=r"name none of the images .* they name no image at all"):
         load_pictures(tmp_path / "images", boxes, 80)
     with pytest.raises(FileNotFoundError, match="folder of pictures"):
         load_pictures(tmp_path / "nowhere", boxes, 80)

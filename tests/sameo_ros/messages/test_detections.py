@@ -7,7 +7,11 @@ import pytest
 from sameo_model.runtime import MaskCrop, Prediction
 from sameo_model.runtime.boxes import BoxPrompt
 from sameo_ros.core.answer import Answer
-from sameo_ros.messages.detections import detections_to_boxes, fill_detections
+from sameo_ros.messages.detections import (
+    detections_to_boxes,
+    fill_detections,
+    points_to_clicks,
+)
 from sameo_ros.messages.masks import crop_to_mask, fill_mask_array
 from tests.sameo_ros.stand_ins import (
     DETECTION_TYPES,
@@ -165,3 +169,28 @@ def test_a_mask_message_reads_back_as_the_same_crop():
     np.testing.assert_array_equal(crop.mask, mask)
     empty = crop_to_mask(message.visible)
     assert empty.mask.shape == (0, 0)
+
+
+def point(x, y):
+    return SimpleNamespace(x=x, y=y)
+
+
+def test_points_of_a_call_go_to_their_boxes():
+    clicks = points_to_clicks([point(3, 4), point(9, 9), point(5, 6)], [2, 0, 2], 3)
+    assert clicks.points_xy[2, :2].tolist() == [[3, 4], [5, 6]]
+    assert clicks.points_xy[0, 0].tolist() == [9, 9]
+    assert (clicks.labels == 1).sum(axis=1).tolist() == [1, 0, 2]
+    assert points_to_clicks([], [], 3) is None
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([0], "must name the box of each of the 5 points, got 1"),
+        ([0, 1, 2, 1, 0], "point_boxes must be below 2, the number of boxes; got 2"),
+        ([1] * 5, "a box may have at most 4 points, but box 1 has more"),
+    ],
+)
+def test_points_that_fit_no_box_are_refused(boxes, message):
+    with pytest.raises(ValueError, match=message):
+        points_to_clicks([point(1, 1)] * 5, boxes, 2)
