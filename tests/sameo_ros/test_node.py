@@ -318,6 +318,18 @@ def test_a_call_is_answered_for_its_own_image_and_for_the_latest_frame(client):
     assert len(response.masks.masks) == 2
 
 
+def test_a_call_about_a_frame_that_is_too_old_is_refused(client):
+    client.answer_good_frame()
+    assert client.set(segment_max_age_s=0.01).successful
+    client.spin(0.05)
+    response = client.call(client.segment, SegmentBoxes.Request())
+    assert client.set(segment_max_age_s=2.0).successful
+    assert not response.success
+    assert "longer than segment_max_age_s, 0.01 s" in response.message
+    assert response.masks.image_width == 0
+    assert not response.objects.detections
+
+
 def test_a_call_with_a_bad_image_says_what_is_wrong(client):
     image = client.image(step=1)
     request = SegmentBoxes.Request(image=image, detections=boxes_for(image, BOX))

@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 import threading
 import time
 from types import SimpleNamespace
@@ -383,6 +384,25 @@ def test_a_call_without_an_image_takes_the_latest_frame(bench):
     replies = bench.call()
     bench.until(lambda: replies)
     assert replies[0][1].image_hw == (64, 20)
+
+
+def test_a_call_without_an_image_is_not_answered_about_a_frame_that_is_too_old(bench):
+    bench = bench(segment_max_age_s=0.01).start().activate()
+    bench.image(10)
+    time.sleep(0.05)
+    replies = bench.call()
+    bench.until(lambda: replies)
+    assert re.fullmatch(
+        r"the latest frame came \d+\.\d s ago, longer than segment_max_age_s, 0\.01 s; look after "
+        r"the camera, or raise it",
+        replies[0],
+    )
+    given = image(np.zeros((32, 32, 3), np.uint8), "rgb8")
+    for one in (None, given):  # the limit is raised; a given image has no age
+        bench.set(segment_max_age_s=100.0 if one is None else 0.01)
+        replies = bench.call(one)
+        bench.until(lambda: replies)
+        assert replies[0][1].image_hw == ((64, 64) if one is None else (32, 32))
 
 
 def test_a_call_with_a_damaged_image_hears_what_is_wrong(bench):
