@@ -17,6 +17,8 @@ from sameo_ros.core.lens import (
     undistort_pinhole,
 )
 
+# 89.9 degrees off the axis: no lens that depth is registered to sees further.
+_MAX_SLOPE = 1e3
 # Spellings of drivers and calibration tools, in lower case with _ for - and blanks.
 _FISHEYE_MODELS = {
     "equidistant", "equidist", "equi", "fisheye", "opencv_fisheye", "kannala_brandt",
@@ -89,7 +91,10 @@ class CameraModel:
         """
         pixels = np.asarray(pixels_xy, dtype=np.float64).reshape(-1, 2)
         centre, focal = self.matrix[:2, 2], self.matrix[[0, 1], [0, 1]]
-        rays: npt.NDArray[np.float64] = (pixels - centre) / focal
+        with np.errstate(over="ignore"):
+            rays: npt.NDArray[np.float64] = (pixels - centre) / focal
+        # Such a calibration is none, and squares of its points would not fit.
+        rays[np.abs(rays) > _MAX_SLOPE] = np.nan
         if self.is_fisheye:
             return undistort_fisheye(rays, self.distortion)
         return undistort_pinhole(rays, self.distortion) if self.distortion.any() else rays

@@ -131,3 +131,18 @@ def test_depths_that_no_camera_measures_and_rays_that_no_lens_bends_give_no_poin
     assert np.isfinite(lifted.points_xyz).all()
     assert lifted.pixels_xy.max(axis=0).tolist() <= [72, 62]
     assert np.isfinite(lifted.box.covariance_xyz).all()
+
+
+@pytest.mark.parametrize("focal", [1e-300, 1e-30, 1e-4, 100.0, 1e30, 1e300])
+@pytest.mark.parametrize("centre", [31.5, 1e300, -1e30])
+@pytest.mark.parametrize("is_fisheye", [False, True])
+def test_an_absurd_calibration_gives_no_object_or_one_of_numbers(focal, centre, is_fisheye):
+    matrix = np.array([[focal, 0, centre], [0, 100.0, 32.0], [0, 0, 1]])
+    camera = CameraModel(matrix, np.zeros(0), is_fisheye, (64, 64), "optical")
+    mask = MaskCrop(16, 16, np.ones((20, 20), bool))
+    lifted = lift_object(mask, mask, 0.5, np.full((64, 64), 2, np.float32), camera)
+    assert (lifted is not None) == (focal == 100 and centre == 31.5) or focal >= 1e30
+    if lifted is not None:
+        for values in (lifted.points_xyz, lifted.box_centre_xyz, lifted.box_size_xyz):
+            assert np.isfinite(values).all()
+        assert np.isfinite(lifted.box.covariance_xyz).all()
