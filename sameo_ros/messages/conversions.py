@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sameo_model.runtime.picture_format import read_orientation
 from sameo_model.runtime.pictures import decode_picture, decode_values, scale_to_8_bits
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -184,8 +185,7 @@ def compressed_to_rgb(message: Any) -> Uint8Array:
     Raises:
         ValueError: If the data are not a whole picture that OpenCV decodes.
     """
-    data = memoryview(message.data)
-    pattern = message.format.partition(";")[0].strip().rstrip("0123456789")
+    data, pattern = memoryview(message.data), _colour_pattern(message)
     try:
         if pattern in _BAYER_TO_RGB:
             mosaic = decode_values(data)
@@ -197,6 +197,21 @@ def compressed_to_rgb(message: Any) -> Uint8Array:
             f"compressed image must be a whole JPEG or PNG; got {len(data)} bytes of format "
             f"{message.format!r} that cannot be decoded ({error})"
         ) from error
+
+
+def describe_turn(message: Any) -> str:
+    """Say that `compressed_to_rgb` turns a picture upright; "" where it does not.
+
+    Args:
+        message: A sensor_msgs/CompressedImage.
+    """
+    orientation = read_orientation(memoryview(message.data))
+    if orientation == 1 or _colour_pattern(message) in _BAYER_TO_RGB:
+        return ""
+    return (
+        f"compressed images have the EXIF orientation {orientation} and are turned upright, as "
+        "viewers and detectors do: boxes, depth and camera_info must be those of the upright image"
+    )
 
 
 def depth_to_m(message: Any) -> FloatArray:
@@ -251,6 +266,11 @@ def bytes_to_array(pixels: Uint8Array) -> array[int]:
     data = array("B")
     data.frombytes(np.ascontiguousarray(pixels).data)
     return data
+
+
+def _colour_pattern(message: Any) -> str:
+    """Return the encoding that the format of a sensor_msgs/CompressedImage begins with, or ""."""
+    return str(message.format).partition(";")[0].strip().rstrip("0123456789")
 
 
 def _to_rgb(pixels: Uint8Array, colours: str) -> Uint8Array:

@@ -24,6 +24,7 @@ from sameo_ros.core.worker import Request, Worker
 from sameo_ros.messages.conversions import (
     check_colour_image,
     compressed_to_rgb,
+    describe_turn,
     fill_image,
     image_to_rgb,
 )
@@ -86,6 +87,7 @@ class CameraTopics:
         name, problems = record.name, record.problems
         self._inputs = f"{name}/" if name else ""
         self._detections = DetectionReader(self._note)
+        self._turns: set[str] = set()  # what has been said about turned images
         outputs = f"~/{name}/" if name else "~/"
         self.objects = ObjectTopics(node, record)
         self._masks = node.open_publisher(AmodalMaskArray, outputs + "masks", problems)
@@ -154,8 +156,14 @@ class CameraTopics:
 
     def read_image(self, message: Any) -> Uint8Array:
         """Return the pixels of an image message as RGB; ValueError says why it cannot."""
-        is_compressed = isinstance(message, CompressedImage)
-        return compressed_to_rgb(message) if is_compressed else image_to_rgb(message)
+        if not isinstance(message, CompressedImage):
+            return image_to_rgb(message)
+        pixels = compressed_to_rgb(message)
+        turn = describe_turn(message)
+        if turn and turn not in self._turns:
+            self._turns.add(turn)
+            self._note(turn)
+        return pixels
 
     def read_detections(
         self, message: Any, image_hw: ImageHW, settings: SameoParameters

@@ -15,6 +15,7 @@ from sensor_msgs.msg import CompressedImage  # noqa: E402
 
 from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
 from tests.bundles import make_tiny_bundle  # noqa: E402
+from tests.picture_files import tagged  # noqa: E402
 from tests.sameo_ros.node_bench import BOX, Client, boxes_for, start_node  # noqa: E402
 
 
@@ -218,6 +219,24 @@ def test_compressed_images_are_read(tiny, start):
         message = client.until(lambda: client.find_masks(stamp_ns))
         assert message.masks[0].predicted_iou == 1.0
         client.until_count("images_rejected", 1)
+    finally:
+        client.close()
+
+
+def test_images_that_are_turned_upright_are_named_once(tiny, start):
+    reliable = {"qos_overrides./image/compressed.subscription.reliability": "reliable"}
+    process = start(tiny, image_transport="compressed", **reliable)
+    client = Client("image/compressed", CompressedImage)
+    try:
+        client.until_active()
+        for orientation in (1, 6, 6):
+            data = tagged("jpg", np.zeros((48, 64, 3), np.uint8), orientation)
+            image = client.compressed(data)
+            masks = client.answer(image, boxes_for(image, BOX))
+            is_turned = orientation == 6
+            assert (masks.image_width, masks.image_height) == ((48, 64) if is_turned else (64, 48))
+            assert process.text().count("are turned upright") == is_turned
+        assert "have the EXIF orientation 6" in process.text()
     finally:
         client.close()
 
