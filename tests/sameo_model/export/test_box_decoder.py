@@ -6,7 +6,7 @@ import torch
 from sameo_model.export.box_decoder import decode_boxes
 from sameo_model.export.cell_refinement import refine_cells
 from sameo_model.modeling import Sameo, build_sameo
-from sameo_model.modeling.mask_decoder import MaskRefinement
+from sameo_model.modeling.lite_decoder import MaskRefinement
 
 BOXES = torch.tensor(
     [[3.0, 5.0, 40.0, 60.0], [0.0, 0.0, 64.0, 64.0], [20.5, 30.25, 21.0, 31.0], [-2.0, -1.0, 9, 8]]
