@@ -124,7 +124,9 @@ class CameraTopics:
         boxes = self.inputs.get("detections")
         if boxes is None or not self._follows_detector:
             return
-        infos = self._node.get_publishers_info_by_topic(boxes.topic_name)
+        # A destroyed subscription no longer knows its topic.
+        topic = boxes.topic_name
+        infos = self._node.get_publishers_info_by_topic(topic)
         offered = {info.topic_type for info in infos}
         name, complaint = choose_type(offered, self._boxes_type)
         if complaint:
@@ -135,7 +137,7 @@ class CameraTopics:
             self._boxes_type = name
             self._node.destroy_subscription(boxes)
             self._subscribe_to_boxes()
-            self._note(f"{boxes.topic_name} is read as {name}")
+            self._note(f"{topic} is read as {name}")
 
     def _subscribe_to_boxes(self) -> None:
         self.inputs["detections"] = self._node.open_subscription(
