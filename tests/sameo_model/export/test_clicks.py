@@ -52,7 +52,7 @@ def test_the_graph_of_image_framing_is_the_network(tmp_path):
 @pytest.fixture(scope="module")
 def click_bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "clicks"
-    export_bundle(random_model("sameo_lite"), folder, points=True)
+    export_bundle(random_model("sameo_lite_windows"), folder, points=True)
     return folder
 
 
