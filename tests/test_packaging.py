@@ -107,7 +107,7 @@ INTERFACES = {
     "msg/AmodalMask.msg": "detection_index detection_id class_id detection_score predicted_iou "
     "score amodal visible occlusion_ratio occluded_by",
     "msg/MaskCrop.msg": "x y image",
-    "srv/SegmentBoxes.srv": "image detections success message masks objects",
+    "srv/SegmentBoxes.srv": "image detections points point_boxes success message masks objects",
 }
 
 

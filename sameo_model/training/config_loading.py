@@ -31,7 +31,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainCo
     try:
         values = yaml.safe_load(path.read_bytes()) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be YAML, {error}") from error
+        raise ValueError(f"{path} must be YAML, {_in_one_line(error)}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must hold keys with values, got {type(values).__name__}")
     for override in overrides or []:
@@ -57,11 +57,17 @@ def config_from_dict(values: dict[str, Any], source: str = "the configuration") 
     return typing.cast(TrainConfig, config)
 
 
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def _parse_value(override: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"the value in {override!r} must be YAML, {error}") from error
+        raise ValueError(
+            f"the value in {override!r} must be YAML, {_in_one_line(error)}"
+        ) from error
 
 
 def _set_nested(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -30,7 +30,7 @@ def test_shares_are_read():
         (["--scenes", "0"], "must be at least 1"),
         (["--views", "0"], "views must be at least 1"),
         (["--image-size", "wide"], "must look like 640x480"),
-        (["--image-size", "8x8"], "64 to 4096"),
+        (["--image-size", "8x8"], "64 to 8192"),
     ],
 )
 def test_a_wrong_argument_ends_with_one_sentence_and_leaves_nothing(

@@ -33,7 +33,9 @@ def test_a_picture_in_place_of_a_configuration_is_named(tmp_path, capsys):
     path = tmp_path / "run.yaml"
     path.write_bytes(b"\x89PNG")
     assert main(["--config", str(path)]) == 1
-    assert "run.yaml must be YAML, 'utf-8' codec" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "run.yaml must be YAML, unacceptable character" in error
+    assert error.count("\n") == 1
 
 
 def test_an_override_below_a_plain_value_is_refused(tmp_path, capsys):

@@ -92,8 +92,8 @@ def test_an_exception_while_ros_runs_is_not_hidden():
 def test_a_node_that_still_loads_its_model_ends_quietly(tmp_path):
     # Nothing is compiled yet, so that OpenVINO is at it for seconds.
     process = start_node(tmp_path, "sameo_lite", backend="openvino", cache_dir=tmp_path / "cache")
-    # The folder is made before the first graph is compiled. To be told so over DDS takes longer than
-    # to load, on some machines.
+    # The folder is made before the first graph is compiled. DDS may say that the node loads when it
+    # has loaded already.
     deadline_s = time.monotonic() + 30
     while not (tmp_path / "cache").is_dir() and time.monotonic() < deadline_s:
         time.sleep(0.01)
