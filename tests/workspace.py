@@ -12,6 +12,7 @@ BUILT_FROM = (
     "LICENSE",
     "README.md",
     "config",
+    "examples",
     "launch",
     "msg",
     "package.xml",
