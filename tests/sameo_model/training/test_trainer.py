@@ -31,7 +31,7 @@ def test_training_overfits_a_handful_of_instances_with_both_decoders(tmp_path):
     before = evaluate_masks(wrap_model(make_model(visible_decoder=True, image_size=128)), images)
     config = make_config(
         tmp_path,
-        steps=150,
+        steps=200,
         log_interval=50,
         decoders=["mask_decoder", "visible_decoder"],
         trainable=[*PARTS, "visible_decoder"],
