@@ -342,6 +342,10 @@ class TensorRtBackend(Backend):
             engine.bind("embedding", embedding)
             engine.set_num_boxes(len(rows))
             engine.enqueue()
+        self._collect(targets)
+
+    def _collect(self, targets: dict[str, FloatArray]) -> None:
+        """Wait for the outputs of these names and copy them into the arrays."""
         for name, target in targets.items():
             self._gpu.download(self._host[name], self._device[name], target.nbytes)
         self._gpu.synchronise()

@@ -104,9 +104,4 @@ class TensorRtWindows(TensorRtBackend):
         engine = self._engines[ENGINE]
         engine.set_num_boxes(len(boxes))
         engine.enqueue()
-        for name, target in targets.items():
-            self._gpu.download(self._host[name], self._device[name], target.nbytes)
-        self._gpu.synchronise()
-        for name, target in targets.items():
-            found = self._host[name].array[: target.nbytes].view(np.float32)
-            target[:] = found.reshape(target.shape)
+        self._collect(targets)
