@@ -21,6 +21,7 @@ COPY CMakeLists.txt src/sameo_ros/
 COPY msg src/sameo_ros/msg
 COPY srv src/sameo_ros/srv
 COPY config src/sameo_ros/config
+COPY examples src/sameo_ros/examples
 COPY launch src/sameo_ros/launch
 COPY sameo_model src/sameo_ros/sameo_model
 COPY sameo_ros src/sameo_ros/sameo_ros

@@ -16,7 +16,7 @@ from sameo_model.modeling.image_encoder import VitBlock, VitImageEncoder
 from sameo_model.modeling.layers import LayerNorm2d
 from sameo_model.modeling.lite_decoder import LiteMaskDecoder
 from sameo_model.modeling.mask_decoder import MaskDecoder
-from sameo_model.modeling.sameo import READ_OUT_TOKENS, DecoderName, Sameo
+from sameo_model.modeling.sameo import READ_OUT_TOKENS, BoxMasks, DecoderName, Sameo
 from sameo_model.modeling.transformer import Attention, TwoWayBlock
 
 
@@ -58,6 +58,23 @@ class ReferenceStyle(nn.Module):
         best = iou.argmax(dim=1)
         rows = torch.arange(len(best))
         return logits[rows, best][None], iou[rows, best][None].clamp(0, 1)
+
+    def draw_masks(
+        self,
+        embeddings: Tensor,
+        boxes_xyxy: Tensor,
+        input_hw: tuple[int, int],
+        *,
+        visible: bool = True,
+        points_xy: None = None,
+        point_labels: None = None,
+    ) -> BoxMasks:
+        """Predict the masks of each box with one pass per decoder; see `Sameo.draw_masks`."""
+        logits, iou = self.decode_boxes(embeddings, boxes_xyxy, input_hw)
+        seen = None
+        if visible and self.has_visible_decoder:
+            seen, _ = self.decode_boxes(embeddings, boxes_xyxy, input_hw, "visible")
+        return BoxMasks(logits, iou, seen)
 
 
 def _softmax_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from tests.sameo_model.training.runs import (
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_training_overfits_a_handful_of_instances_with_both_decoders(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
     before = evaluate_masks(wrap_model(make_model(visible_decoder=True, image_size=128)), images)
