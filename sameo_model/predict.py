@@ -26,6 +26,7 @@ from sameo_model.runtime.boxes import (
     read_boxes,
 )
 from sameo_model.runtime.bundle import DEFAULT_MODEL
+from sameo_model.runtime.clicks import is_inside
 from sameo_model.runtime.files import ResultsFile, write_whole
 from sameo_model.runtime.geometry import BoxFault, check_boxes
 from sameo_model.runtime.masks import crop_to_rle
@@ -218,7 +219,8 @@ def read_source(options: argparse.Namespace) -> BoxSource:
     if options.annotations is None:
         return source
     front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "--annotations")
-    return source.name_images(front_ends.read_labels(options.annotations).images)
+    labels = front_ends.read_labels(options.annotations)
+    return source.name_images(labels.images, labels.categories)
 
 
 def _import_extra(module: str, need: str) -> Any:
@@ -286,18 +288,23 @@ def _usable_prompts(
     """Return the boxes that the model can be given; name the others.
 
     Raises:
-        ValueError: If a box of the only picture cannot be used.
+        ValueError: If a box of the only picture, or a click beside it, cannot be used.
     """
     image_hw = image_rgb.shape[0], image_rgb.shape[1]
     chosen = []
     faults = check_boxes(prompts_to_boxes(picture.prompts), image_hw).faults
     for i, (prompt, fault) in enumerate(zip(picture.prompts, faults, strict=True)):
-        if fault == BoxFault.NONE:
+        outside = [one for one in prompt.points_xy if not is_inside(one, image_hw)]
+        if fault != BoxFault.NONE:
+            rule = f"{BoxFault(fault).reason}: {list(prompt.box_xyxy)}"
+        elif outside:
+            rule = f"has a point outside the image: {list(outside[0])}"
+        else:
             chosen.append(prompt)
             continue
         sentence = (
             f"box {i} of image {picture.path.name} ({image_hw[1]} x {image_hw[0]} pixels) "
-            f"{BoxFault(fault).reason}: {list(prompt.box_xyxy)}; correct or remove it"
+            f"{rule}; correct or remove it"
         )
         if is_alone:
             raise ValueError(sentence)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks
@@ -98,16 +99,30 @@ class BoxSource:
                 return f"{name}, not {'/'.join(split_name(paths[index])[-2:])}"
         return ""
 
-    def name_images(self, names: Mapping[int, str]) -> BoxSource:
-        """Return the source with images called by name that it calls by number.
+    def name_images(
+        self, images: Mapping[int, str], classes: Mapping[int, str] = MappingProxyType({})
+    ) -> BoxSource:
+        """Return the source with images and classes called by name that it calls by number.
 
         Args:
-            names: File names by number; boxes of other numbers keep a name of their own.
+            images: File names by number; boxes of other numbers keep a name of their own.
+            classes: Class names by `category_id`.
         """
         if self.by_number is None:
             return self
-        named = {names.get(n, f"image {n}"): boxes for n, boxes in self.by_number.items()}
-        return BoxSource(named, image_ids={names.get(n, f"image {n}"): n for n in self.by_number})
+
+        def name_class(prompt: BoxPrompt) -> BoxPrompt:
+            number = prompt.category_id
+            if number is None or number not in classes:
+                return prompt
+            return replace(prompt, class_id=classes[number])
+
+        numbers = {images.get(number, f"image {number}"): number for number in self.by_number}
+        named = {
+            name: [name_class(prompt) for prompt in self.by_number[number]]
+            for name, number in numbers.items()
+        }
+        return BoxSource(named, image_ids=numbers)
 
 
 def prompts_to_boxes(prompts: Sequence[BoxPrompt]) -> FloatArray:

@@ -39,6 +39,12 @@ class Clicks(NamedTuple):
         return Clicks(self.points_xy[chosen], self.labels[chosen])
 
 
+def is_inside(point_xy: tuple[float, float], image_hw: ImageHW) -> bool:
+    """Return whether a point, x and y in pixels, lies in an image or on its border."""
+    height, width = image_hw
+    return 0 <= point_xy[0] <= width and 0 <= point_xy[1] <= height
+
+
 def check_clicks(
     points_xy: npt.ArrayLike | None,
     point_labels: npt.ArrayLike | None,

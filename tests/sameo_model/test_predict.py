@@ -281,6 +281,30 @@ def test_an_unusable_box_of_a_folder_is_named_and_the_others_are_answered(
     assert "box 0 of image c.png (128 x 96 pixels) lies outside the image" in error
 
 
+def test_an_unusable_point_of_a_folder_is_named_and_the_others_are_answered(
+    model, folder, tmp_path, capsys
+):
+    outside = {**BOX[0], "points": [[200, 5]]}
+    boxes = json.dumps({"a.png": [outside, *BOX], "c.png": BOX})
+    assert run(model, folder, boxes, tmp_path / "out") == 1
+    assert [one["file_name"] for one in results_in(tmp_path / "out")] == ["a.png", "c.png"]
+    error = capsys.readouterr().err
+    assert "box 0 of image a.png (128 x 96 pixels) has a point outside the image: [200" in error
+
+
+def test_annotations_name_images_and_classes_of_results(model, folder, tmp_path):
+    results = [{"image_id": 3, "category_id": 7, "bbox": [16, 24, 64, 48], "score": 0.5}]
+    coco = {
+        "images": [{"id": 3, "file_name": "a.png"}],
+        "categories": [{"id": 7, "name": "mug"}],
+    }
+    boxes = write_json(tmp_path / "results.json", results)
+    names = write_json(tmp_path / "names.json", coco)
+    assert run(model, folder, boxes, tmp_path / "out", "--annotations", names) == 0
+    (result,) = results_in(tmp_path / "out")
+    assert (result["file_name"], result["category_id"], result["class"]) == ("a.png", 7, "mug")
+
+
 def test_results_are_there_before_the_folder_is_done(model, folder, tmp_path, monkeypatch):
     seen = {}
     read = predict.read_image
