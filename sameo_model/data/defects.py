@@ -78,7 +78,6 @@ class DefectLog:
     """
 
     def __init__(self) -> None:
-        """Start with no defects."""
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
         self.agreement = BoxAgreement()

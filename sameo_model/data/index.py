@@ -36,7 +36,6 @@ class IndexedDataset(Sequence[AmodalImage]):
         keep: np.ndarray | None = None,
         image_rows: np.ndarray | None = None,
     ) -> None:
-        """Show tables of `load_tables`; the default view shows everything."""
         self._tables = tables
         self.name: str = tables.meta["dataset"]
         self.defects: Mapping[str, Mapping[str, Any]] = tables.meta["defects"]
@@ -93,7 +92,6 @@ class IndexedDataset(Sequence[AmodalImage]):
         return [name for _, name in self.categories]
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.image_rows)
 
     @overload

@@ -81,7 +81,7 @@ def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[ParsedInsta
         RuntimeError: If the reader itself has a fault: it misses an attribute or a key.
     """
     try:
-        yield from source.parse(job, defects)
+        yield from filter(None, source.parse(job, defects))
     except DatasetFormatError:
         raise
     except (ArithmeticError, TypeError, ValueError):

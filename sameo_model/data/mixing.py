@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
@@ -42,18 +41,16 @@ class MixingSampler:
         batch_size: int,
         instances_per_image: int,
         seed: int,
-        size: Literal["instances", "images"] = "instances",
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         """Prepare batches from step 0 on.
 
         Args:
-            datasets: Data sets by name, held-out ones left out (see `hold_out`).
+            datasets: Data sets by name, held-out ones left out (`without_photographs`).
             batch_size: Prompts per step over all ranks.
             instances_per_image: Most prompts K that one image gets in a batch.
             seed: Chooses the sequence of batches.
-            size: What a data set's size counts.
             rank: Which share of each batch is yielded.
             world_size: Number of shares; divides `batch_size`.
 
@@ -73,7 +70,7 @@ class MixingSampler:
             )
         self._names = sorted(datasets)
         self._pools = [_Pool.of(datasets[name], seed, i) for i, name in enumerate(self._names)]
-        self.probabilities = self._probabilities(size)
+        self.probabilities = self._probabilities()
         self._batch_size = batch_size
         self._instances_per_image = instances_per_image
         self._seed = seed
@@ -81,16 +78,14 @@ class MixingSampler:
         self._world_size = world_size
         self.step = 0
 
-    def _probabilities(self, size: str) -> dict[str, float]:
+    def _probabilities(self) -> dict[str, float]:
         if not self._names:
             raise ValueError("datasets must name at least one data set, got none")
-        sizes = [
-            pool.counts.sum() if size == "instances" else len(pool.counts) for pool in self._pools
-        ]
+        sizes = [pool.counts.sum() for pool in self._pools]
         for name, count in zip(self._names, sizes, strict=True):
             if count < 2:
                 raise ValueError(
-                    f"data set {name} must have at least 2 {size} to be drawn with probability "
+                    f"data set {name} must have at least 2 instances to be drawn with probability "
                     f"log(size) / sum of logs, got {count}; leave it out"
                 )
         logs = np.log(sizes)
@@ -175,36 +170,6 @@ def _cut(batch: list[PromptedImage], start: int, stop: int) -> list[PromptedImag
             share.append(replace(item, instance_indices=kept))
         start, stop = start - num_prompts, stop - num_prompts
     return share
-
-
-def hold_out(
-    datasets: Mapping[str, IndexedDataset],
-    names: Collection[str],
-    *,
-    by_photograph: bool = False,
-) -> dict[str, IndexedDataset]:
-    """Leave held-out data sets out of a mixture.
-
-    Args:
-        datasets: Data sets by name, the held-out ones included.
-        names: Data sets to leave out.
-        by_photograph: Also leave out, in the others, every image that shows a COCO photograph of
-            a held-out set: COCOA, COCOA-cls and LVIS share photographs.
-
-    Raises:
-        ValueError: If a name is not among the data sets.
-    """
-    unknown = sorted(set(names) - set(datasets))
-    if unknown:
-        raise ValueError(
-            f"held-out data sets must be among {', '.join(sorted(datasets))}, got "
-            f"{', '.join(unknown)}"
-        )
-    rest = {name: dataset for name, dataset in datasets.items() if name not in names}
-    if not by_photograph:
-        return rest
-    held_out = set().union(*(coco_photographs(datasets[name]) for name in names))
-    return {name: without_photographs(dataset, held_out) for name, dataset in rest.items()}
 
 
 def coco_photographs(dataset: IndexedDataset) -> set[int]:

@@ -116,8 +116,8 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd]:
-        """Turn one job into instances and crowd regions; runs in worker processes."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd | None]:
+        """Turn one job into instances and crowd regions, in a worker process; None is skipped."""
 
     def categories(self) -> Mapping[int, str]:
         """Return the names of the classes by number, known once all jobs are drawn."""

@@ -65,11 +65,6 @@ class AmodalLvisSettings:
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
-        """Check the quality.
-
-        Raises:
-            ValueError: If it is out of range.
-        """
         if not 0 <= self.jpeg_quality <= 100:
             raise ValueError(f"jpeg_quality must be from 0 to 100, got {self.jpeg_quality}")
 

@@ -59,11 +59,6 @@ class CompletenessRule:
     max_contact_share: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: If a share is not in [0, 1], or the area below 1.
-        """
         for name in ("min_iou", "max_image_share", "max_contact_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")

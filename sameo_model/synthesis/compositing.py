@@ -44,11 +44,6 @@ class CompositeRule:
     feather_px: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check the seam and the ranges.
-
-        Raises:
-            ValueError: If the seam is unknown or a number out of range.
-        """
         if not 0 < self.min_scale <= self.max_scale <= MAX_SCALE:
             raise ValueError(
                 f"scales must have 0 < min_scale <= max_scale <= {MAX_SCALE:g}, got "

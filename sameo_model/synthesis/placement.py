@@ -25,11 +25,6 @@ class OcclusionRange:
     concentration: float = 4.0
 
     def __post_init__(self) -> None:
-        """Check the order of the numbers.
-
-        Raises:
-            ValueError: If they do not describe a distribution of rates.
-        """
         if not 0 < self.lowest < self.mean < self.highest < 1 or self.concentration <= 0:
             raise ValueError(
                 f"occlusion rates must have 0 < lowest < mean < highest < 1 and a positive "

@@ -91,11 +91,9 @@ class SceneRenderer:
         self._object_of_geom = np.asarray(model.geom_bodyid)[:] - 1
 
     def __enter__(self) -> SceneRenderer:
-        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free the scene's textures and meshes on the renderer."""
         self._picture_context.free()
         self._mask_context.free()
 

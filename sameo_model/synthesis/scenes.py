@@ -56,12 +56,6 @@ class SceneConfig:
     has_depth_noise: bool | None = None
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: If a family is unknown, validation and training are mixed, or a number is
-                out of range.
-        """
         known = (PROCEDURAL, *FAMILIES, OWN)
         for name in self.families:
             if name not in known:

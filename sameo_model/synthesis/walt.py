@@ -61,11 +61,6 @@ class WaltSettings:
     jpeg_quality: int = 92
 
     def __post_init__(self) -> None:
-        """Check order and ranges.
-
-        Raises:
-            ValueError: If the order is unknown or a number out of range.
-        """
         if not 0 <= self.jpeg_quality <= 100:
             raise ValueError(f"jpeg_quality must be from 0 to 100, got {self.jpeg_quality}")
         if not 0 <= self.max_occlusion_rate <= 1:

@@ -83,8 +83,7 @@ class CocoaSource(FlatCocoSource):
                 f"{found}; for the flat form use cocoa_cls"
             )
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
-        """Check the regions of one image."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         record, image_hw = job
         for number, region in enumerate(record["regions"], start=1):
             source_id = f"{record.get('id', record['image_id'])}/{number}"
@@ -95,9 +94,7 @@ class CocoaSource(FlatCocoSource):
             if isinstance(region.get("segmentation"), list):
                 # A flat list is this data set's own form, not a defect.
                 raw = _wrap_polygon(raw)
-            instance = check_instance(raw, image_hw, self.absent_visible, defects)
-            if instance is not None:
-                yield instance
+            yield check_instance(raw, image_hw, self.absent_visible, defects)
 
 
 def region_to_raw(region: dict[str, Any], source_id: str) -> RawInstance:

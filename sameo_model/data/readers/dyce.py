@@ -61,7 +61,6 @@ class DyceSource(Source):
     root: Path
 
     def files(self) -> list[Path]:
-        """Return the list and the mask folders."""
         folders = [self.root / name for name in ("modal", "amodal")]
         return [self.list_path, *(folder for folder in folders if folder.is_dir())]
 
@@ -86,7 +85,7 @@ class DyceSource(Source):
             else:
                 yield images[line.image][0], (line, source_id)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         """Read the two masks of one object."""
         line, source_id = job
         paths = [self._find("amodal", line.amodal), self._find("modal", line.visible)]
@@ -106,9 +105,7 @@ class DyceSource(Source):
             source_id=source_id,
         )
         image_hw = (amodal.shape[0], amodal.shape[1])
-        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-        if instance is not None:
-            yield instance
+        yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
     def _find(self, folder: str, name: str) -> Path:
         """Return the file that a list means: a name in its folder, or a path from the root."""

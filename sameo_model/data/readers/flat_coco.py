@@ -70,7 +70,6 @@ class FlatCocoSource(Source):
     _names: dict[int, str] = field(default_factory=dict, repr=False)
 
     def files(self) -> list[Path]:
-        """Return the annotation file."""
         return [self.annotations_path]
 
     def images(self) -> Iterator[ImageEntry]:
@@ -146,7 +145,6 @@ class FlatCocoSource(Source):
                 yield row, (record, entry.image_hw)
 
     def categories(self) -> Mapping[int, str]:
-        """Return the list `categories`."""
         return self._names
 
     def _probe(self, record: dict[str, Any]) -> None:
@@ -161,8 +159,7 @@ class FlatCocoSource(Source):
                     f"{', '.join(names)}; the first one has {_keys(record)}"
                 )
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd]:
-        """Check one record."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd | None]:
         record, image_hw = job
         if image_hw is None:
             image_hw = _size_hw(record)
@@ -170,13 +167,9 @@ class FlatCocoSource(Source):
             defects.add(Defect.MALFORMED_RECORD, record.get("id"))
             return
         if record.get("iscrowd"):
-            crowd = check_crowd(self.raw(record), image_hw, defects)
-            if crowd is not None:
-                yield crowd
+            yield check_crowd(self.raw(record), image_hw, defects)
             return
-        instance = check_instance(self.raw(record), image_hw, self.absent_visible, defects)
-        if instance is not None:
-            yield instance
+        yield check_instance(self.raw(record), image_hw, self.absent_visible, defects)
 
     def raw(self, record: dict[str, Any]) -> RawInstance:
         """Take the fields out of a record."""

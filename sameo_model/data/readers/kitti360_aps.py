@@ -63,7 +63,6 @@ class PolygonSource(FlatCocoSource):
     """A flat COCO file with polygons and Cityscapes-like label numbers."""
 
     def __init__(self, root: Path, split: str, annotations_path: Path) -> None:
-        """Describe the file of one split."""
         images_dir = find_optional(root, [f"Image/{split}", f"images/{split}", "Image", "images"])
         super().__init__(
             "kitti360_aps", split, annotations_path, images_dir or root / "Image" / split, KEYS
@@ -107,7 +106,6 @@ class PanopticSource(Source):
     folder: Path
 
     def files(self) -> list[Path]:
-        """Return the folders of the split."""
         top = self.folder / self.split
         return [top, *sorted(path for path in top.rglob("*") if path.is_dir())]
 
@@ -120,12 +118,10 @@ class PanopticSource(Source):
     def jobs(
         self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
     ) -> Iterator[tuple[int, Any]]:
-        """Yield the JSON file of each pair."""
         for key, (row, _) in images.items():
             yield row, key
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
-        """Read one pair."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         path = Path(job)
         identity = path.relative_to(self.folder / self.split).as_posix()
         picture_path = path.with_suffix(".png")
@@ -158,9 +154,7 @@ class PanopticSource(Source):
                 source_id=f"{identity}:{number}",
             )
             image_hw = (picture.shape[0], picture.shape[1])
-            instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-            if instance is not None:
-                yield instance
+            yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
     def _image_path(self, json_path: Path) -> Path:
         relative = json_path.relative_to(self.folder)

@@ -45,7 +45,6 @@ class LvvisSource(Source):
     _names: dict[int, str] = field(default_factory=dict, repr=False)
 
     def files(self) -> list[Path]:
-        """Return the annotation file."""
         return [self.annotations_path]
 
     def images(self) -> Iterator[ImageEntry]:
@@ -94,8 +93,7 @@ class LvvisSource(Source):
                 source_id = f"{record.get('id')}/{frame}"
                 yield row, (segmentation, record["category_id"], source_id, entry.image_hw)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
-        """Check one mask."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         segmentation, category_id, source_id, image_hw = job
         raw = RawInstance(
             annotation_id=None,
@@ -105,12 +103,9 @@ class LvvisSource(Source):
             is_modal=True,
             source_id=source_id,
         )
-        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-        if instance is not None:
-            yield instance
+        yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
     def categories(self) -> Mapping[int, str]:
-        """Return the list `categories`."""
         return self._names
 
 

@@ -71,11 +71,9 @@ class Mp3dSource(Source):
         return images, annotations, _class_names(content.get("categories"))
 
     def files(self) -> list[Path]:
-        """Return the pickle."""
         return [self.pickle_path]
 
     def images(self) -> Iterator[ImageEntry]:
-        """Yield the images in the order of the list."""
         for row, entry in enumerate(self._content[0]):
             image_hw = (int(entry["height"]), int(entry["width"]))
             yield ImageEntry(row, None, join_name(self.images_dir, entry["file_name"]), image_hw)
@@ -83,7 +81,6 @@ class Mp3dSource(Source):
     def jobs(
         self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
     ) -> Iterator[tuple[int, Any]]:
-        """Yield the annotation of each image."""
         for row, annotation in enumerate(self._content[1]):
             if isinstance(annotation, dict) and isinstance(annotation.get("regions"), list):
                 regions = [self._named(row, region) for region in annotation["regions"]]
@@ -105,17 +102,14 @@ class Mp3dSource(Source):
             )
         return {**region, "name": names[int(number)]}
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
-        """Check the regions of one image."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         row, regions, image_hw = job
         for number, region in enumerate(regions, start=1):
             if not isinstance(region, dict):
                 defects.add(Defect.MALFORMED_RECORD, f"{row}/{number}")
                 continue
             raw = region_to_raw(region, f"{row}/{number}")
-            instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-            if instance is not None:
-                yield instance
+            yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
 
 def _class_names(categories: Any) -> dict[int, str]:

@@ -41,7 +41,6 @@ class Pix2GestaltSource(Source):
     root: Path
 
     def files(self) -> list[Path]:
-        """Return the folders."""
         return [self.root / folder for folder, _ in _PARTS]
 
     def images(self) -> Iterator[ImageEntry]:
@@ -63,7 +62,7 @@ class Pix2GestaltSource(Source):
             else:
                 defects.add(Defect.INCOMPLETE_SAMPLE, sample_id)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         """Read the two masks of one sample."""
         sample_id, amodal_name, visible_name = job
         amodal = load_mask_file(self.root / AMODAL[0] / amodal_name)
@@ -80,9 +79,7 @@ class Pix2GestaltSource(Source):
             source_id=sample_id,
         )
         image_hw = (amodal.shape[0], amodal.shape[1])
-        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-        if instance is not None:
-            yield instance
+        yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
     def _in_split(self, sample_ids: list[str]) -> list[str]:
         num_val = len(sample_ids) // 100

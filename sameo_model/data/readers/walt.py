@@ -79,7 +79,6 @@ class CompositeSource(Source):
     folder: Path
 
     def files(self) -> list[Path]:
-        """Return the folder of the masks."""
         return [self.folder / "Segmentation"]
 
     def images(self) -> Iterator[ImageEntry]:
@@ -92,12 +91,10 @@ class CompositeSource(Source):
     def jobs(
         self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
     ) -> Iterator[tuple[int, Any]]:
-        """Yield the mask files."""
         for key, (row, _) in images.items():
             yield row, key
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
-        """Read one mask file."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         path = Path(job)
         try:
             with np.load(path, allow_pickle=False) as content:
@@ -120,9 +117,7 @@ class CompositeSource(Source):
                 source_id=f"{path.stem}/{number}",
             )
             image_hw = (label.shape[0], label.shape[1])
-            instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-            if instance is not None:
-                yield instance
+            yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
 
 class Detection(NamedTuple):
@@ -226,7 +221,6 @@ class RawSource(Source):
     camera_dir: Path
 
     def files(self) -> list[Path]:
-        """Return the detections and the folders of frames."""
         weeks = sorted(self.camera_dir.glob("week*"))
         return [self.camera_dir / f"{self.camera_dir.name}.json", *weeks]
 
@@ -256,8 +250,7 @@ class RawSource(Source):
                 defects.add(Defect.SCALED_COORDINATES, detection.number)
             yield images[detection.frame][0], (detection, scale, image_hw)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance]:
-        """Rasterise one outline."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
         detection, scale, image_hw = job
         raw = RawInstance(
             annotation_id=detection.number,
@@ -267,9 +260,7 @@ class RawSource(Source):
             visible=[(detection.polygon_xy * scale).ravel().tolist()],
             is_modal=True,
         )
-        instance = check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-        if instance is not None:
-            yield instance
+        yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
 
 def read_frame(path: Path) -> np.ndarray | None:

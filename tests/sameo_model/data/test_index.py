@@ -227,9 +227,8 @@ def test_the_cache_lies_in_the_users_folder_unless_named(monkeypatch, tmp_path):
     assert index_cache.cache_folder() == tmp_path / "xdg" / "sameo"
 
 
-def test_a_million_instances_open_quickly_in_little_memory(tmp_path):
+def test_a_million_instances_open_in_little_memory(tmp_path):
     """Rows as an index of 1,000,000 instances has them; opening must not read them all."""
-    import time
     import tracemalloc
 
     from sameo_model.data.index import IndexedDataset
@@ -266,13 +265,10 @@ def test_a_million_instances_open_quickly_in_little_memory(tmp_path):
     del images, instances
     os.sync()
     tracemalloc.start()
-    start = time.monotonic()
     dataset = IndexedDataset(load_tables(tmp_path))
     masks = [i.amodal_mask() for n in range(0, num_images, 999) for i in dataset[n].instances]
-    seconds = time.monotonic() - start
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 5
     # One byte per instance and eight per image for the view; the rest stays on disk.
     assert peak_bytes < 50 << 20
     assert len(masks) == 1010

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
-import numpy as np
 import pytest
 from scipy.stats import chisquare
 
 from sameo_model.data.collection import open_dataset
-from sameo_model.data.mixing import MixingSampler, hold_out
+from sameo_model.data.mixing import MixingSampler, coco_photographs, without_photographs
 from tests.sameo_model.data import fabricate as fab
 
 
@@ -46,15 +45,6 @@ def test_probabilities_are_logarithms_of_the_numbers_of_instances(datasets):
     # log2 of 2, 8 and 64 instances: 1, 3 and 6, in all 10.
     expected = {"small": 0.1, "middle": 0.3, "large": 0.6}
     assert sampler(datasets).probabilities == pytest.approx(expected)
-
-
-def test_images_can_be_counted_instead(datasets):
-    # 2, 3 (one of four shows nothing) and 8 images.
-    logs = np.log([8, 3, 2])
-    probabilities = sampler(datasets, size="images").probabilities
-    assert [probabilities[name] for name in ("large", "middle", "small")] == pytest.approx(
-        (logs / logs.sum()).tolist()
-    )
 
 
 def test_frequencies_of_the_data_sets_follow_the_formula(datasets):
@@ -140,22 +130,17 @@ def test_no_data_set_at_all_is_refused():
         sampler({})
 
 
-def test_data_sets_are_held_out_by_name(datasets):
-    assert set(hold_out(datasets, ["small", "large"])) == {"middle"}
-    with pytest.raises(ValueError, match="must be among large, middle, small, got tiny"):
-        hold_out(datasets, ["tiny"])
-
-
 def test_photographs_of_a_held_out_set_are_left_out_of_the_others(tmp_path):
     datasets = {
         "target": write_set(tmp_path / "a", [1, 1], coco_ids=[[5], [6]]),
         "train": write_set(tmp_path / "b", [2, 2, 2, 2], coco_ids=[[4], [6], [7, 5], [8, 9]]),
         "other": write_set(tmp_path / "c", [2]),
     }
-    rest = hold_out(datasets, ["target"], by_photograph=True)
+    shown = coco_photographs(datasets.pop("target"))
+    assert shown == {5, 6}
+    rest = {name: without_photographs(one, shown) for name, one in datasets.items()}
     # Image 2 shows photograph 6; image 3 is a composite of 7 and 5.
     assert [image.image_id for image in rest["train"]] == [1, 4]
     assert len(rest["other"]) == 1
-    assert len(hold_out(datasets, ["target"])["train"]) == 4
     drawn = {item.image_index for batch in islice(sampler(rest), 20) for item in batch}
     assert drawn <= {0, 1}
