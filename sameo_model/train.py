@@ -13,6 +13,7 @@ EXAMPLES = """examples:
   python -m sameo_model.train --config config/train/sameo_lite_1_visible.yaml
   python -m sameo_model.train --config config/train/sameo_lite_2_amodal.yaml \\
       steps=2000 optimiser.lr=3e-4 output=runs/mine
+  python -m sameo_model.train --config config/train/boxes.yaml
   torchrun --nproc-per-node 4 -m sameo_model.train --config config/train/cocoa_cls.yaml
   tensorboard --logdir runs
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m sameo_model.train",
-        description="Train a SAMEO network; resumable, logs to TensorBoard.",
+        description="Train a SAMEO network or the box detector; resumable, logs to TensorBoard.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -48,7 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config_path: Path, overrides: list[str]) -> None:
     # Imported here so that --help answers at once.
     from sameo_model.modeling.checkpoint import save_checkpoint
-    from sameo_model.modeling.presets import PRESETS
     from sameo_model.training.checkpointing import explain_full_disk
     from sameo_model.training.config_loading import load_config
     from sameo_model.training.mixture import describe_mixture
@@ -56,14 +56,14 @@ def _run(config_path: Path, overrides: list[str]) -> None:
         build_model,
         build_validation,
         check_roots,
+        needs_amodal,
         open_sources,
     )
     from sameo_model.training.trainer import train
 
     config = load_config(config_path, overrides)
     check_roots((*config.train, *config.held_out, *config.val))
-    needs_amodal = not PRESETS[config.preset].shares_decoder
-    sources = open_sources(config.train, config.held_out, needs_amodal=needs_amodal)
+    sources = open_sources(config.train, config.held_out, needs_amodal=needs_amodal(config))
     is_first = os.environ.get("RANK", "0") == "0"
     if is_first:
         for line in describe_mixture(config, sources):

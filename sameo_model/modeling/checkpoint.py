@@ -16,8 +16,9 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.official import OFFICIAL, checkpoint_path
 from sameo_model.modeling.presets import PRESETS, build_sameo
 from sameo_model.modeling.sameo import Sameo
@@ -38,11 +39,11 @@ class CheckpointMismatchError(ValueError):
     """A checkpoint's tensors are not those of the network; the message lists what differs."""
 
 
-def save_checkpoint(model: Sameo, path: str | Path, *, half: bool = False) -> None:
+def save_checkpoint(model: Sameo | BoxDetector, path: str | Path, *, half: bool = False) -> None:
     """Write a network as one safetensors file, whole or not at all.
 
     Args:
-        model: The network; its preset, image size and mask selections are stored too.
+        model: The network; what `describe` says of it is stored too.
         path: File to write; its folder must exist.
         half: Whether to round large tensors to float16.
     """
@@ -54,11 +55,13 @@ def save_checkpoint(model: Sameo, path: str | Path, *, half: bool = False) -> No
     write_whole(path, safetensors.torch.save(tensors, header))
 
 
-def describe(model: Sameo) -> dict[str, Any]:
-    """Return what `load_checkpoint` needs beside the tensors, as JSON values.
+def describe(model: Sameo | BoxDetector) -> dict[str, Any]:
+    """Return what loading needs beside the tensors, as JSON values.
 
     A PyTorch file may hold it beside ``model``, under the key ``sameo``.
     """
+    if isinstance(model, BoxDetector):
+        return {"preset": model.preset, "image_size": model.image_size}
     return {
         "preset": model.preset,
         "framing": model.framing.to_json(),
@@ -103,10 +106,7 @@ def load_checkpoint(
         CheckpointMismatchError: Names or shapes are not those of the network.
     """
     path = _find_weights(path_or_name)
-    if path.suffix == ".safetensors":
-        description, state = _read_safetensors(path)
-    else:
-        description, state = _read_pickle(path)
+    description, state = read_weights(path)
     return _build(path, description, state, image_size, visible_decoder)
 
 
@@ -121,8 +121,7 @@ def stored_image_size(path_or_name: str | Path) -> int | None:
         ValueError: The file cannot be read.
     """
     path = _find_weights(path_or_name)
-    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
-    size = read(path)[0].get("image_size")
+    size = read_weights(path)[0].get("image_size")
     return None if size is None else int(size)
 
 
@@ -148,6 +147,18 @@ def _find_weights(path_or_name: str | Path) -> Path:
             "loaded as a network; export it again from its checkpoint"
         )
     return weights
+
+
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `describe` said of a network, empty if the file does not say, and its tensors.
+
+    Args:
+        path: A ``.safetensors`` file of ours or a PyTorch file.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -200,15 +211,20 @@ def _build(
     if not wants_visible:
         state = {n: value for n, value in state.items() if not n.startswith(VISIBLE_PREFIX)}
     model = build_sameo(preset, image_size or description.get("image_size"), wants_visible)
-    differences = _differences(model.state_dict(), state)
-    if differences:
-        raise CheckpointMismatchError(_mismatch_message(path, preset, differences))
+    check_tensors(path, preset, model, state)
     model.load_state_dict(state)
     model.mask_selection = description.get("mask_selection", "best_predicted")
     model.visible_mask_selection = description.get("visible_mask_selection", "best_predicted")
     if "framing" in description:
         model.framing = Framing.from_json(description["framing"])
     return model
+
+
+def check_tensors(path: Path, preset: str, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointMismatchError unless a file holds the tensors of the network."""
+    differences = _differences(model.state_dict(), state)
+    if differences:
+        raise CheckpointMismatchError(_mismatch_message(path, preset, differences))
 
 
 def _as_visible_decoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

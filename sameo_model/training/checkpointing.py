@@ -17,11 +17,11 @@ from typing import Any
 import torch
 
 from sameo_model.modeling.checkpoint import HEADER_KEY, describe
-from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime.files import write_whole
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.config_loading import config_from_dict
 from sameo_model.training.optimisation import MovingAverage
+from sameo_model.training.task import Network
 
 CHECKPOINT_NAME = "last.ckpt"
 CONFIG_NAME = "config.json"
@@ -55,7 +55,7 @@ class RunState:
         best_score: highest validation score so far, None before the first validation.
     """
 
-    model: Sameo
+    model: Network
     optimiser: torch.optim.Optimizer
     average: MovingAverage | None = None
     scaler: Any = None

@@ -10,7 +10,7 @@ from sameo_model.modeling.sameo import MaskSelection
 from sameo_model.runtime.clicks import MAX_CLICKS
 
 Decoder = Literal["mask_decoder", "visible_decoder"]
-Part = Literal["image_encoder", "prompt_encoder", "mask_decoder", "visible_decoder"]
+Part = Literal["image_encoder", "prompt_encoder", "mask_decoder", "visible_decoder", "box_head"]
 Metric = Literal[
     "miou_full",
     "miou_full_occluded",
@@ -19,6 +19,9 @@ Metric = Literal[
     "miou_visible",
     "boundary_f",
     "iou_spearman",
+    "box_visible_ap",
+    "box_visible_ap50",
+    "box_visible_ar100",
 ]
 
 
@@ -35,6 +38,8 @@ class DataSource:
         min_occlusion: only instances of which at least this share is hidden, in [0, 1]; above 0
             leaves out sets that know visible masks alone.
         quality_control: whether the set's rules of paper section 3.2 apply.
+        complete: box detector: whether every object of each picture is labelled; where not, cells
+            without a labelled object that score above 0.3 teach nothing.
     """
 
     root: str
@@ -43,6 +48,7 @@ class DataSource:
     weight: float = 0.0
     min_occlusion: float = 0.0
     quality_control: bool = True
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,26 @@ class SampleOptions:
     min_window: float = 0.5
     points: int = 0
     padding: tuple[float, float] = (0.3, 0.75)
+
+
+@dataclass(frozen=True)
+class BoxOptions:
+    """How a training sample of the box detector is drawn.
+
+    Attributes:
+        side: of the square part of a picture that the network sees in training, pixels, a
+            multiple of 32; the whole picture has `image_size` at scale 1.
+        scale: smallest and largest scale of the picture.
+        empty_pictures: folders with pictures that show nothing to find.
+        empty_share: probability of such a picture, or of a cloth printed with it.
+        unwanted: classes that are neither objects to find nor background.
+    """
+
+    side: int = 384
+    scale: tuple[float, float] = (0.75, 1.6)
+    empty_pictures: tuple[str, ...] = ()
+    empty_share: float = 0.1
+    unwanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +135,7 @@ class TrainConfig:
         train: data sets to train on.
         held_out: data sets whose photographs are left out of `train`, which may share them.
         val: data sets to validate on; none skips validation.
-        preset: network (see `sameo_model.modeling.presets`).
+        preset: network (see `sameo_model.modeling.presets`), or `box_detector`.
         image_size: side of the square model input; 0 is that of `init`, or the preset's own.
         init: checkpoint to start from; empty starts from the preset's pretrained backbone.
         visible_decoder: give official EfficientSAM weights a visible decoder: a copy of their
@@ -119,12 +145,13 @@ class TrainConfig:
             `visible_decoder` the visible ones; with both, the sum of their losses. The decoder
             of `sameo_lite_windows` learns both; of sets that know visible masks alone, these.
         trainable: parts that are updated; the rest stays frozen.
-        frozen_blocks: first blocks of the backbone of `sameo_lite` that stay as they are, with the
-            stem; 3 freezes all up to stride 4, whose backward pass costs most.
+        frozen_blocks: first blocks of an EfficientNet-Lite backbone that stay as they are, with
+            the stem; 3 freezes all up to stride 4, whose backward pass costs most.
         mask_selection: which candidate masks carry the mask loss (see `sameo_loss`).
         iou_candidates: which candidate masks carry the IoU loss (equation 5): `all` of them, or
             those `selected` for the mask loss.
         samples: how samples are drawn.
+        boxes: how those of the box detector are drawn.
         mixing: how images are drawn. `weights`: each on its own, with the sources' weights.
             `log_size`: each step from one source, with probability log(its instances) / sum of
             the logs (section 4.3), and within a source each image once per round.
@@ -168,6 +195,7 @@ class TrainConfig:
     mask_selection: MaskSelection = "min_loss"
     iou_candidates: Literal["all", "selected"] = "all"
     samples: SampleOptions = field(default_factory=SampleOptions)
+    boxes: BoxOptions = field(default_factory=BoxOptions)
     mixing: Literal["weights", "log_size"] = "weights"
     images_per_step: int = 4
     prompts_per_step: int = 32
@@ -222,9 +250,35 @@ def find_problems(config: TrainConfig) -> list[str]:
         )
     if not 0 <= config.samples.box_jitter < 0.5:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
-    if config.frozen_blocks and not config.preset.startswith("sameo_lite"):
-        problems.append(f"frozen_blocks belongs to presets sameo_lite*, got {config.preset}")
+    if config.frozen_blocks and not config.preset.startswith(("sameo_lite", "box_detector")):
+        problems.append(
+            f"frozen_blocks belongs to presets sameo_lite* and box_detector, got {config.preset}"
+        )
+    if config.preset == "box_detector":
+        problems += _find_box_problems(config)
     return problems + _find_cache_problems(config)
+
+
+def _find_box_problems(config: TrainConfig) -> list[str]:
+    boxes = config.boxes
+    problems = []
+    if boxes.side <= 0 or boxes.side % 32:
+        problems.append(f"boxes.side must be a positive multiple of 32, got {boxes.side}")
+    if not 0 < boxes.scale[0] <= boxes.scale[1]:
+        problems.append(f"boxes.scale must be two positive numbers, got {list(boxes.scale)}")
+    if not 0 <= boxes.empty_share < 1:
+        problems.append(f"boxes.empty_share must lie in [0, 1), got {boxes.empty_share}")
+    needed = {
+        "mixing: log_size": config.mixing == "weights",
+        "compile": not config.compile,
+        "embedding_cache": not config.embedding_cache,
+        "max_images_at_once": not config.max_images_at_once,
+    }
+    return problems + [
+        f"{key} is for mask networks, leave it out with preset box_detector"
+        for key, is_met in needed.items()
+        if not is_met
+    ]
 
 
 def _get_nested(config: TrainConfig, key: str) -> float:

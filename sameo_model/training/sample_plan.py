@@ -21,12 +21,14 @@ class Source:
         weight: relative share of the samples with `mixing: weights` (0: the number of images).
         label: name and folder.
         num_held_out: images that `held_out` left out.
+        is_complete: whether every object of each picture is labelled.
     """
 
     images: IndexedDataset
     weight: float = 0.0
     label: str = ""
     num_held_out: int = 0
+    is_complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,15 @@ from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_format import InstanceFlag
 from sameo_model.data.mixing import coco_photographs, without_photographs
 from sameo_model.data.parallel import default_workers
+from sameo_model.modeling.box_checkpoint import load_box_detector
+from sameo_model.modeling.box_detector import BOX_DETECTOR, IMAGE_SIZE, BoxDetector
 from sameo_model.modeling.checkpoint import load_checkpoint, stored_image_size
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, load_imagenet_weights
-from sameo_model.modeling.presets import build_sameo
-from sameo_model.modeling.sameo import Sameo
+from sameo_model.modeling.presets import PRESETS, build_sameo
+from sameo_model.training.box_validation import BoxValidation
 from sameo_model.training.config import DataSource, TrainConfig
 from sameo_model.training.sample_plan import Source
+from sameo_model.training.task import Network
 from sameo_model.training.validation import Validation
 
 VAL_SEED = 0  # not the run's own: runs of several seeds are validated on the same images
@@ -91,7 +94,8 @@ def _leave_out(
             "leave the set out of train, or hold out the split alone that you evaluate on"
         )
     label = f"{source.name} {source.root}" + (f" {source.split}" if source.split else "")
-    return Source(left, source.weight, label, len(images) - len(left))
+    num_left_out = len(images) - len(left)
+    return Source(left, source.weight, label, num_left_out, source.complete)
 
 
 def check_roots(sources: Sequence[DataSource]) -> None:
@@ -158,7 +162,12 @@ def _open_files(source: DataSource, *, quality_control: bool = False) -> Indexed
     )
 
 
-def build_model(config: TrainConfig) -> Sameo:
+def needs_amodal(config: TrainConfig) -> bool:
+    """Return whether the network learns nothing from sets that know visible masks alone."""
+    return config.preset != BOX_DETECTOR and not PRESETS[config.preset].shares_decoder
+
+
+def build_model(config: TrainConfig) -> Network:
     """Build the network with the weights that the run starts from.
 
     Raises:
@@ -166,13 +175,15 @@ def build_model(config: TrainConfig) -> Sameo:
         ValueError: If the checkpoint is of another preset, or has no decoder to copy.
     """
     torch.manual_seed(config.seed)
+    if config.preset == BOX_DETECTOR:
+        return _build_detector(config)
     image_size = config.image_size or None
     named = (*config.decoders, *config.trainable)
     needs_visible = config.visible_decoder or "visible_decoder" in named
     if not config.init:
         model = build_sameo(config.preset, image_size, visible_decoder=needs_visible)
         if isinstance(model.image_encoder, LiteImageEncoder):
-            load_imagenet_weights(model.image_encoder)
+            load_imagenet_weights(model.image_encoder.backbone)
     else:
         model = load_checkpoint(
             config.init, image_size=image_size, visible_decoder=needs_visible or None
@@ -197,6 +208,16 @@ def build_model(config: TrainConfig) -> Sameo:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def _build_detector(config: TrainConfig) -> BoxDetector:
+    if config.init:
+        model = load_box_detector(config.init)
+        model.image_size = config.image_size or model.image_size
+    else:
+        model = BoxDetector(config.image_size or IMAGE_SIZE).eval()
+        load_imagenet_weights(model.image_encoder.backbone)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def _tell_of_another_size(config: TrainConfig) -> None:
     stored = stored_image_size(config.init)
     if stored and config.image_size not in (0, stored):
@@ -207,7 +228,7 @@ def _tell_of_another_size(config: TrainConfig) -> None:
         )
 
 
-def build_validation(config: TrainConfig) -> Validation | None:
+def build_validation(config: TrainConfig) -> Validation | BoxValidation | None:
     """Open the validation images; None if the run has none.
 
     Raises:
@@ -216,8 +237,20 @@ def build_validation(config: TrainConfig) -> Validation | None:
     """
     if not config.val:
         return None
-    sets = [source.images for source in open_sources(config.val)]
+    is_detector = config.preset == BOX_DETECTOR
+    sources = open_sources(config.val, needs_amodal=not is_detector)
+    sets = [source.images for source in sources]
     chosen = _spread([len(images) for images in sets], config.val_images)
+    if is_detector:
+        return BoxValidation(
+            {
+                "/".join(Path(source.label.split(" ", 1)[1]).parts[-2:]): [
+                    source.images[i] for i in rows.tolist()
+                ]
+                for source, rows in zip(sources, chosen, strict=True)
+            },
+            config.val_pictures,
+        )
     images = [images[i] for images, rows in zip(sets, chosen, strict=True) for i in rows.tolist()]
     return Validation(images, config.val_prompts, config.val_pictures)
 

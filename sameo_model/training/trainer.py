@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import torch
@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.checkpoint import save_checkpoint
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.training.checkpointing import (
@@ -32,22 +33,22 @@ from sameo_model.training.interruption import Interruption, deferred_interrupt
 from sameo_model.training.optimisation import MovingAverage, build_optimiser, set_learning_rate
 from sameo_model.training.run_log import Meter, RunLog
 from sameo_model.training.sample_plan import SamplePlan, Source
-from sameo_model.training.samples import TrainingSamples, make_collate
-from sameo_model.training.step import Batch, TrainingStep
+from sameo_model.training.step import Batch
+from sameo_model.training.task import Network, build_samples, build_step
 from sameo_model.training.validation import ValidationResult
 
 BEST_NAME = "best.safetensors"
 GIGA = 1e9
 
-Validate = Callable[[Sameo], ValidationResult]
+Validate = Callable[[Any], ValidationResult]
 
 
 def train(
     config: TrainConfig,
-    model: Sameo,
+    model: Network,
     sources: Sequence[Source],
     validate: Validate | None = None,
-) -> Sameo:
+) -> Network:
     """Train `model` in place as `config` says, continuing the run in `config.output` if any.
 
     The run folder receives `config.json`, `last.ckpt` (written whole or not at all, every
@@ -80,14 +81,15 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        model: Sameo,
+        model: Network,
         sources: Sequence[Source],
         validate: Validate | None = None,
     ) -> None:
         """Load the checkpoint if there is one, and set everything up; see `train`."""
         self.config = config
         self.validate = validate
-        if validate and config.best_metric == "miou_visible" and not model.has_visible_decoder:
+        is_blind = isinstance(model, Sameo) and not model.has_visible_decoder
+        if validate and config.best_metric == "miou_visible" and is_blind:
             raise _undefined_metric(config.best_metric)
         self.output = Path(config.output)
         self.output.mkdir(parents=True, exist_ok=True)
@@ -95,9 +97,9 @@ class Trainer:
         # The networks hold no dropout, and batch statistics stay those of the pretrained
         # backbone, so the model is in eval mode throughout.
         self.model = model.eval()
-        step_module = TrainingStep(model, config)
+        step_module = build_step(model, config)
         optimiser = build_optimiser(model, config.optimiser)
-        if config.compile:
+        if config.compile and isinstance(model, Sameo):
             compile_parts(model)
         self.module, self.optimiser = self.fabric.setup(step_module, optimiser)
         # Only now are the weights on their device, where what belongs to them must be too.
@@ -111,7 +113,7 @@ class Trainer:
         self.unreadable = UnreadableImages(config.max_unreadable)
         self.loader = self._build_loader(sources)
 
-    def run(self) -> Sameo:
+    def run(self) -> Network:
         """Do the steps that are left."""
         state, config = self.state, self.config
         is_first = self.fabric.is_global_zero
@@ -235,7 +237,7 @@ class Trainer:
             save_checkpoint(self.model, self.output / BEST_NAME)
 
     def _open_cache(self) -> EmbeddingCache | None:
-        if not self.config.embedding_cache:
+        if not self.config.embedding_cache or isinstance(self.model, BoxDetector):
             return None
         return EmbeddingCache(
             self.config.embedding_cache,
@@ -246,14 +248,7 @@ class Trainer:
 
     def _build_loader(self, sources: Sequence[Source]) -> DataLoader:
         config = self.config
-        samples = TrainingSamples(
-            sources,
-            config.samples,
-            image_size=self.model.image_size,
-            seed=config.seed,
-            framing=self.model.framing,
-            cache=self.cache,
-        )
+        samples, collate = build_samples(self.model, config, sources, self.cache)
         plan = SamplePlan(
             config,
             sources,
@@ -264,7 +259,7 @@ class Trainer:
         return DataLoader(
             samples,
             batch_sampler=plan,  # type: ignore[arg-type]
-            collate_fn=make_collate(config.max_images_at_once),
+            collate_fn=collate,
             num_workers=config.workers,
             worker_init_fn=_set_up_worker,
             prefetch_factor=4 if config.workers else None,

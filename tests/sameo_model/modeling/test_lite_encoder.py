@@ -33,7 +33,7 @@ def published() -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def pretrained(published: dict[str, torch.Tensor]) -> EfficientNetLite0:
     encoder = LiteImageEncoder().eval()
-    load_imagenet_weights(encoder)
+    load_imagenet_weights(encoder.backbone)
     return encoder.backbone
 
 

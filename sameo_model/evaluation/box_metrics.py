@@ -1,0 +1,101 @@
+"""AP and AR of boxes without classes, by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from sameo_model.data.types import AmodalImage
+from sameo_model.runtime.types import FloatArray
+
+MOST_BOXES = (10, 30, 100)
+
+
+def score_boxes(
+    images: Sequence[AmodalImage],
+    boxes_xyxy: Mapping[int, FloatArray],
+    scores: Mapping[int, FloatArray],
+    kind: Literal["visible", "amodal"],
+) -> dict[str, float]:
+    """Score found boxes against the true ones, all classes as one.
+
+    Crowd regions are left out: boxes there are neither right nor wrong. With `amodal`, so are
+    objects whose whole box is not known.
+
+    Args:
+        images: What was searched.
+        boxes_xyxy: float (N, 4) by image id, pixels.
+        scores: float (N,) by image id.
+        kind: Which true boxes.
+
+    Returns:
+        ``ap`` (IoU .50 to .95), ``ap50``, ``ap75``, ``recall50`` (at most 100 boxes),
+        ``ar10``, ``ar30``, ``ar100``, fractions, -1 where there is no true box.
+    """
+    annotations = [
+        {**one, "id": number, "image_id": image.image_id, "category_id": 1}
+        for number, (image, one) in enumerate(
+            ((image, one) for image in images for one in _truth(image, kind)), start=1
+        )
+    ]
+    for one in annotations:
+        one["area"] = one["bbox"][2] * one["bbox"][3]
+    results = [
+        {
+            "image_id": image.image_id,
+            "category_id": 1,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "score": score,
+        }
+        for image in images
+        for (x1, y1, x2, y2), score in zip(
+            boxes_xyxy[image.image_id].tolist(), scores[image.image_id].tolist(), strict=True
+        )
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth, found = COCO(), COCO()
+        truth.dataset = {
+            "images": [{"id": image.image_id} for image in images],
+            "categories": [{"id": 1}],
+            "annotations": annotations,
+        }
+        truth.createIndex()
+        found = truth.loadRes(results) if results else found
+        if not results:
+            found.dataset = {**truth.dataset, "annotations": []}
+            found.createIndex()
+        evaluation = COCOeval(truth, found, "bbox")
+        evaluation.params.maxDets = list(MOST_BOXES)
+        evaluation.params.areaRng = [[0, 1e10]]
+        evaluation.params.areaRngLbl = ["all"]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, 0, 0, -1]  # IoU thresholds, recalls
+    recall = evaluation.eval["recall"][:, 0, 0]  # IoU thresholds, MOST_BOXES
+    return {
+        "ap": float(precision.mean()),
+        "ap50": float(precision[0].mean()),
+        "ap75": float(precision[5].mean()),
+        "recall50": float(recall[0, -1]),
+        **{f"ar{most}": float(recall[:, row].mean()) for row, most in enumerate(MOST_BOXES)},
+    }
+
+
+def _truth(image: AmodalImage, kind: str) -> list[dict[str, Any]]:
+    """Return `bbox` and `iscrowd` of what is annotated."""
+    annotations: list[dict[str, Any]] = []
+    for item in image.instances:
+        box = item.visible_box_xywh if kind == "visible" else item.amodal_box_xywh
+        if box is not None:
+            annotations.append({"bbox": list(box), "iscrowd": 0})
+        elif item.visible_box_xywh is not None:
+            annotations.append({"bbox": list(item.visible_box_xywh), "iscrowd": 1})
+    for crowd in image.crowds:
+        annotations.append({"bbox": coco_mask.toBbox(crowd.rle).tolist(), "iscrowd": 1})
+    return annotations

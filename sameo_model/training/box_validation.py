@@ -1,0 +1,90 @@
+"""Validation of the box detector during training: AP and AR on each data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from sameo_model.data.types import AmodalImage
+from sameo_model.evaluation.box_metrics import score_boxes
+from sameo_model.modeling.box_detector import BoxDetector
+from sameo_model.runtime.box_suppression import choose_boxes
+from sameo_model.runtime.framing import resize_window
+from sameo_model.runtime.types import FloatArray, Uint8Array
+from sameo_model.training.validation import ValidationResult
+
+MIN_SCORE = 0.02  # low, since AP looks at the whole curve
+MOST_BOXES = 100
+DRAWN_SCORE = 0.3
+
+
+@dataclass(frozen=True)
+class BoxValidation:
+    """Scores a detector on fixed images.
+
+    Attributes:
+        sets: Images by the name of their data set.
+        num_pictures: Images of each set to draw.
+    """
+
+    sets: Mapping[str, Sequence[AmodalImage]]
+    num_pictures: int = 0
+
+    def __call__(self, model: BoxDetector) -> ValidationResult:
+        """Score `model` as it is: `<set>/visible_ap` and so on, and the means over the sets."""
+        scores: dict[str, Any] = {}
+        pictures: dict[str, Uint8Array] = {}
+        for name, images in self.sets.items():
+            found = {image.image_id: detect(model, image.load_rgb()) for image in images}
+            values = {number: one[2] for number, one in found.items()}
+            for column, kind in enumerate(("visible", "amodal")):
+                boxes = {number: one[column] for number, one in found.items()}
+                for key, value in score_boxes(images, boxes, values, kind).items():  # type: ignore[arg-type]
+                    if value >= 0:
+                        scores[f"{name}/{kind}_{key}"] = value
+            for image in images[: self.num_pictures]:
+                visible, _, confidence = found[image.image_id]
+                chosen = visible[confidence >= DRAWN_SCORE]
+                pictures[f"{name}/{image.image_id}"] = _draw(image.load_rgb(), chosen)
+        for key in ("visible_ap", "visible_ap50", "visible_ar100"):
+            scores[f"box_{key}"] = float(np.mean([scores[f"{name}/{key}"] for name in self.sets]))
+        return ValidationResult(scores, pictures)
+
+
+@torch.no_grad()
+def detect(model: BoxDetector, image_rgb: Uint8Array) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Find boxes with the network in PyTorch.
+
+    Args:
+        model: The detector.
+        image_rgb: uint8 (H, W, 3), RGB.
+
+    Returns:
+        float32 (N, 4) visible and (N, 4) amodal boxes, pixels of the image, and (N,) scores.
+    """
+    side = model.image_size
+    squashed = resize_window(image_rgb, side)
+    device = next(model.parameters()).device
+    image = torch.from_numpy(squashed.transpose(2, 0, 1)[None].copy()).to(device)
+    answer = model.eval()(image)
+    height, width = image_rgb.shape[:2]
+    high = np.array([width, height] * 2, np.float32)
+    visible, amodal = (
+        (boxes[0].cpu().numpy() * (high / side)).clip(0, high)
+        for boxes in (answer.visible_xyxy, answer.amodal_xyxy)
+    )
+    scores = answer.scores()[0].cpu().numpy()
+    rows = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=MOST_BOXES)
+    return visible[rows], amodal[rows], scores[rows]
+
+
+def _draw(image_rgb: Uint8Array, boxes_xyxy: FloatArray) -> Uint8Array:
+    drawn = np.ascontiguousarray(image_rgb)
+    for x1, y1, x2, y2 in boxes_xyxy.round().astype(int).tolist():
+        cv2.rectangle(drawn, (x1, y1), (x2, y2), (255, 255, 0), 2)
+    return drawn

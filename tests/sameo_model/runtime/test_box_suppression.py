@@ -1,0 +1,42 @@
+"""The best of overlapping boxes stays."""
+
+import numpy as np
+
+from sameo_model.runtime.box_suppression import choose_boxes
+
+
+def choose(boxes, scores, **options):
+    options = {"min_score": 0.1, "max_boxes": 100, **options}
+    return choose_boxes(
+        np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), **options
+    ).tolist()
+
+
+def test_the_best_of_each_group_stays_best_first():
+    # IoU of the first two: 9 * 10 / 110 = 0.82; of the first and third: 5 * 10 / 150 = 0.33.
+    boxes = [[0, 0, 10, 10], [1, 0, 11, 10], [5, 0, 15, 10]]
+    assert choose(boxes, [0.5, 0.9, 0.7]) == [1, 2]
+
+
+def test_a_suppressed_box_suppresses_nothing():
+    # Each overlaps the next with IoU 8 / 12 = 0.67, and the one after with 6 / 14 = 0.43.
+    boxes = [[0, 0, 10, 1], [2, 0, 12, 1], [4, 0, 14, 1]]
+    assert choose(boxes, [0.9, 0.8, 0.7]) == [0, 2]
+
+
+def test_low_scores_and_too_many_boxes_are_left_out():
+    boxes = [[10 * i, 0, 10 * i + 5, 5] for i in range(5)]
+    assert choose(boxes, [0.05, 0.1, 0.5, 0.4, 0.3], max_boxes=3) == [2, 3, 4]
+    assert choose(boxes, [0.05] * 5) == []
+    assert choose([], []) == []
+
+
+def test_the_best_of_thousands_of_cells_are_found():
+    boxes = [[10 * i, 0, 10 * i + 5, 5] for i in range(3000)]
+    scores = np.linspace(0.2, 0.9, 3000)
+    assert choose(boxes, scores, max_boxes=3) == [2999, 2998, 2997]
+    assert len(choose(boxes, scores, max_boxes=1000)) == 400
+
+
+def test_boxes_without_area_overlap_nothing():
+    assert choose([[5, 5, 5, 5], [5, 5, 5, 5]], [0.9, 0.8]) == [0, 1]
