@@ -202,3 +202,58 @@ def _save(graph: onnx.GraphProto, path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+
+
+DETECTOR_SIZE = 64
+
+
+def add_tiny_detector(folder: Path) -> Path:
+    """Add a detector with four cells to a bundle: one object found twice, another, and a speck.
+
+    Scores are shares of the mean brightness of the picture's red channel: 1, 0.9, 0.5 and 0.1.
+    """
+    folder = Path(folder)
+    _save(_detector(), folder / bundles.DETECTOR)
+    info = {
+        key: value
+        for key, value in vars(bundles.load_bundle(folder).info).items()
+        if key != "files"
+    }
+    detector = {"image_size": DETECTOR_SIZE, "min_score": 0.25, "training": {}, "scores": {}}
+    bundles.write_bundle_info(folder, **{**info, "detector": detector})
+    return folder
+
+
+def _detector() -> onnx.GraphProto:
+    boxes = np.array([[8, 8, 32, 40], [9, 8, 33, 40], [40, 40, 64, 64], [0, 0, 4, 4]], np.float32)
+    # Whole objects reach 8 pixels further down, the second one over the edge of the picture.
+    whole = boxes + np.array([0, 0, 0, 8], np.float32)
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["float", "zero", "one", "axis3"], ["red"]),
+        helper.make_node("ReduceMean", ["red"], ["mean"], keepdims=0),
+        helper.make_node("Div", ["mean", "full_scale"], ["brightness"]),
+        helper.make_node("Mul", ["shares", "brightness"], ["scores"]),
+        helper.make_node("Identity", ["constant_boxes"], ["boxes"]),
+        helper.make_node("Identity", ["constant_whole"], ["amodal_boxes"]),
+    ]
+    size = DETECTOR_SIZE
+    return helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, size, size, 3])],
+        [
+            _float_value("boxes", [4, 4]),
+            _float_value("amodal_boxes", [4, 4]),
+            _float_value("scores", [4]),
+        ],
+        [
+            _constant("constant_boxes", boxes),
+            _constant("constant_whole", whole),
+            _constant("shares", np.array([1.0, 0.9, 0.5, 0.1], np.float32)),
+            _constant("full_scale", np.float32(255)),
+            _constant("zero", np.array([0])),
+            _constant("one", np.array([1])),
+            _constant("axis3", np.array([3])),
+        ],
+    )

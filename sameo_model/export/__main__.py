@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sameo_model.export.detector import Detector
     from sameo_model.export.records import Record
     from sameo_model.export.tensorrt import ParityRequest
     from sameo_model.runtime.bundle import Bundle
@@ -82,6 +83,19 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add the graph for clicks beside boxes (OpenVINO and ONNX Runtime); the network must "
         "have been trained with them (samples.points), or be an official one",
+    )
+    add(
+        "--detector",
+        type=Path,
+        metavar="FILE",
+        help="add this box detector, for people without one (OpenVINO and ONNX Runtime); default: "
+        "a bundle's own",
+    )
+    add(
+        "--detector-record",
+        type=Path,
+        metavar="JSON",
+        help="its min_score, training and scores; default: a bundle's own",
     )
     add("--name", help="name of the model; default: that of the output folder")
     add("--licence", help="terms of the weights; default: a bundle's own, else Apache-2.0")
@@ -225,6 +239,25 @@ def _wants_points(options: argparse.Namespace) -> bool:
     return options.points or (bundle is not None and bundle.click_graph is not None)
 
 
+def _detector(options: argparse.Namespace) -> Detector | None:
+    """Return the detector to add: the one asked for, or that of the bundle at hand."""
+    from sameo_model.export.detector import Detector
+    from sameo_model.modeling.box_checkpoint import load_box_detector
+
+    weights: Path | None = options.detector
+    record: dict[str, Any] = {}
+    bundle = _bundle(options.model)
+    if weights is None and bundle is not None and bundle.detector is not None:
+        weights, record = bundle.folder, bundle.info.detector
+    if options.detector_record is not None:
+        record = _json_object(options.detector_record)
+    if weights is None:
+        if record:
+            raise ValueError("--detector-record needs a detector; give --detector too")
+        return None
+    return Detector.from_record(load_box_detector(weights), record)
+
+
 def _name(options: argparse.Namespace) -> str:
     return options.name or (options.output.resolve().name if options.output else "model")
 
@@ -266,17 +299,21 @@ def _export_network(options: argparse.Namespace, folder: Path) -> None:
         training=record.training,
         scores=record.scores,
         points=_wants_points(options),
+        detector=_detector(options),
         check=lambda draft: _verify(draft, options.min_mask_iou),
     )
 
 
 def _verify(draft: Path, min_mask_iou: float) -> None:
     """Verify a draft, write down which precisions hold, and say so."""
+    from sameo_model.export.detector import verify_detector
     from sameo_model.export.records import add_scores, verified_scores
     from sameo_model.export.verify import verify_bundle
     from sameo_model.runtime.bundle import load_bundle
 
     results = verify_bundle(draft, min_bf16_mask_iou=min_mask_iou)
+    for line in verify_detector(draft):
+        print(line)
     add_scores(load_bundle(draft), verified_scores(results))
     for result in results:
         print(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sameo_model.export.detector import Detector, write_detector
 from sameo_model.export.graphs import (
     OPSET,
     click_graph,
@@ -37,6 +38,7 @@ def export_bundle(
     training: dict[str, Any] | None = None,
     scores: dict[str, Any] | None = None,
     points: bool = False,
+    detector: Detector | None = None,
     check: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a bundle: weights once as float16, graphs that point into them, and `model.json`.
@@ -53,6 +55,7 @@ def export_bundle(
         training: How the weights were trained, JSON values.
         scores: How the model scored and on what, JSON values.
         points: Whether to add the graph for clicks beside boxes.
+        detector: What finds boxes where nobody gives any; None adds none.
         check: Called with the finished bundle's folder before it takes its place; what it
             raises stops the export, and nothing is left behind.
 
@@ -66,6 +69,8 @@ def export_bundle(
         _write_graphs(rounded, draft)
         if points:
             _write_click_graph(rounded, draft)
+        if detector is not None:
+            write_detector(detector, draft)
         write_reference(draft, run_eager(rounded, *reference_scene(model.image_size)))
         bundles.write_bundle_info(
             draft,
@@ -80,6 +85,7 @@ def export_bundle(
             licence=licence,
             training=training or {},
             scores=scores or {},
+            detector={} if detector is None else detector.info(),
         )
         if check is not None:
             check(draft)

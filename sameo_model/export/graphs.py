@@ -14,6 +14,7 @@ from onnxscript import optimizer
 from torch import Tensor, nn
 
 from sameo_model.export.box_decoder import decode_boxes
+from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.sameo import DecoderName, Sameo
 from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, NO_CLICK
 
@@ -118,6 +119,31 @@ class ClickWindowGraph(nn.Module):
             point_labels=point_labels.unsqueeze(1),
         )
         return tuple(values.squeeze(1) for values in drawn if values is not None)
+
+
+class DetectorGraph(nn.Module):
+    """`BoxDetector` for the runtime's uint8 images."""
+
+    def __init__(self, model: BoxDetector) -> None:
+        """Wrap a detector."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Map uint8 (1, D, D, 3), RGB, to boxes (A, 4), whole boxes (A, 4) and scores (A,)."""
+        found = self.model(image.float().permute(0, 3, 1, 2))
+        rows = (found.visible_xyxy, found.amodal_xyxy, found.scores())
+        return tuple(values.squeeze(0) for values in rows)
+
+
+def detector_graph(model: BoxDetector) -> onnx.ModelProto:
+    """Return the graph of the detector, see `runtime.bundle`.
+
+    Weights are graph inputs named as in the network's state dict; see `weights.attach_weights`.
+    """
+    image = torch.zeros(1, model.image_size, model.image_size, 3, dtype=torch.uint8)
+    outputs = ("boxes", "amodal_boxes", "scores")
+    return _trace(DetectorGraph(model), {"image": image}, outputs, {"image": {}})
 
 
 def click_graph(model: Sameo) -> onnx.ModelProto:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from sameo_model.runtime.backends.engine_plan import PRECISION_KEY, bundle_precision
 from sameo_model.runtime.backends.precision_choice import VERIFIED_KEY
-from sameo_model.runtime.bundle import CLICK_GRAPHS, Bundle, load_bundle, write_bundle_info
+from sameo_model.runtime.bundle import CPU_FILES, Bundle, load_bundle, write_bundle_info
 
 PRECISIONS = ("fp32", "fp16", "bf16", "mixed")
 DEFAULT_PRECISION = "mixed"
@@ -46,7 +46,8 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
 
     Args:
         source: A bundle with float32 graphs, or with graphs of that precision. Its graph for
-            clicks is left out: TensorRT, which reads types from graphs, takes no clicks.
+            clicks and its detector are left out: TensorRT, which reads types from graphs, runs
+            neither.
         folder: An empty folder.
         precision: One of `PRECISIONS`.
 
@@ -60,7 +61,7 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
             f"bundle {source.folder} must have float32 graphs to be converted to {precision}, "
             f"but is {found}; start from its checkpoint or its fp32 bundle"
         )
-    names = [name for name in source.info.files if name not in CLICK_GRAPHS]
+    names = [name for name in source.info.files if name not in CPU_FILES]
     for name in names:
         if not name.endswith(".onnx"):
             shutil.copyfile(source.folder / name, folder / name)
@@ -73,6 +74,7 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
             onnx.checker.check_model(str(folder / name))
     info = asdict(source.info)
     del info["files"]
+    info["detector"] = {}
     # What was verified are the float32 graphs.
     kept = {key: value for key, value in info["scores"].items() if key != VERIFIED_KEY}
     info["scores"] = {**kept, PRECISION_KEY: precision}

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from sameo_model.modeling.box_detector import BOX_DETECTOR, IMAGE_SIZE, BoxDetector
 from sameo_model.modeling.checkpoint import check_tensors, read_weights
+from sameo_model.runtime.bundle import DETECTOR_WEIGHTS
 
 
 def load_box_detector(path: str | Path) -> BoxDetector:
     """Load a detector, in float32 and in eval mode.
 
     Args:
-        path: A ``.safetensors`` file of `save_checkpoint`, or a training checkpoint.
+        path: A ``.safetensors`` file of `save_checkpoint`, a training checkpoint, or the folder of
+            a bundle with a detector.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -20,6 +22,7 @@ def load_box_detector(path: str | Path) -> BoxDetector:
         CheckpointMismatchError: Names or shapes are not those of the network.
     """
     path = Path(path)
+    path = path / DETECTOR_WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist; check the path")
     description, state = read_weights(path)

@@ -13,6 +13,10 @@ Clicks beside boxes have a graph of their own, where the bundle was exported wit
 `click_decoder.onnx` maps `embedding`, `boxes`, `points_xy` float32 (N, 4, 2) in model pixels and
 `point_labels` float32 (N, 4), 1 for a click and -1 for none, to `amodal_logits`, `predicted_iou`
 and, where the model can, `visible_logits`; `click_segmenter.onnx` does so from `images` of windows.
+
+A bundle may bring a detector: `detector.onnx` maps `image` uint8 (1, D, D, 3) RGB, the picture
+squashed to a square, to `boxes` and `amodal_boxes` float32 (A, 4), x1, y1, x2, y2 in pixels of that
+square, and `scores` float32 (A,), one row for each of its cells, duplicates included.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,10 @@ WINDOW_SEGMENTER = "window_segmenter.onnx"
 CLICK_DECODER = "click_decoder.onnx"
 CLICK_SEGMENTER = "click_segmenter.onnx"
 CLICK_GRAPHS = (CLICK_DECODER, CLICK_SEGMENTER)
+DETECTOR = "detector.onnx"
+DETECTOR_WEIGHTS = "detector.safetensors"
+CPU_FILES = (*CLICK_GRAPHS, DETECTOR, DETECTOR_WEIGHTS)
+"""What OpenVINO and ONNX Runtime alone run; TensorRT has no part in it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,8 @@ class BundleInfo:
         licence: Terms of the weights.
         training: How the weights were trained.
         scores: How the model scored, and on what.
+        detector: Of the detector, empty without one: `image_size`, its side D in pixels;
+            `min_score`, from which its boxes count; `training` and `scores`.
     """
 
     name: str
@@ -71,6 +81,7 @@ class BundleInfo:
     licence: str
     training: dict[str, Any]
     scores: dict[str, Any]
+    detector: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,11 @@ class Bundle:
         """Path of the graph for clicks beside boxes; None if the bundle has none."""
         name = CLICK_DECODER if self.window_segmenter is None else CLICK_SEGMENTER
         return self.folder / name if name in self.info.files else None
+
+    @property
+    def detector(self) -> Path | None:
+        """Path of the detector's graph; None if the bundle has none."""
+        return self.folder / DETECTOR if DETECTOR in self.info.files else None
 
     @property
     def image_encoder(self) -> Path:
@@ -206,11 +222,11 @@ def _read_info(path: Path) -> BundleInfo:
 def _parse_info(content: Any, path: Path) -> BundleInfo:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} must hold a JSON object; export the bundle again")
-    content = {"framing": IMAGE_FRAMING.to_json(), **content}
+    content = {"framing": IMAGE_FRAMING.to_json(), "detector": {}, **content}
     faults = [
-        f"'{field.name}' must be {_TYPES[field.name].__name__}"
-        for field in fields(BundleInfo)
-        if type(content.get(field.name)) is not _TYPES[field.name]
+        f"'{one.name}' must be {_TYPES[one.name].__name__}"
+        for one in fields(BundleInfo)
+        if type(content.get(one.name)) is not _TYPES[one.name]
     ]
     faults += [f"'{key}' is unknown" for key in content if key not in _TYPES]
     if not faults:
@@ -227,6 +243,7 @@ def _parse_info(content: Any, path: Path) -> BundleInfo:
         if info.image_size <= 0 or info.image_size % 16:
             faults.append(f"'image_size' must be a multiple of 16, not {info.image_size}")
         faults += _framing_faults(info.framing)
+        faults += _detector_faults(info)
     if faults:
         raise ValueError(f"{path} breaks its format: {', '.join(faults)}; export the bundle again")
     return info
@@ -238,6 +255,18 @@ def _framing_faults(content: dict[str, Any]) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
+
+
+def _detector_faults(info: BundleInfo) -> list[str]:
+    if DETECTOR not in info.files:
+        return ["'detector' needs detector.onnx among 'files'"] if info.detector else []
+    faults = []
+    size, score = info.detector.get("image_size"), info.detector.get("min_score")
+    if type(size) is not int or size <= 0 or size % 32:
+        faults.append(f"'detector.image_size' must be a multiple of 32, not {size}")
+    if type(score) is not float or not 0 <= score <= 1:
+        faults.append(f"'detector.min_score' must be a number from 0 to 1, not {score}")
+    return faults
 
 
 _TYPES: dict[str, type] = {
@@ -253,4 +282,5 @@ _TYPES: dict[str, type] = {
     "licence": str,
     "training": dict,
     "scores": dict,
+    "detector": dict,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from sameo_model.runtime.backends.base import (
     DecoderOutput,
     build_backend,
 )
+from sameo_model.runtime.box_suppression import choose_boxes, choose_masks
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.clicks import Clicks, check_clicks, clicks_in_frames
 from sameo_model.runtime.framing import (
@@ -26,18 +28,24 @@ from sameo_model.runtime.framing import (
     choose_framing,
     cut_window,
     find_frames,
+    resize_window,
 )
 from sameo_model.runtime.geometry import check_boxes
 from sameo_model.runtime.postprocess import logits_to_crops, occlusion_ratios
 from sameo_model.runtime.preprocess import check_image, resize_image
 from sameo_model.runtime.types import (
     BoolArray,
+    Detections,
     Embedding,
     FloatArray,
+    FoundObjects,
     MaskCrop,
     Prediction,
     Uint8Array,
 )
+
+MAX_FOUND = 100
+"""Objects that `Predictor.detect` returns at most unless the caller says otherwise."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -88,6 +96,7 @@ def load_predictor(
         image_size=bundle.info.image_size,
         name=bundle.info.name,
         framing=choose_framing(bundle.framing, framing),
+        detector=bundle.info.detector,
     )
 
 
@@ -104,13 +113,25 @@ class Predictor:
     """
 
     def __init__(
-        self, backend: Backend, *, image_size: int, name: str, framing: Framing = IMAGE_FRAMING
+        self,
+        backend: Backend,
+        *,
+        image_size: int,
+        name: str,
+        framing: Framing = IMAGE_FRAMING,
+        detector: Mapping[str, Any] | None = None,
     ) -> None:
         """Wrap a backend; `load_predictor` is the usual way here."""
         self.backend = backend
         self.image_size = image_size
         self.name = name
         self.framing = framing
+        self._detector = detector or {}
+
+    @property
+    def has_detector(self) -> bool:
+        """Whether the bundle brings a detector, so that `detect` and `segment_all` work."""
+        return bool(self._detector)
 
     @property
     def encodes_image(self) -> bool:
@@ -228,6 +249,62 @@ class Predictor:
         if clicks is not None:
             return self.backend.segment_clicks(windows, boxes, clicks, visible)
         return self.backend.segment(windows, boxes, visible)
+
+    def detect(
+        self, image_rgb: Uint8Array, *, max_boxes: int = MAX_FOUND, min_score: float | None = None
+    ) -> Detections:
+        """Find things, whatever their class, with the detector of the bundle.
+
+        Args:
+            image_rgb: uint8 (H, W, 3), RGB; any size and strides.
+            max_boxes: Most boxes to return.
+            min_score: Boxes with a lower score are left out; None is what the bundle says.
+
+        Raises:
+            ValueError: If the image is not uint8 of shape (H, W, 3) with at least one pixel, an
+                option is out of range, or the bundle has no detector that this backend can run.
+        """
+        check_image(image_rgb)
+        if not self.has_detector:
+            raise ValueError(self.backend.no_detector)
+        if min_score is None:
+            min_score = float(self._detector["min_score"])
+        if max_boxes < 0 or not 0 <= min_score <= 1:
+            raise ValueError(
+                f"detect needs max_boxes of at least 0 and min_score from 0 to 1, got {max_boxes} "
+                f"and {min_score:g}"
+            )
+        side = int(self._detector["image_size"])
+        cells = self.backend.find_boxes(resize_window(image_rgb, side))
+        rows = choose_boxes(cells.boxes, cells.scores, min_score=min_score, max_boxes=max_boxes)
+        size = np.array([image_rgb.shape[1], image_rgb.shape[0]] * 2, np.float32)
+        visible, amodal = (
+            (boxes[rows] * (size / side)).clip(0, size).astype(np.float32)
+            for boxes in (cells.boxes, cells.amodal_boxes)
+        )
+        return Detections(visible, amodal, cells.scores[rows])
+
+    def segment_all(
+        self, image_rgb: Uint8Array, *, max_boxes: int = MAX_FOUND, min_score: float | None = None
+    ) -> FoundObjects:
+        """Find things and draw their masks.
+
+        Of two objects whose visible masks are nearly the same part of the picture, the one with the
+        better score stays.
+
+        Args:
+            image_rgb: As for `detect`.
+            max_boxes: As for `detect`.
+            min_score: As for `detect`.
+
+        Raises:
+            ValueError: As for `detect`.
+        """
+        detections = self.detect(image_rgb, max_boxes=max_boxes, min_score=min_score)
+        prediction = self.decode(self.encode(image_rgb), detections.boxes_xyxy)
+        masks = prediction.visible_masks or prediction.amodal_masks
+        rows = choose_masks(masks)
+        return FoundObjects(detections.select(rows), prediction.select(rows))
 
     def close(self) -> None:
         """Free what the backend holds on its device; the predictor cannot be used afterwards."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,31 @@ class MaskCrop:
 
 
 @dataclass(frozen=True, eq=False)
+class Detections:
+    """Objects that were found in an image, best score first.
+
+    Attributes:
+        boxes_xyxy: float32 (N, 4), boxes of the visible parts, x1, y1, x2, y2 in pixels of the
+            image.
+        amodal_boxes_xyxy: float32 (N, 4), boxes of the whole objects as far as they lie inside the
+            image; each contains its visible box.
+        scores: float32 (N,), how sure it is that the box encloses one object, in [0, 1].
+    """
+
+    boxes_xyxy: FloatArray
+    amodal_boxes_xyxy: FloatArray
+    scores: FloatArray
+
+    def __len__(self) -> int:
+        """Return N, the number of objects."""
+        return len(self.scores)
+
+    def select(self, rows: npt.NDArray[np.intp]) -> Detections:
+        """Return only the objects with these indices, int (M,)."""
+        return Detections(self.boxes_xyxy[rows], self.amodal_boxes_xyxy[rows], self.scores[rows])
+
+
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """An encoded image, as `Predictor.encode` returns it; good only for the predictor that made it.
 
@@ -128,3 +153,25 @@ class Prediction:
     def __len__(self) -> int:
         """Return N, the number of boxes."""
         return len(self.amodal_masks)
+
+    def select(self, rows: npt.NDArray[np.intp]) -> Prediction:
+        """Return only the masks of the boxes with these indices, int (M,)."""
+        visible = self.visible_masks
+        return Prediction(
+            [self.amodal_masks[row] for row in rows],
+            None if visible is None else [visible[row] for row in rows],
+            self.predicted_iou[rows],
+            self.occlusion_ratio[rows],
+        )
+
+
+class FoundObjects(NamedTuple):
+    """Objects that were found in an image with their masks, in the same order, best score first.
+
+    Attributes:
+        detections: Boxes and scores.
+        prediction: Masks.
+    """
+
+    detections: Detections
+    prediction: Prediction

@@ -96,6 +96,20 @@ class DecoderOutput(NamedTuple):
     visible_logits: FloatArray | None
 
 
+class CellBoxes(NamedTuple):
+    """What a detector says of a picture, one row for each of its A cells, duplicates included.
+
+    Attributes:
+        boxes: float32 (A, 4), visible parts, x1, y1, x2, y2 in pixels of the squashed picture.
+        amodal_boxes: float32 (A, 4), whole objects.
+        scores: float32 (A,), in [0, 1].
+    """
+
+    boxes: FloatArray
+    amodal_boxes: FloatArray
+    scores: FloatArray
+
+
 def join_outputs(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
     """Return the rows of several outputs as one."""
     seen = [output.visible_logits for output in outputs if output.visible_logits is not None]
@@ -203,6 +217,25 @@ class Backend(ABC):
             for row, (image, box) in enumerate(zip(images, boxes, strict=True))
         ]
         return join_outputs(outputs)
+
+    def find_boxes(self, image: Uint8Array) -> CellBoxes:
+        """Run the detector.
+
+        Args:
+            image: uint8 (D, D, 3), RGB, contiguous; D is the detector's own.
+
+        Raises:
+            ValueError: If this backend, or the bundle, has no detector.
+        """
+        raise ValueError(self.no_detector)
+
+    @property
+    def no_detector(self) -> str:
+        """Why boxes cannot be found, as a sentence."""
+        return (
+            f"detect needs a detector, but backend {self.name} has none in this bundle; export it "
+            "with --detector, and use backend openvino or onnxruntime, or give boxes of your own"
+        )
 
     @property
     def no_clicks(self) -> str:

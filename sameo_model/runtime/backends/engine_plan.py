@@ -21,7 +21,7 @@ from sameo_model.runtime.backends.engine_build import (
 from sameo_model.runtime.backends.engine_cache import EngineCache, EngineKey, default_cache_dir
 from sameo_model.runtime.backends.engine_check import REFERENCE_FILE
 from sameo_model.runtime.backends.tensorrt_flavour import Flavour
-from sameo_model.runtime.bundle import CLICK_GRAPHS, Bundle
+from sameo_model.runtime.bundle import CPU_FILES, DETECTOR_WEIGHTS, Bundle
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def _plan(
     graphs = [
         name.removesuffix(".onnx")
         for name in bundle.info.files
-        if name.endswith(".onnx") and name not in CLICK_GRAPHS
+        if name.endswith(".onnx") and name not in CPU_FILES
     ]
     keys = {
         graph: EngineKey(
@@ -209,6 +209,6 @@ def _graph_sha256(bundle: Bundle, graph: str) -> str:
     parts = [
         f"{name} {digest}"
         for name, digest in sorted(bundle.info.files.items())
-        if name == own or not (name.endswith(".onnx") or name == REFERENCE_FILE)
+        if name == own or not (name.endswith(".onnx") or name in (REFERENCE_FILE, DETECTOR_WEIGHTS))
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

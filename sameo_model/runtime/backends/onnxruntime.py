@@ -14,6 +14,7 @@ from sameo_model.runtime.backends.base import (
     CPU_MAX_BOXES,
     Backend,
     BackendOptions,
+    CellBoxes,
     DecoderOutput,
     model_load_error,
 )
@@ -61,6 +62,7 @@ class OnnxRuntimeBackend(Backend):
             raise ValueError("backend onnxruntime keeps no compiled models; leave cache_dir out")
         self.device = "CPU, f32"
         self._click_graph = bundle.click_graph
+        self._detector = bundle.detector
         self._options = options
         self.has_visible_decoder = bundle.info.has_visible_decoder
         self.encodes_images = bundle.window_segmenter is None
@@ -108,6 +110,18 @@ class OnnxRuntimeBackend(Backend):
         if self.encodes_images:
             return super().segment_clicks(images, boxes, clicks, visible)
         return self._run_clicks({"images": images}, boxes, clicks, visible)
+
+    def find_boxes(self, image: Uint8Array) -> CellBoxes:
+        """Run the detector; see `Backend.find_boxes`."""
+        if self._detector_session is None:
+            raise ValueError(self.no_detector)
+        found = self._detector_session.run(list(CellBoxes._fields), {"image": image[np.newaxis]})
+        return CellBoxes(*found)
+
+    @cached_property
+    def _detector_session(self) -> Any:
+        """Load the detector when the first picture comes; None if there is none."""
+        return None if self._detector is None else _load_session(self._detector, self._options)
 
     def _run_clicks(
         self, what: dict[str, Any], boxes: FloatArray, clicks: Clicks, visible: bool

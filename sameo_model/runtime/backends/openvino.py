@@ -7,7 +7,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sameo_model.runtime.backends.base import (
     CPU_MAX_BOXES,
     Backend,
     BackendOptions,
+    CellBoxes,
     DecoderOutput,
     model_load_error,
 )
@@ -91,7 +92,9 @@ class OpenVinoBackend(Backend):
         config["INFERENCE_NUM_THREADS"] = threads
         self._click_config = {**config, "INFERENCE_PRECISION_HINT": "f32"}
         key = _cache_key(bundle, precision, f"{threads} threads")
-        with open_folder(key, options.cache_dir) as folder:
+        self._detector, self._detector_config = bundle.detector, dict(config)
+        self._open_cache = partial(open_folder, key, options.cache_dir)
+        with self._open_cache() as folder:
             if folder is not None:
                 config["CACHE_DIR"] = str(folder)
             if bundle.window_segmenter is not None:
@@ -146,6 +149,23 @@ class OpenVinoBackend(Backend):
         if self.encodes_images:
             return super().segment_clicks(images, boxes, clicks, visible)
         return self._run_clicks({"images": images}, boxes, clicks, visible, {})
+
+    def find_boxes(self, image: Uint8Array) -> CellBoxes:
+        """Run the detector; see `Backend.find_boxes`."""
+        if self._detector_request is None:
+            raise ValueError(self.no_detector)
+        output = self._detector_request.infer({"image": image[np.newaxis]}, share_inputs=True)
+        return CellBoxes(*(np.array(output[name]) for name in CellBoxes._fields))
+
+    @cached_property
+    def _detector_request(self) -> Any:
+        """Compile the detector when the first picture comes; None if there is none."""
+        if self._detector is None:
+            return None
+        with self._open_cache() as folder:
+            cache = {} if folder is None else {"CACHE_DIR": str(folder)}
+            (request,) = _compile(self._detector, {**self._detector_config, **cache}, streams=1)
+        return request
 
     def _run_clicks(
         self,

@@ -1,8 +1,9 @@
-"""The best of overlapping boxes stays."""
+"""The best of overlapping boxes stays, and so of masks."""
 
 import numpy as np
 
-from sameo_model.runtime.box_suppression import choose_boxes
+from sameo_model.runtime.box_suppression import choose_boxes, choose_masks
+from sameo_model.runtime.types import MaskCrop
 
 
 def choose(boxes, scores, **options):
@@ -40,3 +41,17 @@ def test_the_best_of_thousands_of_cells_are_found():
 
 def test_boxes_without_area_overlap_nothing():
     assert choose([[5, 5, 5, 5], [5, 5, 5, 5]], [0.9, 0.8]) == [0, 1]
+
+
+def square(x, y, width, height):
+    return MaskCrop(x, y, np.ones((height, width), bool))
+
+
+def test_masks_inside_a_better_one_and_empty_ones_are_left_out():
+    # Of the second mask 9 of 10 columns lie inside the first, of the third 5 of 10.
+    masks = [square(0, 0, 20, 10), square(11, 0, 10, 10), square(15, 0, 10, 10), MaskCrop.empty()]
+    assert choose_masks(masks).tolist() == [0, 2]
+
+
+def test_a_better_mask_inside_a_worse_one_stays_with_it():
+    assert choose_masks([square(5, 5, 4, 4), square(0, 0, 20, 20)]).tolist() == [0, 1]

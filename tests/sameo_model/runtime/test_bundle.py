@@ -93,6 +93,7 @@ def test_a_model_json_that_is_cut_off_is_rejected(folder):
         pytest.param({"colour": "red"}, "'colour' is unknown", id="unknown key"),
         pytest.param({"image_size": 100}, "multiple of 16, not 100", id="odd size"),
         pytest.param({"files": {}}, r"'files' must name image_encoder\.onnx", id="no files"),
+        pytest.param({"detector": {"image_size": 64}}, "needs detector.onnx", id="no detector"),
         pytest.param({"preset": None, "opset": None}, "'preset'.*'opset'", id="all faults at once"),
     ],
 )

@@ -1,0 +1,120 @@
+"""Add the box detector to a bundle, and prove that its graph finds what the network does."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sameo_model.export.graphs import detector_graph
+from sameo_model.export.verify import BACKENDS, ParityError, draw_scene
+from sameo_model.export.weights import attach_weights
+from sameo_model.modeling.box_checkpoint import load_box_detector
+from sameo_model.modeling.box_detector import BoxDetector
+from sameo_model.modeling.checkpoint import save_checkpoint
+from sameo_model.runtime.backends.base import (
+    BackendOptions,
+    CellBoxes,
+    build_backend,
+    unavailable_reason,
+)
+from sameo_model.runtime.backends.openvino import has_bf16
+from sameo_model.runtime.bundle import DETECTOR, DETECTOR_WEIGHTS, Bundle, load_bundle
+
+DEFAULT_MIN_SCORE = 0.3
+MAX_SCORE_ERROR = {"f32": 1e-3, "bf16": 0.05}
+# Of boxes that matter: those of the cells with the best scores.
+NUM_COMPARED = 100
+MAX_BOX_ERROR_PX = {"f32": 0.1, "bf16": 6.0}
+_RECORD_KEYS = ("min_score", "training", "scores")
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector on its way into a bundle.
+
+    Attributes:
+        model: The network.
+        min_score: Score from which its boxes count unless a caller says otherwise.
+        training: How it was trained, JSON values.
+        scores: How it scored and on what, JSON values.
+    """
+
+    model: BoxDetector
+    min_score: float = DEFAULT_MIN_SCORE
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, model: BoxDetector, record: Mapping[str, Any]) -> Detector:
+        """Return a detector with what a bundle's `model.json`, or a file, says of it."""
+        return cls(model, **{key: record[key] for key in _RECORD_KEYS if key in record})
+
+    def info(self) -> dict[str, Any]:
+        """Return what `model.json` says of it."""
+        kept = {key: getattr(self, key) for key in _RECORD_KEYS}
+        return {"image_size": self.model.image_size, **kept}
+
+
+def write_detector(detector: Detector, folder: Path) -> None:
+    """Write a detector's weights, as float16, and the graph that points into them."""
+    save_checkpoint(detector.model, folder / DETECTOR_WEIGHTS, half=True)
+    graph = detector_graph(load_box_detector(folder / DETECTOR_WEIGHTS))
+    attach_weights(graph, folder / DETECTOR_WEIGHTS)
+    (folder / DETECTOR).write_bytes(graph.SerializeToString())
+
+
+def verify_detector(folder: Path) -> Iterator[str]:
+    """Compare a bundle's detector with the network on a drawn picture; nothing without one.
+
+    Yields:
+        What was measured on each backend and precision that can run here.
+
+    Raises:
+        ParityError: Scores or boxes of the best cells differ too much.
+    """
+    bundle = load_bundle(folder)
+    if bundle.detector is None:
+        return
+    model = load_box_detector(bundle.folder)
+    image, _ = draw_scene(model.image_size)
+    with torch.no_grad():
+        found = model(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
+    rows = (found.visible_xyxy, found.amodal_xyxy, found.scores())
+    expected = CellBoxes(*(values[0].numpy() for values in rows))
+    # What was measured of the masks must not keep a precision from being tried.
+    bundle = replace(bundle, info=replace(bundle.info, scores={}))
+    for name, precision in BACKENDS:
+        if unavailable_reason(name) or (precision == "bf16" and not has_bf16()):
+            continue
+        actual = _find(bundle, name, precision, image)
+        score_error = float(np.abs(actual.scores - expected.scores).max())
+        best = np.argsort(-expected.scores)[:NUM_COMPARED]
+        box_error = max(
+            float(np.abs(mine[best] - theirs[best]).max())
+            for mine, theirs in zip(actual[:2], expected[:2], strict=True)
+        )
+        text = f"largest error of a score {score_error:.1e}, of a box {box_error:.2g} px"
+        if score_error > MAX_SCORE_ERROR[precision] or box_error > MAX_BOX_ERROR_PX[precision]:
+            raise ParityError(
+                f"detector of bundle {bundle.info.name} failed its verification on {name} in "
+                f"{precision}: {text}; at most {MAX_SCORE_ERROR[precision]} and "
+                f"{MAX_BOX_ERROR_PX[precision]} px are allowed"
+            )
+        yield f"{name:12s} {precision:5s} detector: {text}"
+
+
+def _find(bundle: Bundle, name: str, precision: str, image: np.ndarray) -> CellBoxes:
+    # What is compiled for the verification of a draft would only fill the user's cache.
+    with tempfile.TemporaryDirectory(prefix="sameo-verify-") as folder:
+        options = BackendOptions(precision, cache_dir=Path(folder))
+        backend = build_backend(name, bundle, options if name == "openvino" else None)
+        try:
+            return backend.find_boxes(image)
+        finally:
+            backend.close()

@@ -1,0 +1,85 @@
+"""A bundle with a detector finds things by itself; one without says so."""
+
+import numpy as np
+import pytest
+
+from sameo_model.runtime import load_predictor
+from tests.bundles import add_tiny_detector, make_tiny_bundle, make_tiny_window_bundle
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return add_tiny_detector(make_tiny_window_bundle(tmp_path_factory.mktemp("bundle")))
+
+
+@pytest.fixture(scope="module", params=["openvino", "onnxruntime"])
+def predictor(request, folder):
+    return load_predictor(folder, backend=request.param)
+
+
+def grey(height, width, level=255):
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def test_boxes_are_scaled_to_the_picture_and_duplicates_are_gone(predictor):
+    # The detector's square of 64 x 64 shows a picture of 128 x 320.
+    found = predictor.detect(grey(128, 320))
+    assert found.boxes_xyxy.tolist() == [[40, 16, 160, 80], [200, 80, 320, 128]]
+    assert found.amodal_boxes_xyxy.tolist() == [[40, 16, 160, 96], [200, 80, 320, 128]]
+    np.testing.assert_allclose(found.scores, [1.0, 0.5], atol=1e-3)
+    assert found.boxes_xyxy.dtype == found.scores.dtype == np.float32
+    assert predictor.has_detector
+
+
+def test_fewer_boxes_come_with_a_higher_score_or_a_smaller_number(predictor):
+    picture = grey(64, 64)
+    assert len(predictor.detect(picture, min_score=0.6)) == 1
+    assert len(predictor.detect(picture, min_score=0.05)) == 3
+    assert len(predictor.detect(picture, max_boxes=1)) == 1
+    assert len(predictor.detect(picture, max_boxes=0)) == 0
+    # At the bundle's own 0.25 a darker picture shows the brightest object alone.
+    assert len(predictor.detect(grey(64, 64, 102))) == 1
+
+
+def test_an_empty_picture_has_no_objects(predictor):
+    found = predictor.detect(grey(64, 64, 0))
+    assert found.boxes_xyxy.shape == found.amodal_boxes_xyxy.shape == (0, 4)
+    objects = predictor.segment_all(grey(64, 64, 0))
+    assert len(objects.detections) == len(objects.prediction) == 0
+
+
+@pytest.mark.parametrize("image_hw", [(1, 1), (6000, 8000)])
+def test_pictures_of_any_size_are_searched(predictor, image_hw):
+    found = predictor.detect(grey(*image_hw))
+    assert (found.boxes_xyxy >= 0).all()
+    assert (found.boxes_xyxy[:, 2:] <= image_hw[::-1]).all()
+    assert len(found) == 2
+
+
+def test_masks_of_all_found_objects_come_in_the_order_of_the_boxes(predictor):
+    objects = predictor.segment_all(grey(128, 128))
+    assert len(objects.detections) == len(objects.prediction) == 2
+    # The tiny model draws the box as the whole object and its upper half as the visible part.
+    for box, mask in zip(
+        objects.detections.boxes_xyxy, objects.prediction.amodal_masks, strict=True
+    ):
+        np.testing.assert_allclose(mask.box_xyxy, box, atol=2)
+
+
+def test_options_out_of_range_are_refused(predictor):
+    for options in ({"max_boxes": -1}, {"min_score": 1.5}, {"min_score": float("nan")}):
+        with pytest.raises(ValueError, match="max_boxes of at least 0 and min_score from 0 to 1"):
+            predictor.detect(grey(8, 8), **options)
+    with pytest.raises(ValueError, match="image_rgb must be a uint8 array"):
+        predictor.detect(np.zeros((8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_bundle_without_detector_loads_and_says_what_is_missing(tmp_path, backend):
+    predictor = load_predictor(make_tiny_bundle(tmp_path / "bundle"), backend=backend)
+    assert not predictor.has_detector
+    message = f"detect needs a detector, but backend {backend} has none in this bundle"
+    with pytest.raises(ValueError, match=message):
+        predictor.detect(grey(8, 8))
+    with pytest.raises(ValueError, match=message):
+        predictor.backend.find_boxes(grey(64, 64))
