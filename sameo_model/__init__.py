@@ -3,4 +3,4 @@
 Importing this package imports nothing else: a robot loads `sameo_model.runtime` without PyTorch.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import tomllib
+import yaml
 
 import sameo_model
 from tests.source_imports import PROJECT_ROOT, imported_modules, source_files
@@ -86,7 +87,13 @@ def test_pip_keys_of_rosdep_count_on_request_alone(variables, names):
 
 
 def test_versions_agree():
+    citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text())
+    released = re.findall(
+        r"^## \[(\d\S*)\]", (PROJECT_ROOT / "CHANGELOG.md").read_text(), flags=re.M
+    )
     assert package_xml().findtext("version") == sameo_model.__version__
+    assert citation["version"] == sameo_model.__version__
+    assert released[0] == sameo_model.__version__
 
 
 def field_blocks(path: Path) -> list[tuple[str, bool]]:
