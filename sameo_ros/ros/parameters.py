@@ -49,7 +49,7 @@ def declare_parameters(node: Any) -> SameoParameters:
 
 
 def parameter_table() -> str:
-    """Return all parameters as a Markdown table, as the README shows it."""
+    """Return all parameters as a Markdown table, as docs/node.md shows it."""
     lines = ["| parameter | default | range | meaning |", "| --- | --- | --- | --- |"]
     lines += [
         f"| `{one.name}` | {_default(one)} | {_range(one)} | {one.metadata['description']}"

@@ -33,8 +33,8 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     assert "Traceback" not in done.stderr
 
 
-def test_the_readme_names_the_packages_beside_the_tools():
-    lines = (ROOT / "README.md").read_text().splitlines()
+def test_the_guide_names_the_packages_beside_the_tools():
+    lines = (ROOT / "docs" / "node.md").read_text().splitlines()
     for tool, package in (("bag", "rosbags"), ("view", "foxglove-sdk")):
         shown = [line for line in lines if f"sameo_ros.{tool}" in line]
         assert any(f"pip install {package}" in line for line in shown)

@@ -181,5 +181,5 @@ def test_the_table_has_one_row_per_parameter():
     assert [row.split("`")[1] for row in rows] == NAMES
 
 
-def test_the_readme_shows_this_very_table():
-    assert parameter_table() in (ROOT / "README.md").read_text()
+def test_the_guide_shows_this_very_table():
+    assert parameter_table() in (ROOT / "docs" / "node.md").read_text()
