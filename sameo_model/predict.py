@@ -40,7 +40,8 @@ CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
 
 _DESCRIPTION = """\
 Predict the whole shape of objects, hidden parts included, from an image and a box around the
-visible part of each object. Writes into the output folder:
+visible part of each object. Without boxes, everything that the model's own detector finds is drawn.
+Writes into the output folder:
 
   <image>_overlay.png   visible part solid, hidden part hatched, box, number, hidden share
   predictions.json      COCO results: 'segmentation' is the amodal mask and 'visible_mask' the
@@ -53,6 +54,9 @@ used is named and left out, and the exit status is then 1.
 
 _EXAMPLES = """\
 examples:
+  everything that is found
+    python -m sameo_model.predict --image photo.png --output out
+
   two boxes, in pixels of the image: left, top, right, bottom
     python -m sameo_model.predict --image photo.png --boxes "40,60,210,300;180,90,320,280" \\
         --output out
@@ -70,6 +74,7 @@ examples:
 """
 
 _BOXES_HELP = (
+    "default: the model's own detector finds everything; "
     '"x1,y1,x2,y2;..." (write --boxes="-5,..." where the first number is negative) or a file: '
     "JSON (see the examples), COCO results, or what MMDetection (.pkl) and Detectron2 (.pth) write"
 )
@@ -112,7 +117,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="an image, or a folder of images; one with an EXIF orientation is turned "
         "upright, unless a COCO file of boxes states the size of the stored pixels",
     )
-    add("--boxes", required=True, help=_BOXES_HELP)
+    add("--boxes", help=_BOXES_HELP)
+    add(
+        "--min-score",
+        type=float,
+        metavar="S",
+        help="without --boxes: objects that the detector is less sure of are left out, from 0 to 1 "
+        "(default: the model's)",
+    )
     add(
         "--annotations",
         type=Path,
@@ -177,7 +189,9 @@ def predict_files(options: argparse.Namespace) -> Outcome:
     """
     if options.output.exists() and not options.output.is_dir():
         raise ValueError(f"--output must be a folder, but {options.output} is a file; name another")
-    matched = match_boxes(options.image, read_source(options))
+    _check_options(options)
+    source = BoxSource() if options.boxes is None else read_source(options)
+    matched = match_boxes(options.image, source)
     for note in matched.notes:
         print(f"note: {note}", file=sys.stderr)
     outcome = Outcome()
@@ -185,7 +199,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
     if options.points is not None:
         matched = _add_points(matched, options.points, is_alone=is_alone)
     with (
-        open_model(options) as predictor,
+        _open_model(options) as predictor,
         ResultsFile(options.output / "predictions.json") as results,
     ):
         for picture in tqdm(matched.pictures, unit="image", disable=is_alone):
@@ -197,11 +211,23 @@ def predict_files(options: argparse.Namespace) -> Outcome:
                     raise
                 _leave_out(outcome, str(error))
                 continue
-            records = _predict_picture(options, predictor, image_rgb, picture, chosen)
+            if options.boxes is None:
+                chosen, prediction = _find_objects(predictor, image_rgb, options.min_score)
+            else:
+                prediction = _decode(predictor, image_rgb, chosen)
+            records = _write_picture(options, image_rgb, picture, chosen, prediction)
             results.add(records)
             outcome.num_images += 1
             outcome.num_masks += len(records)
     return outcome
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.boxes is not None and options.min_score is not None:
+        raise ValueError("--min-score is for the model's own detector; leave it out with --boxes")
+    for name in ("annotations", "points"):
+        if options.boxes is None and getattr(options, name) is not None:
+            raise ValueError(f"--{name} belongs to boxes of your own; give --boxes too")
 
 
 def read_source(options: argparse.Namespace) -> BoxSource:
@@ -259,6 +285,17 @@ def open_model(options: argparse.Namespace) -> Predictor:
     )
 
 
+def _open_model(options: argparse.Namespace) -> Predictor:
+    predictor = open_model(options)
+    if options.boxes is None and not predictor.has_detector:
+        predictor.close()
+        raise ValueError(
+            f"--boxes must give the boxes, because model {predictor.name} on backend "
+            f"{predictor.backend.name} has no detector of its own; give them, or another --model"
+        )
+    return predictor
+
+
 def _add_points(matched: BoxedPictures, text: str, *, is_alone: bool) -> BoxedPictures:
     """Give the boxes of the only picture their clicks.
 
@@ -312,21 +349,35 @@ def _usable_prompts(
     return chosen
 
 
-def _predict_picture(
-    options: argparse.Namespace,
-    predictor: Predictor,
-    image_rgb: Uint8Array,
-    picture: BoxedPicture,
-    prompts: Sequence[BoxPrompt],
-) -> list[dict[str, Any]]:
-    """Predict one picture, write its overlay, and return its records."""
+def _find_objects(
+    predictor: Predictor, image_rgb: Uint8Array, min_score: float | None
+) -> tuple[list[BoxPrompt], Prediction]:
+    """Find everything, and return it as boxes with their masks."""
+    found = predictor.segment_all(image_rgb, min_score=min_score)
+    rows = zip(found.detections.boxes_xyxy.tolist(), found.detections.scores.tolist(), strict=True)
+    return [BoxPrompt(tuple(box), score=score) for box, score in rows], found.prediction
+
+
+def _decode(
+    predictor: Predictor, image_rgb: Uint8Array, prompts: Sequence[BoxPrompt]
+) -> Prediction:
     clicks = prompts_to_clicks(prompts)
-    prediction = predictor.decode(
+    return predictor.decode(
         predictor.encode(image_rgb),
         prompts_to_boxes(prompts),
         points_xy=None if clicks is None else clicks.points_xy,
         point_labels=None if clicks is None else clicks.labels,
     )
+
+
+def _write_picture(
+    options: argparse.Namespace,
+    image_rgb: Uint8Array,
+    picture: BoxedPicture,
+    prompts: Sequence[BoxPrompt],
+    prediction: Prediction,
+) -> list[dict[str, Any]]:
+    """Write the overlay of one picture and return its records."""
     options.output.mkdir(parents=True, exist_ok=True)
     overlay = _draw(image_rgb, prediction, prompts)
     write_whole(options.output / f"{picture.path.stem}_overlay.png", overlay)

@@ -15,15 +15,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import cv2
 
+from sameo_model.runtime import load_predictor, read_image
 from sameo_model.runtime.boxes import prompts_to_boxes
 from sameo_model.runtime.geometry import BoxFault, check_boxes
+from sameo_model.runtime.pictures import list_pictures
 from sameo_ros.arguments import positive
 from sameo_ros.picture_source import Picture, find_pictures, load_picture
 from sameo_ros.recording import format_table
@@ -71,6 +73,8 @@ def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[st
         images, boxes = options.images, options.boxes
         if images is None:
             images, boxes = prepare_input(Path(scratch))
+        elif boxes is None:
+            boxes = find_boxes(images, Path(scratch), options.model, options.backend)
         num_usable, failures = _check_pictures(find_pictures(images, boxes))
         if not num_usable:
             raise DemoError(failures[0])
@@ -180,12 +184,56 @@ def prepare_input(folder: Path) -> tuple[Path, Path]:
     return folder, boxes_file
 
 
+def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
+    """Write the boxes that the model's own detector finds in pictures.
+
+    Args:
+        images: Folder of the pictures, or one picture.
+        folder: Where the file goes.
+        model: Bundled model or folder.
+        backend: What runs it.
+
+    Returns:
+        The file.
+
+    Raises:
+        DemoError: If the model has no detector, or nothing is found.
+    """
+    paths = list_pictures(images) if images.is_dir() else [images]
+    boxes: dict[str, list[dict[str, Any]]] = {}
+    with load_predictor(model, backend) as predictor:
+        if not predictor.has_detector:
+            raise DemoError(
+                f"model {model} on backend {predictor.backend.name} has no detector of its own; "
+                "give the boxes of your pictures with --boxes (BOXES=file)"
+            )
+        for path in paths:
+            boxes[path.name] = []
+            # What cannot be read is named with the other failures.
+            with suppress(OSError, ValueError):
+                found = predictor.detect(read_image(path))
+                boxes[path.name] = [
+                    {"box": box, "score": score}
+                    for box, score in zip(
+                        found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True
+                    )
+                ]
+    if not any(boxes.values()):
+        raise DemoError(
+            f"the detector of {model} finds nothing in the {len(paths)} pictures of {images}; give "
+            "other pictures, or boxes of your own with --boxes (BOXES=file)"
+        )
+    file = folder / "boxes.json"
+    file.write_text(json.dumps(boxes))
+    return file
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo and print its table; return the exit status."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if (options.images is None) != (options.boxes is None):
-        parser.error("--images and --boxes go together")
+    if options.images is None and options.boxes is not None:
+        parser.error("--boxes belong to --images; give both, or images alone")
     try:
         records, failures = run_demo(options)
     except (DemoError, OSError, ValueError) as error:
@@ -213,8 +261,12 @@ def build_parser() -> argparse.ArgumentParser:
         "record what it publishes. Without arguments: a real camera frame and rendered scenes.",
     )
     add = parser.add_argument
-    add("--images", type=Path, metavar="DIR", help="your own pictures (needs --boxes)")
-    add("--boxes", metavar="FILE", help="their boxes: amodal COCO or JSON")
+    add("--images", type=Path, metavar="DIR", help="your own pictures")
+    add(
+        "--boxes",
+        metavar="FILE",
+        help="their boxes: amodal COCO or JSON (default: the model's own detector finds them)",
+    )
     add("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: %(default)s")
     add("--model", default="sameo_lite", help="bundled model or folder (default: %(default)s)")
     add("--backend", default="auto", help="default: %(default)s")

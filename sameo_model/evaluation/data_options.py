@@ -128,18 +128,18 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
     )
 
 
+def has_amodal(truth: TruthSet) -> bool:
+    """Return whether any instance has a whole shape."""
+    return any(item.amodal_rle is not None for image in truth.images for item in image.instances)
+
+
 def check_amodal(options: argparse.Namespace, truth: TruthSet) -> None:
     """Refuse annotations of visible masks alone where whole shapes are needed.
 
     Raises:
         ValueError: If no instance has an amodal mask.
     """
-    has_instances = False
-    for image in truth.images:
-        if any(instance.amodal_rle is not None for instance in image.instances):
-            return
-        has_instances = has_instances or bool(image.instances)
-    if has_instances:
+    if not has_amodal(truth) and any(image.instances for image in truth.images):
         raise ValueError(
             f"{options.annotations} ({options.dataset}) must have amodal masks for this, but it "
             f"annotates the visible part of each object alone; use a set with whole shapes, or "

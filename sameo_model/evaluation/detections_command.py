@@ -15,10 +15,18 @@ from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import rows as row_names
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.buckets import BUCKETS
+from sameo_model.evaluation.built_in import (
+    BUILT_IN,
+    BoxScores,
+    box_lines,
+    find_built_in,
+    score_found_boxes,
+)
 from sameo_model.evaluation.data_options import (
     TruthSet,
     add_data_options,
     check_amodal,
+    has_amodal,
     open_truth,
 )
 from sameo_model.evaluation.detection_files import write_detection_files
@@ -40,6 +48,8 @@ from sameo_model.evaluation.matching import MatchSettings
 from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.paper_tables import rows_for
 from sameo_model.evaluation.predictions import Clock, predict_images
+from sameo_model.evaluation.predictors import open_predictor
+from sameo_model.evaluation.result_files import write_json
 from sameo_model.evaluation.row_scores import RowScores, score_rows
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import align, difference_lines, row_lines
@@ -53,7 +63,13 @@ def add_parser(commands: Any) -> None:
     add_data_options(parser)
     add_model_options(parser, extra_help="; `none` scores the masks in the detections themselves")
     add = parser.add_argument
-    add("--detections", type=Path, required=True, metavar="R.json", help="the front end's results")
+    add(
+        "--detections",
+        type=Path,
+        required=True,
+        metavar="R.json",
+        help=f"the front end's results; `{BUILT_IN}` runs the detector of the model's bundle",
+    )
     add("--format", choices=FORMATS, default="auto", help="of the detections (default: by suffix)")
     add("--box-format", choices=("xywh", "xyxy"), default="xywh", help="of boxes in JSON")
     add("--mask-key", default="segmentation", metavar="KEY", help="mask to score in JSON records")
@@ -108,8 +124,16 @@ def run(options: argparse.Namespace) -> int:
     if (options.objects or options.columns) and not (options.objects and options.report):
         raise ValueError("--objects needs --report, and --columns needs --objects; give both")
     truth = open_truth(options)
+    is_built_in = str(options.detections) == BUILT_IN
+    if is_built_in and not has_amodal(truth):
+        _score_boxes_alone(options, truth, clock)
+        return 0
     check_amodal(options, truth)
-    found, detections = _read(options, truth)
+    if is_built_in:
+        found, boxes = _find_built_in(options, truth, clock)
+    else:
+        found, boxes = _read(options, truth), None
+    detections = _thin_out(options, found, truth)
     notes = [*truth.notes, *found.notes]
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
@@ -135,6 +159,7 @@ def run(options: argparse.Namespace) -> int:
         "num_images": len(truth.images),
         "num_truths": len(scores[headline].truths),
         "num_detections": sum(len(items) for items in detections.values()),
+        "boxes": boxes,
         "calibration": _calibration(built.answers, scores),
         "paper": [
             row.as_dict()
@@ -151,6 +176,8 @@ def run(options: argparse.Namespace) -> int:
     print(align(row_lines(result)))
     if result["differences"]:
         print(align(difference_lines(result)))
+    if boxes:
+        print(align(box_lines(boxes)))
     if options.json:
         write_detection_files(options.json, result, truth.images, scores)
     if options.report:
@@ -182,10 +209,46 @@ def _write_report(
     write_detections_report(options.report, result, images, rows, scores, chosen, columns)
 
 
-def _read(
-    options: argparse.Namespace, truth: TruthSet
-) -> tuple[DetectionSet, dict[int, list[Detection]]]:
-    """Read the detections of the evaluated images, thinned out as the options ask."""
+def _find_built_in(
+    options: argparse.Namespace, truth: TruthSet, clock: Clock
+) -> tuple[DetectionSet, BoxScores]:
+    """Run the model's own detector, and score its boxes."""
+    if options.model == NO_MODEL or options.class_specific or options.boxes == "amodal":
+        raise ValueError(
+            f"--detections {BUILT_IN} needs a --model, and leaves out --class-specific and --boxes "
+            "amodal: the detector gives visible boxes without classes"
+        )
+    with (
+        clock.model_time(),
+        open_predictor(
+            options.model, options.backend, threads=options.threads, precision=options.precision
+        ) as predictor,
+    ):
+        built_in = find_built_in(predictor, truth.images, options.max_dets)
+    groups = group_by_image(built_in.detections)
+    scores = {"visible": score_found_boxes(truth.images, groups, "visible")}
+    if has_amodal(truth):
+        scores["amodal"] = score_found_boxes(truth.images, groups, "amodal", built_in.amodal_boxes)
+    return DetectionSet(BUILT_IN, built_in.detections), scores
+
+
+def _score_boxes_alone(options: argparse.Namespace, truth: TruthSet, clock: Clock) -> None:
+    """Score the boxes of the detector where only visible parts are annotated."""
+    _, scores = _find_built_in(options, truth, clock)
+    result = {
+        "boxes": scores,
+        "num_images": len(truth.images),
+        "num_truths": sum(len(image.instances) for image in truth.images),
+        "settings": {**_settings(options), **clock.settings()},
+    }
+    print("note: there are no whole shapes to compare with, so boxes alone are scored")
+    print(align(box_lines(scores)))
+    if options.json:
+        write_json(options.json, result)
+
+
+def _read(options: argparse.Namespace, truth: TruthSet) -> DetectionSet:
+    """Read the detections of the evaluated images."""
     found = read_detections(
         options.detections,
         truth.all_images,
@@ -205,6 +268,13 @@ def _read(
             f"detections in {options.detections} must have masks to be scored without a model, "
             f"but none has; give --model"
         )
+    return found
+
+
+def _thin_out(
+    options: argparse.Namespace, found: DetectionSet, truth: TruthSet
+) -> dict[int, list[Detection]]:
+    """Return the detections by image, without those that the options leave out."""
     wanted = {image.image_id for image in truth.images}
     groups = {
         image_id: items
@@ -216,7 +286,7 @@ def _read(
         groups = {i: [d for d in items if d.score >= low] for i, items in groups.items()}
     if options.nms is not None:
         groups = {i: suppress_duplicates(items, options.nms) for i, items in groups.items()}
-    return found, groups
+    return groups
 
 
 @dataclass(frozen=True)

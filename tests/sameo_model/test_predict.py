@@ -10,7 +10,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sameo_model import predict
-from tests.bundles import make_tiny_bundle
+from tests.bundles import add_tiny_detector, make_tiny_bundle
 
 LIST = [
     {"box": [16, 24, 80, 72], "class": "mug", "score": 0.5},
@@ -483,3 +483,53 @@ def test_the_command_does_not_import_torch():
     code = "import sys, sameo_model.predict; print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "False"
+
+
+def run_without_boxes(model, image, output, *more):
+    arguments = ["--image", image, "--output", output, "--model", model, *more]
+    return predict.main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def finder(tmp_path_factory):
+    return add_tiny_detector(make_tiny_bundle(tmp_path_factory.mktemp("finder")))
+
+
+def test_without_boxes_everything_that_is_found_is_drawn(finder, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    bright = np.full((64, 64, 3), 255, np.uint8)
+    cv2.imwrite(str(folder / "bright.png"), bright)
+    cv2.imwrite(str(folder / "black.png"), 0 * bright)
+    assert run_without_boxes(finder, folder, tmp_path / "out") == 0
+    assert "2 masks of 2 images" in capsys.readouterr().out
+    first, second = results_in(tmp_path / "out")
+    assert first["file_name"] == second["file_name"] == "bright.png"
+    assert first["prompt_box"] == [8, 8, 32, 40]
+    assert first["detection_score"] == pytest.approx(1, abs=1e-3)
+    assert (tmp_path / "out" / "black_overlay.png").exists()
+
+    assert run_without_boxes(finder, folder, tmp_path / "few", "--min-score", 0.6) == 0
+    assert len(results_in(tmp_path / "few")) == 1
+
+
+def test_without_boxes_and_detector_nothing_is_drawn(model, image, tmp_path, capsys):
+    assert run_without_boxes(model, image, tmp_path / "out") == 1
+    assert "--boxes must give the boxes, because model tiny on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--points", "3,3"], "--points belongs to boxes of your own"),
+        (["--annotations", "a.json"], "--annotations belongs to boxes of your own"),
+        (["--min-score", "2"], "min_score from 0 to 1"),
+        (["--boxes", "1,1,9,9", "--min-score", "0.5"], "--min-score is for the model's own"),
+    ],
+)
+def test_options_that_do_not_go_with_the_boxes_are_refused(
+    finder, image, tmp_path, capsys, more, message
+):
+    assert run_without_boxes(finder, image, tmp_path / "out", *more) == 1
+    assert message in capsys.readouterr().err

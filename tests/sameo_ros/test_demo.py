@@ -11,7 +11,7 @@ import pytest
 
 from sameo_ros.demo import SCENES, prepare_input
 from sameo_ros.picture_source import find_pictures
-from tests.bundles import make_tiny_bundle
+from tests.bundles import add_tiny_detector, make_tiny_bundle
 from tests.sameo_ros.processes import ROOT
 
 
@@ -69,6 +69,28 @@ def test_the_demo_answers_a_users_own_pictures_and_prints_a_table(own, tmp_path)
 
 
 @pytest.mark.ros
+def test_without_boxes_the_models_own_detector_finds_them(own, tmp_path):
+    add_tiny_detector(own.model)
+    output = tmp_path / "out"
+    done = run_demo(
+        *("--images", own.images, "--model", own.model),
+        *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
+    )
+    assert done.returncode == 0, done.stderr
+    # Red is 204 of 255 in the bright picture: two objects. There is none in the dark one.
+    assert "2 amodal masks of 2 pictures by model tiny" in done.stdout
+
+
+def test_without_boxes_and_detector_the_demo_asks_for_boxes(own, tmp_path):
+    done = run_demo(
+        *("--images", own.images, "--model", own.model, "--output", tmp_path / "out"),
+        *("--backend", "onnxruntime"),
+    )
+    assert done.returncode == 1
+    assert "has no detector of its own; give the boxes of your pictures" in done.stderr
+
+
+@pytest.mark.ros
 def test_the_demo_leaves_out_a_damaged_picture_and_those_of_the_last_run(own, tmp_path):
     (own.images / "broken.png").write_bytes(b"no picture")
     content = {"bright.png": [{"box": [20, 20, 60, 60]}], "broken.png": [{"box": [1, 1, 9, 9]}]}
@@ -121,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_named(own, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--images", "photos"], "--images and --boxes go together"),
+        (["--boxes", "1,1,9,9"], "--boxes belong to --images"),
         (["--images", "nowhere", "--boxes", "1,1,9,9"], "neither a picture nor a folder"),
         (["--rate", "0"], "must be above 0, got 0"),
     ],
