@@ -132,7 +132,8 @@ def _stats(arguments: argparse.Namespace) -> int:
     _write_json(arguments.json, content)
     if arguments.plot:
         title = f"{card.title}: {statistics.num_instances} instances"
-        _write_picture(arguments.plot, draw_histogram(statistics.histogram, title))
+        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+        draw_histogram(statistics.histogram, title).savefig(arguments.plot)
     return 0
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from sameo_model.data.catalogue import Table1Row
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_format import InstanceFlag
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NUM_BINS = 20
 
@@ -76,33 +78,18 @@ def compare_with_paper(statistics: Statistics, row: Table1Row) -> dict[str, dict
     return comparison
 
 
-def draw_histogram(histogram: Sequence[int], title: str) -> np.ndarray:
+def draw_histogram(histogram: Sequence[int], title: str) -> Figure:
     """Draw the distribution of occlusion over occluded instances.
 
     Args:
         histogram: Counts over equal bins of [0, 1].
         title: Text above the bars.
-
-    Returns:
-        uint8 (400, 640, 3), BGR, for `cv2.imwrite`.
     """
-    left, top, right, bottom = 70, 50, 620, 340
-    picture = np.full((400, 640, 3), 255, dtype=np.uint8)
-    largest = max(*histogram, 1)
-    width = (right - left) / len(histogram)
-    for number, count in enumerate(histogram):
-        x1, x2 = round(left + number * width) + 1, round(left + (number + 1) * width) - 1
-        y1 = bottom - round((bottom - top) * count / largest)
-        cv2.rectangle(picture, (x1, y1), (x2, bottom), (160, 110, 60), cv2.FILLED)
-    cv2.line(picture, (left, bottom), (right, bottom), (0, 0, 0), 1)
-    _write(picture, title, (left, 30), 0.6)
-    _write(picture, str(largest), (5, top + 5), 0.45)
-    _write(picture, "0", (left - 15, bottom), 0.45)
-    for tick in range(6):
-        _write(picture, f"{tick / 5:.1f}", (left + (right - left) * tick // 5 - 12, 360), 0.45)
-    _write(picture, "hidden share of the object, occluded instances", (left + 90, 388), 0.5)
-    return picture
+    from matplotlib.figure import Figure
 
-
-def _write(picture: np.ndarray, text: str, position: tuple[int, int], scale: float) -> None:
-    cv2.putText(picture, text, position, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    figure = Figure(figsize=(6.4, 4.0), dpi=100, layout="constrained")
+    axes = figure.subplots()
+    axes.stairs(histogram, np.linspace(0, 1, len(histogram) + 1), fill=True)
+    axes.set(title=title, xlabel="hidden share of the object, occluded instances", xlim=(0, 1))
+    axes.set_ylabel("instances")
+    return figure

@@ -15,11 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from sameo_model.runtime.types import Uint8Array
 from sameo_model.training.run_log import METRICS_NAME
 
 PANELS = {
@@ -29,13 +28,7 @@ PANELS = {
         *("val/miou_hidden", "val/miou_visible", "val/iou_spearman"),
     ),
 }
-COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (90,) * 3)
-PANEL_HW = (300, 900)
-MARGINS = (30, 190, 40, 60)  # top, right, bottom, left
-NUM_TICKS = 5
 SMOOTHED = 9  # entries of the training loss that are averaged
-GREY, BLACK = (215, 215, 215), (0, 0, 0)
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Curve(NamedTuple):
@@ -92,81 +85,39 @@ def _read_entry(line: str, path: Path) -> dict[str, float]:
     )
 
 
-def draw_curves(curves: Mapping[str, Curve], starts: Sequence[int] = (0,)) -> Uint8Array:
-    """Draw losses, and scores where there are any.
+def draw_curves(curves: Mapping[str, Curve], starts: Sequence[int] = (0,)) -> Figure:
+    """Draw one panel of training losses, and one of validation scores where there are any.
 
     Args:
         curves: by name, as `read_curves` gives them.
         starts: steps at which a vertical line marks another run.
 
-    Returns:
-        uint8 (H, W, 3), RGB.
-
     Raises:
         ValueError: If there is nothing to draw.
     """
-    chosen = {
+    panels = {
         title: {name: curves[name] for name in names if name in curves}
         for title, names in PANELS.items()
     }
-    num_steps = max(
-        (curve.steps[-1] for part in chosen.values() for curve in part.values()), default=0
-    )
-    if not num_steps:
+    panels = {title: part for title, part in panels.items() if part}
+    if not panels:
         raise ValueError("the log must hold losses or scores, got none; train some steps first")
-    panels = [
-        _draw_panel(title, part, float(num_steps), starts) for title, part in chosen.items() if part
-    ]
-    return np.concatenate(panels)
-
-
-def _draw_panel(
-    title: str, curves: Mapping[str, Curve], num_steps: float, starts: Sequence[int]
-) -> Uint8Array:
-    height, width = PANEL_HW
-    top, right, bottom, left = MARGINS
-    picture = np.full((height, width, 3), 255, np.uint8)
-    highest = max(1e-9, *(float(np.max(curve.values)) for curve in curves.values()))
-    highest = 1.0 if title == "validation" else highest
-
-    def place(steps: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int32]:
-        x = left + steps / num_steps * (width - left - right)
-        y = height - bottom - np.clip(values / highest, 0, 1) * (height - top - bottom)
-        return np.stack([x, y], axis=-1).round().astype(np.int32)
-
-    def write(text: str, x: int, y: int, colour: tuple[int, ...] = BLACK) -> None:
-        cv2.putText(picture, text, (x, y), FONT, 0.42, colour, 1, cv2.LINE_AA)
-
-    for value in _ticks(highest):
-        row = place(np.array([0.0, num_steps]), np.full(2, value))
-        cv2.polylines(picture, [row], False, GREY)
-        write(f"{value:g}", 14, int(row[0, 1]) + 4)
-    for step in _ticks(num_steps):
-        x, y = place(np.array([step]), np.zeros(1))[0].tolist()
-        write(f"{step:g}", x - 12, y + 18)
-    for start in starts[1:]:
-        cv2.polylines(picture, [place(np.full(2, start), np.array([0, highest]))], False, BLACK)
-    for number, (name, curve) in enumerate(curves.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        is_loss = name.startswith("train/")
-        values = _smooth(curve, starts) if is_loss else curve.values
-        points = place(curve.steps, values)
-        cv2.polylines(picture, [points], False, colour, 2, cv2.LINE_AA)
-        if not is_loss:
-            for x, y in points.tolist():
-                cv2.circle(picture, (x, y), 3, colour, -1, cv2.LINE_AA)
-        label = f"{name.partition('/')[2]} {values[-1]:.3f}"
-        write(label, width - right + 8, top + 14 + 20 * number, colour)
-    write(f"{title} by optimiser step", left, 18)
-    return picture
-
-
-def _ticks(highest: float) -> NDArray[np.float64]:
-    """Return round values from 0 to `highest`."""
-    rough = highest / NUM_TICKS
-    unit = 10.0 ** np.floor(np.log10(rough))
-    step = unit * next(factor for factor in (1, 2, 5, 10) if factor * unit >= rough)
-    return np.arange(0, highest * (1 + 1e-9), step)
+    figure = Figure(figsize=(9, 3 * len(panels)), dpi=100, layout="constrained")
+    rows = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for axes, (title, part) in zip(rows, panels.items(), strict=True):
+        for name, curve in part.items():
+            is_loss = name.startswith("train/")
+            values = _smooth(curve, starts) if is_loss else curve.values
+            label = f"{name.partition('/')[2]} {values[-1]:.3f}"
+            axes.plot(curve.steps, values, marker=None if is_loss else ".", label=label)
+        for start in starts[1:]:
+            axes.axvline(start, color="black", linewidth=0.8)
+        axes.set(title=f"{title} by optimiser step", xlim=(0, None), ylim=(0, None))
+        axes.grid(color="0.85")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    if "validation" in panels:
+        rows[-1].set_ylim(0, 1)
+    return figure
 
 
 def _smooth(curve: Curve, starts: Sequence[int]) -> NDArray[np.float64]:
@@ -191,17 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", required=True, type=Path, help="picture to write")
     options = parser.parse_args(arguments)
     try:
-        picture = draw_curves(*read_curves(options.runs))
+        draw_curves(*read_curves(options.runs)).savefig(options.output)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    try:
-        is_written = cv2.imwrite(str(options.output), picture[..., ::-1])
-    except cv2.error:  # what it says of a suffix that is no picture's
-        is_written = False
-    if not is_written:
-        message = "cannot be written; name a .png or .jpg file in a folder that is there"
-        print(f"error: {options.output} {message}", file=sys.stderr)
         return 1
     print(f"wrote {options.output}")
     return 0

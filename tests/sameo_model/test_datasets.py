@@ -209,7 +209,7 @@ def test_every_command_has_help_and_says_how_many_cores_it_takes(capsys):
     ("arguments", "message"),
     [
         (["show", "--output", "sheet"], "picture sheet must be a .png or .jpg file"),
-        (["stats", "--plot", "plot.abc"], "picture plot.abc must be a .png or .jpg file"),
+        (["stats", "--plot", "plot.abc"], "Format 'abc' is not supported"),
         (["convert", "--output", "."], "annotations must go to a file, but . is something else"),
     ],
 )

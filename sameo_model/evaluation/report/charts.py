@@ -1,156 +1,92 @@
-"""Charts as SVG text: lines over fractions, with axes, legend and values on hover."""
+"""The charts of a report as SVG text, drawn with matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from html import escape
+import io
+from collections.abc import Mapping
+from typing import Any
 
-WIDTH, HEIGHT = 460, 340
-LEFT, TOP, RIGHT, BOTTOM = 46, 14, 18, 92
-_PLOT_WIDTH, _PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from sameo_model.evaluation import rows as row_names
+from sameo_model.evaluation.average_precision import RECALLS, MatchTable
 
-@dataclass(frozen=True)
-class Point:
-    """A point of a chart.
-
-    Attributes:
-        x: Position from left to right, a fraction.
-        y: Value, a fraction; None leaves a gap.
-        note: Text that appears over the point.
-        weight: Size of the point's mark relative to others, in [0, 1].
-    """
-
-    x: float
-    y: float | None
-    note: str = ""
-    weight: float = 0.3
+# Okabe and Ito's colours, told apart by people with any colour vision.
+LINES: dict[str, dict[str, Any]] = {
+    row_names.FRONT_END: {"color": "#e69f00"},
+    row_names.TRUE_VISIBLE: {"color": "#009e73", "linestyle": "--"},
+    row_names.VISIBLE_DECODER: {"color": "#cc79a7", "linestyle": ":"},
+    row_names.SAMEO_PLAIN: {"color": "#56b4e9", "linestyle": "-."},
+    row_names.SAMEO: {"color": "#0072b2"},
+}
 
 
-@dataclass(frozen=True)
-class Series:
-    """One line of a chart.
-
-    Attributes:
-        label: Text in the legend.
-        colour: CSS colour.
-        points: From left to right.
-        dashes: SVG dash pattern, "" for a solid line.
-        has_marks: Whether every point gets a mark with its note.
-    """
-
-    label: str
-    colour: str
-    points: Sequence[Point]
-    dashes: str = ""
-    has_marks: bool = True
-
-
-def line_chart(
-    title: str,
-    x_title: str,
-    y_title: str,
-    series: Sequence[Series],
-    *,
-    x_ticks: Sequence[tuple[float, str]] | None = None,
-    has_diagonal: bool = False,
-) -> str:
-    """Draw lines in the unit square.
+def draw_charts(result: Mapping[str, Any], tables: Mapping[str, MatchTable]) -> list[str]:
+    """Return `<svg>` elements: precision, IoU by occlusion, and calibration where there is a model.
 
     Args:
-        title: What the chart shows, for people who cannot see it.
-        x_title: Title of the horizontal axis.
-        y_title: Title of the vertical axis.
-        series: The lines.
-        x_ticks: Positions and texts, of two lines at most, on the horizontal axis; None for
-            0, 0.2, ..., 1.
-        has_diagonal: Draw a line from (0, 0) to (1, 1), where both axes are equal.
-
-    Returns:
-        An `<svg>` element.
+        result: The numbers of the run.
+        tables: Matches of each row by its name.
     """
-    ticks = [(n / 5, f"{n / 5:.1f}") for n in range(6)]
-    parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
-        f"<title>{escape(title)}</title>",
-        *(_y_tick(value, text) for value, text in ticks),
-        *(_x_tick(value, text) for value, text in x_ticks or ticks),
-        f'<text class="axis" x="{LEFT + _PLOT_WIDTH / 2}" y="{HEIGHT - BOTTOM + 44}" '
-        f'text-anchor="middle">{escape(x_title)}</text>',
-        f'<text class="axis" transform="translate(12 {TOP + _PLOT_HEIGHT / 2}) rotate(-90)" '
-        f'text-anchor="middle">{escape(y_title)}</text>',
-    ]
-    if has_diagonal:
-        parts.append(
-            f'<line class="diagonal" x1="{_x(0)}" y1="{_y(0)}" x2="{_x(1)}" y2="{_y(1)}"/>'
-        )
-    parts += [_draw(line) for line in series]
-    parts += _legend(series)
-    return "\n".join([*parts, "</svg>"])
+    charts = [_draw_precision(result, tables, threshold) for threshold in (0.5, 0.75)]
+    charts.append(_draw_occlusion(result))
+    if result["calibration"]:
+        charts.append(_draw_calibration(result["calibration"]))
+    return charts
 
 
-def _x(value: float) -> float:
-    return round(LEFT + value * _PLOT_WIDTH, 1)
+def _draw_precision(
+    result: Mapping[str, Any], tables: Mapping[str, MatchTable], threshold: float
+) -> str:
+    axes = _unit_axes("recall", "precision")
+    for row in result["rows"]:
+        curve = tables[row["name"]].precision_curve(threshold)
+        axes.plot(RECALLS, curve, label=row["label"], **LINES[row["name"]])
+    return _to_svg(axes, f"Precision over recall at IoU {threshold:.2f}")
 
 
-def _y(value: float) -> float:
-    return round(TOP + (1 - value) * _PLOT_HEIGHT, 1)
+def _draw_occlusion(result: Mapping[str, Any]) -> str:
+    axes = _unit_axes("occlusion rate, number of objects", "mean IoU, missed = 0")
+    bins = result["rows"][0]["iou_by_occlusion"]
+    middles = (np.arange(len(bins)) + 0.5) / len(bins)
+    for row in result["rows"]:
+        # None, where a bin holds no object, becomes NaN and leaves a gap.
+        values = np.array([entry["mean_iou"] for entry in row["iou_by_occlusion"]], float)
+        axes.plot(middles, values, marker="o", label=row["label"], **LINES[row["name"]])
+    names = [f"{entry['lo']:.1f}-{entry['hi']:.1f}\n{entry['num']}" for entry in bins]
+    axes.set_xticks(middles, names)
+    return _to_svg(axes, "IoU by occlusion rate, objects that were not found count 0")
 
 
-def _y_tick(value: float, text: str) -> str:
-    return (
-        f'<line class="grid" x1="{_x(0)}" y1="{_y(value)}" x2="{_x(1)}" y2="{_y(value)}"/>'
-        f'<text class="tick" x="{LEFT - 6}" y="{_y(value) + 4}" text-anchor="end">{text}</text>'
-    )
+def _draw_calibration(calibration: Mapping[str, Any]) -> str:
+    axes = _unit_axes("predicted IoU (size: detections)", "true IoU")
+    bins = [entry for entry in calibration["bins"] if entry["num"]]
+    most = max((entry["num"] for entry in bins), default=1)
+    predicted, true = ([entry[key] for entry in bins] for key in ("predicted", "true"))
+    line = LINES[row_names.SAMEO]
+    axes.plot((0, 1), (0, 1), color="grey", linestyle=":")
+    axes.plot(predicted, true, label="detections by predicted IoU", **line)
+    axes.scatter(predicted, true, [20 + 200 * entry["num"] / most for entry in bins], **line)
+    return _to_svg(axes, "Predicted against true IoU")
 
 
-def _x_tick(value: float, text: str) -> str:
-    return "".join(
-        f'<text class="tick" x="{_x(value)}" y="{_y(0) + 16 + 13 * number}" text-anchor="middle">'
-        f"{escape(line)}</text>"
-        for number, line in enumerate(text.split("\n"))
-    )
+def _unit_axes(x_title: str, y_title: str) -> Axes:
+    """Return axes from 0 to 1; values at their ends are not cut."""
+    axes = Figure(figsize=(4.6, 3.6), layout="constrained").subplots()
+    axes.set(xlabel=x_title, ylabel=y_title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.grid(color="#d8dde5")
+    return axes
 
 
-def _draw(line: Series) -> str:
-    parts = []
-    for run in _runs(line.points):
-        path = " ".join(f"{_x(point.x)},{_y(point.y or 0)}" for point in run)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="2" '
-            f'stroke-dasharray="{line.dashes}"/>'
-        )
-    if line.has_marks:
-        parts += [
-            f'<circle cx="{_x(point.x)}" cy="{_y(point.y)}" r="{2.5 + 6 * point.weight:.1f}" '
-            f'fill="{line.colour}"><title>{escape(point.note)}</title></circle>'
-            for point in line.points
-            if point.y is not None
-        ]
-    return "".join(parts)
-
-
-def _runs(points: Sequence[Point]) -> list[list[Point]]:
-    """Split a line where values are unknown."""
-    runs: list[list[Point]] = [[]]
-    for point in points:
-        if point.y is None:
-            runs.append([])
-        else:
-            runs[-1].append(point)
-    return [run for run in runs if run]
-
-
-def _legend(series: Sequence[Series]) -> list[str]:
-    """Write the labels below the axis, two in a line."""
-    parts = []
-    for number, line in enumerate(series):
-        x = LEFT + (number % 2) * 0.53 * _PLOT_WIDTH
-        y = HEIGHT - BOTTOM + 58 + 14 * (number // 2)
-        parts.append(
-            f'<line x1="{x}" y1="{y - 4}" x2="{x + 18}" y2="{y - 4}" stroke="{line.colour}" '
-            f'stroke-width="3" stroke-dasharray="{line.dashes}"/>'
-            f'<text class="tick" x="{x + 24}" y="{y}">{escape(line.label)}</text>'
-        )
-    return parts
+def _to_svg(axes: Axes, title: str) -> str:
+    axes.set_title(title, fontsize="medium")
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    text = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+        figure.savefig(text, format="svg", metadata={"Title": title, "Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]

@@ -14,10 +14,9 @@ from typing import Any
 import cv2
 
 from sameo_model.data.types import AmodalImage
-from sameo_model.evaluation import rows as row_names
-from sameo_model.evaluation.average_precision import RECALLS, MatchTable
+from sameo_model.evaluation.average_precision import MatchTable
 from sameo_model.evaluation.detection_files import instances_csv
-from sameo_model.evaluation.report.charts import Point, Series, line_chart
+from sameo_model.evaluation.report.charts import draw_charts
 from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
 from sameo_model.evaluation.report.page import Section, html_table, render_page
 from sameo_model.evaluation.report.qualitative import (
@@ -40,14 +39,6 @@ from sameo_model.evaluation.text_tables import (
 )
 from sameo_model.runtime.files import write_whole
 
-# Okabe and Ito's colours, told apart by people with any colour vision.
-COLOURS = {
-    row_names.FRONT_END: ("#e69f00", ""),
-    row_names.TRUE_VISIBLE: ("#009e73", "6 3"),
-    row_names.VISIBLE_DECODER: ("#cc79a7", "2 3"),
-    row_names.SAMEO_PLAIN: ("#56b4e9", "8 3 2 3"),
-    row_names.SAMEO: ("#0072b2", ""),
-}
 RULES = """<p>A true object is found by a detection of IoU 0.5 or more (COCO's greedy matching, best
 score first). Occlusion rate is hidden over amodal area. AP and AR are class-agnostic unless the
 settings say otherwise, with at most the stated detections per image; intervals are 95 % bootstrap
@@ -132,10 +123,13 @@ def _sections(
     headline = result["headline"]
     names = [row["name"] for row in result["rows"]]
     tables = _tables(result)
+    image_ids = sorted(image.image_id for image in images)
+    matches = {name: MatchTable(row.matches, image_ids) for name, row in scores.items()}
+    charts = "".join(draw_charts(result, matches))
     first = html_table(tables[0][1], chosen=[names.index(headline)])
     sections = [
         Section(tables[0][0], RULES + first),
-        Section("Charts", f'<div class="charts">{"".join(_charts(result, images, scores))}</div>'),
+        Section("Charts", f'<div class="charts">{charts}</div>'),
     ]
     sections += [Section(title, html_table(lines)) for title, lines in tables[1:]]
     detections = {row.name: row.detections for row in rows}[headline]
@@ -146,82 +140,6 @@ def _sections(
             sections.append(Section(f"Cases: {group}", f'<div class="gallery">{pictures}</div>'))
     settings = escape(json.dumps(result["settings"], indent=2))
     return [*sections, Section("Settings", f"<pre>{settings}</pre>")]
-
-
-def _charts(
-    result: Mapping[str, Any], images: Sequence[AmodalImage], scores: Mapping[str, RowScores]
-) -> list[str]:
-    image_ids = sorted(image.image_id for image in images)
-    tables = {name: MatchTable(row.matches, image_ids) for name, row in scores.items()}
-    charts = [_precision_chart(result, tables, threshold) for threshold in (0.5, 0.75)]
-    charts.append(_occlusion_chart(result))
-    if result["calibration"]:
-        charts.append(_calibration_chart(result["calibration"]))
-    return charts
-
-
-def _precision_chart(
-    result: Mapping[str, Any], tables: Mapping[str, MatchTable], threshold: float
-) -> str:
-    series = []
-    for row in result["rows"]:
-        colour, dashes = COLOURS[row["name"]]
-        curve = tables[row["name"]].precision_curve(threshold)
-        points = [
-            Point(float(x), None if y != y else float(y))
-            for x, y in zip(RECALLS, curve, strict=True)
-        ]
-        series.append(Series(row["label"], colour, points, dashes, has_marks=False))
-    title = f"Precision over recall at IoU {threshold:.2f}"
-    return line_chart(title, f"recall at IoU {threshold:.2f}", "precision", series)
-
-
-def _occlusion_chart(result: Mapping[str, Any]) -> str:
-    series = []
-    for row in result["rows"]:
-        colour, dashes = COLOURS[row["name"]]
-        bins = row["iou_by_occlusion"]
-        points = [
-            Point(
-                (n + 0.5) / len(bins),
-                entry["mean_iou"],
-                f"{row['label']}, {entry['lo']:.1f} to {entry['hi']:.1f} hidden: mean IoU "
-                f"{entry['mean_iou'] or 0:.3f}, {entry['num']} objects",
-            )
-            for n, entry in enumerate(bins)
-        ]
-        series.append(Series(row["label"], colour, points, dashes))
-    ticks = [
-        ((n + 0.5) / len(bins), f"{entry['lo']:.1f}-{entry['hi']:.1f}\n{entry['num']}")
-        for n, entry in enumerate(bins)
-    ]
-    title = "IoU by occlusion rate, objects that were not found count 0"
-    return line_chart(
-        title, "occlusion rate, number of objects", "mean IoU, missed = 0", series, x_ticks=ticks
-    )
-
-
-def _calibration_chart(calibration: Mapping[str, Any]) -> str:
-    bins = [entry for entry in calibration["bins"] if entry["num"]]
-    most = max((entry["num"] for entry in bins), default=1)
-    points = [
-        Point(
-            entry["predicted"],
-            entry["true"],
-            f"predicted {entry['predicted']:.3f}, true {entry['true']:.3f}, "
-            f"{entry['num']} detections",
-            entry["num"] / most,
-        )
-        for entry in bins
-    ]
-    series = [Series("detections by predicted IoU", COLOURS[row_names.SAMEO][0], points)]
-    return line_chart(
-        "Predicted against true IoU",
-        "predicted IoU (size: detections)",
-        "true IoU",
-        series,
-        has_diagonal=True,
-    )
 
 
 def _rows_csv(result: Mapping[str, Any]) -> str:

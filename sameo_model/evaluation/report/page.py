@@ -15,15 +15,14 @@ body { margin: 0 auto; max-width: 1080px; padding: 24px; background: var(--groun
   color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 36px 0 8px; }
 h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; }
-.soft, figcaption, .tick, .axis { color: var(--soft); fill: var(--soft); font-size: 12px; }
+.soft, figcaption { color: var(--soft); font-size: 12px; }
 .table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 8px 0; }
 th, td { border-bottom: 1px solid var(--line); padding: 4px 12px 4px 4px; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 th { color: var(--soft); font-weight: 600; } tr.chosen td { font-weight: 700; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 16px; }
-svg { width: 100%; height: auto; background: var(--band); border-radius: 6px; }
-.grid { stroke: var(--line); } .diagonal { stroke: var(--soft); stroke-dasharray: 2 4; }
+svg { width: 100%; height: auto; border-radius: 6px; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(480px, 1fr)); gap: 14px; }
 figure { margin: 0; } figure img { width: 100%; border-radius: 4px; display: block; }
 pre { overflow-x: auto; background: var(--band); padding: 12px; border-radius: 6px; }

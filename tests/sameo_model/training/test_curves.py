@@ -3,10 +3,9 @@
 import json
 
 import cv2
-import numpy as np
 import pytest
 
-from sameo_model.training.curves import COLOURS, PANEL_HW, draw_curves, main, read_curves
+from sameo_model.training.curves import draw_curves, main, read_curves
 
 
 def _write_run(folder, entries):
@@ -30,35 +29,39 @@ def test_losses_are_drawn_and_scores_below_where_there_are_any(tmp_path):
     losses = [{"step": step, "train/total": 1 / step} for step in (1, 2, 3)]
     run = _write_run(tmp_path / "run", losses)
     curves, starts = read_curves([run])
-    picture = draw_curves(curves, starts)
-    assert picture.shape == (*PANEL_HW, 3)
-    # The first colour is that of the total loss; no other loss was logged.
-    assert (picture == COLOURS[0]).all(-1).any()
-    assert not (picture == COLOURS[1]).all(-1).any()
+    (axes,) = draw_curves(curves, starts).axes
+    # No other loss was logged.
+    assert [line.get_label() for line in axes.lines] == ["total 0.611"]
     with (run / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 3, "val/miou_full": 0.9}) + "\n")
-    picture = draw_curves(*read_curves([run]))
-    assert picture.shape == (2 * PANEL_HW[0], PANEL_HW[1], 3)
-    rows, columns = np.nonzero((picture[PANEL_HW[0] :] == COLOURS[0]).all(-1))
-    # The dot lies at the last step, and at 0.9 of the way up from row 260 to row 30: row 53.
-    dot = columns < 715
-    assert rows[dot].mean() == pytest.approx(53, abs=1)
-    assert columns[dot].mean() == pytest.approx(710, abs=1)
+    losses, scores = draw_curves(*read_curves([run])).axes
+    assert losses.get_title() == "training loss by optimiser step"
+    assert scores.lines[0].get_xydata().tolist() == [[3, 0.9]]
+    assert scores.get_ylim() == (0, 1)
+
+
+def test_a_line_marks_where_another_run_starts(tmp_path):
+    entries = [{"step": 20, "train/total": 0.5}]
+    runs = [_write_run(tmp_path / name, entries) for name in ("first", "second")]
+    (axes,) = draw_curves(*read_curves(runs)).axes
+    curve, mark = axes.lines
+    assert curve.get_xdata().tolist() == [20, 40]
+    assert list(mark.get_xdata()) == [20, 20]
 
 
 def test_the_command_writes_a_picture_or_says_what_is_missing(tmp_path, capsys):
     run = _write_run(tmp_path / "run", [{"step": 1, "train/total": 0.5}])
     path = tmp_path / "curves.png"
     assert main([str(run), "--output", str(path)]) == 0
-    assert cv2.imread(str(path)).shape == (*PANEL_HW, 3)
+    assert cv2.imread(str(path)).shape == (300, 900, 3)
     assert main([str(tmp_path / "gone"), "--output", str(path)]) == 1
     assert "gone must hold metrics.jsonl, got none" in capsys.readouterr().err
     empty = _write_run(tmp_path / "empty", [])
     assert main([str(empty), "--output", str(path)]) == 1
     assert "the log must hold losses or scores, got none" in capsys.readouterr().err
-    for wrong in (tmp_path / "no" / "folder.png", tmp_path / "folder.abc"):
-        assert main([str(run), "--output", str(wrong)]) == 1
-        assert f"{wrong.name} cannot be written; name a .png" in capsys.readouterr().err
+    for wrong, message in (("no/folder.png", "No such file"), ("folder.abc", "'abc' is not")):
+        assert main([str(run), "--output", str(tmp_path / wrong)]) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_half_a_line_at_the_end_of_a_log_does_not_count(tmp_path):
