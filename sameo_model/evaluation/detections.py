@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from sameo_model.data.types import Rle
 from sameo_model.runtime.types import FloatArray
@@ -63,14 +64,10 @@ def box_ious(first_xyxy: FloatArray, second_xyxy: FloatArray) -> np.ndarray:
         first_xyxy: float (N, 4), x1, y1, x2, y2 in pixels.
         second_xyxy: float (M, 4).
     """
-    first, second = np.asarray(first_xyxy, float)[:, None], np.asarray(second_xyxy, float)[None]
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(
-        first[..., :2], second[..., :2]
-    )
-    shared = sides.clip(min=0).prod(axis=-1)
-    areas = [(box[..., 2:] - box[..., :2]).clip(min=0).prod(axis=-1) for box in (first, second)]
-    union = areas[0] + areas[1] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    boxes = [np.asarray(boxes, float) for boxes in (first_xyxy, second_xyxy)]
+    boxes_xywh = [np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1) for b in boxes]
+    ious = coco_mask.iou(*boxes_xywh, [0] * len(second_xyxy))
+    return np.reshape(ious, (len(first_xyxy), len(second_xyxy)))
 
 
 def suppress_duplicates(detections: Sequence[Detection], iou_threshold: float) -> list[Detection]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
+from sameo_model.data.settings import build_settings, read_yaml
 
 Settings = TypeVar("Settings")
 
@@ -28,17 +28,11 @@ def load_settings(
     """
     if path is None:
         return defaults
-    if not path.is_file():
-        raise FileNotFoundError(f"settings must lie at {path}, but there is no such file")
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"settings {path} must be YAML, but are not: {reason}") from error
+    content = read_yaml(path)
     for name in options:
-        if isinstance(content, Mapping) and name in content:
+        if name in content:
             raise ValueError(f"{path} may not have {name}: it is an option of the command line")
-    return _replace_fields(defaults, {} if content is None else content, str(path))
+    return build_settings(type(defaults), _merge(asdict(defaults), content), str(path))  # type: ignore[call-overload]
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -56,32 +50,10 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def _replace_fields(defaults: Settings, content: Mapping[str, Any], place: str) -> Settings:
-    known = {field.name for field in fields(defaults)}  # type: ignore[arg-type]
-    if not isinstance(content, Mapping):
-        raise ValueError(
-            f"{place} must hold names and values ({', '.join(sorted(known))}), got {content!r}"
-        )
-    unknown = sorted(str(key) for key in set(content) - known)
-    if unknown:
-        raise ValueError(
-            f"{place} may have the keys {', '.join(sorted(known))}, got {', '.join(unknown)}"
-        )
-    changes = {}
-    for key, value in content.items():
-        current = getattr(defaults, key)
-        changes[key] = (
-            _replace_fields(current, value, f"{place}: {key}")
-            if is_dataclass(current)
-            else _check_value(current, value, f"{place}: {key}")
-        )
-    return replace(defaults, **changes)  # type: ignore[type-var]
-
-
-def _check_value(current: Any, value: Any, place: str) -> Any:
-    """Return the value if it is of the default's type; whole numbers pass for fractions."""
-    if isinstance(current, float) and type(value) is int:
-        return float(value)
-    if type(value) is not type(current) or value != value:  # NaN is unlike itself
-        raise ValueError(f"{place} must be of type {type(current).__name__}, got {value!r}")
-    return value
+def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with changes; a key without a group of that name stays as it is."""
+    merged = dict(values)
+    for key, value in changes.items():
+        is_group = isinstance(value, dict) and isinstance(values.get(key), dict)
+        merged[key] = _merge(values[key], value) if is_group else value
+    return merged

@@ -13,7 +13,7 @@ from sameo_model.train import main
             "unknown key stepz, did you mean steps?; unknown key trian, did you",
         ),
         ("train: [{root: GONE}]", "amodal_coco must lie in GONE, but there is no such folder"),
-        ("- a list", "must hold keys with values, got list"),
+        ("- a list", "must hold keys with values, got ['a list']"),
         ("steps: {", "must be YAML"),
     ],
     ids=["unknown keys", "missing root", "no mapping", "no YAML"],

@@ -257,7 +257,9 @@ def test_the_configuration_file_holds_the_defaults():
 def test_unknown_settings_are_refused(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("composite: {seams: hard}\n")
-    with pytest.raises(ValueError, match=r"a\.yaml: composite may have the keys .*, got seams"):
+    with pytest.raises(
+        ValueError, match=r"a\.yaml cannot be used: unknown key .*seams, did you mean .*\.seam"
+    ):
         load_settings(path, AmodalLvisSettings(seed=0, num_pairs=1))
 
 

@@ -73,7 +73,7 @@ def test_values_that_make_no_sense_are_refused(tmp_path, override, message):
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no configuration at .*gone\.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"settings must lie at .*gone\.yaml"):
         load_config(tmp_path / "gone.yaml")
 
 
