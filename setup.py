@@ -10,7 +10,7 @@ setup(
     packages=[*find_packages(include=["sameo_model", "sameo_model.*"]), "sameo_model.config"],
     package_dir={"sameo_model.config": "config"},
     package_data={
-        "sameo_model": ["weights/*", "weights/*/*"],
+        "sameo_model": ["weights/*", "weights/*/*", "playground/page.*"],
         "sameo_model.config": ["*/*.yaml"],
     },
 )

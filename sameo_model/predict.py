@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 from tqdm import tqdm
 
 from sameo_model.runtime import Prediction, Predictor, load_predictor
@@ -29,11 +28,11 @@ from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.clicks import is_inside
 from sameo_model.runtime.files import ResultsFile, write_whole
 from sameo_model.runtime.geometry import BoxFault, check_boxes
-from sameo_model.runtime.masks import crop_to_rle
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.picture_boxes import BoxedPicture, BoxedPictures, match_boxes
 from sameo_model.runtime.pictures import read_image
-from sameo_model.runtime.types import ImageHW, Uint8Array
+from sameo_model.runtime.records import prediction_record
+from sameo_model.runtime.types import Uint8Array
 
 FRONT_END_SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
@@ -386,34 +385,9 @@ def _write_picture(
         image["image_id"] = picture.image_id
     image_hw = image_rgb.shape[0], image_rgb.shape[1]
     return [
-        {**image, **_to_result(prediction, i, prompt, image_hw)} for i, prompt in enumerate(prompts)
+        {**image, **prediction_record(prediction, i, prompt, image_hw)}
+        for i, prompt in enumerate(prompts)
     ]
-
-
-def _to_result(
-    prediction: Prediction, i: int, prompt: BoxPrompt, image_hw: ImageHW
-) -> dict[str, Any]:
-    amodal = prediction.amodal_masks[i]
-    height, width = amodal.mask.shape
-    predicted_iou = float(prediction.predicted_iou[i])
-    ratio = float(prediction.occlusion_ratio[i])
-    category = {} if prompt.category_id is None else {"category_id": prompt.category_id}
-    result: dict[str, Any] = {
-        **category,
-        "bbox": [amodal.x, amodal.y, width, height],
-        "score": prompt.score * predicted_iou,
-        "segmentation": crop_to_rle(amodal, image_hw),
-    }
-    if prediction.visible_masks is not None:
-        result["visible_mask"] = crop_to_rle(prediction.visible_masks[i], image_hw)
-    return {
-        **result,
-        "prompt_box": list(prompt.box_xyxy),
-        **({"class": prompt.class_id} if prompt.class_id else {}),
-        "detection_score": prompt.score,
-        "predicted_iou": predicted_iou,
-        "occlusion_ratio": None if np.isnan(ratio) else ratio,
-    }
 
 
 def _draw(image_rgb: Uint8Array, prediction: Prediction, prompts: Sequence[BoxPrompt]) -> bytes:

@@ -6,6 +6,7 @@ IoU is the mean brightness of the image's red channel divided by 255.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from sameo_model.runtime import bundle as bundles
+from sameo_model.runtime.bundle import DETECTOR
 
 OPSET = 18
 
@@ -207,13 +209,24 @@ def _save(graph: onnx.GraphProto, path: Path) -> None:
 DETECTOR_SIZE = 64
 
 
-def add_tiny_detector(folder: Path) -> Path:
-    """Add a detector with four cells to a bundle: one object found twice, another, and a speck.
+TINY_BOXES = ((8, 8, 32, 40), (9, 8, 33, 40), (40, 40, 64, 64), (0, 0, 4, 4))
+TINY_SHARES = (1.0, 0.9, 0.5, 0.1)
 
-    Scores are shares of the mean brightness of the picture's red channel: 1, 0.9, 0.5 and 0.1.
+
+def add_tiny_detector(
+    folder: Path,
+    boxes: Sequence[Sequence[float]] = TINY_BOXES,
+    shares: Sequence[float] = TINY_SHARES,
+) -> Path:
+    """Add a detector to a bundle: by default one object found twice, another, and a speck.
+
+    Args:
+        folder: The bundle.
+        boxes: Its cells, in pixels of 64 x 64; whole objects reach 8 pixels further down.
+        shares: Scores as shares of the mean brightness of the picture's red channel.
     """
     folder = Path(folder)
-    _save(_detector(), folder / bundles.DETECTOR)
+    _save(_detector(np.array(boxes, np.float32), np.array(shares, np.float32)), folder / DETECTOR)
     info = {
         key: value
         for key, value in vars(bundles.load_bundle(folder).info).items()
@@ -224,9 +237,7 @@ def add_tiny_detector(folder: Path) -> Path:
     return folder
 
 
-def _detector() -> onnx.GraphProto:
-    boxes = np.array([[8, 8, 32, 40], [9, 8, 33, 40], [40, 40, 64, 64], [0, 0, 4, 4]], np.float32)
-    # Whole objects reach 8 pixels further down, the second one over the edge of the picture.
+def _detector(boxes: np.ndarray, shares: np.ndarray) -> onnx.GraphProto:
     whole = boxes + np.array([0, 0, 0, 8], np.float32)
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
@@ -243,14 +254,14 @@ def _detector() -> onnx.GraphProto:
         "detector",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, size, size, 3])],
         [
-            _float_value("boxes", [4, 4]),
-            _float_value("amodal_boxes", [4, 4]),
-            _float_value("scores", [4]),
+            _float_value("boxes", [len(boxes), 4]),
+            _float_value("amodal_boxes", [len(boxes), 4]),
+            _float_value("scores", [len(boxes)]),
         ],
         [
             _constant("constant_boxes", boxes),
             _constant("constant_whole", whole),
-            _constant("shares", np.array([1.0, 0.9, 0.5, 0.1], np.float32)),
+            _constant("shares", shares),
             _constant("full_scale", np.float32(255)),
             _constant("zero", np.array([0])),
             _constant("one", np.array([1])),

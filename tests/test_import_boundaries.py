@@ -24,6 +24,7 @@ ARROWS = {
     "sameo_model.evaluation": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
     "sameo_model.export": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
     "sameo_model.synthesis": ("sameo_model.data", "sameo_model.modeling", "sameo_model.runtime"),
+    "sameo_model.playground": ("sameo_model.runtime",),
     "sameo_ros": (
         *("sameo_ros.core", "sameo_ros.messages", "sameo_ros.ros", "sameo_model.runtime"),
         *("sameo_ros.msg", "sameo_ros.srv"),

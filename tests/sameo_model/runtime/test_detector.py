@@ -66,6 +66,18 @@ def test_masks_of_all_found_objects_come_in_the_order_of_the_boxes(predictor):
         np.testing.assert_allclose(mask.box_xyxy, box, atol=2)
 
 
+def test_two_hundred_objects_are_found_and_drawn(tmp_path):
+    corners = [(4 * column, 4 * row) for row in range(14) for column in range(15)][:200]
+    boxes = [(x, y, x + 4, y + 4) for x, y in corners]
+    folder = make_tiny_window_bundle(tmp_path / "bundle")
+    predictor = load_predictor(add_tiny_detector(folder, boxes, [0.9] * 200), "onnxruntime")
+    picture = grey(640, 640)
+    assert len(predictor.detect(picture)) == 100
+    objects = predictor.segment_all(picture, max_boxes=200)
+    assert len(objects.detections) == len(objects.prediction.amodal_masks) == 200
+    assert all(mask.area for mask in objects.prediction.amodal_masks)
+
+
 def test_options_out_of_range_are_refused(predictor):
     for options in ({"max_boxes": -1}, {"min_score": 1.5}, {"min_score": float("nan")}):
         with pytest.raises(ValueError, match="max_boxes of at least 0 and min_score from 0 to 1"):

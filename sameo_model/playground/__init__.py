@@ -1,0 +1,1 @@
+"""A page in the browser for trying a model on one's own pictures."""
