@@ -40,15 +40,15 @@ class SameoParameters:
     )
     backend: str = _parameter(
         "auto",
-        "What runs the model; auto takes the first of TensorRT, OpenVINO and ONNX Runtime that "
-        "can run here, and says so.",
+        "What runs the model; auto: the first of TensorRT, OpenVINO and ONNX Runtime that works "
+        "here.",
         choices=("auto", "openvino", "onnxruntime", "tensorrt"),
         with_model=True,
     )
     precision: str = _parameter(
         "",
-        "f32, bf16 or f16 where the backend can choose; empty: OpenVINO measures and checks which, "
-        "others keep the bundle's.",
+        "Precision of the model; empty: OpenVINO measures and checks bf16, others keep the "
+        "bundle's.",
         choices=("", "f32", "bf16", "f16"), with_model=True,
     )  # fmt: skip
     threads: int = _parameter(
@@ -56,21 +56,20 @@ class SameoParameters:
     )  # fmt: skip
     decoder_streams: int = _parameter(
         0,
-        "In how many parts OpenVINO decodes boxes at once, at most the number of threads; 0: one "
-        "per thread, at most 4. Other backends have none.",
+        "Parts in which OpenVINO decodes boxes at once, at most threads; 0: one per thread, at "
+        "most 4.",
         limits=(0, 256),
         with_model=True,
     )
     pin_threads: str = _parameter(
         "auto",
-        "on binds each thread of the model to a CPU core, off lets the system move them; auto: on "
-        "if OpenVINO has all cores, else off.",
+        "Bind the model's threads to CPU cores; auto: on if OpenVINO has all cores.",
         choices=("auto", "on", "off"),
         with_model=True,
     )
     cache_dir: str = _parameter(
         "",
-        "Folder where the backend keeps compiled models (TensorRT's engines); empty: its default.",
+        "Folder of compiled models (TensorRT engines); empty: the backend's default.",
         with_model=True,
     )
     autostart: bool = _parameter(
@@ -78,15 +77,14 @@ class SameoParameters:
     )
     image_transport: str = _parameter(
         "raw",
-        "raw reads sensor_msgs/Image; compressed reads sensor_msgs/CompressedImage on the image "
-        "topic's name with /compressed.",
+        "compressed reads sensor_msgs/CompressedImage on the image topic's name with /compressed.",
         choices=("raw", "compressed"),
         read_only=True,
     )
     cameras: Sequence[str] = _parameter(
         ("",),
-        "Names of the cameras that share the model; camera x has the topics x/image, x/detections "
-        "and ~/x/masks. One empty name: a single camera on image, detections and ~/masks.",
+        "Cameras that share the model; camera x has the topics x/image, x/detections and "
+        "~/x/masks. One empty name: a single camera without prefix.",
         read_only=True,
     )
     encode_ahead: str = _parameter(
@@ -96,50 +94,47 @@ class SameoParameters:
         choices=("on", "off", "auto"),
     )
     stamp_tolerance_s: float = _parameter(
-        0.0, "Largest difference between the stamps of boxes and image; 0 is exact.", limits=(0, 10)
+        0.0, "Largest difference between the stamps of boxes and image.", limits=(0, 10)
     )
     max_age_s: float = _parameter(
-        2.0, "How long an image is kept for its boxes; longer than the detector takes.",
+        2.0, "How long an image waits for its boxes; more than the detector's latency.",
         limits=(0.01, 60),
     )  # fmt: skip
-    max_wait_s: float = _parameter(
-        0.5, "How long boxes wait for an image that comes after them.", limits=(0, 10)
-    )
+    max_wait_s: float = _parameter(0.5, "How long boxes wait for a later image.", limits=(0, 10))
     cache_frames: int = _parameter(4, "Number of encoded images that are kept.", limits=(1, 64))
     visible: bool = _parameter(
-        True, "Draw visible masks too; without them there is no occlusion ratio and order."
+        True, "Predict visible masks too; occlusion ratio and order need them."
     )
     min_detection_score: float = _parameter(
-        0.0, "Detections with a lower score are left out.", limits=(0, 1)
+        0.0, "Detections with a lower score are ignored.", limits=(0, 1)
     )
     classes: Sequence[str] = _parameter(
         ("",),
-        "Classes that are answered, by name or number as the detector sends them; one empty name: "
-        "all.",
+        "Classes to segment, by name or number; one empty name: all.",
     )
     detections_type: str = _parameter(
         "auto",
-        "What the detections topic carries: vision_msgs (Detection2DArray), yolo_msgs "
-        "(DetectionArray of yolo_ros), or auto: what its publisher offers.",
+        "Type of the detections topic: vision_msgs (Detection2DArray), yolo_msgs "
+        "(DetectionArray), or auto: its publisher's.",
         choices=("auto", "vision_msgs", "yolo_msgs"),
         read_only=True,
     )
     detections_frame: str = _parameter(
         "auto",
-        "Pixels that the boxes are in: image, or the input of the detector's network, as in "
-        "letterbox:640x640 (bars on both sides), corner:640x640 (bars at the right or bottom) or "
-        "stretch:640x640; auto: image, but 640x640 when boxes lie outside it.",
+        "Pixels of the boxes: image, or a network's input, as in letterbox:640x640 (bars on both "
+        "sides), corner:640x640 (bars at the right or bottom) or stretch:640x640; auto: image, "
+        "but 640x640 if boxes lie outside it.",
     )
     max_boxes: int = _parameter(
-        300, "At most this many boxes of a message are answered, those with the highest scores.",
+        300, "Largest number of boxes per message; those with the highest scores count.",
         limits=(1, 10000),
     )  # fmt: skip
     overlay_style: str = _parameter(
-        "full", "What ~/overlay shows: full (masks, boxes and labels) or masks alone.",
+        "full", "What ~/overlay shows: masks, boxes and labels (full), or masks alone.",
         choices=("full", "masks"),
     )  # fmt: skip
     segment_max_age_s: float = _parameter(
-        2.0, "~/segment refuses to answer for a latest frame that came longer ago than this.",
+        2.0, "~/segment rejects a latest frame that is older.",
         limits=(0.01, 1e6),
     )  # fmt: skip
     depth_tolerance_s: float = _parameter(
@@ -147,31 +142,30 @@ class SameoParameters:
     )
     rectified: str = _parameter(
         "auto",
-        "Whether images are rectified, so that P of camera_info counts and not K and D: on, off, "
-        "or auto (by rect or raw in the topic's name, else on where P differs from K and the lens "
-        "distorts).",
+        "Whether P of camera_info counts (on), or K and D (off); auto: by rect or raw in the "
+        "topic's name, else on if P differs from K and the lens distorts.",
         choices=("auto", "on", "off"),
     )
     target_frame: str = _parameter(
         "",
-        "Frame in which ~/objects, ~/markers and ~/points are given, by /tf; boxes stand upright "
-        "in it, so choose one whose z points up. Empty: the camera's optical frame.",
+        "Frame of ~/objects, ~/markers and ~/points, through /tf; its z should point up. Empty: "
+        "the camera's optical frame.",
         read_only=True,
     )
     points_of: str = _parameter(
         "",
-        "Detection id, or index, of the object whose visible points go to ~/points; all: those of "
-        "every object, with the detection index in the field instance.",
+        "Detection id or index of the object in ~/points; all: every object, with the field "
+        "instance.",
     )
     warn_age_ms: float = _parameter(
-        1000.0, "Masks older than this (p95, from stamp to publishing) are a warning; 0: never.",
+        1000.0, "Warn if masks are older (p95, from stamp to publishing); 0: never.",
         limits=(0, 1e9),
     )  # fmt: skip
     error_age_ms: float = _parameter(
-        5000.0, "Masks older than this (p95) are an error; 0: never.", limits=(0, 1e9)
+        5000.0, "Report an error if masks are older (p95); 0: never.", limits=(0, 1e9)
     )
     warn_dropped_share: float = _parameter(
-        0.5, "A larger share of dropped boxes messages, of the last 100, is a warning; 1: never.",
+        0.5, "Warn if a larger share of the last 100 detection messages was dropped; 1: never.",
         limits=(0, 1),
     )  # fmt: skip
     diagnostics_period_s: float = _parameter(

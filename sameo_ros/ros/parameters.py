@@ -50,10 +50,10 @@ def declare_parameters(node: Any) -> SameoParameters:
 
 def parameter_table() -> str:
     """Return all parameters as a Markdown table, as docs/node.md shows it."""
-    lines = ["| parameter | default | range | meaning |", "| --- | --- | --- | --- |"]
+    lines = ["| parameter | default (range) | meaning |", "| --- | --- | --- |"]
     lines += [
-        f"| `{one.name}` | {_default(one)} | {_range(one)} | {one.metadata['description']}"
-        f"{_when(one)} |"
+        f"| `{one.name}` | {_default(one)}{f' ({_range(one)})' if _range(one) else ''} | "
+        f"{one.metadata['description']}{_when(one)} |"
         for one in dataclasses.fields(SameoParameters)
     ]
     return "\n".join(lines) + "\n"
@@ -92,4 +92,4 @@ def _range(one: dataclasses.Field[Any]) -> str:
 def _when(one: dataclasses.Field[Any]) -> str:
     if one.metadata["read_only"]:
         return " Read-only."
-    return " Change it while the node is not active." if one.metadata["with_model"] else ""
+    return " Change it while inactive." if one.metadata["with_model"] else ""
