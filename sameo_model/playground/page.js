@@ -48,6 +48,7 @@ function show(answer) {
   shown.src = `${base}/shown.jpg?${Date.now()}`;
   element("drop").hidden = true;
   view.hidden = false;
+  view.style.width = `min(100%, ${(84 * answer.width) / answer.height}vh)`;
   element("overlay").href = `${base}/overlay.png`;
   element("json").href = `${base}/predictions.json`;
   const rows = answer.objects.map((object, number) => {
