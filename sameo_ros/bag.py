@@ -1,8 +1,9 @@
 """`python -m sameo_ros.bag IN OUT`: run the node's logic over a recorded bag, without ROS.
 
-Every message of IN is copied to OUT, and the masks of each boxes message are added; with --depth
-and --camera-info the 3D boxes, too. The rules are those of the node, with the time of the recording
-as the clock, but nothing is superseded: each boxes message is answered before the next is read.
+Every message of IN is copied to OUT, and the masks of each detection message are added; with
+--depth and --camera-info the 3D boxes, too. The rules are those of the node, with the time of the
+recording as the clock, but nothing is superseded: each detection message is answered before the
+next is read.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib.util
 import signal
 import sys
 
-if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+if __name__ == "__main__":  # Ctrl-C during the imports ends without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if importlib.util.find_spec("rosbags") is None:
         sys.exit(
@@ -152,14 +153,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     published = statistics["masks_published"]
     print(
-        f"{published} of {statistics['detections_received']} boxes messages are answered in "
+        f"{published} of {statistics['detections_received']} detection messages are answered in "
         f"{duration_s:.1f} s ({published / duration_s:.1f} a second); {options.target} has them on "
         f"{options.masks}"
     )
     drops = {key: statistics[key] for key in COUNTERS if key.startswith("dropped_")}
     if any(drops.values()):
         counts = ", ".join(f"{number} {key}" for key, number in drops.items() if number)
-        print(f"bag: boxes messages that are not answered, by cause: {counts}", file=sys.stderr)
+        print(f"bag: detection messages that are not answered, by cause: {counts}", file=sys.stderr)
     return 0
 
 

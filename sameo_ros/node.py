@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 
-if __name__ == "__main__":  # Ctrl-C amid the imports ends in silence
+if __name__ == "__main__":  # Ctrl-C during the imports ends without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import os

@@ -46,7 +46,7 @@ def choose_boxes(
     """
     checked = check_boxes(detections.boxes_xyxy, image_hw)
     complaints = [
-        f"box {i} of {len(detections)} is left out: {PERCENT_RULE}, and its score does neither"
+        f"box {i} of {len(detections)} is left out: {PERCENT_RULE}"
         for i in np.flatnonzero(np.isnan(detections.scores))
     ]
     is_wanted = detections.scores >= np.float32(parameters.min_detection_score)

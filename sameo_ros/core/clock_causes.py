@@ -33,7 +33,7 @@ def explain_clock(
     if use_sim_time and now_ns == 0:
         return (
             "use_sim_time is set, but no /clock has come: start the simulator, play the bag with "
-            "--clock, or set use_sim_time:=false; until then ages cannot be told"
+            "--clock, or set use_sim_time:=false; until then ages are unknown"
         )
     if transit_s is None or is_plausible(transit_s, stamp_ns):
         return ""
@@ -51,5 +51,5 @@ def explain_clock(
     )
     return (
         f"image stamps are {format_duration(abs(transit_s))} {side} the node's clock, so that "
-        f"ages cannot be told: {remedy}"
+        f"ages are unknown: {remedy}"
     )

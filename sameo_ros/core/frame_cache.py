@@ -112,7 +112,7 @@ class FrameCache:
 
     @property
     def num_waiting(self) -> int:
-        """Number of boxes messages that are neither answered nor dropped."""
+        """Number of detection messages that are neither answered nor dropped."""
         return len(self._waiting)
 
     def take_drops(self) -> list[Drop]:

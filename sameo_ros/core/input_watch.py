@@ -68,7 +68,7 @@ class InputWatch:
         boxes: Arrivals of boxes.
         depth: Arrivals of depth images.
         camera_info: Arrivals of calibrations.
-        recent_boxes: The last 200 boxes messages, oldest first.
+        recent_boxes: The last 200 detection messages, oldest first.
         has_answered: Whether any masks have been published.
     """
 
@@ -94,7 +94,7 @@ class InputWatch:
             return ""
         return (
             f"waiting for the first masks: {self.images.number} images and {self.boxes.number} "
-            "boxes messages have come"
+            "detection messages have come"
         )
 
     def note_image(self, stamp_ns: int, now_s: float, transit_s: float) -> None:

@@ -56,7 +56,7 @@ def explain_pairing(
     num_images = watch.count_images(since_s, settled[-1].received_s)
     if len(lonely) < len(settled) or num_images < _LOST_SHARE * len(settled):
         counted = (
-            f"of {len(settled)} boxes messages within {waited_s - since_s:.1f} s, "
+            f"of {len(settled)} detection messages within {waited_s - since_s:.1f} s, "
             f"{len(settled) - len(lonely)} found their image, and {num_images} images came"
         )
         return {"images_lost": _explain_loss(counted, image_topic, transport)}
@@ -90,15 +90,15 @@ def _explain_own_stamps(
 ) -> str:
     offsets_s = [watch.nearest_offset_s(one.stamp_ns) or 0.0 for one in lonely]
     offset_s = statistics.median(offsets_s)
-    sentence = f"images come, but the stamps of the last {len(lonely)} boxes messages are none of "
+    sentence = f"images come, but the last {len(lonely)} detection messages have stamps of none of "
     if abs(offset_s) > _OWN_CLOCK_S:
         return (
-            f"{sentence}theirs: they are {format_duration(abs(offset_s))} "
+            f"{sentence}them: they are {format_duration(abs(offset_s))} "
             f"{'ahead of' if offset_s > 0 else 'behind'} the nearest image, so that the detector "
             "stamps with a clock of its own; let it copy the header of its image"
         )
     return (
-        f"{sentence}theirs, but about {1e3 * abs(offset_s):.0f} ms away, so that the detector "
+        f"{sentence}them, but about {1e3 * abs(offset_s):.0f} ms away, so that the detector "
         "stamps anew; let it copy the header of its image, or set stamp_tolerance_s (now "
         f"{settings.stamp_tolerance_s:g})"
     )

@@ -42,7 +42,7 @@ class Alarms:
     Attributes:
         warn_age_ms: Age of masks when they are published that is a warning.
         error_age_ms: Age that is an error.
-        warn_dropped_share: Share of dropped boxes messages, of the last 100, that is a warning.
+        warn_dropped_share: Share of dropped detection messages, of the last 100, that is a warning.
     """
 
     warn_age_ms: float
@@ -120,7 +120,7 @@ class Statistics:
                 return level, _explain_age(age_ms, answers_ms)
         share = sum(drops) / max(len(drops), 1)
         if share > alarms.warn_dropped_share:
-            return 1, f"{100 * share:.0f} % of the boxes messages are dropped: see dropped_..."
+            return 1, f"{100 * share:.0f} % of the detection messages are dropped: see dropped_..."
         return 0, ""
 
 

@@ -71,15 +71,15 @@ def explain_silence(topic: TopicView, arrivals: Arrivals, now_s: float) -> str:
             "silent, or messages are lost on the way"
         )
     return (
-        f"messages on {topic.name} have stopped {silence_s:.0f} s ago, after {arrivals.number}; "
-        f"look after {names}"
+        f"messages on {topic.name} stopped {silence_s:.0f} s ago, after {arrivals.number}; "
+        f"check {names}"
     )
 
 
 def _explain_no_publisher(topic: TopicView, arrivals: Arrivals, silence_s: float) -> str:
     if arrivals.number:
         return (
-            f"nobody publishes {topic.name} any more: its messages have stopped {silence_s:.0f} s "
+            f"nobody publishes {topic.name} any more: its messages stopped {silence_s:.0f} s "
             f"ago, after {arrivals.number}; start its publisher again"
         )
     remap = f"-r {topic.own_name}:="

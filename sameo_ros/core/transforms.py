@@ -54,14 +54,14 @@ class TransformTree:
             stamp_ns: Stamp of the image, nanoseconds.
 
         Raises:
-            LookupError: If the frames are not joined at that time; the message says why.
+            LookupError: If the frames are not connected at that time; the message says why.
         """
         with self._lock:
             source, target = (self._climb(name, stamp_ns) for name in (optical_frame_id, frame_id))
         shared = next((name for name in source if name in target), None)
         if shared is None:
             raise LookupError(
-                f"target_frame {frame_id} is not joined with {optical_frame_id} by /tf: publish "
+                f"target_frame {frame_id} is not connected with {optical_frame_id} by /tf: publish "
                 f"their transforms (known frames: {', '.join(self._names()) or 'none'})"
             )
         matrix = np.linalg.inv(target[shared]) @ source[shared]

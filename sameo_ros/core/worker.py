@@ -266,7 +266,7 @@ class Worker:
         if request.frame is None and age_s > settings.segment_max_age_s:
             request.reply(
                 f"the latest frame came {age_s:.1f} s ago, longer than segment_max_age_s, "
-                f"{settings.segment_max_age_s:g} s; look after the camera, or raise it"
+                f"{settings.segment_max_age_s:g} s; check the camera, or raise it"
             )
             return
         # The caller's boxes are those of its image, and none is there unasked.

@@ -45,7 +45,9 @@ def accept_detections(message: Any) -> AcceptedDetections:
     notes = []
     if detections and all(_is_unset(one) for one in detections):
         detections = [_with_score(one) for one in detections]
-        notes.append("all detection scores are 0, as if the detector never sets them: they count 1")
+        notes.append(
+            "all detection scores are 0, as if the detector never sets them: they count as 1"
+        )
     ids = [str(one.id) for one in detections]
     # A single object may have the number of its class by chance.
     if len(detections) > 1 and all(_is_class_number(one) for one in detections):

@@ -253,7 +253,7 @@ class CameraTopics:
             self._fill_masks(response.masks, answer, frame.message.header)
             self.objects.fill_objects(response.objects, frame, answer)
         except Exception as error:  # the caller hears about it
-            return f"the answer cannot be told: {error}"
+            return f"the answer cannot be sent: {error}"
         return ""
 
     def _fill_masks(self, message: Any, answer: Answer, header: Any) -> None:

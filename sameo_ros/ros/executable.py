@@ -20,8 +20,8 @@ def read_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
 @contextmanager
 def ros_until_signal() -> Iterator[None]:
     """Run a block with ROS; SIGINT or SIGTERM ends ROS, and with it what spins in the block."""
-    # Python's handler would raise KeyboardInterrupt anywhere: amid the conversion of a message,
-    # which then fails in words of its own, or while the block frees what it holds.
+    # Python's handler would raise KeyboardInterrupt anywhere: during the conversion of a message,
+    # which then fails with another message, or while the block frees what it holds.
     # So it is ignored, but for the handler of rclpy; a signal that comes before waits for that one.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.SIG_IGN)

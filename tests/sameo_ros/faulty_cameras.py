@@ -76,7 +76,7 @@ FAULTS = {
     "renamed": Fault("image_topic", "there are /renamed/picture", image_name="picture"),
     "mute": Fault("image_topic", "no message has come", sends_images=0, is_detecting=False),
     "nobody": Fault("detections_topic", "nobody publishes /nobody/detections", is_detecting=False),
-    "stopped": Fault("image_topic", "have stopped", num_images=8),
+    "stopped": Fault("image_topic", "stopped", num_images=8),
     "reliability": Fault("image_topic", "another reliability"),
     "durability": Fault("qos_masks", "another durability", wants_lasting_masks=True),
     "lost": Fault("images_lost", "found their image", sends_images=3),

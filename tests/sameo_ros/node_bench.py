@@ -129,7 +129,7 @@ class Client:
     def until(self, condition: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
         deadline_s = time.monotonic() + wait_s
         while not (result := condition()):
-            assert time.monotonic() < deadline_s, f"waited {wait_s} s in vain; {self.values()}"
+            assert time.monotonic() < deadline_s, f"not within {wait_s} s; {self.values()}"
             self.executor.spin_once(timeout_sec=0.05)
         return result
 
@@ -163,7 +163,7 @@ class Client:
         return stamp_to_ns(self.diagnostics[-1].header.stamp) if self.diagnostics else 0
 
     def until_accounted(self) -> dict[str, str]:
-        """Wait until all boxes messages are published or dropped; return the diagnostics."""
+        """Wait until all detection messages are published or dropped; return the diagnostics."""
 
         def is_accounted() -> bool:
             values = self.values_now()

@@ -102,7 +102,7 @@ def test_every_boxes_message_with_an_image_is_answered(tmp_path, tiny, plugin, s
     arguments = [str(source), str(target), "--model", str(tiny), "--storage", storage]
     assert main([*arguments, "--backend", "onnxruntime"]) == 0
     said = capsys.readouterr()
-    assert "3 of 4 boxes messages are answered" in said.out
+    assert "3 of 4 detection messages are answered" in said.out
     assert "not answered, by cause: 1 dropped_unmatched" in said.err
     assert not target.with_name("out.partial").exists()
 
@@ -183,7 +183,7 @@ def test_a_calibration_that_nobody_knows_costs_the_3d_boxes_alone(tmp_path, tiny
     source = write_bag(tmp_path / "in", recorded_with_depth(calibration([-0.1, 0.01, 0.0])))
     assert main([str(source), str(tmp_path / "out"), "--model", str(tiny), *WITH_DEPTH]) == 0
     said = capsys.readouterr()
-    assert "1 of 1 boxes messages are answered" in said.out
+    assert "1 of 1 detection messages are answered" in said.out
     assert "coefficients in D, or none; got 3" in said.err
     assert "Traceback" not in said.err
     topics = [topic for topic, _, _ in read_bag(tmp_path / "out")]
@@ -250,8 +250,8 @@ def test_a_frame_that_the_bag_does_not_know_costs_the_3d_boxes_alone(tmp_path, t
     arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), *WITH_DEPTH]
     assert main([*arguments, "--target-frame", "base"]) == 0
     said = capsys.readouterr()
-    assert "target_frame base is not joined with camera by /tf" in said.err
-    assert "1 of 1 boxes messages are answered" in said.out
+    assert "target_frame base is not connected with camera by /tf" in said.err
+    assert "1 of 1 detection messages are answered" in said.out
 
 
 @pytest.mark.parametrize("given", [["--depth", "/depth"], ["--camera-info", "/info"]])
@@ -480,7 +480,7 @@ def test_a_damaged_message_is_left_out_and_the_rest_answered(tmp_path, tiny, cap
     assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 0
     said = capsys.readouterr()
     assert "a message on /image is damaged and left out" in said.err
-    assert "2 of 4 boxes messages are answered" in said.out
+    assert "2 of 4 detection messages are answered" in said.out
 
 
 @pytest.mark.parametrize("plugin", ["MCAP", "SQLITE3"])

@@ -24,7 +24,7 @@ def explain(*publishers, similar=(), arrived_s=(), now_s=10.0, grace_s=1.5):
         ),
         (explain(), ["nobody publishes /image", "nor any topic of that type", "-r image:=..."]),
         (explain(CAMERA), ["/camera publishes /image", "no message has come for 10 s"]),
-        (explain(CAMERA, arrived_s=(1, 2, 3)), ["have stopped 7 s ago, after 3", "/camera"]),
+        (explain(CAMERA, arrived_s=(1, 2, 3)), ["stopped 7 s ago, after 3", "/camera"]),
         (explain(arrived_s=(1, 2, 3)), ["nobody publishes /image any more", "after 3"]),
         (
             explain(Publisher("/camera", "sensor_msgs/msg/CompressedImage")),

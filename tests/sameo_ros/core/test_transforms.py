@@ -74,7 +74,7 @@ def test_a_transform_of_another_time_is_refused(stamp_ms, word):
 def test_frames_that_are_not_joined_are_named():
     tree = tree_of(static=[transform("map", "base")])
     with pytest.raises(
-        LookupError, match=r"target_frame base is not joined with optical .*frames: base, map\)"
+        LookupError, match=r"target_frame base is not connected with optical .*frames: base, map\)"
     ):
         tree.find("base", "optical", 0)
     with pytest.raises(LookupError, match="known frames: none"):
@@ -91,7 +91,7 @@ def test_transforms_that_are_none_are_left_out_and_a_circle_ends():
         ]
     )
     for source in ("camera", "a"):
-        with pytest.raises(LookupError, match="is not joined"):
+        with pytest.raises(LookupError, match="is not connected"):
             tree.find("base", source, 0)
 
 

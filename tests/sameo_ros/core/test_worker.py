@@ -181,7 +181,7 @@ def test_nothing_is_delivered_after_deactivation_not_even_what_was_in_hand(bench
     assert bench.count("detections_received") == 2
 
 
-def test_a_missing_model_is_a_state_with_a_reason_and_another_one_mends_it(bench, tiny):
+def test_a_missing_model_is_a_state_with_a_reason_and_another_one_is_taken(bench, tiny):
     bench = bench()
     bench.set(model="no_such_model")
     bench.start()
@@ -393,7 +393,7 @@ def test_a_call_without_an_image_is_not_answered_about_a_frame_that_is_too_old(b
     replies = bench.call()
     bench.until(lambda: replies)
     assert re.fullmatch(
-        r"the latest frame came \d+\.\d s ago, longer than segment_max_age_s, 0\.01 s; look after "
+        r"the latest frame came \d+\.\d s ago, longer than segment_max_age_s, 0\.01 s; check "
         r"the camera, or raise it",
         replies[0],
     )

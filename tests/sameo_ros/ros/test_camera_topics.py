@@ -184,7 +184,7 @@ def test_objects_are_given_in_the_target_frame(monkeypatch):
 def test_a_target_frame_that_is_not_known_is_named_and_nothing_is_given(monkeypatch):
     node, said = publish_in(monkeypatch, "base", lay_down("other", "base"))
     assert node.publishers["objects"].published == []
-    assert ["target_frame base is not joined with optical" in one for one in said] == [True]
+    assert ["target_frame base is not connected with optical" in one for one in said] == [True]
 
 
 def test_without_a_target_frame_nothing_listens_to_transforms(monkeypatch):

@@ -59,7 +59,7 @@ def test_a_signal_while_ros_starts_ends_it_as_one_after_does():
 @pytest.mark.parametrize(
     "module", ["node", "build_engines", "replay", "recorder", "view", "bag", "demo"]
 )
-def test_an_interrupt_amid_the_imports_ends_in_silence(tmp_path, module):
+def test_an_interrupt_during_the_imports_ends_without_output(tmp_path, module):
     started = tmp_path / "started"
     slow = f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)"
     (tmp_path / "numpy.py").write_text(slow)
