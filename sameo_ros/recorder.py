@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from vision_msgs.msg import Detection2DArray
 
 from sameo_model.runtime.files import write_whole
 from sameo_ros.arguments import count, positive
+from sameo_ros.core.clock_causes import is_plausible
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 from sameo_ros.messages.conversions import image_to_rgb
+from sameo_ros.messages.detector_conventions import find_stamp
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.recording import draw_panels, masks_to_json
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
@@ -37,8 +40,24 @@ _LOOK_PERIOD_S = 0.5
 _DEPTH_ENCODINGS = ("16UC1", "32FC1")
 
 
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """An image that came.
+
+    Attributes:
+        message: The sensor_msgs/Image.
+        has_age: Whether its stamp is of the recorder's clock, so that ages are known.
+    """
+
+    message: Any
+    has_age: bool
+
+
 class RecorderNode(Node):
     """Joins images, boxes and masks of the same stamp, one record per picture name.
+
+    The stamps of some cameras stay at zero. Their pictures are numbered, and each shows the newest
+    image at that moment.
 
     Attributes:
         records: What `masks_to_json` made of the messages, by name of the picture.
@@ -56,8 +75,10 @@ class RecorderNode(Node):
         self.records: dict[str, dict[str, Any]] = {}
         self.error = ""
         self._output = output
-        self._images: dict[int, Any] = {}
+        self._images: dict[int, _Picture] = {}
         self._boxes: dict[int, Any] = {}
+        self._latest: _Picture | None = None
+        self._num_unchanged = 0
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
         self._listened: list[Any] = []
         self._subscribe("sameo/masks", ["image"], ["detections"])
@@ -106,25 +127,47 @@ class RecorderNode(Node):
 
     def _keep_image(self, message: Image) -> None:
         if message.encoding not in _DEPTH_ENCODINGS:  # the node reads those as well
-            _keep(self._images, message)
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            has_age = is_plausible(1e-3 * self._age_ms(stamp_ns), stamp_ns)
+            _keep(self._images, stamp_ns, _Picture(message, has_age))
 
     def _keep_boxes(self, message: Detection2DArray) -> None:
-        _keep(self._boxes, message)
+        _keep(self._boxes, stamp_to_ns(find_stamp(message)), message)
+
+    def _age_ms(self, stamp_ns: int) -> float:
+        now_ns: int = self.get_clock().now().nanoseconds
+        return (now_ns - stamp_ns) * 1e-6
 
     def _record(self, message: AmodalMaskArray) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
-        latency_ms = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-6
-        image, boxes = self._images.get(stamp_ns), self._boxes.get(stamp_ns)
-        if image is None or boxes is None:
+        picture, boxes = self._images.get(stamp_ns), self._boxes.get(stamp_ns)
+        if picture is None or boxes is None or not _belong_together(picture, boxes, message):
             return
-        name = _picture_name(boxes, stamp_ns)
+        latency_ms = self._age_ms(stamp_ns) if picture.has_age else None
+        name = _name_in_ids(boxes) or self._name_by_stamp(picture, stamp_ns)
+        self._latest = picture
         if name in self.records:
             return
-        panels = draw_panels(image_to_rgb(image), boxes, message)
+        panels = draw_panels(image_to_rgb(picture.message), boxes, message)
         _, data = cv2.imencode(".png", cv2.cvtColor(panels, cv2.COLOR_RGB2BGR))
         self._output.mkdir(parents=True, exist_ok=True)
         write_whole(self._output / f"{name}.png", data.tobytes())
         self.records[name] = masks_to_json(message, name, latency_ms)
+
+    def _name_by_stamp(self, picture: _Picture, stamp_ns: int) -> str:
+        """Return the stamp; with a number where it does not change from image to image."""
+        name = f"{stamp_ns // NANOSECONDS}.{stamp_ns % NANOSECONDS:09d}"
+        latest = self._latest
+        if latest is None or stamp_to_ns(latest.message.header.stamp) != stamp_ns:
+            self._num_unchanged = 1
+        elif latest is not picture:
+            self._num_unchanged += 1
+            if self._num_unchanged == 2:
+                self.get_logger().warning(
+                    f"the stamps of the images stay at {name}: pictures are numbered, and each may "
+                    "show a later image than that of its masks"
+                )
+        return name if self._num_unchanged == 1 else f"{name}_{self._num_unchanged}"
 
 
 def main() -> int:
@@ -179,16 +222,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _keep(messages: dict[int, Any], message: Any) -> None:
-    messages[stamp_to_ns(message.header.stamp)] = message
-    while len(messages) > _MAX_KEPT:
-        del messages[next(iter(messages))]
+def _keep(kept: dict[int, Any], stamp_ns: int, one: Any) -> None:
+    kept[stamp_ns] = one
+    while len(kept) > _MAX_KEPT:
+        del kept[next(iter(kept))]
 
 
-def _picture_name(boxes: Any, stamp_ns: int) -> str:
-    """Return the name that `sameo_replay` writes into the ids; never a path."""
-    name = Path(boxes.detections[0].id.rpartition("#")[0]).name if boxes.detections else ""
-    return name or f"{stamp_ns // NANOSECONDS}.{stamp_ns % NANOSECONDS:09d}"
+def _belong_together(picture: _Picture, boxes: Any, masks: Any) -> bool:
+    """Whether masks can be those of an image and boxes: one stamp may be that of several."""
+    size = picture.message.height, picture.message.width
+    last = max((mask.detection_index for mask in masks.masks), default=-1)
+    return size == (masks.image_height, masks.image_width) and last < len(boxes.detections)
+
+
+def _name_in_ids(boxes: Any) -> str:
+    """Return the name that `sameo_replay` writes into the ids, "" without; never a path."""
+    return Path(boxes.detections[0].id.rpartition("#")[0]).name if boxes.detections else ""
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sameo_ros.messages.masks import crop_to_mask
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def masks_to_json(message: Any, picture: str, latency_ms: float) -> dict[str, Any]:
+def masks_to_json(message: Any, picture: str, latency_ms: float | None) -> dict[str, Any]:
     """Turn a sameo_ros/AmodalMaskArray into what JSON can hold.
 
     The fields of the messages keep their names; a mask's image becomes a COCO RLE over the whole
@@ -27,13 +27,14 @@ def masks_to_json(message: Any, picture: str, latency_ms: float) -> dict[str, An
     Args:
         message: The sameo_ros/AmodalMaskArray.
         picture: Name of the picture file that the image came from.
-        latency_ms: Time from the image's stamp to the message's arrival, milliseconds.
+        latency_ms: Time from the image's stamp to the message's arrival, milliseconds; None, in
+            JSON null, where the stamp is of another clock.
     """
     stamp = message.header.stamp
     image_hw = message.image_height, message.image_width
     return {
         "picture": picture,
-        "latency_ms": round(latency_ms, 1),
+        "latency_ms": None if latency_ms is None else round(latency_ms, 1),
         "header": {
             "stamp": {"sec": stamp.sec, "nanosec": stamp.nanosec},
             "frame_id": message.header.frame_id,
@@ -83,6 +84,7 @@ def format_table(records: Sequence[dict[str, Any]]) -> str:
     """
     rows = [("object", "class", "predicted IoU", "occlusion ratio", "latency")]
     for record in records:
+        latency_ms = record["latency_ms"]
         for mask in record["masks"]:
             ratio = mask["occlusion_ratio"]
             rows.append(
@@ -91,7 +93,7 @@ def format_table(records: Sequence[dict[str, Any]]) -> str:
                     mask["class_id"],
                     f"{mask['predicted_iou']:.2f}",
                     "unknown" if ratio is None else f"{ratio:.2f}",
-                    f"{record['latency_ms']:.0f} ms",
+                    "unknown" if latency_ms is None else f"{latency_ms:.0f} ms",
                 )
             )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -73,8 +73,11 @@ def test_an_answer_without_masks_still_has_three_panels():
 
 
 @pytest.mark.parametrize(("ratio", "text"), [(0.5, "0.50"), (np.nan, "unknown")])
-def test_the_table_has_a_line_per_object(ratio, text):
-    lines = format_table([masks_to_json(answer_message(ratio), "photo", 12.3)]).splitlines()
+@pytest.mark.parametrize(
+    ("latency_ms", "latency"), [(12.3, ["12", "ms"]), (None, ["unknown"])], ids=["known", "unknown"]
+)
+def test_the_table_has_a_line_per_object(ratio, text, latency_ms, latency):
+    lines = format_table([masks_to_json(answer_message(ratio), "photo", latency_ms)]).splitlines()
     assert lines[0].split("  ")[0] == "object"
-    assert lines[2].split() == ["photo#1", "mug", "0.75", text, "12", "ms"]
+    assert lines[2].split() == ["photo#1", "mug", "0.75", text, *latency]
     assert len(lines) == 3
