@@ -8,21 +8,15 @@ next is read.
 
 from __future__ import annotations
 
-import importlib.util
 import signal
-import sys
 
 if __name__ == "__main__":  # Ctrl-C during the imports ends without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if importlib.util.find_spec("rosbags") is None:
-        sys.exit(
-            "bag: the package rosbags is missing; run `pip install rosbags`, which the extra `bag` "
-            "of sameo_model names as well"
-        )
 
 import argparse
 import re
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +25,7 @@ from sameo_ros.bag_source import check_source
 from sameo_ros.core.camera_model import RECTIFIED
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.statistics import COUNTERS, Statistics
+from sameo_ros.messages.detector_conventions import VISION_TYPE, YOLO_TYPE
 
 try:
     from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer, WriterError
@@ -39,11 +34,13 @@ try:
 except ModuleNotFoundError as error:
     if not str(error.name).startswith("rosbags"):
         raise
-    MISSING = "the package rosbags is not installed; run pip install 'sameo_model[bag]'"
+    MISSING = (
+        "the package rosbags is missing; run `pip install rosbags`, which the extra `bag` of "
+        "sameo_model names as well"
+    )
 else:
     MISSING = ""
 
-_BOXES_TYPE = "vision_msgs/msg/Detection2DArray"
 _STORAGES = ("mcap", "sqlite3")
 
 
@@ -119,7 +116,7 @@ def choose_topics(reader: Reader, options: argparse.Namespace) -> Topics:
 
     topics = Topics(
         image=choose(options.image, IMAGE_TYPES, "image"),
-        detections=choose(options.detections, (_BOXES_TYPE,), "detections"),
+        detections=choose(options.detections, (VISION_TYPE, YOLO_TYPE), "detections"),
         depth=options.depth and choose(options.depth, IMAGE_TYPES[:1], "depth"),
         camera_info=options.camera_info
         and choose(options.camera_info, ("sensor_msgs/msg/CameraInfo",), "camera-info"),
@@ -175,7 +172,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("source", type=Path, metavar="IN", help="folder of the bag, or its .mcap or .db3 alone")
     add("target", type=Path, metavar="OUT", help="folder of the new bag")
     add("--image", default="", metavar="TOPIC", help="default: the only image topic")
-    add("--detections", default="", metavar="TOPIC", help="default: the only Detection2DArray")
+    add("--detections", default="", metavar="TOPIC", help="default: the only "
+        "vision_msgs/Detection2DArray or yolo_msgs/DetectionArray")  # fmt: skip
     add("--depth", default="", metavar="TOPIC", help="depth registered to the images; "
         "for 3D boxes, with --camera-info (default: none)")  # fmt: skip
     add("--camera-info", default="", metavar="TOPIC", help="calibration of the "

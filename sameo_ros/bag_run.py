@@ -37,6 +37,7 @@ from sameo_ros.core.transforms import TransformTree
 from sameo_ros.messages.conversions import compressed_to_rgb, image_to_rgb
 from sameo_ros.messages.depth import read_depth
 from sameo_ros.messages.detection_reader import DetectionReader
+from sameo_ros.messages.detector_conventions import find_stamp
 from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
 from sameo_ros.messages.objects import ObjectMessageTypes, fill_objects, lift_objects
 
@@ -96,7 +97,7 @@ class BagRun:
             print(f"bag: {sentence}", file=sys.stderr)
 
         problems = ProblemLog(say)
-        self._detections = DetectionReader(say)
+        self._detections = DetectionReader(say, problems)
         self.record = CameraRecord("", Statistics(), problems)
         self._store = build_typestore()
         self._reader, self._writer, self._topics = reader, writer, topics
@@ -188,7 +189,7 @@ class BagRun:
 
     def _add_boxes(self, message: Any, time_ns: int) -> None:
         self.record.statistics.count("detections_received")
-        stamp_ns = stamp_to_ns(message.header.stamp)
+        stamp_ns = stamp_to_ns(find_stamp(message))
         self._cache.add_boxes(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
 
     def _answer(self, time_ns: int) -> None:
@@ -215,12 +216,7 @@ class BagRun:
         self, message: Any, image_hw: ImageHW, settings: SameoParameters
     ) -> DetectedBoxes:
         """Return the boxes of a detections message, in pixels of the image."""
-        boxes = self._detections.read(message, image_hw, settings)
-        if self._detections.warning:
-            self.record.problems.report("frame", self._detections.warning, time.monotonic())
-        else:
-            self.record.problems.resolve("frame")
-        return boxes
+        return self._detections.read(message, image_hw, settings)
 
     def read_depth(
         self, frame: Frame, image_hw: ImageHW, settings: SameoParameters

@@ -22,22 +22,31 @@ from rosbags.typesys.store import Typestore
 UNKNOWN_HASH = "RIHS01_" + "0" * 64
 
 _ROOT = Path(__file__).resolve().parents[1]
-_SOURCE_FOLDERS = {
+SOURCE_FOLDERS = {
     "sameo_ros": _ROOT / "msg",
     "vision_msgs": _ROOT / "environment" / "vision_msgs" / "msg",
+    "yolo_msgs": _ROOT / "environment" / "yolo_msgs" / "msg",
 }
+"""Folders with the .msg files of packages, where the sources are at hand."""
+_OPTIONAL = "yolo_msgs"
 
 
 def build_typestore() -> Typestore:
-    """Build a store of the common types, of vision_msgs and of our own.
+    """Build a store of the common types, of vision_msgs, of our own and, if there, of yolo_msgs.
 
     Raises:
         FileNotFoundError: If the definitions of a package are not on this machine.
     """
     store = get_typestore(Stores.LATEST)
-    for package in _SOURCE_FOLDERS:
+    for package in SOURCE_FOLDERS:
         types: dict[str, Any] = {}
-        for path in find_definitions(package):
+        try:
+            paths = find_definitions(package)
+        except FileNotFoundError:
+            if package == _OPTIONAL:  # bags have the definitions of what is in them
+                continue
+            raise
+        for path in paths:
             types.update(get_types_from_msg(path.read_text(), f"{package}/msg/{path.stem}"))
         store.register(types)
     return store
@@ -51,7 +60,7 @@ def find_definitions(package: str) -> list[Path]:
     """
     prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(":")), sys.prefix]
     folders = [Path(prefix) / "share" / package / "msg" for prefix in prefixes]
-    for folder in (*folders, _SOURCE_FOLDERS[package]):
+    for folder in (*folders, SOURCE_FOLDERS[package]):
         paths = sorted(folder.glob("*.msg"))
         if paths:
             return paths
@@ -69,10 +78,17 @@ def build_reading_store(connection: Any, own: Typestore) -> Typestore:
         own: The types of this machine; used where the bag brings none.
 
     Raises:
-        ValueError: If the bag's definition lacks something that is read from such a message.
+        ValueError: If the bag's definition lacks something that is read from such a message, or
+            nobody has one.
     """
     definition, name = connection.msgdef, connection.msgtype
+    is_known = name in own.fielddefs
     if definition.format == MessageDefinitionFormat.NONE or not definition.data:
+        if not is_known:
+            raise ValueError(
+                f"the bag does not define {name} of {connection.topic}; source a workspace with "
+                f"the package {name.partition('/')[0]}"
+            )
         return own
     try:
         if definition.format == MessageDefinitionFormat.IDL:
@@ -87,11 +103,11 @@ def build_reading_store(connection: Any, own: Typestore) -> Typestore:
             f"the bag's definition of {name} on {connection.topic} cannot be read: {reason}; "
             "record the bag again or convert it"
         ) from error
-    difference = _find_difference(own, name, store, name, "")
+    difference = _find_difference(own, name, store, name, "") if is_known else ""
     if difference:
         raise ValueError(
             f"{connection.topic} holds {name} of another version: {difference}; convert the bag "
-            "to the messages of a distribution from Humble on"
+            "to the version that this machine has"
         )
     return store
 

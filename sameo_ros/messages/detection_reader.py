@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,26 +13,24 @@ import numpy as np
 from sameo_model.runtime.types import ImageHW
 from sameo_ros.core.answer import DetectedBoxes
 from sameo_ros.core.box_frame import FrameFinder, map_boxes, parse_box_frame
+from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.messages.detections import detections_to_boxes
 from sameo_ros.messages.detector_conventions import AcceptedDetections, accept_detections
 
 
 class DetectionReader:
-    """Reads messages in the conventions of the popular detectors, and remembers what it has said.
+    """Reads messages in the conventions of the popular detectors; remembers what it has said."""
 
-    Attributes:
-        warning: What is wrong with the latest boxes, in one sentence, "" if nothing.
-    """
-
-    def __init__(self, note: Callable[[str], object]) -> None:
+    def __init__(self, note: Callable[[str], object], problems: ProblemLog) -> None:
         """Begin without having read a message.
 
         Args:
             note: Logs a sentence that is worth one line, and no more.
+            problems: Where boxes that lie outside their images are reported.
         """
-        self.warning = ""
         self._note = note
+        self._problems = problems
         self._noted: set[str] = set()
         self._finder = FrameFinder()
 
@@ -54,16 +53,16 @@ class DetectionReader:
         )
 
     def _to_image(self, boxes_xyxy: Any, image_hw: ImageHW, frame_name: str) -> Any:
-        frame = parse_box_frame(frame_name)
-        self.warning = ""
+        frame, warning = parse_box_frame(frame_name), ""
         if frame_name == "auto":
             self._finder.add(boxes_xyxy, image_hw)
-            frame, self.warning = self._finder.frame, self._finder.warning
+            frame, warning = self._finder.frame, self._finder.warning
             if frame is not None:
                 self._say_once(
                     f"boxes lie outside the image and fit {frame}, the frame of the detector's "
                     "network: they are mapped back; set detections_frame if that is wrong"
                 )
+        self._problems.update("frame", warning, time.monotonic())
         return boxes_xyxy if frame is None else map_boxes(boxes_xyxy, frame, image_hw)
 
     def _say_once(self, sentence: str) -> None:

@@ -86,7 +86,7 @@ class CameraTopics:
         self._compressed = compressed
         name, problems = record.name, record.problems
         self._inputs = f"{name}/" if name else ""
-        self._detections = DetectionReader(self._note)
+        self._detections = DetectionReader(self._note, problems)
         self._turns: set[str] = set()  # what has been said about turned images
         outputs = f"~/{name}/" if name else "~/"
         self.objects = ObjectTopics(node, record)
@@ -129,10 +129,7 @@ class CameraTopics:
         infos = self._node.get_publishers_info_by_topic(topic)
         offered = {info.topic_type for info in infos}
         name, complaint = choose_type(offered, self._boxes_type)
-        if complaint:
-            self._report("detections_type", complaint)
-        else:
-            self.record.problems.resolve("detections_type")
+        self.record.problems.update("detections_type", complaint, time.monotonic())
         if name != self._boxes_type:
             self._boxes_type = name
             self._node.destroy_subscription(boxes)
@@ -171,12 +168,7 @@ class CameraTopics:
         self, message: Any, image_hw: ImageHW, settings: SameoParameters
     ) -> DetectedBoxes:
         """Return the boxes of a detections message, in pixels of the image."""
-        boxes = self._detections.read(message, image_hw, settings)
-        if self._detections.warning:
-            self.record.problems.report("frame", self._detections.warning, time.monotonic())
-        else:
-            self.record.problems.resolve("frame")
-        return boxes
+        return self._detections.read(message, image_hw, settings)
 
     def read_depth(
         self, frame: Frame, image_hw: ImageHW, settings: SameoParameters
@@ -264,9 +256,6 @@ class CameraTopics:
         """Log a sentence that is no problem; from any thread."""
         name = self.record.name
         self._node.get_logger().info(f"camera {name}: {sentence}" if name else sentence)
-
-    def _report(self, kind: str, sentence: str) -> None:
-        self.record.problems.report(kind, sentence, time.monotonic())
 
     def _age_s(self, stamp_ns: int) -> float:
         now_ns: int = self._node.get_clock().now().nanoseconds

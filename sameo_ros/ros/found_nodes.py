@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sameo_ros.messages.detector_conventions import VISION_TYPE, YOLO_TYPE
+
 MASKS_TYPE = "sameo_ros/msg/AmodalMaskArray"
 IMAGE_TYPE = "sensor_msgs/msg/Image"
-DETECTION_TYPES = ("vision_msgs/msg/Detection2DArray", "yolo_msgs/msg/DetectionArray")
+DETECTION_TYPES = (VISION_TYPE, YOLO_TYPE)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,12 @@ rosbag2 = pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installe
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore  # noqa: E402
 
 from sameo_ros.bag import main  # noqa: E402
-from sameo_ros.bag_types import build_typestore, make_message, make_storable  # noqa: E402
+from sameo_ros.bag_types import (  # noqa: E402
+    SOURCE_FOLDERS,
+    build_typestore,
+    make_message,
+    make_storable,
+)
 from sameo_ros.messages.masks import crop_to_mask  # noqa: E402
 from tests.sameo_ros.processes import ROOT  # noqa: E402
 
@@ -123,6 +128,83 @@ def test_every_boxes_message_with_an_image_is_answered(tmp_path, tiny, plugin, s
     assert crop_to_mask(first.masks[0].visible).box_xyxy == (16, 16, 48, 32)
     assert first.masks[1].occluded_by.tolist() == [0]
     assert masks[1][1].masks == []
+
+
+YOLO = "yolo_msgs/msg/DetectionArray"
+
+
+def yolo_boxes(stamp_ms, *boxes_xyxy):
+    """Make detections of yolo_ros."""
+    message = stamped(YOLO, stamp_ms)
+    for i, (x1, y1, x2, y2) in enumerate(boxes_xyxy):
+        detection = make_message(STORE, "yolo_msgs/msg/Detection")
+        detection.class_id, detection.class_name, detection.score = 41, "cup", 0.5
+        detection.id = f"track {i}"
+        position = detection.bbox.center.position
+        position.x, position.y = (x1 + x2) / 2, (y1 + y2) / 2
+        detection.bbox.size.x, detection.bbox.size.y = float(x2 - x1), float(y2 - y1)
+        message.detections.append(detection)
+    return make_storable(STORE, message)
+
+
+def find_masks(path):
+    return [message for topic, _, message in read_bag(path) if topic == "/sameo/masks"]
+
+
+def uninstall_yolo_msgs(monkeypatch, empty):
+    """Hide the definitions that this machine has."""
+    monkeypatch.setitem(SOURCE_FOLDERS, "yolo_msgs", empty)
+    monkeypatch.setattr(sys, "prefix", str(empty))
+    monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)
+    assert YOLO not in build_typestore().types
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_detections_of_yolo_ros_are_answered_with_tracks_and_classes(
+    tmp_path, tiny, monkeypatch, installed
+):
+    recorded = [RECORDED[0], ("/boxes", YOLO, 1100, yolo_boxes(1000, BOX, (0, 0, 32, 32)))]
+    source = write_bag(tmp_path / "in", recorded)
+    if not installed:
+        uninstall_yolo_msgs(monkeypatch, tmp_path)
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 0
+    (message,) = find_masks(tmp_path / "out")
+    assert [mask.detection_id for mask in message.masks] == ["track 0", "track 1"]
+    assert [mask.class_id for mask in message.masks] == ["cup", "cup"]
+    assert [mask.detection_score for mask in message.masks] == [0.5, 0.5]
+    assert crop_to_mask(message.masks[0].amodal).box_xyxy == BOX
+
+
+def test_a_type_of_detections_that_nobody_defines_is_named(tmp_path, tiny, monkeypatch, capsys):
+    recorded = [RECORDED[0], ("/boxes", YOLO, 1100, yolo_boxes(1000, BOX))]
+    source = write_bag(tmp_path / "in", recorded, "SQLITE3")
+    (file,) = source.glob("*.db3")
+    with contextlib.closing(sqlite3.connect(file)) as base:
+        base.execute("DELETE FROM message_definitions")
+        base.commit()
+    uninstall_yolo_msgs(monkeypatch, tmp_path)
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert f"the bag does not define {YOLO} of /boxes; source a" in capsys.readouterr().err
+
+
+def test_of_two_topics_with_detections_one_must_be_named(tmp_path, tiny, capsys):
+    recorded = [*RECORDED[:4], ("/yolo", YOLO, 1100, yolo_boxes(1000))]
+    source = write_bag(tmp_path / "in", recorded)
+    arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny)]
+    assert main(arguments) == 1
+    assert "the bag has /boxes, /yolo" in capsys.readouterr().err
+    assert main([*arguments, "--detections", "/yolo"]) == 0
+    (message,) = find_masks(tmp_path / "out")
+    assert message.masks == []
+
+
+def test_boxes_that_have_their_stamp_inside_alone_are_answered(tmp_path, tiny):
+    message = boxes(1000, BOX)
+    message.detections[0].header.stamp = message.header.stamp
+    message.header = make_message(STORE, "std_msgs/msg/Header")
+    source = write_bag(tmp_path / "in", [RECORDED[0], ("/boxes", BOXES, 1100, message)])
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 0
+    assert len(find_masks(tmp_path / "out")) == 1
 
 
 def test_depth_and_calibration_add_3d_boxes(tmp_path, tiny, capsys):
@@ -411,18 +493,6 @@ def test_a_file_that_is_no_bag_of_ros_2_says_what_it_is(
 def test_a_path_that_is_not_there_is_named(tmp_path, tiny, capsys):
     assert main([str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny)]) == 1
     assert f"bag: {tmp_path / 'in'} does not exist" in capsys.readouterr().err
-
-
-def test_without_rosbags_the_extra_is_named():
-    code = (
-        "import sys; sys.modules['rosbags'] = None\n"
-        "from sameo_ros.bag import main; sys.exit(main(['in', 'out']))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr == (
-        "bag: the package rosbags is not installed; run pip install 'sameo_model[bag]'\n"
-    )
 
 
 def test_a_bag_without_definitions_is_read(tmp_path, tiny):

@@ -1,10 +1,12 @@
 """Detections in the conventions of the popular detectors; the facts are in the docstrings."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.messages.detection_reader import DetectionReader
 from sameo_ros.messages.detector_conventions import accept_detections, find_stamp
@@ -28,7 +30,9 @@ class Reading:
 
     def __init__(self, **settings):
         self.said = []
-        self.reader = DetectionReader(self.said.append)
+        self.warnings = []
+        self.problems = ProblemLog(self.warnings.append)
+        self.reader = DetectionReader(self.said.append, self.problems)
         self.settings = SameoParameters().changed(settings)
 
     def __call__(self, *items):
@@ -173,7 +177,7 @@ def test_a_letterboxed_detector_is_recognised_and_noted():
     np.testing.assert_allclose(centres, expected, atol=1e-3)
     (sentence,) = reading.said
     assert "letterbox:640x640" in sentence
-    assert reading.reader.warning == ""
+    assert reading.warnings == []
 
 
 def test_what_is_said_to_be_in_the_image_is_left_where_it_is():
@@ -189,7 +193,13 @@ def test_boxes_that_fit_nothing_are_warned_of_as_long_as_they_come():
     reading = Reading()
     for _ in range(3):
         reading(box_detection(0, 700, 50, 750))
-    assert "boxes lie outside the 640x480 image" in reading.reader.warning
+    (warning,) = reading.warnings
+    assert "boxes lie outside the 640x480 image" in warning
+    reading(box_detection(0, 0, 50, 50))  # the others are still remembered
+    assert set(reading.problems.current(time.monotonic())) == {"frame"}
+    reading.settings = reading.settings.changed({"detections_frame": "image"})
+    reading(box_detection(0, 0, 50, 50))
+    assert reading.problems.current(time.monotonic()) == {}
 
 
 def test_a_message_is_accepted_as_it_is_where_nothing_is_odd():
