@@ -40,15 +40,15 @@ lint: setup ## check format, lint rules and types
 test: lint ## make setup, make lint and the test suite
 	$(VENV) -m pytest -q $(PYTEST_ARGUMENTS)
 
-test-all: ## make test, what takes minutes, a browser, a soak, the oldest versions, and ROS with Jazzy
+test-all: ## make test, what takes minutes, a browser, a soak, the oldest versions, and ROS with Kilted
 	@$(SETUP) full --browser
 	@$(MAKE) --no-print-directory test
 	$(VENV) -m pytest -q -m exhaustive $(PYTEST_ARGUMENTS)
 	$(VENV) -m benchmarks.node_soak
 	@$(SETUP) oldest
 	.venv-oldest/bin/python -m pytest -q -p no:cacheprovider $(OLDEST_TESTS) $(PYTEST_ARGUMENTS)
-	@$(SETUP) full --distribution jazzy
-	.venv-jazzy/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
+	@$(SETUP) full --distribution kilted
+	.venv-kilted/bin/python -m pytest -q $(ROS_TESTS) $(PYTEST_ARGUMENTS)
 
 bench: setup ## speed table as Markdown and JSON, in four minutes [OUTPUT=folder]
 	$(VENV) -m benchmarks.speed $(if $(OUTPUT),--output "$(OUTPUT)")

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from environment.setup.errors import SetupError  # noqa: E402
-from environment.setup.plan import choose_setup, say  # noqa: E402
+from environment.setup.plan import DISTRIBUTIONS, choose_setup, say  # noqa: E402
 from environment.setup.system_libraries import (  # noqa: E402
     install_browser,
     install_rendering_libraries,
@@ -37,9 +37,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--distribution",
-        choices=("kilted", "jazzy"),
-        default="kilted",
-        help="ROS distribution whose wheels are installed (default: kilted)",
+        choices=DISTRIBUTIONS,
+        default=DISTRIBUTIONS[0],
+        help="ROS distribution whose wheels are installed (default: %(default)s)",
     )
     parser.add_argument(
         "--print-python",

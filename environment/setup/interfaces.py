@@ -1,4 +1,4 @@
-"""ROS interface packages: mending the wheels' CMake exports, building and installing packages."""
+"""ROS interface packages: correcting the wheels' CMake exports, building and installing them."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ _PYTHON_INCLUDE = re.compile(r'/opt/python/[^;"]*/include/python3\.\d+')
 _NUMPY_INCLUDE = re.compile(r'/opt/python/[^;"]*/site-packages/numpy/(?:_core|core)/include')
 
 
-def mend_cmake_exports(share: Path, python_include: Path, numpy_include: Path) -> int:
+def correct_cmake_exports(share: Path, python_include: Path, numpy_include: Path) -> int:
     """Point the include folders in the wheels' CMake files at this machine.
 
     Args:
@@ -27,10 +27,10 @@ def mend_cmake_exports(share: Path, python_include: Path, numpy_include: Path) -
     num_changed = 0
     for path in share.glob("*/cmake/*.cmake"):
         text = path.read_text()
-        mended = _NUMPY_INCLUDE.sub(str(numpy_include), text)
-        mended = _PYTHON_INCLUDE.sub(str(python_include), mended)
-        if mended != text:
-            path.write_text(mended)
+        corrected = _NUMPY_INCLUDE.sub(str(numpy_include), text)
+        corrected = _PYTHON_INCLUDE.sub(str(python_include), corrected)
+        if corrected != text:
+            path.write_text(corrected)
             num_changed += 1
     return num_changed
 

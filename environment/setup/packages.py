@@ -1,4 +1,4 @@
-"""Python packages: installing pinned requirements with pip."""
+"""Python packages: installing pinned requirements with pip, and removing ROS wheels."""
 
 import shutil
 from pathlib import Path
@@ -45,6 +45,28 @@ def install_requirements(environment: VirtualEnvironment, files: list[Path]) -> 
         _pip_install(environment, ["--no-deps", "-r", str(path)])
 
 
+def remove_other_distribution(environment: VirtualEnvironment, requirements: Path) -> None:
+    """Remove all ROS wheels if they are not of the distribution that is asked for.
+
+    The wheels of a distribution belong together, and a requirement file names a part of them.
+
+    Args:
+        environment: The environment, maybe one that had another distribution before.
+        requirements: Requirement file of the distribution that is asked for.
+
+    Raises:
+        SetupError: When pip fails.
+    """
+    pinned = dict(line.split("==") for line in _requirement_lines([requirements]))
+    listing = environment.run([*_pip(environment), "list", "--format=freeze"], "pip list")
+    lines = [line for line in listing.splitlines() if line.startswith("ros-")]
+    installed = dict(line.split("==") for line in lines)
+    if any(pinned.get(name, version) != version for name, version in installed.items()):
+        # What the file names goes last, so that an interrupted removal is seen and continued.
+        names = sorted(installed, key=pinned.__contains__)
+        environment.run([*_pip(environment), "uninstall", "--yes", *names], "pip uninstall")
+
+
 def _install_torch(environment: VirtualEnvironment, requirement: str) -> None:
     if shutil.which("nvidia-smi") is None:
         try:
@@ -63,10 +85,14 @@ def _requirement_lines(files: list[Path]) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def _pip(environment: VirtualEnvironment) -> list[str]:
+    return [str(environment.python), "-m", "pip", "--disable-pip-version-check"]
+
+
 def _pip_install(environment: VirtualEnvironment, arguments: list[str]) -> None:
-    command = [str(environment.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    command = [*_pip(environment), "install", "--progress-bar", "off", *arguments]
     try:
-        environment.run([*command, "--progress-bar", "off", *arguments], "pip install")
+        environment.run(command, "pip install")
     except SetupError as error:
         if any(sign in str(error) for sign in _OFFLINE_SIGNS):
             raise SetupError(

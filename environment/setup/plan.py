@@ -9,16 +9,23 @@ from pathlib import Path
 
 from environment.setup.interfaces import (
     build_interface_package,
+    correct_cmake_exports,
     join_with_sources,
-    mend_cmake_exports,
 )
-from environment.setup.packages import ALONE, install_requirements
+from environment.setup.packages import (
+    ALONE,
+    install_requirements,
+    remove_other_distribution,
+)
 from environment.setup.stamp import Stamp, hash_files
 from environment.setup.virtualenv import VirtualEnvironment
 
 CODE = Path(__file__).resolve().parent
 PROJECT_ROOT = CODE.parents[1]
 ENVIRONMENT = PROJECT_ROOT / "environment"
+
+DISTRIBUTIONS = ("jazzy", "kilted")
+"""ROS distributions whose wheels can be installed; `.venv` has the first."""
 
 
 class PackagesAlone:
@@ -114,8 +121,9 @@ class Setup:
 
     def _install_packages(self) -> None:
         say(f"[1/3] Installing Python packages into {self.environment.root.name}")
+        remove_other_distribution(self.environment, self._requirements[0])
         install_requirements(self.environment, self._requirements)
-        mend_cmake_exports(
+        correct_cmake_exports(
             self.environment.root / "share",
             self.environment.python_include,
             self.environment.numpy_include,
@@ -138,7 +146,7 @@ def choose_setup(kind: str, distribution: str) -> Setup | PackagesAlone:
     """Choose the environment's folder; a finished full environment serves the demo as well."""
     if kind == "oldest":
         return PackagesAlone(kind, PROJECT_ROOT / ".venv-oldest")
-    suffix = "" if distribution == "kilted" else f"-{distribution}"
+    suffix = "" if distribution == DISTRIBUTIONS[0] else f"-{distribution}"
     full = Setup("full", distribution, PROJECT_ROOT / f".venv{suffix}")
     if kind == "full" or full.is_done:
         return full

@@ -1,4 +1,4 @@
-"""Mending the wheels' CMake exports, and what happens without a compiler."""
+"""Correcting the wheels' CMake exports, and what happens without a compiler."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from environment.setup.errors import SetupError
-from environment.setup.interfaces import mend_cmake_exports, require_compiler
+from environment.setup.interfaces import correct_cmake_exports, require_compiler
 
 EXPORT = """set_target_properties(x PROPERTIES
   INTERFACE_INCLUDE_DIRECTORIES "/opt/python/cp312-cp312/include/python3.12;\
@@ -26,14 +26,14 @@ def test_foreign_include_folders_are_replaced_and_nothing_else(tmp_path):
     export.write_text(EXPORT)
     (cmake / "other.cmake").write_text("find_package(y)\n")
     python, numpy = Path("/here/include/python3.12"), Path("/here/numpy/include")
-    assert mend_cmake_exports(tmp_path, python, numpy) == 1
+    assert correct_cmake_exports(tmp_path, python, numpy) == 1
     assert export.read_text() == EXPORT.replace(
         "/opt/python/cp312-cp312/include/python3.12", str(python)
     ).replace(
         "/opt/python/cp312-cp312/lib/python3.12/site-packages/numpy/_core/include", str(numpy)
     )
     assert (cmake / "other.cmake").read_text() == "find_package(y)\n"
-    assert mend_cmake_exports(tmp_path, python, numpy) == 0
+    assert correct_cmake_exports(tmp_path, python, numpy) == 0
 
 
 def test_missing_compiler_is_named_with_the_package_to_install(tmp_path, monkeypatch):

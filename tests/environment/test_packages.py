@@ -2,12 +2,14 @@
 
 import re
 import sys
+import venv
 from pathlib import Path
 
+import pip
 import pytest
 
 from environment.setup.errors import SetupError
-from environment.setup.packages import install_requirements
+from environment.setup.packages import install_requirements, remove_other_distribution
 from environment.setup.virtualenv import VirtualEnvironment
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "environment" / "requirements"
@@ -24,6 +26,34 @@ def test_every_requirement_is_pinned(path):
 def test_the_demo_needs_neither_torch_nor_a_renderer():
     names = {line.split("==")[0] for line in (REQUIREMENTS / "demo.txt").read_text().splitlines()}
     assert not names & {"torch", "mujoco", "tensorboard", "pytest"}
+
+
+def add_wheel(environment, name: str, version: str) -> Path:
+    """Install a package of one module, as pip records it; return the module's file."""
+    stem = name.replace("-", "_")
+    module = environment.site_packages / f"{stem}.py"
+    module.write_text("")
+    folder = environment.site_packages / f"{stem}-{version}.dist-info"
+    folder.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (folder / "METADATA").write_text(metadata)
+    (folder / "INSTALLER").write_text("pip\n")
+    files = (module.name, *(f"{folder.name}/{one}" for one in ("METADATA", "INSTALLER", "RECORD")))
+    (folder / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    return module
+
+
+def test_wheels_of_another_distribution_are_removed_together(tmp_path):
+    environment = VirtualEnvironment(tmp_path / "environment")
+    venv.create(environment.root, symlinks=True)
+    (environment.site_packages / "pip").symlink_to(Path(pip.__file__).parent)
+    names = {"ros-rclpy": "9.1.2", "ros-rcl": "10.1.3", "rosbags": "0.11.9"}
+    modules = {name: add_wheel(environment, name, version) for name, version in names.items()}
+    requirements = tmp_path / "ros.txt"
+    for version, left in (("9.1.2", set(names)), ("7.1.6", {"rosbags"})):
+        requirements.write_text(f"# ROS\nros-rclpy=={version}\nros-rmw==7.3.2\nempy==4.2.1\n")
+        remove_other_distribution(environment, requirements)
+        assert {name for name, module in modules.items() if module.exists()} == left
 
 
 def test_unreachable_package_index_is_one_readable_sentence(tmp_path, monkeypatch):

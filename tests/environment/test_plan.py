@@ -56,7 +56,7 @@ class RecordingSetup(plan.Setup):
 
 
 def run_setup(project: Path, kind: str = "full") -> list[str]:
-    return RecordingSetup(kind, "kilted", project / ".venv").run()
+    return RecordingSetup(kind, "jazzy", project / ".venv").run()
 
 
 def append(path: Path, text: str) -> None:
@@ -82,7 +82,7 @@ def test_the_demo_needs_no_messages_of_tests(project):
         ("environment/requirements/full.txt", ["packages"]),
         ("environment/yolo_msgs/msg/Point2D.msg", ["yolo_msgs"]),
         (
-            "environment/requirements/ros-kilted.txt",
+            "environment/requirements/ros-jazzy.txt",
             ["packages", "vision_msgs", "yolo_msgs", "sameo_ros"],
         ),
         ("environment/vision_msgs/package.xml", ["vision_msgs", "sameo_ros"]),
@@ -103,15 +103,16 @@ def test_failed_step_is_repeated(project, monkeypatch):
 
 
 def test_demo_takes_the_full_environment_once_that_is_up_to_date(project):
-    assert plan.choose_setup("demo", "kilted").environment.root == project / ".venv-demo"
+    assert plan.choose_setup("demo", "jazzy").environment.root == project / ".venv-demo"
     run_setup(project)
-    assert plan.choose_setup("demo", "kilted").environment.root == project / ".venv"
+    assert plan.choose_setup("demo", "jazzy").environment.root == project / ".venv"
     append(project / "environment" / "requirements" / "full.txt", "# changed\n")
-    assert plan.choose_setup("demo", "kilted").environment.root == project / ".venv-demo"
+    assert plan.choose_setup("demo", "jazzy").environment.root == project / ".venv-demo"
 
 
 def test_distributions_have_separate_environments(project):
-    assert plan.choose_setup("full", "jazzy").environment.root == project / ".venv-jazzy"
+    assert plan.choose_setup("full", "jazzy").environment.root == project / ".venv"
+    assert plan.choose_setup("full", "kilted").environment.root == project / ".venv-kilted"
 
 
 def test_unknown_kind_is_refused_on_the_command_line():
