@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -22,10 +22,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.task import Future
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import SetBool
 
 from sameo_ros.core.camera import CameraRecord
@@ -38,7 +35,6 @@ from sameo_ros.ros.camera_topics import CameraTopics
 from sameo_ros.ros.diagnostics import (
     DiagnosticTypes,
     NodeStatus,
-    describe_qos_conflict,
     fill_diagnostics,
     forward_logs,
     say_why,
@@ -46,12 +42,8 @@ from sameo_ros.ros.diagnostics import (
 from sameo_ros.ros.executable import ros_until_signal
 from sameo_ros.ros.input_check import InputCheck
 from sameo_ros.ros.parameters import declare_parameters
+from sameo_ros.ros.topic_node import TopicNode
 from sameo_ros.ros.transport import use_large_socket_buffers
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
 _AUTOSTART_PERIOD_S = 0.05
 _FOLLOW_PERIOD_S = 0.5
@@ -61,7 +53,7 @@ _DIAGNOSTIC_TYPES = DiagnosticTypes(DiagnosticStatus, KeyValue)
 _say_why = say_why(TransitionCallbackReturn.ERROR)
 
 
-class SameoNode(LifecycleNode):
+class SameoNode(TopicNode):
     """Answers each Detection2DArray with the amodal masks of its boxes."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -77,7 +69,7 @@ class SameoNode(LifecycleNode):
         self._settings = SettingsHolder(declare_parameters(self))
         self.add_on_set_parameters_callback(self._change_settings)
         self._records = [
-            CameraRecord(name, Statistics(), ProblemLog(self._warn, name))
+            CameraRecord(name, Statistics(), ProblemLog(self.warn, name))
             for name in self._settings.current.cameras
         ]
         self._worker = Worker(self._settings)
@@ -193,55 +185,6 @@ class SameoNode(LifecycleNode):
         for topics in self._cameras:
             topics.follow_detector()
 
-    def open_publisher(self, kind: type, topic: str, problems: ProblemLog) -> Any:
-        """Create a lifecycle publisher, reliable unless overridden."""
-        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-        warning = self._qos_warning(topic, "publisher", problems)
-        events = PublisherEventCallbacks(incompatible_qos=warning)
-        options = QoSOverridingOptions.with_default_policies()
-        return self.create_lifecycle_publisher(
-            kind, topic, qos, event_callbacks=events, qos_overriding_options=options
-        )
-
-    def open_subscription(
-        self,
-        kind: type,
-        topic: str,
-        callback: Callable[[Any], None],
-        problems: ProblemLog,
-        *,
-        depth: int,
-        latched: bool = False,
-    ) -> Any:
-        """Create a subscription, best effort (which matches every publisher) unless overridden.
-
-        A latched one also gets what was published before; its publisher must be latched.
-        """
-        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-        if latched:
-            qos.reliability = ReliabilityPolicy.RELIABLE
-            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-        warning = self._qos_warning(topic, "subscription", problems)
-        events = SubscriptionEventCallbacks(incompatible_qos=warning)
-        options = QoSOverridingOptions.with_default_policies()
-        return self.create_subscription(
-            kind, topic, callback, qos, event_callbacks=events, qos_overriding_options=options
-        )
-
-    def _warn(self, sentence: str) -> None:
-        if self.context.ok():  # else a signal has ended ROS, and the log has nowhere to go
-            self.get_logger().warning(sentence)
-
-    def _qos_warning(self, topic: str, own: str, problems: ProblemLog) -> Callable[[Any], None]:
-        name = topic.removesuffix("/compressed").rpartition("/")[2]
-
-        def warn(event: Any) -> None:
-            policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-            sentence = describe_qos_conflict(self.resolve_topic_name(topic), own, policy)
-            problems.report(f"qos_{name}", sentence, time.monotonic())
-
-        return warn
-
     def _continue_start(self) -> None:
         """Walk to active, one step per call, waiting for the model in between."""
         state = self._worker.model.state
@@ -268,18 +211,6 @@ class SameoNode(LifecycleNode):
         self._settings.current = settings
         self._worker.wake()
         return SetParametersResult(successful=True)
-
-    def open_reply(self) -> tuple[Future[Any], Callable[[Any], None]]:
-        """Return a future, and a function that fulfils it from any thread."""
-        executor = self.executor
-        assert executor is not None
-        replied: Future[Any] = Future(executor=executor)
-
-        def reply(result: Any) -> None:
-            replied.set_result(result)
-            executor.wake()
-
-        return replied, reply
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray()

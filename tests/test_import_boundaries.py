@@ -51,7 +51,7 @@ COMMAND_LINES = {
 ROS_EXECUTABLES = {
     *("sameo_ros.node", "sameo_ros.build_engines", "sameo_ros.replay", "sameo_ros.recorder"),
     *("sameo_ros.view", "sameo_ros.ros.executable"),
-    *("sameo_ros.ros.topic_views", "sameo_ros.ros.input_check"),
+    *("sameo_ros.ros.topic_views", "sameo_ros.ros.input_check", "sameo_ros.ros.topic_node"),
 }
 ROS_PACKAGES = {"rclpy", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
 
