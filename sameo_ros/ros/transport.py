@@ -62,6 +62,7 @@ def describe_transport(
         return f"with {middleware} {kernel}"
     profile = next((environment[name] for name in _USERS_CHOICE[1:] if name in environment), "none")
     return (
-        "start every process with FASTDDS_DEFAULT_PROFILES_FILE naming sameo_ros's "
-        f"config/fastdds.xml (now {profile}), or {kernel}"
+        "start every process with FASTDDS_DEFAULT_PROFILES_FILE (before Kilted: "
+        "FASTRTPS_DEFAULT_PROFILES_FILE) set to sameo_ros's config/fastdds.xml (now "
+        f"{profile}), or {kernel}"
     )

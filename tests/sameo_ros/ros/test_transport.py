@@ -7,10 +7,11 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from sameo_ros.ros.transport import use_large_socket_buffers
+from sameo_ros.ros.transport import describe_transport, use_large_socket_buffers
 from tests.sameo_ros.processes import ROOT
 
 PROFILES = ROOT / "config" / "fastdds.xml"
+PROFILE_VARIABLES = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 LISTEN = """
 import time, rclpy
@@ -45,11 +46,7 @@ def test_large_buffers_are_chosen_where_the_kernel_allows_them(kernel_limit):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "FASTDDS_BUILTIN_TRANSPORTS",
-        "FASTDDS_DEFAULT_PROFILES_FILE",
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-    ],
+    ["FASTDDS_BUILTIN_TRANSPORTS", *PROFILE_VARIABLES],
 )
 def test_the_users_choice_stands(name, kernel_limit):
     environment = {name: "mine"}
@@ -63,6 +60,15 @@ def test_nothing_changes_where_the_kernel_does_not_allow_it(kernel_limit):
     assert not use_large_socket_buffers(environment, kernel_limit)
     assert not use_large_socket_buffers(environment, kernel_limit.with_name("missing"))
     assert environment == {}
+
+
+@pytest.mark.parametrize("name", [None, *PROFILE_VARIABLES])
+def test_the_profile_is_advised_under_its_names_of_all_distributions(name, kernel_limit):
+    environment = {} if name is None else {name: "mine.xml"}
+    sentence = describe_transport(environment, "rmw_fastrtps_cpp", kernel_limit)
+    assert all(one in sentence for one in PROFILE_VARIABLES)
+    assert f"(now {environment.get(name, 'none')})" in sentence
+    assert "(now 4194304 bytes)" in sentence
 
 
 def test_the_shared_memory_of_five_processes_fits_into_that_of_a_container():
@@ -83,8 +89,7 @@ def test_with_the_profile_no_image_is_lost_on_one_machine(tmp_path):
         cv2.imwrite(str(tmp_path / f"{i}.png"), pixels)
     boxes = {f"{i}.png": [{"box": [0, 0, 9, 9]}] for i in range(5)}
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    names = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
-    environment = {**os.environ, **dict.fromkeys(names, str(PROFILES))}
+    environment = {**os.environ, **dict.fromkeys(PROFILE_VARIABLES, str(PROFILES))}
     commands = [
         ["-c", LISTEN],
         [
