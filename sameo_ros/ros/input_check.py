@@ -19,7 +19,7 @@ from sameo_ros.ros.topic_views import find_subscriber_conflict, view_topic
 from sameo_ros.ros.transport import describe_transport
 
 _MIN_PERIOD_S = 1.0
-_GRACE_PERIODS = 1.5
+_GRACE_PERIODS = 1.0
 
 
 class InputCheck:

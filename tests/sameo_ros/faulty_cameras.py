@@ -21,7 +21,6 @@ from sameo_ros.msg import AmodalMaskArray
 from tests.sameo_ros.node_bench import BOX, boxes_for
 
 S = 1_000_000_000
-PERIOD_S = 0.3
 LATE_S = 3.0
 MAX_AGE_S = 2.0
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
@@ -142,6 +141,7 @@ class FaultyCamera:
     def __init__(self, node: Any, name: str, fault: Fault) -> None:
         self.name, self.fault = name, fault
         self._number = 0
+        self._begun_s = 0.0
         self._late: deque[tuple[float, Any]] = deque()
         self._images = node.create_publisher(
             Image,
@@ -166,6 +166,7 @@ class FaultyCamera:
         if self._number == 0 and not self._is_heard():
             return
         self._number += 1
+        self._begun_s = self._begun_s or now_s
         is_silent = 0 < fault.num_images < self._number
         while self._late and self._late[0][0] <= now_s:
             self._boxes.publish(self._late.popleft()[1])
@@ -184,9 +185,16 @@ class FaultyCamera:
         while self._late and self._late[0][0] <= now_s:
             self._boxes.publish(self._late.popleft()[1])
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether what is wrong has happened once."""
+        is_due = time.monotonic() >= self._begun_s + self.fault.delay_s
+        return self._number > self.fault.num_images and is_due
+
     def _is_heard(self) -> bool:
-        """Whether the node listens to what a camera that falls silent later sends."""
-        return not self.fault.num_images or self._images.get_subscription_count() > 0
+        """Whether the node listens to a camera of which the first images count."""
+        is_timed = self.fault.num_images or self.fault.delay_s
+        return not is_timed or self._images.get_subscription_count() > 0
 
     def _send_depth(self, image: Image, now_ns: int) -> None:
         fault = self.fault
@@ -203,7 +211,8 @@ class FaultyCamera:
 class FaultBench:
     """All of them in one process, and what the node says about each."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], period_s: float = 0.3) -> None:
+        self.period_s = period_s
         self.context = Context()
         rclpy.init(context=self.context)
         self.node = rclpy.create_node("faults", context=self.context)
@@ -221,7 +230,7 @@ class FaultBench:
 
     def step(self) -> None:
         """Let every camera send once, and listen until the next is due."""
-        due_s = time.monotonic() + PERIOD_S
+        due_s = time.monotonic() + self.period_s
         now_ns = self.node.get_clock().now().nanoseconds
         for camera in self.cameras:
             camera.step(now_ns, time.monotonic())
