@@ -181,6 +181,8 @@ def count_drops(record: CameraRecord, drops: list[Drop], settings: SameoParamete
 
 def _explain(drop: Drop, settings: SameoParameters) -> str:
     """Return why boxes were given up, or "" where that needs no explanation."""
+    if drop.is_early:
+        return ""
     if drop.cause is DropCause.UNMATCHED:
         return (
             f"no usable image of that stamp came within max_wait_s, {settings.max_wait_s:g} s: it "

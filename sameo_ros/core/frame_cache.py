@@ -19,6 +19,7 @@ from sameo_ros.core.stamps import NANOSECONDS
 _MAX_CACHED_BYTES = 512 * 2**20
 _MAX_WAITING = 32
 _MAX_FORGOTTEN = 1024
+_EARLY_NS = 10 * NANOSECONDS
 
 
 class DropCause(Enum):
@@ -38,11 +39,14 @@ class Drop:
         cause: Why.
         stamp_ns: Their stamp, nanoseconds.
         behind_s: How long after their image they came, seconds; NaN where that is unknown.
+        is_early: Whether their stamp is from the 10 s before the first image, when nobody may have
+            listened to images yet.
     """
 
     cause: DropCause
     stamp_ns: int
     behind_s: float = math.nan
+    is_early: bool = False
 
 
 @dataclass(eq=False)
@@ -104,6 +108,7 @@ class FrameCache:
         self._rhythm = DetectorRhythm()
         self._num_images = 0
         self._latest: Frame | None = None
+        self._first_ns: int | None = None
 
     @property
     def latest(self) -> Frame | None:
@@ -136,6 +141,7 @@ class FrameCache:
                 self._drop(boxes, DropCause.LATE)
         self._num_images += 1
         self._latest = Frame(stamp_ns, self._num_images, now_s, message)
+        self._first_ns = stamp_ns if self._first_ns is None else self._first_ns
         self._frames.pop(stamp_ns, None)
         self._frames[stamp_ns] = self._latest
         self._expire_frames(now_s, settings)
@@ -243,9 +249,11 @@ class FrameCache:
     def _forget_frames(self) -> None:
         self._frames.clear()
         self._forgotten.clear()
-        self._latest = None
+        self._latest = self._first_ns = None
         self._rhythm = DetectorRhythm()
 
     def _drop(self, boxes: Boxes, cause: DropCause, behind_s: float = math.nan) -> None:
         self._waiting.remove(boxes)
-        self._drops.append(Drop(cause, boxes.stamp_ns, behind_s))
+        before_first_ns = 0 if self._first_ns is None else self._first_ns - boxes.stamp_ns
+        is_early = 0 < before_first_ns < _EARLY_NS
+        self._drops.append(Drop(cause, boxes.stamp_ns, behind_s, is_early))

@@ -342,6 +342,34 @@ def test_late_boxes_tell_how_far_they_are_behind_their_image():
     assert bench.cache.take_drops() == []
 
 
+@pytest.mark.parametrize(
+    ("stamp_ms", "first_ms", "is_early"),
+    [(15_000, 20_000, True), (9_000, 20_000, False), (20_001, 20_000, False), (9_000, None, False)],
+    ids=["just before", "long before", "after", "no image"],
+)
+def test_unmatched_boxes_tell_whether_they_are_of_the_time_before_the_first_image(
+    stamp_ms, first_ms, is_early
+):
+    bench = Bench()
+    bench.boxes(stamp_ms, now_s=0.0)
+    if first_ms is not None:
+        bench.image(first_ms, now_s=0.1)
+        bench.image(first_ms + 50, now_s=0.2)
+    assert bench.take(now_s=0.3) is None
+    (drop,) = bench.cache.take_drops()
+    assert (drop.cause, drop.is_early) == (UNMATCHED, is_early)
+
+
+def test_after_a_jump_back_another_image_is_the_first():
+    bench = Bench()
+    bench.image(20_000, now_s=0.0)
+    bench.image(5_000, now_s=0.1)
+    bench.boxes(4_000, now_s=0.1)
+    assert bench.take(now_s=0.4) is None
+    (drop,) = bench.cache.take_drops()
+    assert drop.is_early
+
+
 def test_settings_count_from_the_next_call_on():
     bench = Bench()
     bench.boxes(10)

@@ -386,6 +386,17 @@ def test_a_call_without_an_image_takes_the_latest_frame(bench):
     assert replies[0][1].image_hw == (64, 20)
 
 
+def test_boxes_from_before_the_first_image_are_counted_without_a_warning(bench):
+    bench = bench(max_wait_s=0.05).start().activate()
+    bench.image(20_000_000)
+    bench.boxes(10_000_000)
+    bench.until(lambda: bench.count("dropped_unmatched") == 1)
+    assert bench.complaints == []
+    bench.boxes(30_000_000)
+    bench.until(lambda: bench.count("dropped_unmatched") == 2)
+    assert len(bench.complaints) == 1
+
+
 def test_a_call_without_an_image_is_not_answered_about_a_frame_that_is_too_old(bench):
     bench = bench(segment_max_age_s=0.01).start().activate()
     bench.image(10)
