@@ -4,8 +4,9 @@
     python -m benchmarks.node_soak --frames 2000 --model DIR
     python -m benchmarks.node_soak --healthy-minutes 10   # a camera with depth at 5 Hz
 
-With `--healthy-minutes` camera and detector do what they should, the node has its default
-parameters, and every warning in its log or on /diagnostics is an error.
+With `--healthy-minutes` camera and detector do what they should, no message is lost on the way
+(reliable subscriptions, else the node's defaults), and every warning in the node's log or on
+/diagnostics is an error.
 
 Otherwise these are errors: a stamp that was not an input's, counts that do not add up, an
 exception in the log, resident memory that grew by more than 2 % after the first quarter, an
@@ -103,6 +104,8 @@ def watch_health(model: Path, backend: str, minutes: float, folder: Path) -> lis
     from tests.sameo_ros.node_bench import Client, NodeProcess
 
     parameters = ["-p", f"model:={model}", "-p", f"backend:={backend}"]
+    for name in ("image", "detections", "depth", "camera_info"):
+        parameters += ["-p", f"qos_overrides./{name}.subscription.reliability:=reliable"]
     node = NodeProcess(folder, "node", "--ros-args", *parameters)
     pictures = ["--images", str(SCENES / "images"), "--boxes", str(SCENES / "annotations.json")]
     rhythm = ["--rate", str(HEALTHY_HZ), "--detector-delay", str(DETECTOR_DELAY_S), "--loop"]

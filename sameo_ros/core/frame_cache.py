@@ -39,8 +39,8 @@ class Drop:
         cause: Why.
         stamp_ns: Their stamp, nanoseconds.
         behind_s: How long after their image they came, seconds; NaN where that is unknown.
-        is_early: Whether their stamp is from the 10 s before the first image, when nobody may have
-            listened to images yet.
+        is_early: Whether they were unmatched because no image had come yet, or their stamp is from
+            the 10 s before the first.
     """
 
     cause: DropCause
@@ -254,6 +254,7 @@ class FrameCache:
 
     def _drop(self, boxes: Boxes, cause: DropCause, behind_s: float = math.nan) -> None:
         self._waiting.remove(boxes)
-        before_first_ns = 0 if self._first_ns is None else self._first_ns - boxes.stamp_ns
-        is_early = 0 < before_first_ns < _EARLY_NS
+        first_ns = self._first_ns
+        is_early = first_ns is None or 0 < first_ns - boxes.stamp_ns < _EARLY_NS
+        is_early &= cause is DropCause.UNMATCHED
         self._drops.append(Drop(cause, boxes.stamp_ns, behind_s, is_early))

@@ -359,6 +359,7 @@ def test_visible_masks_can_be_switched_off_while_running(bench):
 def test_how_frames_are_kept_can_be_changed_while_running(bench):
     bench = bench().start().activate()
     bench.set(max_wait_s=0.01)
+    bench.image(5)
     bench.boxes(10)
     bench.until(lambda: bench.count("dropped_unmatched") == 1)
     assert "no usable image of that stamp came within max_wait_s, 0.01 s" in bench.complaints[0]
