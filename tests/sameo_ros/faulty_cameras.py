@@ -68,7 +68,7 @@ class Fault:
     wants_lasting_masks: bool = False
 
 
-DEPTH = {"wants_3d": True, "depth_encoding": "16UC1"}
+DEPTH: dict[str, Any] = {"wants_3d": True, "depth_encoding": "16UC1"}
 FAULTS = {
     "well": Fault(),
     "well_3d": Fault(**DEPTH),
