@@ -101,6 +101,7 @@ class SameoNode(TopicNode):
                 record,
                 compressed=settings.image_transport == "compressed",
                 detections_type=settings.detections_type,
+                has_detector=settings.detector == "builtin",
             )
             self._cameras.append(topics)
         self._worker.start()

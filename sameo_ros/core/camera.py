@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sameo_model.runtime import Embedding
 from sameo_model.runtime.clicks import Clicks
-from sameo_model.runtime.types import ImageHW, Uint8Array
+from sameo_model.runtime.types import Detections, ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.frame_cache import Drop, DropCause, Frame, FrameCache
 from sameo_ros.core.problem_log import ProblemLog
@@ -70,6 +70,14 @@ class CameraPort(Protocol):
         ...
 
 
+class SearchedCameraPort(CameraPort, Protocol):
+    """A port of a camera whose frames the built-in detector may search."""
+
+    def publish_found(self, frame: Frame, found: Detections) -> None:
+        """Publish what was found; it comes back as a detections message."""
+        ...
+
+
 @dataclass(eq=False)
 class Camera:
     """A camera that the worker serves.
@@ -79,7 +87,7 @@ class Camera:
         cache: Its frames and waiting boxes.
     """
 
-    port: CameraPort
+    port: SearchedCameraPort
     cache: FrameCache = field(default_factory=FrameCache)
 
     @property

@@ -61,6 +61,7 @@ class Frame:
         image_rgb: uint8 (H, W, 3), its pixels, from the first reading until it is delivered.
         embedding: What the encoder made of it, once it has run.
         fault: Why it cannot be read or encoded, "" as long as nothing is known.
+        is_searched: Whether the built-in detector has seen it.
     """
 
     stamp_ns: int
@@ -70,6 +71,7 @@ class Frame:
     image_rgb: Uint8Array | None = None
     embedding: Embedding | None = None
     fault: str = ""
+    is_searched: bool = False
 
     @property
     def num_bytes(self) -> int:
@@ -198,6 +200,14 @@ class FrameCache:
             candidates = [self._frames.get(self._latest.stamp_ns)] if self._latest else []
         unknown = (one for one in candidates if one and one.embedding is None and not one.fault)
         return next(unknown, None)
+
+    def take_unsearched(self) -> Frame | None:
+        """Take the latest frame for the built-in detector, if it has not had it yet."""
+        frame = self._latest
+        if frame is None or frame.is_searched or frame.fault:
+            return None
+        frame.is_searched = True
+        return frame
 
     def next_deadline_s(self, settings: SameoParameters) -> float | None:
         """Say when the first waiting boxes will have waited long enough, monotonic clock."""

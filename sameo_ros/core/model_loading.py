@@ -65,6 +65,12 @@ def load_segmenter(
         predictor = load_predictor(settings.model, settings.backend, **settings.model_options)
     finally:
         library.removeHandler(progress)
+    if settings.detector == "builtin" and not predictor.has_detector:
+        predictor.close()
+        raise ValueError(
+            f"detector is builtin, but model {predictor.name} on backend {predictor.backend.name} "
+            "has no detector; choose another model or backend, or set detector to topic"
+        )
     segmenter, backend = Segmenter(predictor), predictor.backend
     return segmenter, ModelStatus(
         values=settings.model_values,

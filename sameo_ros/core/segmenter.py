@@ -7,7 +7,7 @@ import time
 
 from sameo_model.runtime import Embedding, Predictor
 from sameo_model.runtime.clicks import Clicks
-from sameo_model.runtime.types import Uint8Array
+from sameo_model.runtime.types import Detections, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.answering import build_answer, choose_boxes
 from sameo_ros.core.scene_depth import SceneDepth
@@ -45,6 +45,23 @@ class Segmenter:
             ValueError: If the image is not such an array with at least one pixel.
         """
         return self._predictor.encode(image_rgb)
+
+    def find(self, image_rgb: Uint8Array, settings: SameoParameters) -> Detections:
+        """Find the boxes of an image with the model's own detector.
+
+        Args:
+            image_rgb: uint8 (H, W, 3), RGB; any size and strides.
+            settings: `max_boxes` and `min_detection_score` count; a score of 0 leaves the choice to
+                the model.
+
+        Raises:
+            ValueError: If the model has no detector.
+        """
+        return self._predictor.detect(
+            image_rgb,
+            max_boxes=settings.max_boxes,
+            min_score=settings.min_detection_score or None,
+        )
 
     def answer(
         self,

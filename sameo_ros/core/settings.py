@@ -112,6 +112,13 @@ class SameoParameters:
         ("",),
         "Classes to segment, by name or number; one empty name: all.",
     )
+    detector: str = _parameter(
+        "topic",
+        "Source of the boxes: topic, or builtin (the model's own detector, published on "
+        "~/detections).",
+        choices=("topic", "builtin"),
+        read_only=True,
+    )
     detections_type: str = _parameter(
         "auto",
         "Type of the detections topic: vision_msgs (Detection2DArray), yolo_msgs "

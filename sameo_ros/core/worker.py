@@ -20,6 +20,7 @@ from sameo_ros.core.camera import (
     count_drops,
     encode_frame,
     failures_counted,
+    pixels_of,
 )
 from sameo_ros.core.frame_cache import Boxes, DropCause, Frame
 from sameo_ros.core.model_loading import ModelState, ModelStatus, load_segmenter
@@ -55,6 +56,8 @@ class Request:
 
 class Worker:
     """Runs the model in one thread: calls first, then waiting boxes, then encoding ahead.
+
+    The built-in detector, where it is asked for, searches the latest frame when no boxes wait.
 
     Several cameras take turns. But for `stop` all methods return at once; they may be called from
     any thread. Its thread alone changes the model's state, and reads the settings once for each
@@ -212,6 +215,11 @@ class Worker:
                 self._turn = self._cameras.index(camera) + 1
                 frame, boxes = ready
                 return lambda: self._answer_boxes(segmenter, camera, frame, boxes, settings)
+        for camera in in_turn if settings.detector == "builtin" else ():
+            unsearched = camera.cache.take_unsearched()
+            if unsearched is not None:
+                self._turn = self._cameras.index(camera) + 1
+                return lambda: self._find_boxes(segmenter, camera, unsearched, settings)
         for camera in in_turn if segmenter.encodes_image else ():
             ahead = camera.cache.find_ahead(now_s, settings)
             if ahead is not None:
@@ -280,6 +288,22 @@ class Worker:
         else:
             request.reply((frame, answer))
         self._trim(camera, settings)
+
+    def _find_boxes(
+        self, segmenter: Segmenter, camera: Camera, frame: Frame, settings: SameoParameters
+    ) -> None:
+        """Search a frame; what is found comes back as boxes that wait."""
+        problems = camera.record.problems
+        try:
+            found = segmenter.find(pixels_of(camera.port, frame), settings)
+            with self._delivering:
+                if camera in self._cameras:
+                    camera.port.publish_found(frame, found)
+        except UnreadableImageError as error:
+            problems.report("image", str(error), time.monotonic())
+        except Exception as error:  # one bad message must not end the thread
+            _LOGGER.exception("an image cannot be searched")
+            problems.report("failed", f"an image cannot be searched: {error}", time.monotonic())
 
     def _encode_ahead(
         self, segmenter: Segmenter, camera: Camera, frame: Frame, settings: SameoParameters

@@ -9,8 +9,10 @@ import time
 from typing import Any
 
 from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from sameo_model.runtime.types import ImageHW, Uint8Array
+from sameo_model.runtime.box_source import BoxPrompt
+from sameo_model.runtime.types import Detections, ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.camera import Camera, CameraRecord, pixels_of
 from sameo_ros.core.clock_causes import is_plausible
@@ -20,6 +22,7 @@ from sameo_ros.core.overlay import draw_answer
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
+from sameo_ros.core.tracking import BoxTracker
 from sameo_ros.core.worker import Request, Worker
 from sameo_ros.messages.conversions import (
     check_colour_image,
@@ -29,7 +32,11 @@ from sameo_ros.messages.conversions import (
     image_to_rgb,
 )
 from sameo_ros.messages.detection_reader import DetectionReader
-from sameo_ros.messages.detections import points_to_clicks
+from sameo_ros.messages.detections import (
+    DetectionMessageTypes,
+    fill_detections,
+    points_to_clicks,
+)
 from sameo_ros.messages.detector_conventions import find_stamp
 from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
 from sameo_ros.msg import AmodalMask, AmodalMaskArray, MaskCrop
@@ -38,6 +45,7 @@ from sameo_ros.ros.object_topics import ObjectTopics
 from sameo_ros.srv import SegmentBoxes
 
 MASK_TYPES = MaskMessageTypes(AmodalMaskArray, AmodalMask, MaskCrop)
+DETECTION_TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)
 
 
 class CameraTopics:
@@ -62,6 +70,7 @@ class CameraTopics:
         *,
         compressed: bool,
         detections_type: str,
+        has_detector: bool = False,
     ) -> None:
         """Create publishers and service.
 
@@ -71,12 +80,13 @@ class CameraTopics:
             record: Where counts and complaints go.
             compressed: Whether images come as sensor_msgs/CompressedImage.
             detections_type: The parameter of that name.
+            has_detector: Whether the model's own detector gives the boxes.
 
         Raises:
             ValueError: If detections are of a type that is not installed.
         """
-        self._follows_detector = detections_type == "auto"
-        self._boxes_type = first_type(detections_type)
+        self._follows_detector = detections_type == "auto" and not has_detector
+        self._boxes_type = first_type("auto" if has_detector else detections_type)
         load_class(self._boxes_type)
         self.record = record
         self.camera = Camera(self)
@@ -95,6 +105,13 @@ class CameraTopics:
         self._service = node.create_service(SegmentBoxes, f"{outputs}segment", self._segment)
         self.inputs: dict[str, Any] = {}
         self.outputs = {"masks": self._masks, "overlay": self._overlay}
+        self._boxes_topic = self._inputs + "detections"
+        self._tracker = BoxTracker()
+        if has_detector:
+            # What is found takes the way of all detections, through DDS.
+            self._boxes_topic = outputs + "detections"
+            self._found = node.open_publisher(Detection2DArray, self._boxes_topic, problems)
+            self.outputs["detections"] = self._found
 
     def subscribe(self) -> None:
         """Subscribe to images and boxes, depth and calibration."""
@@ -139,7 +156,7 @@ class CameraTopics:
     def _subscribe_to_boxes(self) -> None:
         self.inputs["detections"] = self._node.open_subscription(
             load_class(self._boxes_type),
-            self._inputs + "detections",
+            self._boxes_topic,
             self._on_detections,
             self.record.problems,
             depth=5,
@@ -149,7 +166,7 @@ class CameraTopics:
         """Destroy subscriptions, publishers and the service."""
         self.unsubscribe()
         self.objects.destroy()
-        for publisher in (self._masks, self._overlay):
+        for publisher in self.outputs.values():
             self._node.destroy_lifecycle_publisher(publisher)
         self._node.destroy_service(self._service)
 
@@ -177,6 +194,21 @@ class CameraTopics:
         if frame.number == 0:
             return None  # an image that a caller gave; the depth is the camera's
         return self.objects.read_depth(frame, image_hw, settings)
+
+    def publish_found(self, frame: Frame, found: Detections) -> None:
+        """Publish what the built-in detector found, under numbers that last from frame to frame."""
+        message = Detection2DArray()
+        prompts = [
+            BoxPrompt((x1, y1, x2, y2), score=score)
+            for (x1, y1, x2, y2), score in zip(
+                found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True
+            )
+        ]
+        fill_detections(message, DETECTION_TYPES, prompts, "", frame.message.header)
+        numbers = self._tracker.number_boxes(found.boxes_xyxy)
+        for detection, number in zip(message.detections, numbers, strict=True):
+            detection.id = str(number)
+        self._found.publish(message)
 
     def deliver(self, frame: Frame, answer: Answer, settings: SameoParameters) -> None:
         """Publish an answer, and what somebody listens to besides."""
