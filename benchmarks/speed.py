@@ -64,7 +64,7 @@ def measure(model: Path, sections: Sequence[str], *, quick: bool) -> Iterator[li
     """Run the sections that were asked for; ``model`` is the bundle of `sameo_lite`.
 
     Yields:
-        The rows of one part after the other, so that a run that is cut off leaves results.
+        The rows of one part after the other, so that an interrupted run leaves results.
     """
     budget_s = 0.0 if quick else 1.0
     if "node" in sections:

@@ -48,7 +48,7 @@ training), validation (mesh package, never for training, never mixed with others
 output: images/, depth/ (16-bit PNG, millimetres, 0 = nothing; depth_sensed/ with --depth-noise),
 cameras.json (intrinsics and poses), annotations.json (amodal COCO), occlusion_order.json (who hides
 whom), records/ (one per scene, readable while others are being made), contact_sheet.png.
-The same seed and settings give the same bytes, whatever --workers. A run that was cut off goes on
+The same seed and settings give the same bytes, whatever --workers. An interrupted run continues
 where it stopped when started again; a larger --scenes extends a set.
 """
 
@@ -149,7 +149,7 @@ examples:
   python -m sameo_model.synthesize composites --photographs DIR --output DIR --images 2400
 
 output: images/, annotations.json (amodal COCO), contact_sheet.png, records/ (a block of 16 pictures
-each). The same seed gives the same bytes, whatever --workers. A run that was cut off goes on where
+each). The same seed gives the same bytes, whatever --workers. An interrupted run continues where
 it stopped when started again; a larger --images extends a set.
 """
 
@@ -216,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         run(args)
     except KeyboardInterrupt:
-        print("stopped; start the same command again to go on", file=sys.stderr)
+        print("stopped; start the same command again to continue", file=sys.stderr)
         return 130
     except Exception as error:
         print(f"error: {error}", file=sys.stderr)

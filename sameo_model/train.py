@@ -17,8 +17,8 @@ EXAMPLES = """examples:
   torchrun --nproc-per-node 4 -m sameo_model.train --config config/train/cocoa_cls.yaml
   tensorboard --logdir runs
 
-A run that was stopped goes on where it was: start the same command again. Every key and its
-meaning stands in sameo_model/training/config.py; nested keys are written with dots.
+A stopped run continues: start the same command again. sameo_model/training/config.py documents
+every key; nested keys are written with dots.
 """
 
 

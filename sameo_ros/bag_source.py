@@ -10,7 +10,7 @@ _MCAP_MAGIC = b"\x89MCAP0\r\n"
 
 
 def check_source(path: Path) -> None:
-    """Raise in one sentence unless a path can be opened as a bag of ROS 2.
+    """Raise a clear error unless a path can be opened as a bag of ROS 2.
 
     Args:
         path: Folder of a rosbag2, or one of its files alone (.mcap, .db3).

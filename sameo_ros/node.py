@@ -124,7 +124,7 @@ class SameoNode(TopicNode):
 
     @_say_why
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe; boxes that wait are dropped, an answer in hand is not published."""
+        """Unsubscribe; boxes that wait are dropped, the current answer is not published."""
         self._is_active = False
         self._end()
         return super().on_deactivate(state)

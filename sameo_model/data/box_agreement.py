@@ -67,7 +67,7 @@ class BoxAgreement:
         self.causes += other.causes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts and, if the set is broken, `fault`: what is wrong, in a sentence."""
+        """Return the counts and, if the set is broken, `fault`: a message about what is wrong."""
         return {
             "num_compared": self.num_compared,
             "num_unlike": self.num_unlike,

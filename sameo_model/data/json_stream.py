@@ -125,7 +125,7 @@ class _Cursor:
             return self._text[end : end + 1] in tuple(" \t\n\r,]}")
         return True
 
-    def error(self, expected: str, remedy: str = "the file may be cut off") -> DatasetFormatError:
+    def error(self, expected: str, remedy: str = "the file may be truncated") -> DatasetFormatError:
         """Return the error for something else than what was expected here."""
         found = self._text[self._position : self._position + 20]
         return DatasetFormatError(

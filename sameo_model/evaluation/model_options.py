@@ -55,7 +55,7 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
         "--predictions",
         type=Path,
         metavar="DIR",
-        help="keep predictions here in shards; a run that was cut off goes on from them",
+        help="keep predictions here in shards; an interrupted run continues from them",
     )
 
 

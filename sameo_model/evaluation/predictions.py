@@ -63,7 +63,7 @@ class Clock:
 
 
 class PredictionStore:
-    """Predictions on disk in shards of 64 images, so that a run that was cut off goes on."""
+    """Predictions on disk in shards of 64 images, so that an interrupted run continues."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         """Open or make a folder.

@@ -66,7 +66,7 @@ class PrecisionParity:
     largest_tensor: str
 
     def fault(self, min_mean_mask_iou: float = MIN_MEAN_MASK_IOU) -> str | None:
-        """Say what is wrong in words, or return None."""
+        """Return a message about what is wrong, or None."""
         if not np.isfinite(self.max_iou_error):
             return f"its outputs are not finite (largest value {self.largest_value:.3g})"
         if not self.mean_mask_iou >= min_mean_mask_iou:

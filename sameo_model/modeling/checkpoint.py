@@ -126,7 +126,7 @@ def stored_image_size(path_or_name: str | Path) -> int | None:
 
 
 def _find_weights(path_or_name: str | Path) -> Path:
-    """Return the weights file that a path or a name stands for."""
+    """Return the weights file of a path or a name."""
     path = Path(path_or_name)
     if path.is_file():
         return path
@@ -246,7 +246,7 @@ def _most_similar_preset(state: Mapping[str, Tensor]) -> str:
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """Say in words how two state dicts differ in names and shapes."""
+    """Describe how two state dicts differ in names and shapes."""
     differences = [f"{name} is missing" for name in expected if name not in found]
     differences += [f"{name} is not part of the network" for name in found if name not in expected]
     differences += [

@@ -76,7 +76,7 @@ class PictureTable:
             raise
 
     def close(self) -> None:
-        """Finish the request in hand and free the model."""
+        """Finish the current request and free the model."""
         self._worker.submit(self._predictor.close)
         self._worker.shutdown()
 

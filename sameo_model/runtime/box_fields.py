@@ -70,7 +70,7 @@ def with_fractions(lists: Sequence[list[BoxPrompt]]) -> list[list[BoxPrompt]]:
         wrong = given[int(np.flatnonzero(np.isnan(fractions))[0])]
         raise BoxFormError(f"{PERCENT_RULE}, got {wrong:g}")
     if is_percent:
-        _LOGGER.warning("note: scores up to %g are taken for percentages", max(given))
+        _LOGGER.warning("note: scores up to %g count as percentages", max(given))
     known = iter(fractions.tolist())
     return [[replace(prompt, score=next(known)) for prompt in prompts] for prompts in lists]
 

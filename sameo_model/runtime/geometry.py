@@ -22,7 +22,7 @@ class BoxFault(IntEnum):
 
     @property
     def reason(self) -> str:
-        """The fault in words that follow "the box"."""
+        """The fault, as a predicate of "the box"."""
         return _REASONS[self]
 
 

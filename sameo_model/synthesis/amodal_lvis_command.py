@@ -40,7 +40,7 @@ examples:
 
 output: DIR/complete/ (scores of the objects), DIR/shard-*/{images/,annotations.json (amodal COCO),
 manifest.json, report.json}. Read it as data set `amodal_lvis`. The same seed and settings give the
-same bytes, whatever --workers. A run that was cut off goes on when started again.
+same bytes, whatever --workers. An interrupted run continues when started again.
 """
 
 

@@ -1,4 +1,4 @@
-"""Make a set in numbered blocks: what is finished is kept, what was cut off is made anew."""
+"""Make a set in numbered blocks: what is finished is kept, what was interrupted is made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convex pieces that stand for a shape when it collides."""
+"""Convex pieces that approximate a shape in collisions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Find complete objects in modal data sets (paper section 3.3, complete object collection).
 
 An object is complete if the amodal mask that a trained model predicts for it agrees with its true
-visible mask. Scores are kept in files, one per block of images, so that a run that was cut off goes
-on, several machines can share the work, and thresholds may change without a new prediction.
+visible mask. Scores are kept in files, one per block of images, so that an interrupted run
+continues, several machines can share the work, and thresholds may change without a new prediction.
 """
 
 from __future__ import annotations

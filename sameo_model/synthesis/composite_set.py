@@ -79,7 +79,7 @@ def make_composites(
     """Draw composites into `output`/images and their truth into `output`/annotations.json.
 
     Image i depends on the photographs, the cut-outs, the seed and i alone, so the number of workers
-    changes nothing. A run that was cut off goes on where it stopped; a larger `num_images` extends
+    changes nothing. An interrupted run continues where it stopped; a larger `num_images` extends
     the set. The annotation file appears when all images are done.
 
     Args:

@@ -21,7 +21,7 @@ _POINTS_PER_PIECE = 32
 
 
 def decompose(triangles: Array) -> tuple[Collider, ...]:
-    """Return convex pieces that together stand for a mesh.
+    """Return convex pieces that together approximate a mesh.
 
     Args:
         triangles: float64 (F, 3, 3), metres, in the object's frame; may be open.

@@ -1,6 +1,6 @@
 """Make anyone's folder of meshes ready for scenes: read, repaired, sized, decomposed, dropped once.
 
-What is ready lies in the set's folder `objects/`, so that a set goes on with the same objects, and
+What is ready lies in the set's folder `objects/`, so that a continued set has the same objects, and
 `meshes.json` says of every file what became of it.
 """
 
@@ -68,7 +68,7 @@ def find_unit(
 ) -> str | None:
     """Return the unit in which most objects of a folder have a plausible size; None if none has.
 
-    The sizes are kept in the set's folder, so that a set that goes on has the same unit.
+    The sizes are kept in the set's folder, so that a continued set has the same unit.
 
     Args:
         output: Folder of the set.
@@ -134,7 +134,7 @@ def open_library(
     if not ready:
         reasons = "; ".join(f"{r.key}: {r.skipped}" for r in reports[:3])
         raise ValueError(
-            f"none of the {len(reports)} objects can be used ({reasons}); mend them, or pass "
+            f"none of the {len(reports)} objects can be used ({reasons}); repair them, or pass "
             f"another --meshes and --output"
         )
     return MeshLibrary(output / "objects", ready)

@@ -197,7 +197,7 @@ def _transform(
 
 
 def _extend(rgb: Canvas, coverage: NDArray[np.float32]) -> Canvas:
-    """Let colours go on beyond the outline, where a softened seam shows a little of them."""
+    """Extend colours beyond the outline, where a softened seam shows a little of them."""
     outside = (coverage < 0.5).astype(np.uint8)
     if outside.all():
         return rgb

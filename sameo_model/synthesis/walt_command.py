@@ -22,8 +22,8 @@ example:
   python -m sameo_model.synthesize walt --walt WALT/data --output DIR --images 4000
 
 output: DIR/{images/,annotations.json (amodal COCO),manifest.json,report.json}. Read it as data set
-`walt`. The same seed and settings give the same bytes, whatever --workers. A run that was cut off
-goes on when started again.
+`walt`. The same seed and settings give the same bytes, whatever --workers. An interrupted run
+continues when started again.
 """
 
 

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class RunState:
-    """Everything that a run needs to go on.
+    """Everything that a run needs to continue.
 
     Attributes:
         model: the network, without wrappers.
@@ -145,12 +145,12 @@ def _load(path: Path) -> dict[str, Any]:
     """Read a checkpoint.
 
     Raises:
-        ValueError: If it is empty, cut off or something else.
+        ValueError: If it is empty, truncated or something else.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        state = "damaged or cut off" if path.stat().st_size else "empty"
+        state = "damaged or truncated" if path.stat().st_size else "empty"
         raise ValueError(
             f"checkpoint {path} is {state}; put a whole copy in its place, or remove it to start "
             f"the run anew"

@@ -1,4 +1,4 @@
-"""Ctrl-C while training: the step in hand is finished and saved before the run stops."""
+"""Ctrl-C while training: the current step is finished and saved before the run stops."""
 
 from __future__ import annotations
 

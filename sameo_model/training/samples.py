@@ -77,7 +77,7 @@ class TrainingSamples(Dataset):
             image_size: side of the model input, pixels.
             seed: of all randomness.
             framing: what the network sees of an image.
-            cache: embeddings that stand for images; `options` must not change images then.
+            cache: embeddings used instead of images; `options` must not change images then.
         """
         self.sources = sources
         self.options = options

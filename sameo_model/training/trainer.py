@@ -70,7 +70,7 @@ def train(
         FloatingPointError: If loss or gradients are not finite.
         RuntimeError: If more image files are unreadable than allowed.
         OSError: If checkpoint or log cannot be written.
-        KeyboardInterrupt: If the user pressed Ctrl-C; the step in hand is saved.
+        KeyboardInterrupt: If the user pressed Ctrl-C; the current step is saved.
     """
     return Trainer(config, model, sources, validate).run()
 
@@ -306,7 +306,7 @@ def _undefined_metric(name: str) -> ValueError:
 
 
 def _set_up_worker(worker: int) -> None:
-    # Ctrl-C in a terminal reaches workers too, but the step in hand still needs them.
+    # Ctrl-C in a terminal reaches workers too, but the current step still needs them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -155,7 +155,7 @@ def answer_frame(
     record = port.record
     record.statistics.record("latency_decode", answer.decode_ms)
     if answer.detections.has_percent:
-        sentence = "detection scores above 1 are taken for percentages and divided by 100"
+        sentence = "detection scores above 1 count as percentages and are divided by 100"
         record.problems.report("scores", sentence, time.monotonic())
     if answer.complaints:
         record.statistics.count("boxes_rejected", len(answer.complaints))

@@ -103,7 +103,7 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the job in hand, free the model and end the thread.
+        """Finish the current job, free the model and end the thread.
 
         A model that is being built may take minutes; it is left to itself after two seconds.
         """
@@ -131,7 +131,7 @@ class Worker:
             self._cameras = list(cameras)
 
     def deactivate(self) -> None:
-        """Answer nothing more; what waits is dropped, and so is the answer in hand."""
+        """Answer nothing more; what waits is dropped, and so is the current answer."""
         with self._delivering, self._changed:
             for camera in self._cameras:
                 camera.cache.clear()

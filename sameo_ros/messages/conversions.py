@@ -71,7 +71,7 @@ _PUBLISH_INSTEAD = {
 
 
 def check_colour_image(message: Any) -> None:
-    """Raise ValueError in one sentence unless `image_to_rgb` can try the message.
+    """Raise ValueError unless `image_to_rgb` can try the message.
 
     Costs microseconds: nothing is converted.
 

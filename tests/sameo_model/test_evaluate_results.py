@@ -159,7 +159,7 @@ def test_percentages_are_fractions(data, tmp_path):
     found = [record(LARGE, 90), record(SMALL, 70), record((0, 0, 6, 6), 20)]
     result = score(data, found, model=model)
     assert (
-        "scores up to 90 are taken for percentages and divided by 100"
+        "scores up to 90 count as percentages and are divided by 100"
         in (result["settings"]["notes"])
     )
     fractions = [{**one, "score": one["score"] / 100} for one in found]

@@ -363,7 +363,7 @@ def test_percentages_are_taken_as_such_and_said(model, image, tmp_path, caplog):
     (result,) = results_in(tmp_path / "out")
     assert result["detection_score"] == 0.5
     assert result["score"] == pytest.approx(0.1, abs=1e-4)
-    assert "scores up to 50 are taken for percentages" in caplog.text
+    assert "scores up to 50 count as percentages" in caplog.text
 
 
 def test_crowd_regions_prompt_nothing(model, folder, tmp_path, caplog):

@@ -133,7 +133,7 @@ def _normalise_scores(raw: RawFile) -> tuple[RawFile, list[str]]:
             replace(row, score=score)
             for row, score in zip(raw.detections, fractions.tolist(), strict=True)
         ]
-        note = f"scores up to {max(scores):g} are taken for percentages and divided by 100"
+        note = f"scores up to {max(scores):g} count as percentages and are divided by 100"
         return replace(raw, detections=rows), [note]
     if np.isnan(fractions).any():
         return raw, [

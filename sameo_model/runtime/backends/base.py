@@ -128,7 +128,7 @@ class Backend(ABC):
 
     Attributes:
         name: Name of the backend, one of `BACKENDS`.
-        device: The device and precision in words, for logs and diagnostics.
+        device: Description of device and precision, for logs and diagnostics.
         has_visible_decoder: Whether visible masks can be had.
         encodes_images: Whether there is an image encoder, so that `encode` and `decode` work; a
             bundle of windows has `segment` alone.
@@ -267,7 +267,7 @@ def model_load_error(package: str, bundle: Bundle, error: Exception) -> BackendU
 
 class _BackendModule(Protocol):
     def unavailable_reason(self) -> str | None:
-        """Say in words why the backend cannot run here, or return None if it can."""
+        """Return the reason why the backend cannot run here, or None if it can."""
 
     def build_backend(self, bundle: Bundle, options: BackendOptions) -> Backend:
         """Build the backend for a bundle."""
@@ -329,7 +329,7 @@ def _build_first(bundle: Bundle, options: BackendOptions) -> Backend:
 
 
 def unavailable_reason(name: str) -> str | None:
-    """Say in words why a backend cannot run here, or return None if it can."""
+    """Return the reason why a backend cannot run here, or None if it can."""
     if importlib.util.find_spec(_module_name(name)) is None:
         return f"this version of sameo_model has no {name} backend; use openvino or onnxruntime"
     return _module(name).unavailable_reason()

@@ -78,7 +78,7 @@ def graph_contract(graph: str, image_size: int) -> dict[str, tuple[str, Shape]]:
 
 
 def shape_profile(graph: str) -> str:
-    """Return the shapes that an engine accepts, in words, for its key."""
+    """Return a description of the shapes that an engine accepts, for its key."""
     if graph == "image_encoder":
         return "fixed"
     return "boxes " + "/".join(str(count) for count in BOX_PROFILE)

@@ -91,7 +91,7 @@ class EngineCache:
         return data
 
     def status(self, key: EngineKey) -> str:
-        """Say in words whether there is an engine for a key, and if not, why not."""
+        """Describe whether there is an engine for a key, and if not, why not."""
         data, reasons = self._read(key)
         if data is not None:
             return f"ready ({len(data) / 1e6:.0f} MB)"

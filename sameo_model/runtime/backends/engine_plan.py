@@ -86,7 +86,7 @@ class EnginePlan:
         return engines, new
 
     def status(self, graph: str) -> str:
-        """Say in words whether a graph's engine is there, and if not, why not."""
+        """Describe whether a graph's engine is there, and if not, why not."""
         if self._beside_bundle().load(self.keys[graph]) is not None:
             return "ready beside the bundle"
         return self.cache.status(self.keys[graph])

@@ -153,7 +153,7 @@ class TensorRtBackend(Backend):
             engines: Serialised engines of `image_encoder`, `mask_decoder` and, if there is one,
                 `visible_decoder`.
             image_size: Side S of the model's square input, pixels.
-            device: The device in words.
+            device: Description of the device.
             cuda_graph: Whether to start the encoder as one CUDA graph, where the GPU can.
 
         Raises:

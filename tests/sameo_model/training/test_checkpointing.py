@@ -107,8 +107,8 @@ def test_settings_that_do_not_change_what_is_learnt_may_differ(tmp_path, sources
     ("damage", "state"),
     [
         (lambda content: b"", "is empty"),
-        (lambda content: content[: len(content) // 2], "is damaged or cut off"),
-        (lambda content: bytes(len(content)), "is damaged or cut off"),
+        (lambda content: content[: len(content) // 2], "is damaged or truncated"),
+        (lambda content: bytes(len(content)), "is damaged or truncated"),
     ],
     ids=["empty", "cut off", "zeros"],
 )
