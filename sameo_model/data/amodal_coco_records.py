@@ -34,10 +34,15 @@ def image_text(image: AmodalImage, images_dir: Path) -> str:
 
 
 def annotation_text(image: AmodalImage, instance: AmodalInstance, category_id: int) -> str:
+    """Return the annotation of an instance; see `annotation_record`."""
+    return to_text(annotation_record(image.image_id, instance, category_id))
+
+
+def annotation_record(image_id: int, instance: AmodalInstance, category_id: int) -> dict[str, Any]:
     """Return the annotation of an instance.
 
     Args:
-        image: Its image.
+        image_id: Number of its image.
         instance: The instance.
         category_id: Number of its category in the file.
 
@@ -51,7 +56,7 @@ def annotation_text(image: AmodalImage, instance: AmodalInstance, category_id: i
         )
     record: dict[str, Any] = {
         "id": instance.annotation_id,
-        "image_id": image.image_id,
+        "image_id": image_id,
         "category_id": category_id,
         "segmentation": _rle_to_json(instance.amodal_rle),
         "bbox": list(instance.amodal_box_xywh),
@@ -64,7 +69,7 @@ def annotation_text(image: AmodalImage, instance: AmodalInstance, category_id: i
         record["occlude_rate"] = instance.occlusion_rate
     if instance.source_id:
         record["source_id"] = instance.source_id
-    return to_text(record)
+    return record
 
 
 def crowd_text(image: AmodalImage, crowd: CrowdRegion, category_id: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sameo_model.data.types import BoxXywh, Rle
+from sameo_model.data.types import AmodalInstance, BoxXywh, Rle
 
 
 def encode_mask(mask: np.ndarray) -> Rle:
@@ -70,3 +70,26 @@ def rle_runs(counts: bytes) -> np.ndarray | None:
 def occlusion_rate(amodal_area: int, visible_area: int) -> float:
     """Return hidden area over amodal area for a visible mask inside its amodal mask."""
     return 1.0 - visible_area / amodal_area
+
+
+def encode_instance(
+    annotation_id: int,
+    category: str,
+    category_id: int,
+    amodal: np.ndarray,
+    visible: np.ndarray,
+    source_id: str = "",
+) -> AmodalInstance:
+    """Return the record of an object from its masks, bool (H, W), the amodal one not empty."""
+    amodal_rle, visible_rle = encode_mask(amodal), encode_mask(visible)
+    return AmodalInstance(
+        annotation_id=annotation_id,
+        category=category,
+        amodal_rle=amodal_rle,
+        visible_rle=visible_rle,
+        amodal_box_xywh=rle_box_xywh(amodal_rle),
+        visible_box_xywh=rle_box_xywh(visible_rle),
+        occlusion_rate=occlusion_rate(rle_area(amodal_rle), rle_area(visible_rle)),
+        category_id=category_id,
+        source_id=source_id,
+    )

@@ -10,19 +10,18 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
+from sameo_model.data.amodal_coco_writer import write_amodal_coco
 from sameo_model.data.catalogue import Table1Row
 from sameo_model.data.defects import MAX_EXAMPLES
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
-from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
+from sameo_model.data.rle import encode_instance
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.runtime.bundle import sha256_of
-from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
+from sameo_model.synthesis.blocks import merge_blocks, run_blocks, shard_range, split_blocks
 from sameo_model.synthesis.complete_objects import CompletenessRule
 from sameo_model.synthesis.compositing import (
     Composite,
@@ -133,7 +132,8 @@ def compose_shard(
         )
     sizes = [len(job.pairs) for job in jobs.values()]
     run_blocks(_make_block, jobs, workers=workers, title="composites", unit="pairs", sizes=sizes)
-    annotations_path = _merge(folder, list(jobs))
+    merge_blocks(folder, jobs)
+    annotations_path = folder / "annotations.json"
     report = _report(annotations_path, list(jobs), paper)
     write_json(folder / "report.json", report, indent=1)
     content = {
@@ -258,19 +258,10 @@ def _look_up(
 def _instance(
     job: ComposeJob, source: AmodalInstance, number: int, amodal: np.ndarray, visible: np.ndarray
 ) -> AmodalInstance:
-    amodal_rle, visible_rle = encode_mask(amodal), encode_mask(visible)
     category = source.category or "object"
-    return AmodalInstance(
-        annotation_id=number,
-        category=category,
-        amodal_rle=amodal_rle,
-        visible_rle=visible_rle,
-        amodal_box_xywh=rle_box_xywh(amodal_rle),
-        visible_box_xywh=rle_box_xywh(visible_rle),
-        occlusion_rate=occlusion_rate(rle_area(amodal_rle), rle_area(visible_rle)),
-        category_id=job.category_ids[category],
-        source_id=source.source_id or str(source.annotation_id),
-    )
+    category_id = job.category_ids[category]
+    source_id = source.source_id or str(source.annotation_id)
+    return encode_instance(number, category, category_id, amodal, visible, source_id)
 
 
 def _save(path: Path, picture: np.ndarray, settings: AmodalLvisSettings) -> None:
@@ -280,14 +271,6 @@ def _save(path: Path, picture: np.ndarray, settings: AmodalLvisSettings) -> None
         options = [cv2.IMWRITE_PNG_COMPRESSION, 3]
     if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options):
         raise OSError(f"picture {path} could not be written; is the disk full?")
-
-
-def _merge(folder: Path, record_paths: Sequence[Path]) -> Path:
-    path = folder / "annotations.json"
-    with AmodalCocoWriter(path, folder / "images") as writer:
-        for record_path in tqdm(record_paths, desc="annotations", unit=" blocks"):
-            writer.append_file(record_path)
-    return path
 
 
 def _report(

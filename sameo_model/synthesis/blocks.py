@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
 from sameo_model.data.parallel import ordered_map
 from sameo_model.synthesis.json_files import write_json
 
@@ -47,6 +49,20 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     write_json(path, wanted, indent=1)
 
 
+def digest_files(folder: Path, paths: Iterable[Path]) -> str:
+    """Return 16 hexadecimal digits that follow from the files' names inside a folder and contents.
+
+    A set is only continued with the same files.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()[:16]
+
+
 def run_blocks(
     make: Callable[[Job], Any],
     jobs: Mapping[Path, Job],
@@ -74,6 +90,18 @@ def run_blocks(
     with tqdm(desc=title, total=sum(sizes), initial=done, unit=f" {unit}") as bar:
         for size, _ in zip(missing_sizes, ordered_map(make, missing, processes), strict=True):
             bar.update(size)
+
+
+def merge_blocks(output: Path, record_paths: Iterable[Path]) -> tuple[int, int]:
+    """Join the blocks' records, each amodal COCO, into `output`/annotations.json.
+
+    Returns:
+        The number of images and of annotations.
+    """
+    with AmodalCocoWriter(output / "annotations.json") as writer:
+        for path in tqdm(record_paths, desc="annotations", unit=" blocks"):
+            writer.append_file(path)
+    return writer.num_images, writer.num_annotations
 
 
 def split_blocks(total: int, block_size: int) -> Iterator[range]:

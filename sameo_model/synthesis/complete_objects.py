@@ -21,6 +21,7 @@ from sameo_model.data.prompts import instance_box_xyxy
 from sameo_model.runtime import Predictor, load_predictor
 from sameo_model.runtime.types import MaskCrop
 from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
+from sameo_model.synthesis.placement import touches_border
 
 NO_MODEL = "none"
 NO_MODEL_CONTACT_SHARE = 0.05
@@ -212,7 +213,7 @@ def _score_image(job: ScoreJob, index: int) -> list[tuple[int, int, int, float, 
             areas[number],
             iou,
             _contact_share(number, masks),
-            _touches_border(masks[number]),
+            touches_border(masks[number]),
         )
         for number, iou in zip(candidates, ious, strict=True)
     ]
@@ -238,10 +239,6 @@ def _predictor(model: str, backend: str) -> Predictor:
 def _iou(first: MaskCrop, second: MaskCrop) -> float:
     intersection = first.intersection_area(second)
     return intersection / (first.area + second.area - intersection)
-
-
-def _touches_border(mask: np.ndarray) -> bool:
-    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def _contact_share(number: int, masks: list[np.ndarray]) -> float:

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
+from sameo_model.data.amodal_coco_writer import write_amodal_coco
 from sameo_model.data.types import AmodalImage
 from sameo_model.runtime.files import write_whole
-from sameo_model.synthesis.blocks import open_folder, run_blocks, split_blocks
+from sameo_model.synthesis.blocks import merge_blocks, open_folder, run_blocks, split_blocks
 from sameo_model.synthesis.composites import (
     CompositeOptions,
     composite_record,
@@ -120,10 +119,7 @@ def make_composites(
         unit="images",
         sizes=[len(block.numbers) for block in blocks.values()],
     )
-    with AmodalCocoWriter(output / "annotations.json") as writer:
-        for path in tqdm(blocks, desc="annotations", unit=" blocks"):
-            writer.append_file(path)
-    return writer.num_images, writer.num_annotations, write_contact_sheet(output, list(blocks))
+    return *merge_blocks(output, blocks), write_contact_sheet(output, list(blocks))
 
 
 def _open_source(
@@ -138,7 +134,7 @@ def _open_source(
         )
     return CompositeSource(
         None if cutouts_dir is None else find_cutouts(cutouts_dir),
-        None if photographs_dir is None else find_photographs(photographs_dir, "--photographs"),
+        None if photographs_dir is None else find_photographs(photographs_dir),
         seed,
         options,
     )

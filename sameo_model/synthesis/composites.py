@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.data.readers.coco_instances import coco_2017_id
-from sameo_model.data.rle import encode_mask
-from sameo_model.data.types import AmodalImage, AmodalInstance
+from sameo_model.data.rle import encode_instance
+from sameo_model.data.types import AmodalImage
 from sameo_model.synthesis.clutter import ClutterOptions, draw_clutter
 from sameo_model.synthesis.cutouts import Cutouts
 from sameo_model.synthesis.photographs import Photographs
@@ -159,18 +159,9 @@ def composite_record(
         area, visible_area = int(np.count_nonzero(whole)), int(np.count_nonzero(part))
         if area < MIN_AREA or visible_area < MIN_VISIBLE_SHARE * area:
             continue
-        instances.append(
-            AmodalInstance(
-                annotation_id=image_id * 100 + row + 1,
-                category=category,
-                category_id=category_ids[category],
-                amodal_rle=encode_mask(whole),
-                visible_rle=encode_mask(part),
-                amodal_box_xywh=_box_xywh(whole),
-                visible_box_xywh=_box_xywh(part),
-                occlusion_rate=1 - visible_area / area,
-            )
-        )
+        number = image_id * 100 + row + 1
+        category_id = category_ids[category]
+        instances.append(encode_instance(number, category, category_id, whole, part))
     height, width = composite.image.shape[:2]
     return AmodalImage(
         image_id,
@@ -180,8 +171,3 @@ def composite_record(
         "amodal_coco",
         composite.coco_image_ids,
     )
-
-
-def _box_xywh(mask: Mask) -> tuple[float, float, float, float]:
-    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-    return float(x), float(y), float(width), float(height)

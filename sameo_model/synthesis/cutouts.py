@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import warnings
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from sameo_model.runtime.pictures import without_hidden
+from sameo_model.synthesis.blocks import digest_files
 
 CUTOUT_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
 MAX_PIXELS = 50_000_000  # 200 MB decoded; a phone's largest pictures have this many
@@ -77,7 +77,7 @@ def find_cutouts(folder: Path) -> Cutouts:
         for path in without_hidden(folder.rglob("*"), folder)
         if path.suffix.lower() in CUTOUT_SUFFIXES
     )
-    sound, digest = [], hashlib.sha256()
+    sound = []
     for path in paths:
         try:
             _decode(path)
@@ -85,9 +85,6 @@ def find_cutouts(folder: Path) -> Cutouts:
             _LOG.warning("cut-out %s; it is left out", error)
             continue
         sound.append(path)
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
     if not sound:
         raise ValueError(
             f"{folder} must hold pictures of whole objects with an alpha channel "
@@ -95,7 +92,7 @@ def find_cutouts(folder: Path) -> Cutouts:
             f"used; correct --cutouts"
         )
     names = tuple(category_name(path, folder) for path in sound)
-    return Cutouts(tuple(sound), names, digest.hexdigest()[:16])
+    return Cutouts(tuple(sound), names, digest_files(folder, sound))
 
 
 def category_name(path: Path, folder: Path) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
+
+from sameo_model.synthesis.blocks import digest_files
 
 # Where an object comes in several formats, the first of these that is there is taken.
 FORMATS = (".xml", ".mjcf", ".glb", ".gltf", ".obj", ".ply", ".stl")
@@ -121,13 +122,4 @@ def _name(path: Path, folder: Path) -> tuple[Path, str]:
 
 def _digest(folder: Path, files: list[Path]) -> str:
     suffixes = (*FORMATS, ".bin", ".mtl", ".msh", ".jpg", ".jpeg", ".png", ".webp", ".tga", ".bmp")
-    digest = hashlib.sha256()
-    for path in files:
-        if path.suffix.lower() in suffixes:
-            digest.update(
-                f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode()
-            )
-            with path.open("rb") as stream:
-                for block in iter(lambda: stream.read(1 << 20), b""):
-                    digest.update(block)
-    return digest.hexdigest()[:16]
+    return digest_files(folder, (path for path in files if path.suffix.lower() in suffixes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.runtime.pictures import is_readable, read_picture, without_hidden
+from sameo_model.synthesis.blocks import digest_files
 from sameo_model.synthesis.textures import (
     OBJECT_PAINTERS,
     TEXTURE_SIZE,
@@ -103,12 +103,8 @@ class Photographs:
         return self.draw(rng)[0]
 
 
-def find_photographs(folder: Path, option: str = "--photos") -> Photographs:
+def find_photographs(folder: Path) -> Photographs:
     """Return the photographs in a folder and its subfolders; unreadable ones are named and skipped.
-
-    Args:
-        folder: The folder.
-        option: What named it, for messages.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -116,24 +112,21 @@ def find_photographs(folder: Path, option: str = "--photos") -> Photographs:
     """
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the folder of photographs must exist, got {folder}; correct {option}"
+            f"the folder of photographs must exist, got {folder}; correct --photographs"
         )
     paths = list_photographs(folder)
-    sound, digest = [], hashlib.sha256()
+    sound = []
     for path in paths:
-        content = path.read_bytes()
-        if not is_readable(content, _MIN_SIDE_PX):
+        if is_readable(path.read_bytes(), _MIN_SIDE_PX):
+            sound.append(path)
+        else:
             _LOG.warning("photograph %s cannot be read or is tiny; it is left out", path)
-            continue
-        sound.append(path)
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode())
-        digest.update(content)
     if not sound:
         raise ValueError(
             f"{folder} must hold photographs ({', '.join(PHOTO_SUFFIXES)}), got {len(paths)} such "
-            f"files, none of which can be read; correct {option}"
+            f"files, none of which can be read; correct --photographs"
         )
-    return Photographs(tuple(sound), digest.hexdigest()[:16])
+    return Photographs(tuple(sound), digest_files(folder, sound))
 
 
 def list_photographs(folder: Path) -> list[Path]:

@@ -115,6 +115,11 @@ def overlap_area(first: np.ndarray, second: np.ndarray, x: int, y: int) -> int:
     return int(np.count_nonzero(first[top:bottom, left:right] & part))
 
 
+def touches_border(mask: np.ndarray) -> bool:
+    """Return whether a mask, bool (H, W), reaches the border of its image."""
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+
+
 def _parting_distance(
     target_hw: tuple[int, ...], occluder_hw: tuple[int, ...], direction: tuple[float, float]
 ) -> float:

@@ -16,7 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
+from sameo_model.data.amodal_coco_records import annotation_record
+from sameo_model.data.rle import encode_instance
 from sameo_model.synthesis.cameras import Camera
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.occlusion_order import hiding_pairs
@@ -68,7 +69,7 @@ def write_scene(
             }
         )
         record["annotations"] += [
-            _annotation(image_id, place, truth, categories[scene.names[truth.index]])
+            _annotation(image_id, place, truth, scene.names[truth.index], categories)
             for place, truth in enumerate(view.instances)
         ]
         record["cameras"].append(_camera(image_id, name, view.camera, (height, width)))
@@ -96,26 +97,12 @@ def _write_pictures(folder: Path, name: str, view: View) -> None:
 
 
 def _annotation(
-    image_id: int, place: int, truth: InstanceTruth, category_id: int
+    image_id: int, place: int, truth: InstanceTruth, name: str, categories: dict[str, int]
 ) -> dict[str, Any]:
-    amodal, visible = encode_mask(truth.amodal_mask), encode_mask(truth.visible_mask)
-
-    def as_json(rle: Any) -> dict[str, Any]:
-        return {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
-
-    return {
-        "id": image_id * 100 + place,
-        "image_id": image_id,
-        "category_id": category_id,
-        "segmentation": as_json(amodal),
-        "bbox": list(rle_box_xywh(amodal)),
-        "area": rle_area(amodal),
-        "iscrowd": 0,
-        "visible_mask": as_json(visible),
-        "visible_bbox": list(rle_box_xywh(visible)),
-        "occlude_rate": occlusion_rate(rle_area(amodal), rle_area(visible)),
-        "object": truth.index,
-    }
+    number, category_id = image_id * 100 + place, categories[name]
+    masks = truth.amodal_mask, truth.visible_mask
+    instance = encode_instance(number, name, category_id, *masks)
+    return {**annotation_record(image_id, instance, category_id), "object": truth.index}
 
 
 def _camera(image_id: int, name: str, camera: Camera, image_hw: tuple[int, int]) -> dict[str, Any]:

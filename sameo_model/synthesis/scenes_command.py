@@ -47,7 +47,7 @@ def make_set(args: argparse.Namespace) -> None:
     discovery = None if own is None else find_objects(own)
     sources = Sources(
         mesh_roots=mesh_roots,
-        photographs=None if args.photos is None else find_photographs(args.photos),
+        photographs=None if args.photographs is None else find_photographs(args.photographs),
     )
     SceneFactory(config, sources)  # says at once what is missing
     mesh_settings: Mapping[str, Any] = {}

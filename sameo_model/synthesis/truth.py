@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.synthesis.cameras import Camera
+from sameo_model.synthesis.placement import touches_border
 from sameo_model.synthesis.rendering import WIDE_FACTOR, SceneRenderer
 
 _NEAR_M = 0.02
@@ -139,15 +140,11 @@ def view_truth(
             whole = np.count_nonzero(mask)
             if whole >= keep.amodal_px and areas[index] >= keep.visible_share * whole:
                 large.add(index)
-        cut = {index for index in large if _touches_border(masks[index])}
+        cut = {index for index in large if touches_border(masks[index])}
         if cut:
             large -= _mostly_outside(renderer, camera, cut, keep.frame_share)
         truths += [InstanceTruth(k, masks[k], masks[k] & (numbers == k)) for k in large]
     return sorted(truths, key=lambda truth: truth.index), depth
-
-
-def _touches_border(mask: NDArray[np.bool_]) -> bool:
-    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def _mostly_outside(

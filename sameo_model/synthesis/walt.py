@@ -12,17 +12,17 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
-from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
+from sameo_model.data.amodal_coco_writer import write_amodal_coco
 from sameo_model.data.catalogue import Table1Row
 from sameo_model.data.defects import DefectLog
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.walt import find_cameras, read_frame
-from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
+from sameo_model.data.rle import encode_instance, occlusion_rate, rle_area
 from sameo_model.data.segmentation import parse_segmentation
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.synthesis.blocks import run_blocks, split_blocks
+from sameo_model.synthesis.blocks import merge_blocks, run_blocks, split_blocks
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.walt_objects import (
     WaltCamera,
@@ -141,9 +141,7 @@ def compose_walt(
             )
     sizes = [len(job.images) for job in jobs.values()]
     run_blocks(_make_block, jobs, workers=workers, title="composites", unit="images", sizes=sizes)
-    with AmodalCocoWriter(output / "annotations.json") as writer:
-        for path in jobs:
-            writer.append_file(path)
+    merge_blocks(output, jobs)
     report = _report(output, list(jobs), defects, paper)
     num_objects = {camera.name: sum(map(len, camera.objects.values())) for camera in cameras}
     manifest = {"version": VERSION, "settings": asdict(settings), "whole_objects": num_objects}
@@ -196,8 +194,17 @@ def _make_image(job: SceneJob, camera: WaltCamera, number: int) -> tuple[AmodalI
     for place, mask, visible in visible_parts(amodal_masks):
         rate = occlusion_rate(int(mask.sum()), int(visible.sum()))
         if rate <= settings.max_occlusion_rate:
-            annotation_id = image_id * 1000 + place + 1
-            instances.append(_instance(annotation_id, shown[place], mask, visible))
+            item = shown[place]
+            instances.append(
+                encode_instance(
+                    image_id * 1000 + place + 1,
+                    f"label {item.label_id}",
+                    item.label_id + 1,  # numbers of categories start at 1
+                    mask,
+                    visible,
+                    item.source_id,
+                )
+            )
     path = job.output / "images" / f"{camera.name}_{number:06d}.jpg"
     if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]):
         raise OSError(f"picture {path} could not be written; is the disk full?")
@@ -257,24 +264,6 @@ def visible_parts(
         if visible.any():
             parts.append((place, mask, visible))
     return parts[::-1]
-
-
-def _instance(
-    annotation_id: int, item: WaltObject, amodal: np.ndarray, visible: np.ndarray
-) -> AmodalInstance:
-    amodal_rle, visible_rle = encode_mask(amodal), encode_mask(visible)
-    return AmodalInstance(
-        annotation_id=annotation_id,
-        category=f"label {item.label_id}",
-        amodal_rle=amodal_rle,
-        visible_rle=visible_rle,
-        amodal_box_xywh=rle_box_xywh(amodal_rle),
-        visible_box_xywh=rle_box_xywh(visible_rle),
-        occlusion_rate=occlusion_rate(rle_area(amodal_rle), rle_area(visible_rle)),
-        # Numbers of categories start at 1.
-        category_id=item.label_id + 1,
-        source_id=item.source_id,
-    )
 
 
 def _report(

@@ -19,7 +19,7 @@ are pasted back into the empty scene layer by layer; objects that are hidden bey
 not annotated. WALT's licence forbids passing the result on.
 
 example:
-  python -m sameo_model.synthesize walt --walt WALT/data --output DIR --images 4000
+  python -m sameo_model.synthesize walt --walt WALT/data --output DIR --num-images 4000
 
 output: DIR/{images/,annotations.json (amodal COCO),manifest.json,report.json}. Read it as data set
 `walt`. The same seed and settings give the same bytes, whatever --workers. An interrupted run
@@ -38,7 +38,7 @@ def add_walt_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument("--walt", type=Path, required=True, help="folder of the cameras")
     parser.add_argument("--output", type=Path, required=True, help="folder of the set")
     parser.add_argument(
-        "--images", type=whole_number(1), default=3000, help="composites per camera (3000)"
+        "--num-images", type=whole_number(1), default=3000, help="composites per camera (3000)"
     )
     parser.add_argument(
         "--objects", type=whole_number(1), default=30, help="most objects per image (30)"
@@ -62,7 +62,7 @@ def run_walt(args: argparse.Namespace) -> None:
     settings = replace(
         load_settings(
             args.config,
-            WaltSettings(seed=args.seed, images_per_camera=args.images),
+            WaltSettings(seed=args.seed, images_per_camera=args.num_images),
             options=(
                 *("seed", "images_per_camera", "objects_per_image", "layer_order"),
                 "max_occlusion_rate",

@@ -184,7 +184,7 @@ def test_folders_without_pictures_are_refused(tmp_path, capsys):
 def test_the_command_makes_a_set(tmp_path, capsys):
     cutouts_dir = write_cutouts(tmp_path / "cutouts")
     arguments = ["composites", "--cutouts", str(cutouts_dir), "--output", str(tmp_path / "set")]
-    assert main([*arguments, "--images", "2", "--image-size", "160x120", "--workers", "1"]) == 0
+    assert main([*arguments, "--num-images", "2", "--image-size", "160x120", "--workers", "1"]) == 0
     assert "2 pictures, " in capsys.readouterr().out
     document = json.loads((tmp_path / "set" / "annotations.json").read_text())
     assert [(image["width"], image["height"]) for image in document["images"]] == [(160, 120)] * 2

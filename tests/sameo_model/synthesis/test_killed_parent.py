@@ -65,7 +65,7 @@ def kill_and_wait(command, has_begun):
 def test_workers_of_composites_end(tmp_path):
     output = tmp_path / "set"
     command = [sys.executable, "-m", "sameo_model.synthesize", "composites", "--workers", "2"]
-    command += ["--cutouts", str(write_cutouts(tmp_path / "cutouts")), "--images", "100000"]
+    command += ["--cutouts", str(write_cutouts(tmp_path / "cutouts")), "--num-images", "100000"]
     command += ["--image-size", "64x64", "--output", str(output)]
     kill_and_wait(command, lambda _: any(output.glob("records/*.json")))
 

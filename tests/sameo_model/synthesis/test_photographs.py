@@ -61,7 +61,9 @@ def test_a_folder_without_photographs_is_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"not a photograph")
     with pytest.raises(ValueError, match=r"must hold photographs .* got 1 such files"):
         find_photographs(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"must exist, got .*nowhere; correct --photos"):
+    with pytest.raises(
+        FileNotFoundError, match=r"must exist, got .*nowhere; correct --photographs"
+    ):
         find_photographs(tmp_path / "nowhere")
 
 

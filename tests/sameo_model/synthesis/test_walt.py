@@ -123,7 +123,7 @@ def arguments(walt, output, *more):
     output.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text("objects: {min_area: 20}\n")
     return [
-        *("walt", "--walt", str(walt), "--output", str(output), "--images", "12"),
+        *("walt", "--walt", str(walt), "--output", str(output), "--num-images", "12"),
         *("--objects", "5", "--workers", "1", "--config", str(settings), *more),
     ]
 
