@@ -21,7 +21,7 @@ from sameo_model.data.filters import Removal, apply_rules
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.parallel import default_workers
 from sameo_model.data.statistics import (
-    Statistics,
+    DatasetStatistics,
     compare_with_paper,
     compute_statistics,
     draw_histogram,
@@ -137,7 +137,9 @@ def _stats(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_stats(card: DatasetCard, statistics: Statistics, paper: dict[str, Any] | None) -> None:
+def _print_stats(
+    card: DatasetCard, statistics: DatasetStatistics, paper: dict[str, Any] | None
+) -> None:
     print(f"{card.title} ({card.type})")
     print(f"{'':14}{'measured':>12}{'paper':>12}{'difference':>12}")
     for key in ("num_instances", "num_images", "poi", "mean_ror"):

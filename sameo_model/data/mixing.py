@@ -12,7 +12,7 @@ from sameo_model.data.index_format import NO_COCO_ID
 
 
 @dataclass(frozen=True, slots=True)
-class PromptedImage:
+class BatchImage:
     """Some instances of one image, served by one encoding.
 
     Attributes:
@@ -91,7 +91,7 @@ class MixingSampler:
         logs = np.log(sizes)
         return dict(zip(self._names, (logs / logs.sum()).tolist(), strict=True))
 
-    def __iter__(self) -> Iterator[list[PromptedImage]]:
+    def __iter__(self) -> Iterator[list[BatchImage]]:
         """Yield this rank's share of one batch after the other, without end."""
         while True:
             share = self._batch_size // self._world_size
@@ -109,18 +109,18 @@ class MixingSampler:
         while self.step < step:
             self._plan()
 
-    def _plan(self) -> list[PromptedImage]:
+    def _plan(self) -> list[BatchImage]:
         """Return the next batch of all ranks."""
         generator = np.random.default_rng([self._seed, self.step])
         self.step += 1
         number = generator.choice(len(self._names), p=list(self.probabilities.values()))
-        batch: list[PromptedImage] = []
+        batch: list[BatchImage] = []
         missing = self._batch_size
         while missing:
             image_index, count = self._pools[number].next_image()
             num_chosen = min(count, self._instances_per_image, missing)
             chosen = np.sort(generator.choice(count, num_chosen, replace=False))
-            batch.append(PromptedImage(self._names[number], image_index, tuple(chosen.tolist())))
+            batch.append(BatchImage(self._names[number], image_index, tuple(chosen.tolist())))
             missing -= num_chosen
         return batch
 
@@ -160,7 +160,7 @@ class _Pool:
         self.round = self.position = 0
 
 
-def _cut(batch: list[PromptedImage], start: int, stop: int) -> list[PromptedImage]:
+def _cut(batch: list[BatchImage], start: int, stop: int) -> list[BatchImage]:
     """Return the prompts from number `start` to before `stop`."""
     share = []
     for item in batch:

@@ -19,7 +19,7 @@ NUM_BINS = 20
 
 
 @dataclass(frozen=True)
-class Statistics:
+class DatasetStatistics:
     """Numbers of Table 1; shares are in [0, 1].
 
     Attributes:
@@ -45,7 +45,7 @@ class Statistics:
         return asdict(self)
 
 
-def compute_statistics(dataset: IndexedDataset) -> Statistics:
+def compute_statistics(dataset: IndexedDataset) -> DatasetStatistics:
     """Count a data set or view; masks are not decoded."""
     counts = dataset.num_instances_per_image()
     table = dataset.instance_table
@@ -57,7 +57,7 @@ def compute_statistics(dataset: IndexedDataset) -> Statistics:
     is_occluded = hidden_area > 0
     rates = hidden_area[is_occluded] / amodal_area[is_occluded]
     histogram, _ = np.histogram(rates, bins=NUM_BINS, range=(0, 1))
-    return Statistics(
+    return DatasetStatistics(
         num_images=int((counts > 0).sum()),
         num_images_without_instances=int((counts == 0).sum()),
         num_instances=int(shown.sum()),
@@ -68,7 +68,7 @@ def compute_statistics(dataset: IndexedDataset) -> Statistics:
     )
 
 
-def compare_with_paper(statistics: Statistics, row: Table1Row) -> dict[str, dict[str, Any]]:
+def compare_with_paper(statistics: DatasetStatistics, row: Table1Row) -> dict[str, dict[str, Any]]:
     """Return `{key: {measured, paper, difference}}` for the four numbers of Table 1."""
     comparison = {}
     for key, paper in asdict(row).items():

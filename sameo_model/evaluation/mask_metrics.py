@@ -21,7 +21,7 @@ from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.evaluation.bootstrap import clustered_mean, draw_weights, interval, resample
 from sameo_model.evaluation.instance_scores import InstanceScore, score_instance
 from sameo_model.evaluation.predictions import predict_images
-from sameo_model.evaluation.predictors import Predictor
+from sameo_model.runtime import Predictor
 from sameo_model.runtime.types import FloatArray
 
 BIN_EDGES = (0.0, 0.1, 0.3, 0.5, 0.8, 1.0)

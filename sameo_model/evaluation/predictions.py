@@ -18,7 +18,8 @@ from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.crops import crop_to_rle, rle_to_crop
 from sameo_model.evaluation.image_loading import load_ahead
 from sameo_model.evaluation.instance_scores import PredictedObject
-from sameo_model.evaluation.predictors import Predictor, encode_images
+from sameo_model.evaluation.predictors import encode_images
+from sameo_model.runtime import Predictor
 from sameo_model.runtime.files import write_whole
 from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop, Prediction
 
@@ -193,9 +194,10 @@ def _predict_shard(
             embeddings = encode_images(predictor, [pixels for _, pixels in batch])
         for (image, _), embedding in zip(batch, embeddings, strict=True):
             with clock.model_time():
-                clicks = points.get(image.image_id)
-                prompts = {} if clicks is None else {"points_xy": clicks}
-                prediction = predictor.decode(embedding, boxes[image.image_id], **prompts)
+                number = image.image_id
+                prediction = predictor.decode(
+                    embedding, boxes[number], points_xy=points.get(number)
+                )
             clock.num_predicted += 1
             yield predicted_objects(prediction)
 

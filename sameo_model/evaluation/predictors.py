@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from sameo_model.runtime import load_predictor
-from sameo_model.runtime import predictor as runtime_predictor
+from sameo_model.runtime import Predictor, load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
 from sameo_model.runtime.bundle import MODEL_JSON, find_bundle, sha256_of
-from sameo_model.runtime.types import FloatArray, Prediction
 
 BACKEND_NAMES = ("auto", "torch", *BACKENDS)
 PRECISIONS = ("f32", "bf16", "f16")
-
-
-class Predictor(Protocol):
-    """What a model must offer to be scored; `sameo_model.runtime`'s predictor does."""
-
-    def encode(self, image_rgb: Any) -> Any:
-        """Encode uint8 (H, W, 3) RGB once."""
-
-    def decode(
-        self, embedding: Any, boxes_xyxy: FloatArray, *, points_xy: Any = None
-    ) -> Prediction:
-        """Predict masks for boxes in pixels of the encoded image, and `points_xy` if given."""
 
 
 def open_predictor(
@@ -36,7 +22,7 @@ def open_predictor(
     threads: int | None = None,
     precision: str | None = None,
     framing: str | None = None,
-) -> runtime_predictor.Predictor:
+) -> Predictor:
     """Load a model.
 
     Args:
@@ -65,7 +51,7 @@ def open_predictor(
     return load_predictor(model, backend, precision=precision, threads=threads, framing=framing)
 
 
-def describe_predictor(predictor: runtime_predictor.Predictor, model: str | None) -> dict[str, str]:
+def describe_predictor(predictor: Predictor, model: str | None) -> dict[str, str]:
     """Return what tells one model and its way of running from another.
 
     Args:

@@ -24,8 +24,8 @@ from sameo_model.runtime.bundle import sha256_of
 from sameo_model.synthesis.blocks import merge_blocks, run_blocks, shard_range, split_blocks
 from sameo_model.synthesis.complete_objects import CompletenessRule
 from sameo_model.synthesis.compositing import (
-    Composite,
     CompositeRule,
+    OccludedImage,
     compose,
     cut_out,
     draw_size_ratio,
@@ -223,7 +223,7 @@ def _save_pair(
     pair: int,
     chosen: tuple[tuple[AmodalImage, AmodalInstance], tuple[AmodalImage, AmodalInstance]],
     photograph: np.ndarray,
-    composite: Composite,
+    composite: OccludedImage,
 ) -> list[AmodalImage]:
     settings = job.settings
     (target_image, target_instance), (other_image, other_instance) = chosen

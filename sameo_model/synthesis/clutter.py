@@ -73,7 +73,7 @@ class Clutter:
 
 
 @dataclass(frozen=True)
-class Region:
+class ClutterRegion:
     """Where objects lie: a normal distribution around a centre, pixels, cut at `box_xyxy`."""
 
     centre_xy: tuple[float, float]
@@ -146,19 +146,19 @@ def _draw_size(rng: Rng, count: int, image_hw: tuple[int, int], options: Clutter
 
 def _region(
     rng: Rng, count: int, size_px: float, image_hw: tuple[int, int], *, is_crowded: bool
-) -> Region:
+) -> ClutterRegion:
     height, width = image_hw
     spread = size_px * np.sqrt(count) * (0.35 if is_crowded else rng.uniform(0.4, 0.9))
     spread_xy = (min(spread * 1.2, 0.35 * width), min(spread, 0.35 * height))
     centre = rng.uniform((0.3, 0.3), (0.7, 0.7)) * (width, height)
-    return Region(
+    return ClutterRegion(
         (float(centre[0]), float(centre[1])),
         spread_xy,
         (-0.1 * size_px, -0.1 * size_px, width + 0.1 * size_px, height + 0.1 * size_px),
     )
 
 
-def draw_bin(rng: Rng, canvas: Canvas, light: Light) -> Region:
+def draw_bin(rng: Rng, canvas: Canvas, light: Light) -> ClutterRegion:
     """Draw a bin seen from above into a picture and return where in it objects lie.
 
     Args:
@@ -202,7 +202,7 @@ def draw_bin(rng: Rng, canvas: Canvas, light: Light) -> Region:
     low, high = np.maximum(low, 0), np.minimum(high, (width, height))
     spread = 0.3 * (high - low)
     middle = (low + high) / 2
-    return Region(
+    return ClutterRegion(
         (float(middle[0]), float(middle[1])),
         (float(spread[0]), float(spread[1])),
         (float(low[0]), float(low[1]), float(high[0]), float(high[1])),
@@ -226,7 +226,7 @@ def _find_place(
     clutter: Clutter,
     layer: Layer,
     target: int | None,
-    region: Region,
+    region: ClutterRegion,
     options: ClutterOptions,
 ) -> tuple[int, int] | None:
     """Return column and row of a layer's top left corner, None if it fits nowhere.

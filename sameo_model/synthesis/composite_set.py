@@ -29,7 +29,7 @@ BLOCK_IMAGES = 16
 
 
 @dataclass(frozen=True)
-class CompositeSource:
+class CompositeRecipe:
     """What the pictures of a set follow from, besides their numbers.
 
     Attributes:
@@ -127,12 +127,12 @@ def _open_source(
     cutouts_dir: Path | None,
     seed: int,
     options: CompositeOptions,
-) -> CompositeSource:
+) -> CompositeRecipe:
     if photographs_dir is None and cutouts_dir is None:
         raise ValueError(
             "composites are made of --photographs DIR, --cutouts DIR or both, got neither"
         )
-    return CompositeSource(
+    return CompositeRecipe(
         None if cutouts_dir is None else find_cutouts(cutouts_dir),
         None if photographs_dir is None else find_photographs(photographs_dir),
         seed,
@@ -140,7 +140,7 @@ def _open_source(
     )
 
 
-def _settings(source: CompositeSource) -> Mapping[str, object]:
+def _settings(source: CompositeRecipe) -> Mapping[str, object]:
     return {
         "version": VERSION,
         "seed": source.seed,
@@ -150,7 +150,7 @@ def _settings(source: CompositeSource) -> Mapping[str, object]:
     }
 
 
-def _make_block(source: CompositeSource, block: Block) -> None:
+def _make_block(source: CompositeRecipe, block: Block) -> None:
     cv2.setNumThreads(1)
     category_ids = source.category_ids()
     records = [_make_image(source, block.output, k, category_ids) for k in block.numbers]
@@ -158,7 +158,7 @@ def _make_block(source: CompositeSource, block: Block) -> None:
 
 
 def _make_image(
-    source: CompositeSource, output: Path, number: int, category_ids: Mapping[str, int]
+    source: CompositeRecipe, output: Path, number: int, category_ids: Mapping[str, int]
 ) -> AmodalImage:
     generator = np.random.default_rng([source.seed, number])
     if source.cutouts is not None:

@@ -11,8 +11,6 @@ import numpy as np
 
 from sameo_model.synthesis.placement import OcclusionRange, solve_offset
 
-Seam = Literal["hard", "feathered"]
-
 # By how much an occluder that cannot hide enough grows at a time.
 GROWTH_STEP = 1.12
 
@@ -40,7 +38,7 @@ class CompositeRule:
     max_growth: float = 1.6
     min_scale: float = 0.2
     max_scale: float = 2.0
-    seam: Seam = "hard"
+    seam: Literal["hard", "feathered"] = "hard"
     feather_px: float = 2.0
 
     def __post_init__(self) -> None:
@@ -60,7 +58,7 @@ class CompositeRule:
 
 
 @dataclass(frozen=True)
-class Cutout:
+class Occluder:
     """An object cut out of its photograph.
 
     Attributes:
@@ -77,7 +75,7 @@ class Cutout:
 
 
 @dataclass(frozen=True)
-class Composite:
+class OccludedImage:
     """A photograph with an occluder pasted over its target.
 
     Attributes:
@@ -97,7 +95,7 @@ class Composite:
     scale: float
 
 
-def cut_out(image: np.ndarray, mask: np.ndarray) -> Cutout:
+def cut_out(image: np.ndarray, mask: np.ndarray) -> Occluder:
     """Cut an object out of its photograph.
 
     Args:
@@ -107,7 +105,7 @@ def cut_out(image: np.ndarray, mask: np.ndarray) -> Cutout:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     y, x = int(rows[0]), int(columns[0])
     window = slice(y, int(rows[-1]) + 1), slice(x, int(columns[-1]) + 1)
-    return Cutout(x, y, np.ascontiguousarray(mask[window]), image[window])
+    return Occluder(x, y, np.ascontiguousarray(mask[window]), image[window])
 
 
 def wanted_scale(target_area: float, occluder_area: float, jitter: float) -> float:
@@ -130,11 +128,11 @@ def draw_size_ratio(rule: CompositeRule, generator: np.random.Generator) -> floa
 def compose(
     image: np.ndarray,
     target_mask: np.ndarray,
-    occluder: Cutout,
+    occluder: Occluder,
     scale: float,
     rule: CompositeRule,
     generator: np.random.Generator,
-) -> Composite:
+) -> OccludedImage:
     """Hide a part of a target behind an occluder.
 
     Args:
@@ -161,7 +159,7 @@ def compose(
     occluder_mask = _paste(result, _resize_rgb(occluder.rgb, alpha.shape), alpha, x, y)
     visible_mask = target_mask & ~occluder_mask
     hidden = 1 - np.count_nonzero(visible_mask) / np.count_nonzero(target_mask)
-    return Composite(result, visible_mask, occluder_mask, rate, hidden, scale)
+    return OccludedImage(result, visible_mask, occluder_mask, rate, hidden, scale)
 
 
 def resize_mask(mask: np.ndarray, scale: float) -> np.ndarray:

@@ -21,14 +21,14 @@ from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import record_path, write_scene
 from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
 from sameo_model.synthesis.shapes import MAKERS
-from sameo_model.synthesis.sources import PROCEDURAL, Sources
+from sameo_model.synthesis.sources import PROCEDURAL, SceneMaterials
 
 VERSION = 3  # of the generator: raise it when the same seed gives other pictures
 _factory: SceneFactory | None = None
-_sources: Sources | None = None
+_sources: SceneMaterials | None = None
 
 
-def category_ids(config: SceneConfig, sources: Sources | None = None) -> dict[str, int]:
+def category_ids(config: SceneConfig, sources: SceneMaterials | None = None) -> dict[str, int]:
     """Return the number of every category that the configuration can show, from 1, by name."""
     names: set[str] = set()
     for family in config.families:
@@ -44,7 +44,7 @@ def category_ids(config: SceneConfig, sources: Sources | None = None) -> dict[st
 def open_output(
     output: Path,
     config: SceneConfig,
-    sources: Sources | None = None,
+    sources: SceneMaterials | None = None,
     mesh_settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Make the folder of a set, or check that it was begun with the same settings.
@@ -71,7 +71,7 @@ def generate_scenes(
     config: SceneConfig,
     num_scenes: int,
     workers: int,
-    sources: Sources | None = None,
+    sources: SceneMaterials | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Make the scenes that are missing and yield each one's record as it is finished.
 
@@ -103,7 +103,7 @@ def generate_scenes(
     shutil.rmtree(output / ".partial", ignore_errors=True)
 
 
-def _start_worker(config: SceneConfig, sources: Sources | None) -> None:
+def _start_worker(config: SceneConfig, sources: SceneMaterials | None) -> None:
     global _factory, _sources
     end_with_parent()
     # Mesa's software rasteriser works in its caller's thread: the processes share the cores.

@@ -11,7 +11,7 @@ from sameo_model.synthesis.assets import Asset, scale_asset
 from sameo_model.synthesis.decomposition import box_around, decompose, hull_around, thicken
 from sameo_model.synthesis.mesh_discovery import MeshFile
 from sameo_model.synthesis.mesh_reading import (
-    Part,
+    MeshPart,
     parts_to_surfaces,
     read_parts,
     repair_parts,
@@ -72,7 +72,7 @@ class Mesh:
     longest: float
     notes: list[str]
     asset: Asset | None = None
-    parts: list[Part] = field(default_factory=list)
+    parts: list[MeshPart] = field(default_factory=list)
     bare: tuple[int, ...] = ()
 
 

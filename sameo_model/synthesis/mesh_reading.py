@@ -27,7 +27,7 @@ _WELD_SHARE = 1e-5  # corners nearer than this share of the size are one
 
 
 @dataclass(frozen=True)
-class Part:
+class MeshPart:
     """A piece of a mesh file with one look.
 
     Attributes:
@@ -51,14 +51,14 @@ class Part:
         """Return whether the file does not say how the part looks."""
         return self.texture is None and self.rgb is None and self.face_colours is None
 
-    def select(self, keep: NDArray[np.bool_]) -> Part:
+    def select(self, keep: NDArray[np.bool_]) -> MeshPart:
         """Return the part with the faces where bool (F,) `keep` is true."""
         colours = None if self.face_colours is None else self.face_colours[keep]
         uvs = None if self.uvs is None else self.uvs[keep]
         return replace(self, triangles=self.triangles[keep], uvs=uvs, face_colours=colours)
 
 
-def read_parts(path: Path) -> tuple[list[Part], list[str]]:
+def read_parts(path: Path) -> tuple[list[MeshPart], list[str]]:
     """Read a mesh file; nodes of a scene stand where the scene puts them.
 
     glTF files are turned from y up to z up; other formats are taken as they are.
@@ -168,7 +168,7 @@ def _check_compression(content: bytes) -> None:
         )
 
 
-def repair_parts(parts: list[Part]) -> tuple[list[Part], list[str]]:
+def repair_parts(parts: list[MeshPart]) -> tuple[list[MeshPart], list[str]]:
     """Remove faces that cannot be drawn, and make open meshes visible from both sides.
 
     Returns:
@@ -205,7 +205,7 @@ def repair_parts(parts: list[Part]) -> tuple[list[Part], list[str]]:
     return parts, notes
 
 
-def parts_to_surfaces(parts: list[Part]) -> tuple[Surface, ...]:
+def parts_to_surfaces(parts: list[MeshPart]) -> tuple[Surface, ...]:
     """Return parts in metres as surfaces of at most about `MAX_FACES` triangles in all."""
     total = sum(len(part.triangles) for part in parts)
     surfaces = []
@@ -250,7 +250,7 @@ def _areas(triangles: Array) -> Array:
     return np.asarray(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
 
 
-def _flip(part: Part) -> Part:
+def _flip(part: MeshPart) -> MeshPart:
     uvs = None if part.uvs is None else part.uvs[:, ::-1]
     return replace(part, triangles=part.triangles[:, ::-1], uvs=uvs)
 
@@ -265,12 +265,12 @@ def _double(surface: Surface) -> Surface:
     )
 
 
-def _part(mesh: Any, notes: list[str]) -> Part:
+def _part(mesh: Any, notes: list[str]) -> MeshPart:
     triangles = np.asarray(mesh.vertices, np.float64)[mesh.faces]
     visual = mesh.visual
     if visual.kind in ("vertex", "face"):
         colours = np.asarray(visual.face_colors)[:, :3].astype(np.uint8)
-        return Part(triangles, face_colours=colours)
+        return MeshPart(triangles, face_colours=colours)
     material = getattr(visual, "material", None)
     rgb = _colour(material)
     picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
@@ -278,17 +278,17 @@ def _part(mesh: Any, notes: list[str]) -> Part:
         texture = None if picture is None else _shrink(picture)
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on damaged pictures
         notes.append(f"texture cannot be read ({error}): painted anew")
-        return Part(triangles)
+        return MeshPart(triangles)
     if texture is None:
-        return Part(triangles, rgb=rgb)
+        return MeshPart(triangles, rgb=rgb)
     if getattr(material, "baseColorFactor", None) is not None and rgb is not None:
         texture = (texture * np.array(rgb)).astype(np.uint8)
     uv = getattr(visual, "uv", None)
     if uv is None or not np.isfinite(uv).all():
         notes.append("texture without usable coordinates: projected")
-        return Part(triangles, texture=texture)
+        return MeshPart(triangles, texture=texture)
     uvs = np.asarray(uv, np.float64)[mesh.faces] * [1, -1] + [0, 1]
-    return Part(triangles, uvs=uvs, texture=texture)
+    return MeshPart(triangles, uvs=uvs, texture=texture)
 
 
 def _colour(material: Any) -> tuple[float, float, float] | None:

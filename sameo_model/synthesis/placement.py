@@ -39,7 +39,7 @@ class OcclusionRange:
 
 
 @dataclass(frozen=True)
-class Placement:
+class OccluderOffset:
     """Solution of `solve_offset`.
 
     Attributes:
@@ -57,7 +57,7 @@ class Placement:
 
 def solve_offset(
     target_mask: np.ndarray, occluder_mask: np.ndarray, rate: float, direction_rad: float
-) -> Placement:
+) -> OccluderOffset:
     """Move an occluder along a ray from the target's centre until it hides the wanted share.
 
     The boxes bracket the solution: at the centre they overlap most, and from the distance on where
@@ -75,10 +75,10 @@ def solve_offset(
     area = np.count_nonzero(target_mask)
     direction = math.cos(direction_rad), math.sin(direction_rad)
 
-    def place(distance: float) -> Placement:
+    def place(distance: float) -> OccluderOffset:
         x = round((target_mask.shape[1] - occluder_mask.shape[1]) / 2 + distance * direction[0])
         y = round((target_mask.shape[0] - occluder_mask.shape[0]) / 2 + distance * direction[1])
-        return Placement(x, y, overlap_area(target_mask, occluder_mask, x, y) / area)
+        return OccluderOffset(x, y, overlap_area(target_mask, occluder_mask, x, y) / area)
 
     near, near_placement = 0.0, place(0.0)
     if near_placement.rate < rate:

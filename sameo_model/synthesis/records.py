@@ -21,7 +21,7 @@ from sameo_model.data.rle import encode_instance
 from sameo_model.synthesis.cameras import Camera
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.occlusion_order import hiding_pairs
-from sameo_model.synthesis.scenes import Scene, View
+from sameo_model.synthesis.scenes import RenderedScene, RenderedView
 from sameo_model.synthesis.truth import InstanceTruth
 
 MAX_VIEWS = 1000  # ids leave room for as many views of a scene and instances of a view
@@ -34,7 +34,7 @@ def record_path(output: Path, number: int) -> Path:
 
 
 def write_scene(
-    output: Path, number: int, scene: Scene, categories: dict[str, int]
+    output: Path, number: int, scene: RenderedScene, categories: dict[str, int]
 ) -> dict[str, Any]:
     """Write one scene: pictures first, its record last.
 
@@ -83,7 +83,7 @@ def write_scene(
     return record
 
 
-def _write_pictures(folder: Path, name: str, view: View) -> None:
+def _write_pictures(folder: Path, name: str, view: RenderedView) -> None:
     bgr = np.ascontiguousarray(view.image[..., ::-1])
     written = cv2.imwrite(
         str(folder / "images" / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]

@@ -19,7 +19,7 @@ from sameo_model.synthesis.photometric import degrade
 from sameo_model.synthesis.physics import is_on_stage, place_above, settle
 from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.rendering import SceneRenderer
-from sameo_model.synthesis.sources import PROCEDURAL, AssetSource, Sources
+from sameo_model.synthesis.sources import PROCEDURAL, AssetSource, SceneMaterials
 from sameo_model.synthesis.stage import SceneBuilder, Stage, open_fence
 from sameo_model.synthesis.textures import Image
 from sameo_model.synthesis.truth import InstanceTruth, Keep, object_corners, view_truth
@@ -86,7 +86,7 @@ class SceneConfig:
 
 
 @dataclass(frozen=True)
-class View:
+class RenderedView:
     """One picture of a scene.
 
     Attributes:
@@ -105,7 +105,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Scene:
+class RenderedScene:
     """A rendered scene.
 
     Attributes:
@@ -115,14 +115,14 @@ class Scene:
     """
 
     names: list[str]
-    views: list[View]
+    views: list[RenderedView]
     failures: dict[str, int]
 
 
 class SceneFactory:
     """Make scenes of one configuration; find the meshes once."""
 
-    def __init__(self, config: SceneConfig, sources: Sources | None = None) -> None:
+    def __init__(self, config: SceneConfig, sources: SceneMaterials | None = None) -> None:
         """Find the families' meshes.
 
         Args:
@@ -135,7 +135,7 @@ class SceneFactory:
         self.config = config
         self.assets = AssetSource(config.families, sources)
 
-    def make(self, number: int) -> Scene:
+    def make(self, number: int) -> RenderedScene:
         """Return scene `number`; the same for the same configuration, whatever was made before.
 
         Raises:
@@ -152,7 +152,7 @@ class SceneFactory:
             f"scene {number} failed {MAX_ATTEMPTS} times ({failures}); report its seed"
         )
 
-    def _attempt(self, rng: Rng) -> Scene | str:
+    def _attempt(self, rng: Rng) -> RenderedScene | str:
         count = draw_object_count(rng)
         assets = [self.assets.draw(rng, self.config.distractors) for _ in range(count)]
         stage, radius, poses = arrange(rng, assets, self.config.arrangements)
@@ -174,7 +174,9 @@ class SceneFactory:
         if sunk:
             return "sank in"
         views = self._take_views(rng, model, data, assets, stage, corners, set(lost))
-        return views if isinstance(views, str) else Scene([a.name for a in assets], views, {})
+        return (
+            views if isinstance(views, str) else RenderedScene([a.name for a in assets], views, {})
+        )
 
     def _take_views(
         self,
@@ -185,14 +187,14 @@ class SceneFactory:
         stage: Stage,
         corners: NDArray[np.float64],
         lost: set[int],
-    ) -> list[View] | str:
+    ) -> list[RenderedView] | str:
         remaining = [k for k in range(len(assets)) if k not in lost]
         centres = corners.mean(axis=1)[remaining]
         sizes = np.array([assets[k].extent.max() for k in remaining])
         unmarked = frozenset(k for k, asset in enumerate(assets) if asset.is_distractor)
         num_views, image_hw = self.config.views, self.config.image_hw
         wanted = num_views * (CANDIDATES_PER_VIEW if self.config.is_balanced else 1)
-        views: list[View] = []
+        views: list[RenderedView] = []
         with SceneRenderer(model, data, image_hw) as renderer:
             for _ in range(wanted * 4):
                 camera = sample_camera(rng, stage, centres, sizes, image_hw)
@@ -201,7 +203,7 @@ class SceneFactory:
                 if len(instances) < 2:
                     continue
                 blank = np.empty((0, 0, 3), np.uint8)
-                views.append(View(camera, blank, depth, instances))
+                views.append(RenderedView(camera, blank, depth, instances))
                 if not self.config.is_balanced:
                     views[-1] = self._photograph(rng, renderer, views[-1])
                 if len(views) == wanted:
@@ -214,7 +216,7 @@ class SceneFactory:
             chosen = [views[k] for k in choose_views(rates, num_views)]
             return [self._photograph(rng, renderer, view) for view in chosen]
 
-    def _photograph(self, rng: Rng, renderer: SceneRenderer, view: View) -> View:
+    def _photograph(self, rng: Rng, renderer: SceneRenderer, view: RenderedView) -> RenderedView:
         view = replace(view, image=degrade(rng, renderer.colour(view.camera)))
         if not self.config.has_depth_noise:
             return view

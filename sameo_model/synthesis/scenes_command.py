@@ -29,7 +29,7 @@ from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import merge_records
 from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
 from sameo_model.synthesis.settings_file import parse_size
-from sameo_model.synthesis.sources import PROCEDURAL, Sources
+from sameo_model.synthesis.sources import PROCEDURAL, SceneMaterials
 
 DISTRACTORS = 0.2
 
@@ -45,7 +45,7 @@ def make_set(args: argparse.Namespace) -> None:
     mesh_roots, own = split_meshes(args.meshes)
     config = _config(args, own)
     discovery = None if own is None else find_objects(own)
-    sources = Sources(
+    sources = SceneMaterials(
         mesh_roots=mesh_roots,
         photographs=None if args.photographs is None else find_photographs(args.photographs),
     )
@@ -158,7 +158,7 @@ def _prepare(args: argparse.Namespace, discovery: Discovery) -> MeshLibrary:
     return open_library(args.output, discovery, reports, unit)
 
 
-def _render(args: argparse.Namespace, config: SceneConfig, sources: Sources) -> None:
+def _render(args: argparse.Namespace, config: SceneConfig, sources: SceneMaterials) -> None:
     records = generate_scenes(args.output, config, args.scenes, args.workers, sources)
     failures: Counter[str] = Counter()
     done = len(list((args.output / "records").glob("[0-9]*.json")))

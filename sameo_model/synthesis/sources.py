@@ -24,7 +24,7 @@ PROCEDURAL = "procedural"
 
 
 @dataclass(frozen=True)
-class Sources:
+class SceneMaterials:
     """Where meshes and photographs come from.
 
     Attributes:
@@ -41,7 +41,9 @@ class Sources:
 class AssetSource:
     """Draw objects of the wanted families."""
 
-    def __init__(self, families: Mapping[str, float], sources: Sources | None = None) -> None:
+    def __init__(
+        self, families: Mapping[str, float], sources: SceneMaterials | None = None
+    ) -> None:
         """Find the families' meshes.
 
         Args:
@@ -51,7 +53,7 @@ class AssetSource:
         Raises:
             FileNotFoundError: If a family's meshes are missing.
         """
-        sources = sources or Sources()
+        sources = sources or SceneMaterials()
         self.photographs, self.library = sources.photographs, sources.library
         self.roots = {n: find_family_root(n, sources.mesh_roots) for n in families if n in FAMILIES}
         tiles = (

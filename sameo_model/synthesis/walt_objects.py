@@ -13,7 +13,7 @@ import numpy as np
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.readers.walt import (
-    Detection,
+    WaltDetection,
     coordinate_scale,
     find_frames,
     first_frame_hw,
@@ -94,7 +94,7 @@ def read_camera(name: str, folder: Path, rule: WaltObjectRule, defects: DefectLo
     """
     frames = find_frames(folder)
     image_hw = first_frame_hw(frames)
-    by_frame: defaultdict[str, list[Detection]] = defaultdict(list)
+    by_frame: defaultdict[str, list[WaltDetection]] = defaultdict(list)
     for detection in iter_detections(folder, defects):
         if detection.frame in frames:
             by_frame[detection.frame].append(detection)
@@ -127,8 +127,11 @@ def frame_hour(stem: str) -> int:
 
 
 def choose_whole(
-    detections: Sequence[Detection], scale: float, image_hw: tuple[int, int], rule: WaltObjectRule
-) -> list[Detection]:
+    detections: Sequence[WaltDetection],
+    scale: float,
+    image_hw: tuple[int, int],
+    rule: WaltObjectRule,
+) -> list[WaltDetection]:
     """Return the detections of one frame whose boxes no other box covers.
 
     Args:

@@ -44,7 +44,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
             f"{root}, but neither is there; compose the raw data with `synthesize walt`"
         )
     names = only_split(split, list(found), "walt")
-    return [CompositeSource("walt", name, found[name]) for name in names]
+    return [WaltCompositeSource("walt", name, found[name]) for name in names]
 
 
 def raw_sources(root: Path, split: str | None) -> list[Source]:
@@ -71,7 +71,7 @@ def find_cameras(root: Path) -> dict[str, Path]:
 
 
 @dataclass
-class CompositeSource(Source):
+class WaltCompositeSource(Source):
     """WALT's composites: `mask` (N, H, W[, 3]) with 1 visible and 2 hidden."""
 
     dataset: str
@@ -120,7 +120,7 @@ class CompositeSource(Source):
             yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
 
-class Detection(NamedTuple):
+class WaltDetection(NamedTuple):
     """One raw detection.
 
     Attributes:
@@ -140,7 +140,7 @@ class Detection(NamedTuple):
     label_id: int
 
 
-def iter_detections(camera_dir: Path, defects: DefectLog) -> Iterator[Detection]:
+def iter_detections(camera_dir: Path, defects: DefectLog) -> Iterator[WaltDetection]:
     """Yield the detections of a camera in the order of its file.
 
     Numbers are stored as text: `bbox` "{left,top,width,height,confidence[,id]}" and `segmentation`
@@ -169,7 +169,7 @@ def iter_detections(camera_dir: Path, defects: DefectLog) -> Iterator[Detection]
         except RECORD_ERRORS:
             defects.add(Defect.MALFORMED_RECORD, number)
             continue
-        yield Detection(
+        yield WaltDetection(
             number=number,
             frame=frame_stem(str(record["time"])),
             box_xyxy=np.array([left, top, left + width, top + height]),

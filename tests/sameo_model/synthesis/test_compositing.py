@@ -7,7 +7,7 @@ import pytest
 
 from sameo_model.synthesis.compositing import (
     CompositeRule,
-    Cutout,
+    Occluder,
     compose,
     cut_out,
     resize_mask,
@@ -22,7 +22,7 @@ TARGET[20:40, 30:50] = True
 
 def square_occluder(side=20):
     mask = np.ones((side, side), dtype=bool)
-    return Cutout(0, 0, mask, np.broadcast_to(RED, (side, side, 3)).copy())
+    return Occluder(0, 0, mask, np.broadcast_to(RED, (side, side, 3)).copy())
 
 
 def make(rule=None, scale=1.0, seed=0, occluder=None):

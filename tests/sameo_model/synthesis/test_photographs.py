@@ -10,7 +10,7 @@ from sameo_model.synthesis.generation import generate_scenes, open_output
 from sameo_model.synthesis.photographs import find_photographs, paint_object, vary_colours
 from sameo_model.synthesis.rendering import SceneRenderer
 from sameo_model.synthesis.scenes import SceneConfig
-from sameo_model.synthesis.sources import Sources
+from sameo_model.synthesis.sources import SceneMaterials
 from sameo_model.synthesis.stage import Grounds, SceneBuilder
 
 
@@ -112,7 +112,7 @@ def test_the_sky_shows_a_photograph_upright_and_without_seams(egl, tmp_path):
 
 def test_scenes_with_photographs_do_not_depend_on_the_number_of_processes(egl, folder, tmp_path):
     config, plain = SceneConfig(seed=2, views=1, image_hw=(96, 128)), tmp_path / "plain"
-    sources = Sources(photographs=find_photographs(folder))
+    sources = SceneMaterials(photographs=find_photographs(folder))
     for name, workers in (("one", 1), ("two", 2)):
         open_output(tmp_path / name, config, sources)
         list(generate_scenes(tmp_path / name, config, 2, workers, sources))

@@ -11,7 +11,7 @@ import pytest
 
 from sameo_model.data.collection import open_dataset
 from sameo_model.data.defects import DefectLog
-from sameo_model.data.readers.walt import Detection, frame_stem
+from sameo_model.data.readers.walt import WaltDetection, frame_stem
 from sameo_model.synthesis.settings_file import load_settings
 from sameo_model.synthesis.walt import WaltSettings, visible_parts
 from sameo_model.synthesis.walt_objects import (
@@ -33,7 +33,7 @@ def detection(number, box_xywh, confidence=0.95):
     x, y, width, height = box_xywh
     corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
     box_xyxy = np.array([x, y, x + width, y + height], dtype=float)
-    return Detection(number, "f", box_xyxy, np.array(corners, dtype=float), confidence, 1)
+    return WaltDetection(number, "f", box_xyxy, np.array(corners, dtype=float), confidence, 1)
 
 
 def numbers(detections, **rule):
