@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sameo_model.data.box_agreement import require_agreement
+from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.index_format import InstanceFlag
 from sameo_model.data.parallel import default_workers
@@ -16,40 +19,20 @@ from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.coco_instances import coco_instances_source
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.source import Source
-from sameo_model.data.types import AmodalImage
 
 
-def _cocoa(annotations: Path, images_dir: Path) -> Source:
-    return cocoa.CocoaSource("cocoa", "", annotations, images_dir)
-
-
-def _cocoa_cls(annotations: Path, images_dir: Path) -> Source:
-    return FlatCocoSource(
-        "cocoa_cls", "", annotations, images_dir, cocoa_cls.KEYS, has_coco_ids=True
-    )
-
-
-def _d2sa(annotations: Path, images_dir: Path) -> Source:
-    return FlatCocoSource("d2sa", "", annotations, images_dir, d2sa.KEYS)
-
-
-def _kins(annotations: Path, images_dir: Path) -> Source:
-    return FlatCocoSource("kins", "", annotations, images_dir, kins.KEYS)
-
-
-def _muva(annotations: Path, images_dir: Path) -> Source:
-    keys = FlatKeys(amodal=muva.AMODAL_KEYS, visible=muva.VISIBLE_KEYS)
-    return muva.MuvaSource("muva", "", annotations, images_dir, keys)
+def _flat(name: str, keys: FlatKeys, **more: Any) -> Callable[[Path, Path], Source]:
+    return lambda annotations, images: FlatCocoSource(name, "", annotations, images, keys, **more)
 
 
 FORMATS: dict[str, Callable[[Path, Path], Source]] = {
     "amodal_coco": amodal_coco_source,
     "coco_instances": coco_instances_source,
-    "cocoa": _cocoa,
-    "cocoa_cls": _cocoa_cls,
-    "d2sa": _d2sa,
-    "kins": _kins,
-    "muva": _muva,
+    "cocoa": partial(cocoa.CocoaSource, "cocoa", ""),
+    "cocoa_cls": _flat("cocoa_cls", cocoa_cls.KEYS, has_coco_ids=True),
+    "d2sa": _flat("d2sa", d2sa.KEYS),
+    "kins": _flat("kins", kins.KEYS),
+    "muva": lambda annotations, images: muva.MuvaSource("muva", "", annotations, images, muva.KEYS),
 }
 
 
@@ -64,8 +47,8 @@ class TruthSet:
         notes: What the reader repaired or left out, in sentences.
     """
 
-    images: Sequence[AmodalImage]
-    all_images: Sequence[AmodalImage]
+    images: IndexedDataset
+    all_images: IndexedDataset
     categories: dict[int, str]
     notes: list[str] = field(default_factory=list)
 
@@ -120,17 +103,12 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
             f"taken for the whole object; if it is the visible part alone (plain COCO instances), "
             f"pass --dataset coco_instances"
         )
-    return TruthSet(
-        images[: options.limit] if options.limit else images,
-        images,
-        dict(images.categories),
-        notes,
-    )
+    return TruthSet(images.first(options.limit), images, dict(images.categories), notes)
 
 
 def has_amodal(truth: TruthSet) -> bool:
     """Return whether any instance has a whole shape."""
-    return any(item.amodal_rle is not None for image in truth.images for item in image.instances)
+    return truth.images.has_masks(InstanceFlag.HAS_AMODAL)
 
 
 def check_amodal(options: argparse.Namespace, truth: TruthSet) -> None:
@@ -139,7 +117,7 @@ def check_amodal(options: argparse.Namespace, truth: TruthSet) -> None:
     Raises:
         ValueError: If no instance has an amodal mask.
     """
-    if not has_amodal(truth) and any(image.instances for image in truth.images):
+    if not has_amodal(truth) and truth.images.shown_instances().any():
         raise ValueError(
             f"{options.annotations} ({options.dataset}) must have amodal masks for this, but it "
             f"annotates the visible part of each object alone; use a set with whole shapes, or "

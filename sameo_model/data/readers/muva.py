@@ -25,6 +25,7 @@ VISIBLE_KEYS = (
     "i_segm",
     "segmentation",
 )
+KEYS = FlatKeys(amodal=AMODAL_KEYS, visible=VISIBLE_KEYS)
 SPLITS = {
     name: [f"annotations/AiFi-MUVA_{name}.json", f"AiFi-MUVA_{name}.json"]
     for name in ("train", "val", "test")
@@ -34,8 +35,7 @@ SPLITS = {
 def sources(root: Path, split: str | None) -> list[Source]:
     """Find the annotation files; images lie in `images/`."""
     files = choose_splits(root, split, SPLITS, "muva")
-    keys = FlatKeys(amodal=AMODAL_KEYS, visible=VISIBLE_KEYS)
-    return [MuvaSource("muva", name, path, root / "images", keys) for name, path in files.items()]
+    return [MuvaSource("muva", name, path, root / "images", KEYS) for name, path in files.items()]
 
 
 @dataclass
