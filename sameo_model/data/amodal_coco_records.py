@@ -73,13 +73,7 @@ def annotation_record(image_id: int, instance: AmodalInstance, category_id: int)
 
 
 def crowd_text(image: AmodalImage, crowd: CrowdRegion, category_id: int) -> str:
-    """Return the annotation of a crowd region.
-
-    Args:
-        image: Its image.
-        crowd: The region.
-        category_id: Number of its category in the file.
-    """
+    """Return the annotation of a crowd region."""
     return to_text(
         {
             "id": crowd.annotation_id,

@@ -40,11 +40,7 @@ class PackedChunk:
 
 
 def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
-    """Parse the jobs of a chunk and pack their instances.
-
-    Args:
-        work: The source and its (image row, job) pairs.
-    """
+    """Parse the jobs of a chunk and pack their instances."""
     source, jobs = work
     defects = DefectLog()
     rows: list[tuple[Any, ...]] = []

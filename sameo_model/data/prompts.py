@@ -33,10 +33,6 @@ def mask_to_box_xyxy(mask: np.ndarray) -> np.ndarray:
 def instance_box_xyxy(instance: AmodalInstance, kind: PromptKind) -> np.ndarray:
     """Return the tight box of an instance's visible or amodal mask without decoding it.
 
-    Args:
-        instance: Record of the object.
-        kind: Which of its masks the box encloses.
-
     Returns:
         float32 (4,), x1, y1, x2, y2 in pixels, x2 and y2 exclusive.
 

@@ -43,9 +43,6 @@ def rle_runs(counts: bytes) -> np.ndarray | None:
     another group follows and bit 4 of the last group the sign; from the fourth run on, the number
     is the difference to the run two places before.
 
-    Args:
-        counts: Compressed counts.
-
     Returns:
         int64 (R,), alternating lengths of background and object; None if the text is malformed.
     """

@@ -67,11 +67,6 @@ def boundary_f(predicted: MaskCrop, truth: MaskCrop, image_hw: ImageHW) -> float
     Precision is the share of predicted contour pixels within `tolerance_px` of the true contour,
     recall the share of true contour pixels within it of the predicted one.
 
-    Args:
-        predicted: Predicted mask.
-        truth: True mask.
-        image_hw: Height and width of the image, which set the tolerance.
-
     Returns:
         In [0, 1]; 0 where one of the masks is empty, 1 where both are.
     """

@@ -123,12 +123,6 @@ def compare(
 
     Images are resampled together with all of their objects, in both evaluations alike.
 
-    Args:
-        first: The one that is compared with.
-        second: The one that is judged.
-        replicates: Bootstrap samples of the images.
-        seed: Seed of the samples.
-
     Raises:
         ValueError: If the two are not of the same kind, settings and objects.
     """

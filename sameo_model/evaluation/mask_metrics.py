@@ -159,9 +159,6 @@ def summarise(scores: Sequence[InstanceScore]) -> dict[str, Any]:
     occluded objects only, in `bins` too; nothing is counted as 0 or 1 for the others. Where no
     amodal mask is annotated, all that needs one is None, and the bins are empty.
 
-    Args:
-        scores: One score per object.
-
     Returns:
         The keys of `evaluate masks` without `settings` and `per_instance`.
 
@@ -208,11 +205,6 @@ def intervals(
     scores: Sequence[InstanceScore], *, replicates: int, seed: int = 0
 ) -> dict[str, list[float] | None]:
     """Return 95 % bootstrap intervals of the main averages, resampling images.
-
-    Args:
-        scores: One score per object.
-        replicates: Number of bootstrap samples.
-        seed: Seed of the samples.
 
     Returns:
         Lower and upper end by the keys of `summarise`; None where nothing counts.

@@ -52,12 +52,7 @@ def open_predictor(
 
 
 def describe_predictor(predictor: Predictor, model: str | None) -> dict[str, str]:
-    """Return what tells one model and its way of running from another.
-
-    Args:
-        predictor: The opened model.
-        model: What it was opened as.
-    """
+    """Return what tells one model and its way of running from another."""
     backend = predictor.backend
     weights_sha256 = getattr(backend, "weights_sha256", None)
     return {

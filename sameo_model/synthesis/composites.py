@@ -145,14 +145,7 @@ def stack_masks(masks: Sequence[Mask], image_hw: tuple[int, int]) -> NDArray[np.
 def composite_record(
     image_id: int, path: Path, composite: Composite, category_ids: Mapping[str, int]
 ) -> AmodalImage:
-    """Return the record of a composite, without instances that are tiny or hidden over 90 %.
-
-    Args:
-        image_id: number of the image.
-        path: its file.
-        composite: picture and truth.
-        category_ids: number of every category.
-    """
+    """Return the record of a composite, without instances that are tiny or hidden over 90 %."""
     instances = []
     rows = zip(composite.amodal, composite.visible, composite.categories, strict=True)
     for row, (whole, part, category) in enumerate(rows):

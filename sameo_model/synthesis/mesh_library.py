@@ -115,12 +115,6 @@ def open_library(
 ) -> MeshLibrary:
     """Write `meshes.json` and return the objects that can be used.
 
-    Args:
-        output: Folder of the set.
-        discovery: What the folder of meshes holds.
-        reports: What became of its objects.
-        unit: Unit of the folder.
-
     Raises:
         ValueError: If there is none.
     """

@@ -10,9 +10,6 @@ from pycocotools import mask as coco_mask
 def hiding_pairs(annotations: list[dict[str, Any]]) -> list[dict[str, int]]:
     """Return who hides whom in one picture.
 
-    Args:
-        annotations: Amodal COCO annotations of one picture.
-
     Returns:
         One entry for each pair of which the front one's visible mask lies over a hidden part of the
         other: `front` and `back` (annotation ids) and `hidden_px`. Parts of an object that two

@@ -23,13 +23,7 @@ OUTLINE_POINTS = 72
 def draw_outline_composite(
     photographs: Photographs, generator: np.random.Generator, options: CompositeOptions
 ) -> Composite:
-    """Draw one composite of outlines.
-
-    Args:
-        photographs: sources of texture.
-        generator: source of randomness.
-        options: what it looks like.
-    """
+    """Draw one composite of outlines."""
     height, width = options.image_hw
     image = _fill(photographs, generator, (height, width))
     amodal: list[Mask] = []

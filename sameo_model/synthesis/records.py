@@ -38,12 +38,6 @@ def write_scene(
 ) -> dict[str, Any]:
     """Write one scene: pictures first, its record last.
 
-    Args:
-        output: Folder of the set.
-        number: Number of the scene.
-        scene: What was rendered.
-        categories: Number of every category name.
-
     Returns:
         The record.
     """

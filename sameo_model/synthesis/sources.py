@@ -65,12 +65,7 @@ class AssetSource:
         self._names, self._shares = list(families), np.array(list(families.values()))
 
     def draw(self, rng: Rng, distractor_share: float | None = None) -> Asset:
-        """Return a random object.
-
-        Args:
-            rng: Source of randomness.
-            distractor_share: Share of procedural objects that only lie in the way.
-        """
+        """Return a random object."""
         if distractor_share and rng.random() < distractor_share:
             asset = make_procedural_asset(rng, photographs=self.photographs)
             return replace(asset, is_distractor=True)

@@ -83,12 +83,6 @@ class WaltCamera:
 def read_camera(name: str, folder: Path, rule: WaltObjectRule, defects: DefectLog) -> WaltCamera:
     """Find the whole objects of a camera.
 
-    Args:
-        name: The camera's name.
-        folder: Its folder.
-        rule: When a detection counts as whole.
-        defects: Log of unusable detections.
-
     Raises:
         DatasetFormatError: If the detections or the frames cannot be read.
     """

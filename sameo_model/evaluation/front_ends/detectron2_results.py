@@ -17,10 +17,6 @@ def read_detectron2(path: Path, *, mask_key: str) -> RawFile:
     It holds one entry per image with `instances` in COCO's result form; unlike in
     `coco_instances_results.json`, classes are numbered by their position.
 
-    Args:
-        path: The file.
-        mask_key: Key of the mask that is scored.
-
     Raises:
         DatasetFormatError: If the file is damaged, holds more than plain data, or has another
             form.
