@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,22 @@ def image_text(image: AmodalImage, images_dir: Path) -> str:
     return to_text(record)
 
 
-def annotation_text(image: AmodalImage, instance: AmodalInstance, category_id: int) -> str:
-    """Return the annotation of an instance; see `annotation_record`."""
-    return to_text(annotation_record(image.image_id, instance, category_id))
+def annotation_texts(
+    image: AmodalImage, category_id: Callable[[AmodalInstance | CrowdRegion], int]
+) -> list[str]:
+    """Return the annotations of an image: its instances, then its crowd regions.
+
+    Args:
+        image: The image.
+        category_id: Gives the number of a category in the file.
+
+    Raises:
+        ValueError: If an instance has no amodal mask.
+    """
+    records = [
+        annotation_record(image.image_id, one, category_id(one)) for one in image.instances
+    ] + [_crowd_record(image.image_id, one, category_id(one)) for one in image.crowds]
+    return [to_text(record) for record in records]
 
 
 def annotation_record(image_id: int, instance: AmodalInstance, category_id: int) -> dict[str, Any]:
@@ -72,19 +85,16 @@ def annotation_record(image_id: int, instance: AmodalInstance, category_id: int)
     return record
 
 
-def crowd_text(image: AmodalImage, crowd: CrowdRegion, category_id: int) -> str:
-    """Return the annotation of a crowd region."""
-    return to_text(
-        {
-            "id": crowd.annotation_id,
-            "image_id": image.image_id,
-            "category_id": category_id,
-            "segmentation": _rle_to_json(crowd.rle),
-            "bbox": list(rle_box_xywh(crowd.rle)),
-            "area": rle_area(crowd.rle),
-            "iscrowd": 1,
-        }
-    )
+def _crowd_record(image_id: int, crowd: CrowdRegion, category_id: int) -> dict[str, Any]:
+    return {
+        "id": crowd.annotation_id,
+        "image_id": image_id,
+        "category_id": category_id,
+        "segmentation": _rle_to_json(crowd.rle),
+        "bbox": list(rle_box_xywh(crowd.rle)),
+        "area": rle_area(crowd.rle),
+        "iscrowd": 1,
+    }
 
 
 def to_text(record: Mapping[str, Any]) -> str:

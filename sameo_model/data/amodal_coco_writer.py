@@ -12,8 +12,7 @@ from typing import TextIO
 
 from sameo_model.data.amodal_coco_records import (
     NO_CATEGORY,
-    annotation_text,
-    crowd_text,
+    annotation_texts,
     image_text,
     to_text,
 )
@@ -103,16 +102,9 @@ class AmodalCocoWriter:
                 names.
         """
         self._check_entered("write")
-        annotations = [
-            annotation_text(
-                image, one, self.category_id(one.category or NO_CATEGORY, one.category_id)
-            )
-            for one in image.instances
-        ]
-        annotations += [
-            crowd_text(image, one, self.category_id(one.category or NO_CATEGORY, one.category_id))
-            for one in image.crowds
-        ]
+        annotations = annotation_texts(
+            image, lambda one: self.category_id(one.category or NO_CATEGORY, one.category_id)
+        )
         self.append([image_text(image, self.images_dir)], annotations)
 
     def append(self, images: Sequence[str], annotations: Sequence[str]) -> None:
@@ -120,7 +112,7 @@ class AmodalCocoWriter:
 
         Args:
             images: What `image_text` returned.
-            annotations: What `annotation_text` returned for instances of these images.
+            annotations: What `annotation_texts` returned for instances of these images.
 
         Raises:
             RuntimeError: If the writer is not entered.

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from sameo_model.data.amodal_coco_records import (
     NO_CATEGORY,
-    annotation_text,
-    crowd_text,
+    annotation_texts,
     image_text,
 )
 from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
@@ -85,12 +84,7 @@ def _encode(
     for index in indices:
         image = dataset[index]
         images.append(image_text(image, images_dir))
-        annotations += [
-            annotation_text(image, one, category_ids[one.category or NO_CATEGORY])
-            for one in image.instances
-        ]
-        annotations += [
-            crowd_text(image, one, category_ids[one.category or NO_CATEGORY])
-            for one in image.crowds
-        ]
+        annotations += annotation_texts(
+            image, lambda one: category_ids[one.category or NO_CATEGORY]
+        )
     return images, annotations

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from sameo_model.data.types import DatasetFormatError
+from sameo_model.evaluation.average_precision import METRICS
 from sameo_model.evaluation.result_files import write_json
-from sameo_model.evaluation.text_tables import METRICS, TITLES, align, percent
+from sameo_model.evaluation.text_tables import TITLES, align, percent
 
 _SAME = ("annotations", "dataset", "class_specific", "max_dets", "limit")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sameo_model.evaluation.matching import IOU_THRESHOLDS, ImageMatches
 
+METRICS = ("ap", "ap50", "ap75", "ar")
 RECALLS = np.linspace(0.0, 1.0, 101)
 _NOTHING = np.zeros(1)  # the precision at a recall that is not reached
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sameo_model.data.types import DatasetFormatError
-from sameo_model.evaluation.average_precision import MatchTable
+from sameo_model.evaluation.average_precision import METRICS, MatchTable
 from sameo_model.evaluation.bootstrap import (
     Difference,
     clustered_mean,
@@ -22,9 +22,9 @@ from sameo_model.evaluation.bootstrap import (
     resample,
 )
 from sameo_model.evaluation.detection_files import matches_path, read_matches
-from sameo_model.evaluation.detection_results import METRICS
 from sameo_model.evaluation.instance_scores import OCCLUDED_ABOVE
 from sameo_model.evaluation.mask_metrics import BIN_EDGES, bin_index
+from sameo_model.evaluation.text_tables import TITLES
 
 # Settings that must be equal for objects to be paired; a model or its options may differ.
 _SAME_SETTINGS = {
@@ -228,7 +228,7 @@ def _compare_ap(
             np.array([getattr(scores, metric) for scores in side], dtype=float) for side in samples
         ]
         judged = difference(values[1] - values[0], changes[1] - changes[0])
-        name = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR"}[metric]
+        name = TITLES[metric]
         comparisons.append(
             Comparison(
                 f"{name} (images)", len(ids), values[0], values[1], judged, metric in ("ap", "ar")

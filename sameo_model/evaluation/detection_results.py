@@ -12,15 +12,13 @@ from scipy.stats import spearmanr
 
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import uoais
-from sameo_model.evaluation.average_precision import ApScores, MatchTable
+from sameo_model.evaluation.average_precision import METRICS, ApScores, MatchTable
 from sameo_model.evaluation.bootstrap import difference, draw_weights, interval
 from sameo_model.evaluation.buckets import Buckets
 from sameo_model.evaluation.mask_metrics import BIN_EDGES, bin_index
 from sameo_model.evaluation.matching import TruthMatch
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import LABELS
-
-METRICS = ("ap", "ap50", "ap75", "ar")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-METRICS = ("ap", "ap50", "ap75", "ar")
+from sameo_model.evaluation.average_precision import METRICS
+
 TITLES = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar": "AR"}
 _UOAIS_TITLES = {
     "overlap_precision": "overlap P",

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from pycocotools import mask as coco_mask
 
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.evaluation.front_ends.checks import check_scores
 from sameo_model.evaluation.front_ends.raw import RawDetection, RawFile
-from sameo_model.evaluation.front_ends.reading import ReadOptions, read_raw
+from sameo_model.evaluation.front_ends.reading import ReadOptions, read_raw, to_xyxy
 from sameo_model.runtime.box_fields import with_fractions
-from sameo_model.runtime.box_source import Box, BoxPrompt, BoxSource
+from sameo_model.runtime.box_source import BoxPrompt, BoxSource
 
 
 @dataclass(frozen=True)
@@ -113,17 +109,7 @@ def _to_prompt(row: RawDetection, raw: RawFile, labels: Labels) -> BoxPrompt:
         category = known[category] if category < len(known) else None
     name = row.class_name or (row.category if isinstance(row.category, str) else None)
     class_id = name or (labels.categories.get(category, "") if category is not None else "")
-    return BoxPrompt(_to_xyxy(row, raw), class_id, float(row.score), category)
-
-
-def _to_xyxy(row: RawDetection, raw: RawFile) -> Box:
-    box: Sequence[float] | Any = row.box
-    if box is None:
-        if not isinstance(row.mask, Mapping):
-            raise DatasetFormatError(f"a record of image {row.image} has neither box nor RLE mask")
-        x, y, width, height = coco_mask.toBbox(row.mask).tolist()
-        return x, y, x + width, y + height
-    first, second, third, fourth = np.asarray(box, dtype=float).tolist()
-    if raw.box_format == "xyxy":
-        return first, second, third, fourth
-    return first, second, first + third, second + fourth
+    if row.box is None and not isinstance(row.mask, Mapping):
+        raise DatasetFormatError(f"a record of image {row.image} has neither box nor RLE mask")
+    box_xyxy = to_xyxy(row.box, raw.box_format, row.mask)
+    return BoxPrompt(box_xyxy, class_id, float(row.score), category)

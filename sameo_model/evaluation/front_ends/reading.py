@@ -194,16 +194,16 @@ def _to_detection(
         image.image_id,
         classes.find(row),
         float(row.score),
-        _to_xyxy(row.box, box_format, mask),
+        to_xyxy(row.box, box_format, mask),
         mask,
         _to_rle(row.visible, image, path),
         row.visible_share,
     )
 
 
-def _to_xyxy(box: Sequence[float] | None, box_format: BoxFormat, mask: Rle | None) -> BoxXyxy:
+def to_xyxy(box: Sequence[float] | None, box_format: BoxFormat, mask: Any) -> BoxXyxy:
+    """Return a box as x1, y1, x2, y2; the tight box of an RLE mask where there is none."""
     if box is None:
-        assert mask is not None
         box, box_format = coco_mask.toBbox(mask).tolist(), "xywh"
     first, second, third, fourth = (float(value) for value in box)
     if box_format == "xyxy":

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 
 from sameo_model.data.types import AmodalImage
-from sameo_model.evaluation.average_precision import MatchTable
+from sameo_model.evaluation.average_precision import METRICS, MatchTable
 from sameo_model.evaluation.detection_files import instances_csv
 from sameo_model.evaluation.report.charts import draw_charts
 from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
@@ -28,7 +28,6 @@ from sameo_model.evaluation.result_files import write_json
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import (
-    METRICS,
     align,
     bucket_lines,
     difference_lines,

@@ -111,15 +111,37 @@ def draw_case(case: Case) -> np.ndarray:
     found_masks = (
         (crop_of(detection.mask_rle), crop_of(detection.visible_rle)) if detection else None
     )
-    window = window_around([true_masks, found_masks] if found_masks else [true_masks], case.image)
-    x1, y1, x2, y2 = window
-    pixels = case.image.load_rgb()[y1:y2, x1:x2]
-    scale = min(PANEL_HEIGHT / (y2 - y1), PANEL_WIDTH / (x2 - x1))
-    panels = [_resize(pixels, scale), draw_panel(pixels, true_masks, None, (x1, y1), scale)]
     prompt = detection.box_xyxy if detection else None
-    panels.append(draw_panel(pixels, found_masks, prompt, (x1, y1), scale))
+    pairs = [None, true_masks, found_masks]
+    panels = draw_line(case.image, pairs, [None, None, prompt], [true_masks, found_masks])
     gap = np.full((panels[0].shape[0], GAP, 3), 128, dtype=np.uint8)
     return np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+
+
+def draw_line(
+    image: AmodalImage,
+    pairs: Sequence[MaskPair | None],
+    boxes_xyxy: Sequence[BoxXyxy | None],
+    around: Sequence[MaskPair | None],
+) -> list[np.ndarray]:
+    """Draw one object several times: pairs of masks, or nothing over the photograph.
+
+    Args:
+        image: The photograph.
+        pairs: Masks of each panel; None leaves the photograph as it is.
+        boxes_xyxy: Box of each panel; None is that of its amodal mask.
+        around: Masks around which the photograph is cut out.
+
+    Returns:
+        uint8 (h, w, 3), RGB, for each pair; all of one size.
+    """
+    x1, y1, x2, y2 = window_around([pair for pair in around if pair], image)
+    pixels = image.load_rgb()[y1:y2, x1:x2]
+    scale = min(PANEL_HEIGHT / (y2 - y1), PANEL_WIDTH / (x2 - x1))
+    return [
+        draw_panel(pixels, pair, box_xyxy, (x1, y1), scale)
+        for pair, box_xyxy in zip(pairs, boxes_xyxy, strict=True)
+    ]
 
 
 def crop_of(rle: Rle | None) -> MaskCrop | None:

@@ -17,8 +17,7 @@ from sameo_model.evaluation.report.gallery import (
     PANEL_WIDTH,
     MaskPair,
     crop_of,
-    draw_panel,
-    window_around,
+    draw_line,
 )
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import Row
@@ -155,15 +154,13 @@ def _draw_line(one: ChosenObject, columns: Sequence[str]) -> np.ndarray:
             pairs[name] = crop_of(answer.mask_rle), crop_of(answer.visible_rle)
             boxes[name] = answer.box_xyxy
     shown = [pair for column in columns if (pair := pairs[column]) is not None]
-    window = window_around([truth, *shown], one.image)
-    x1, y1, x2, y2 = window
-    pixels = one.image.load_rgb()[y1:y2, x1:x2]
-    scale = min(PANEL_HEIGHT / (y2 - y1), PANEL_WIDTH / (x2 - x1))
-    cells = [
-        _centre(draw_panel(pixels, pairs[column], boxes.get(column), (x1, y1), scale))
-        for column in columns
-    ]
-    return np.concatenate(cells, axis=1)
+    panels = draw_line(
+        one.image,
+        [pairs[column] for column in columns],
+        [boxes.get(column) for column in columns],
+        [truth, *shown],
+    )
+    return np.concatenate([_centre(panel) for panel in panels], axis=1)
 
 
 def _centre(panel: np.ndarray) -> np.ndarray:
