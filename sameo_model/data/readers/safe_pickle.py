@@ -52,24 +52,8 @@ class _PlainUnpickler(pickle.Unpickler):
         return allowed
 
 
-def _scalar(dtype: _PlainDtype, data: bytes) -> Any:
-    return np.frombuffer(data, dtype=dtype.resolved())[0].item()
-
-
-class _PlainDtype:
-    """What a pickled numpy dtype of a number becomes."""
-
-    def __init__(self, code: str, align: bool = False, copy: bool = False) -> None:
-        if code not in _NUMBER_CODES:
-            raise ValueError(f"numpy type must be a plain number, got {code!r}")
-        self._code = code
-        self._is_big_endian = False
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._is_big_endian = state[1] == ">"
-
-    def resolved(self) -> np.dtype:
-        return np.dtype(self._code).newbyteorder(">" if self._is_big_endian else "<")
+def _scalar(dtype: np.dtype, data: bytes) -> Any:
+    return np.frombuffer(data, dtype, count=1)[0].item()
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -79,14 +63,8 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_NUMBER_CODES = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)} | {
-    "f2",
-    "f4",
-    "f8",
-    "b1",
-}
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "dtype"): _PlainDtype,
+    ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy._core.multiarray", "scalar"): _scalar,
     ("_codecs", "encode"): _encode,

@@ -65,10 +65,6 @@ def _from_buffer(buffer: bytes, dtype: np.dtype, shape: tuple[int, ...], order: 
     return np.frombuffer(buffer, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _scalar(dtype: np.dtype, data: bytes) -> Any:
-    return np.frombuffer(data, dtype, count=1)[0].item()
-
-
 def _load_storage(data: bytes) -> Any:
     """Read the storage inside a pickled tensor; PyTorch's own function would run pickled code."""
     import torch
@@ -88,14 +84,12 @@ _ARRAY_CLASS = object()
 # numpy 2 moved its core package; files of both kinds are about.
 _ARRAYS_AND_TENSORS: dict[tuple[str, str], Any] = {
     ("__builtin__", "bytes"): _to_bytes,
-    ("numpy", "dtype"): np.dtype,
     ("numpy", "ndarray"): _ARRAY_CLASS,
     **{
         (f"numpy.{core}.{module}", name): function
         for core in ("core", "_core")
         for module, name, function in (
             ("multiarray", "_reconstruct", _reconstruct),
-            ("multiarray", "scalar", _scalar),
             ("numeric", "_frombuffer", _from_buffer),
         )
     },
