@@ -71,9 +71,9 @@ class IndexedDataset(Sequence[AmodalImage]):
             view.image_rows = view.image_rows[view.num_instances_per_image() > 0]
         return view
 
-    def first(self, num_images: int | None) -> IndexedDataset:
-        """Return a view of the first images; None takes all."""
-        return IndexedDataset(self._tables, keep=self.keep, image_rows=self.image_rows[:num_images])
+    def take(self, images: Sequence[int] | slice) -> IndexedDataset:
+        """Return a view of some images, by their numbers in this one, ascending."""
+        return IndexedDataset(self._tables, keep=self.keep, image_rows=self.image_rows[images])
 
     def num_instances_per_image(self) -> np.ndarray:
         """Return int64 (L,), how many instances each shown image shows."""

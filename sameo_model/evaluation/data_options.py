@@ -103,7 +103,7 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
             f"taken for the whole object; if it is the visible part alone (plain COCO instances), "
             f"pass --dataset coco_instances"
         )
-    return TruthSet(images.first(options.limit), images, dict(images.categories), notes)
+    return TruthSet(images.take(slice(options.limit)), images, dict(images.categories), notes)
 
 
 def has_amodal(truth: TruthSet) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from sameo_model.data.index import IndexedDataset
 from sameo_model.data.prompts import (
     PromptKind,
     instance_box_xyxy,
@@ -57,7 +58,7 @@ def evaluate_masks(
     Raises:
         ValueError: If no object can be scored, or an argument is out of range.
     """
-    prompted = [PromptedImage.build(image, prompts, box_noise, seed, points) for image in images]
+    prompted = PromptedImages(images, prompts, box_noise, seed, points)
     rows = score_masks(predictor, prompted, progress=progress)
     return summarise([score for scores in rows for score in scores])
 
@@ -104,32 +105,64 @@ class PromptedImage:
         return cls(image, instances, boxes_xyxy, points_xy)
 
 
+class PromptedImages:
+    """Images with objects that can be scored, and their prompts; records are not kept.
+
+    Attributes:
+        images: The images; of a data set a view, which reads a record when it is asked for.
+        boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels.
+        points: float32 (N, P, 2) by image id, clicks, pixels; empty without.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[AmodalImage],
+        prompts: PromptKind,
+        box_noise: float = 0.0,
+        seed: int = 0,
+        points: int = 0,
+    ) -> None:
+        self._how = (prompts, box_noise, seed, points)
+        self.boxes: dict[int, FloatArray] = {}
+        self.points: dict[int, FloatArray] = {}
+        shown = []
+        for number, image in enumerate(images):
+            item = self.prompt(image)
+            if item.instances:
+                shown.append(number)
+                self.boxes[image.image_id] = item.boxes_xyxy
+                if item.points_xy is not None:
+                    self.points[image.image_id] = item.points_xy
+        self.images: Sequence[AmodalImage] = (
+            images.take(shown)
+            if isinstance(images, IndexedDataset)
+            else [images[number] for number in shown]
+        )
+
+    def prompt(self, image: AmodalImage) -> PromptedImage:
+        """Return an image with its prompts, the same each time."""
+        return PromptedImage.build(image, *self._how)
+
+
 def score_masks(
-    predictor: Predictor, prompted: Iterable[PromptedImage], **how: Any
+    predictor: Predictor, prompted: PromptedImages, **how: Any
 ) -> Iterator[list[InstanceScore]]:
-    """Yield the scores of each image with at least one object that can be scored.
+    """Yield the scores of each image.
 
     Args:
         predictor: Model to score.
         prompted: Images with their prompts.
         **how: Further arguments of `predict_images`.
     """
-    usable = [item for item in prompted if item.instances]
-    boxes = {item.image.image_id: item.boxes_xyxy for item in usable}
-    images = [item.image for item in usable]
-    answers = predict_images(predictor, images, boxes, points=clicks_by_image(usable), **how)
-    for item, (image, objects) in zip(usable, answers, strict=True):
+    images, boxes, points = prompted.images, prompted.boxes, prompted.points
+    for image, objects in predict_images(predictor, images, boxes, points=points, **how):
+        item = prompted.prompt(image)
         yield [
             score_instance(image, instance, predicted, box_xyxy)
             for instance, predicted, box_xyxy in zip(
                 item.instances, objects, item.boxes_xyxy, strict=True
             )
         ]
-
-
-def clicks_by_image(prompted: Iterable[PromptedImage]) -> dict[int, FloatArray]:
-    """Return the clicks of each image by its id, those of images that have some."""
-    return {item.image.image_id: item.points_xy for item in prompted if item.points_xy is not None}
 
 
 def scorable_instances(image: AmodalImage, prompts: PromptKind) -> list[AmodalInstance]:

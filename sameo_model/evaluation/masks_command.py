@@ -10,8 +10,7 @@ from typing import Any
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.data_options import add_data_options, check_amodal, open_truth
 from sameo_model.evaluation.mask_metrics import (
-    PromptedImage,
-    clicks_by_image,
+    PromptedImages,
     intervals,
     score_masks,
     summarise,
@@ -86,15 +85,11 @@ def run(options: argparse.Namespace) -> int:
         check_amodal(options, truth)
     for note in truth.notes:
         print(f"note: {note}", file=sys.stderr)
-    prompted = [
-        PromptedImage.build(image, options.prompts, options.box_noise, options.seed, options.points)
-        for image in truth.images
-    ]
-    usable = [item for item in prompted if item.instances]
-    boxes = {item.image.image_id: item.boxes_xyxy for item in usable}
-    images, clicks = [item.image for item in usable], clicks_by_image(usable)
-    with open_model(options, images, boxes, clock, clicks) as model:
-        rows = score_masks(model.predictor, usable, **model.arguments)
+    prompted = PromptedImages(
+        truth.images, options.prompts, options.box_noise, options.seed, options.points
+    )
+    with open_model(options, prompted.images, prompted.boxes, clock, prompted.points) as model:
+        rows = score_masks(model.predictor, prompted, **model.arguments)
         scores = [score for scores in rows for score in scores]
         result = summarise(scores)
         result["ci"] = intervals(scores, replicates=DEFAULT_REPLICATES, seed=options.seed)

@@ -273,3 +273,11 @@ def test_a_million_instances_open_in_little_memory(tmp_path):
     assert peak_bytes < 50 << 20
     assert len(masks) == 1010
     np.testing.assert_array_equal(masks[-1], fab.BACK)
+
+
+def test_a_view_takes_some_images(tmp_path):
+    fab.cocoa_cls(tmp_path)
+    dataset = open_dataset("cocoa_cls", tmp_path)
+    assert [image.image_id for image in dataset.take([0])] == [dataset[0].image_id]
+    assert len(dataset.take(slice(None))) == len(dataset)
+    assert len(dataset.take([])) == 0

@@ -8,6 +8,7 @@ import pytest
 
 from sameo_model.evaluation.mask_metrics import (
     PromptedImage,
+    PromptedImages,
     bin_index,
     evaluate_masks,
     intervals,
@@ -128,8 +129,7 @@ def test_spearman_orders_predicted_against_true_iou(predictor, tmp_path):
 
 
 def test_each_object_keeps_its_own_scores(predictor, tmp_path):
-    prompted = PromptedImage.build(two_squares(tmp_path), "visible", 0.0, seed=0)
-    (scores,) = score_masks(predictor, [prompted])
+    (scores,) = score_masks(predictor, PromptedImages([two_squares(tmp_path)], "visible"))
 
     assert [score.annotation_id for score in scores] == [1, 2]
     assert scores[0].occlusion_rate == pytest.approx(0.5)
@@ -141,7 +141,7 @@ def test_each_object_keeps_its_own_scores(predictor, tmp_path):
 def test_intervals_hold_the_means_and_resample_whole_images(predictor, tmp_path):
     # Ten copies of the same image: every resample of images has the same mean.
     images = [two_squares(tmp_path)] * 10
-    prompted = [PromptedImage.build(image, "visible", 0.0, seed=0) for image in images]
+    prompted = PromptedImages(images, "visible")
     scores = [
         replace(score, image_id=number)
         for number, rows in enumerate(score_masks(predictor, prompted))
