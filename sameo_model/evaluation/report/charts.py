@@ -88,5 +88,6 @@ def _to_svg(axes: Axes, title: str) -> str:
     figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     text = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
-        figure.savefig(text, format="svg", metadata={"Title": title, "Date": None})
+        more = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # only what is seen
+        figure.savefig(text, format="svg", metadata={"Title": title, **more})
     return text.getvalue()[text.getvalue().index("<svg") :]
