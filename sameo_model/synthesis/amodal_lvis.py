@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from sameo_model.data.rle import encode_instance
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.runtime.bundle import sha256_of
-from sameo_model.synthesis.blocks import merge_blocks, run_blocks, shard_range, split_blocks
+from sameo_model.synthesis.blocks import Block, merge_blocks, run_blocks, shard_range, split_blocks
 from sameo_model.synthesis.complete_objects import CompletenessRule
 from sameo_model.synthesis.compositing import (
     CompositeRule,
@@ -69,26 +70,22 @@ class AmodalLvisSettings:
 
 
 @dataclass(frozen=True)
-class ComposeJob:
-    """A block of pairs to make.
+class Shard:
+    """What the pairs of a shard are made of.
 
     Attributes:
         datasets: Modal data sets of the pool.
         pool_path: POOL_ROW (P,), the complete objects.
         category_ids: Number of every class name.
         settings: What to make.
-        pairs: Numbers of the pairs.
         folder: Folder of the shard.
-        record_path: File that appears when the block is finished.
     """
 
     datasets: Sequence[IndexedDataset]
     pool_path: Path
     category_ids: Mapping[str, int]
     settings: AmodalLvisSettings
-    pairs: range
     folder: Path
-    record_path: Path
 
 
 def compose_shard(
@@ -123,18 +120,18 @@ def compose_shard(
     names = sorted({name for dataset in datasets for name in dataset.category_names()})
     category_ids = {name or "object": number for number, name in enumerate(names, start=1)}
     pairs = shard_range(settings.num_pairs, shard)
-    jobs = {}
-    for number, block in enumerate(split_blocks(len(pairs), BLOCK_PAIRS)):
-        path = folder / "records" / f"{number:06d}.json"
-        block_pairs = range(pairs.start + block.start, pairs.start + block.stop)
-        jobs[path] = ComposeJob(
-            datasets, pool_path, category_ids, settings, block_pairs, folder, path
+    blocks = [
+        Block(
+            folder / "records" / f"{number:06d}.json",
+            range(pairs.start + block.start, pairs.start + block.stop),
         )
-    sizes = [len(job.pairs) for job in jobs.values()]
-    run_blocks(_make_block, jobs, workers=workers, title="composites", unit="pairs", sizes=sizes)
-    merge_blocks(folder, jobs)
+        for number, block in enumerate(split_blocks(len(pairs), BLOCK_PAIRS))
+    ]
+    make = partial(_make_block, Shard(datasets, pool_path, category_ids, settings, folder))
+    run_blocks(make, blocks, workers=workers, title="composites", unit="pairs")
+    merge_blocks(folder, blocks)
     annotations_path = folder / "annotations.json"
-    report = _report(annotations_path, list(jobs), paper)
+    report = _report(annotations_path, [block.record_path for block in blocks], paper)
     write_json(folder / "report.json", report, indent=1)
     content = {
         "version": VERSION,
@@ -192,15 +189,15 @@ def _same_photograph(rows: np.ndarray | np.void, row: np.void) -> Any:
     return (rows["source"] == row["source"]) & is_same_image
 
 
-def _make_block(job: ComposeJob) -> None:
+def _make_block(shard: Shard, block: Block) -> None:
     cv2.setNumThreads(1)
-    pool = np.load(job.pool_path, mmap_mode="r")
+    pool = np.load(shard.pool_path, mmap_mode="r")
     images: list[AmodalImage] = []
     failures: list[str] = []
     rates: list[list[float]] = []
-    for pair in job.pairs:
-        target, occluder, scale, generator = choose_pair(pool, pair, job.settings)
-        chosen = _look_up(job.datasets, target), _look_up(job.datasets, occluder)
+    for pair in block.numbers:
+        target, occluder, scale, generator = choose_pair(pool, pair, shard.settings)
+        chosen = _look_up(shard.datasets, target), _look_up(shard.datasets, occluder)
         try:
             photograph, other_photograph = (image.load_rgb() for image, _ in chosen)
         except (FileNotFoundError, ValueError) as error:
@@ -210,30 +207,30 @@ def _make_block(job: ComposeJob) -> None:
         target_mask = chosen[0][1].visible_mask()
         cutout = cut_out(other_photograph, chosen[1][1].visible_mask())
         composite = compose(
-            photograph, target_mask, cutout, scale, job.settings.composite, generator
+            photograph, target_mask, cutout, scale, shard.settings.composite, generator
         )
-        images += _save_pair(job, pair, chosen, photograph, composite)
+        images += _save_pair(shard, pair, chosen, photograph, composite)
         rates.append([composite.requested_rate, composite.rate, composite.scale])
-    write_json(_rates_path(job.record_path), {"failures": failures, "rates": rates}, indent=1)
-    write_amodal_coco(job.record_path, images, job.folder / "images")
+    write_json(_rates_path(block.record_path), {"failures": failures, "rates": rates}, indent=1)
+    write_amodal_coco(block.record_path, images, shard.folder / "images")
 
 
 def _save_pair(
-    job: ComposeJob,
+    shard: Shard,
     pair: int,
     chosen: tuple[tuple[AmodalImage, AmodalInstance], tuple[AmodalImage, AmodalInstance]],
     photograph: np.ndarray,
     composite: OccludedImage,
 ) -> list[AmodalImage]:
-    settings = job.settings
+    settings = shard.settings
     (target_image, target_instance), (other_image, other_instance) = chosen
     target_mask = target_instance.visible_mask()
-    whole = _instance(job, target_instance, 3 * pair + 1, target_mask, target_mask)
-    hidden = _instance(job, target_instance, 3 * pair + 2, target_mask, composite.visible_mask)
+    whole = _instance(shard, target_instance, 3 * pair + 1, target_mask, target_mask)
+    hidden = _instance(shard, target_instance, 3 * pair + 2, target_mask, composite.visible_mask)
     instances = [hidden]
     if settings.annotate == "occluder":
         mask = composite.occluder_mask
-        instances.append(_instance(job, other_instance, 3 * pair + 3, mask, mask))
+        instances.append(_instance(shard, other_instance, 3 * pair + 3, mask, mask))
     both_ids = tuple(dict.fromkeys(target_image.coco_image_ids + other_image.coco_image_ids))
     pictures = [
         ("whole", photograph, [whole], target_image.coco_image_ids),
@@ -241,7 +238,7 @@ def _save_pair(
     ]
     images = []
     for number, (kind, picture, shown, coco_image_ids) in enumerate(pictures, start=1):
-        path = job.folder / "images" / f"{pair:09d}_{kind}.{settings.image_format}"
+        path = shard.folder / "images" / f"{pair:09d}_{kind}.{settings.image_format}"
         _save(path, picture, settings)
         hw = (picture.shape[0], picture.shape[1])
         images.append(AmodalImage(2 * pair + number, path, hw, shown, NAME, coco_image_ids))
@@ -256,10 +253,10 @@ def _look_up(
 
 
 def _instance(
-    job: ComposeJob, source: AmodalInstance, number: int, amodal: np.ndarray, visible: np.ndarray
+    shard: Shard, source: AmodalInstance, number: int, amodal: np.ndarray, visible: np.ndarray
 ) -> AmodalInstance:
     category = source.category or "object"
-    category_id = job.category_ids[category]
+    category_id = shard.category_ids[category]
     source_id = source.source_id or str(source.annotation_id)
     return encode_instance(number, category, category_id, amodal, visible, source_id)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tqdm import tqdm
 
 from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
 from sameo_model.data.parallel import ordered_map
 from sameo_model.synthesis.json_files import write_json
-
-Job = TypeVar("Job")
 
 SETTINGS_FILE = "settings.json"
 
@@ -63,44 +62,51 @@ def digest_files(folder: Path, paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Block:
+    """What is made together.
+
+    Attributes:
+        record_path: File that appears when all of it is there.
+        numbers: Numbers of the images or pairs.
+        source: Number of the data set or camera that they come from.
+    """
+
+    record_path: Path
+    numbers: range
+    source: int = 0
+
+
 def run_blocks(
-    make: Callable[[Job], Any],
-    jobs: Mapping[Path, Job],
-    *,
-    workers: int,
-    title: str,
-    unit: str,
-    sizes: Sequence[int],
+    make: Callable[[Block], Any], blocks: Sequence[Block], *, workers: int, title: str, unit: str
 ) -> None:
     """Make the blocks whose record is missing.
 
     Args:
-        make: Importable function that makes one block and writes its record last.
-        jobs: What to make by the path of its record.
+        make: Makes one block and writes its record last; an importable function, or a `partial` of
+            one.
+        blocks: What to make.
         workers: Number of processes; they do not change the result.
         title: Text of the progress bar.
         unit: What is counted.
-        sizes: How much each block counts.
     """
-    missing = [job for path, job in jobs.items() if not path.is_file()]
-    counts = dict(zip(jobs, sizes, strict=True))
-    done = sum(size for path, size in counts.items() if path.is_file())
-    missing_sizes = [size for path, size in counts.items() if not path.is_file()]
-    processes = min(workers, len(missing))
-    with tqdm(desc=title, total=sum(sizes), initial=done, unit=f" {unit}") as bar:
-        for size, _ in zip(missing_sizes, ordered_map(make, missing, processes), strict=True):
-            bar.update(size)
+    missing = [block for block in blocks if not block.record_path.is_file()]
+    total, left = (sum(len(block.numbers) for block in part) for part in (blocks, missing))
+    made = ordered_map(make, missing, min(workers, len(missing)))
+    with tqdm(desc=title, total=total, initial=total - left, unit=f" {unit}") as bar:
+        for block, _ in zip(missing, made, strict=True):
+            bar.update(len(block.numbers))
 
 
-def merge_blocks(output: Path, record_paths: Iterable[Path]) -> tuple[int, int]:
+def merge_blocks(output: Path, blocks: Iterable[Block]) -> tuple[int, int]:
     """Join the blocks' records, each amodal COCO, into `output`/annotations.json.
 
     Returns:
         The number of images and of annotations.
     """
     with AmodalCocoWriter(output / "annotations.json") as writer:
-        for path in tqdm(record_paths, desc="annotations", unit=" blocks"):
-            writer.append_file(path)
+        for block in tqdm(blocks, desc="annotations", unit=" blocks"):
+            writer.append_file(block.record_path)
     return writer.num_images, writer.num_annotations
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -18,9 +18,10 @@ import numpy as np
 
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.prompts import instance_box_xyxy
+from sameo_model.data.types import AmodalImage
 from sameo_model.runtime import Predictor, load_predictor
 from sameo_model.runtime.types import MaskCrop
-from sameo_model.synthesis.blocks import run_blocks, shard_range, split_blocks
+from sameo_model.synthesis.blocks import Block, run_blocks, shard_range, split_blocks
 from sameo_model.synthesis.placement import touches_border
 
 NO_MODEL = "none"
@@ -81,24 +82,20 @@ def default_rule(model: str) -> CompletenessRule:
 
 
 @dataclass(frozen=True)
-class ScoreJob:
-    """A block of images to score.
+class Scorer:
+    """What objects are scored with.
 
     Attributes:
-        dataset: Modal data set.
-        image_indices: Which of its images.
+        datasets: Modal data sets.
         model: Bundle name or folder, or "none".
         backend: Backend of the runtime.
         rule: Areas that are worth predicting.
-        path: File for the result.
     """
 
-    dataset: IndexedDataset
-    image_indices: range
+    datasets: Sequence[IndexedDataset]
     model: str
     backend: str
     rule: CompletenessRule
-    path: Path
 
 
 def score_objects(
@@ -124,16 +121,15 @@ def score_objects(
         shard: (i, n), which part of the blocks to do.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = {}
-    for number, dataset in enumerate(datasets):
-        blocks = list(split_blocks(len(dataset), BLOCK_IMAGES))
-        for block in shard_range(len(blocks), shard):
-            path = score_path(folder, number, block)
-            jobs[path] = ScoreJob(dataset, blocks[block], model, backend, rule, path)
-    sizes = [len(job.image_indices) for job in jobs.values()]
-    run_blocks(
-        _score_block, jobs, workers=workers, title="complete objects", unit="images", sizes=sizes
-    )
+    blocks = []
+    for source, dataset in enumerate(datasets):
+        ranges = list(split_blocks(len(dataset), BLOCK_IMAGES))
+        blocks += [
+            Block(score_path(folder, source, number), ranges[number], source)
+            for number in shard_range(len(ranges), shard)
+        ]
+    score = partial(_score_block, Scorer(datasets, model, backend, rule))
+    run_blocks(score, blocks, workers=workers, title="complete objects", unit="images")
 
 
 def load_pool(
@@ -180,23 +176,26 @@ def score_path(folder: Path, source: int, block: int) -> Path:
     return folder / f"{source}-{block:06d}.npy"
 
 
-def _score_block(job: ScoreJob) -> None:
+def _score_block(scorer: Scorer, block: Block) -> None:
     cv2.setNumThreads(1)
-    rows = [row for index in job.image_indices for row in _score_image(job, index)]
-    temporary = job.path.with_name(f".{job.path.name}.{os.getpid()}.npy")
+    dataset = scorer.datasets[block.source]
+    rows = [row for k in block.numbers for row in _score_image(scorer, dataset[k], k)]
+    path = block.record_path
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
     np.save(temporary, np.array(rows, dtype=SCORE_ROW))
-    temporary.replace(job.path)
+    temporary.replace(path)
 
 
-def _score_image(job: ScoreJob, index: int) -> list[tuple[int, int, int, float, float, bool]]:
-    image = job.dataset[index]
+def _score_image(
+    scorer: Scorer, image: AmodalImage, index: int
+) -> list[tuple[int, int, int, float, float, bool]]:
     masks = [instance.visible_mask() for instance in image.instances]
     areas = [int(np.count_nonzero(mask)) for mask in masks]
-    largest = job.rule.max_image_share * image.image_hw[0] * image.image_hw[1]
-    candidates = [i for i, area in enumerate(areas) if job.rule.min_area <= area <= largest]
+    largest = scorer.rule.max_image_share * image.image_hw[0] * image.image_hw[1]
+    candidates = [i for i, area in enumerate(areas) if scorer.rule.min_area <= area <= largest]
     if not candidates or not image.path.is_file():
         return []
-    if job.model == NO_MODEL:
+    if scorer.model == NO_MODEL:
         ious = [1.0] * len(candidates)
     else:
         try:
@@ -205,7 +204,7 @@ def _score_image(job: ScoreJob, index: int) -> list[tuple[int, int, int, float, 
             # Damaged: its objects cannot be judged, and so they are not used.
             return []
         boxes = np.stack([instance_box_xyxy(image.instances[i], "visible") for i in candidates])
-        ious = _predicted_ious(job, photograph, boxes, [masks[i] for i in candidates])
+        ious = _predicted_ious(scorer, photograph, boxes, [masks[i] for i in candidates])
     return [
         (
             index,
@@ -220,10 +219,10 @@ def _score_image(job: ScoreJob, index: int) -> list[tuple[int, int, int, float, 
 
 
 def _predicted_ious(
-    job: ScoreJob, photograph: np.ndarray, boxes_xyxy: np.ndarray, masks: list[np.ndarray]
+    scorer: Scorer, photograph: np.ndarray, boxes_xyxy: np.ndarray, masks: list[np.ndarray]
 ) -> list[float]:
     """Return the IoU of each predicted amodal mask with the true visible mask."""
-    predictor = _predictor(job.model, job.backend)
+    predictor = _predictor(scorer.model, scorer.backend)
     prediction = predictor.decode(predictor.encode(photograph), boxes_xyxy, visible=False)
     return [
         _iou(crop, MaskCrop.from_mask(mask))

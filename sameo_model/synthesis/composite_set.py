@@ -13,7 +13,7 @@ import numpy as np
 from sameo_model.data.amodal_coco_writer import write_amodal_coco
 from sameo_model.data.types import AmodalImage
 from sameo_model.runtime.files import write_whole
-from sameo_model.synthesis.blocks import merge_blocks, open_folder, run_blocks, split_blocks
+from sameo_model.synthesis.blocks import Block, merge_blocks, open_folder, run_blocks, split_blocks
 from sameo_model.synthesis.composites import (
     CompositeOptions,
     composite_record,
@@ -48,21 +48,6 @@ class CompositeRecipe:
         """Return the number of every category, from 1, by name."""
         names = (OUTLINE,) if self.cutouts is None else self.cutouts.categories
         return {name: number for number, name in enumerate(sorted(set(names)), start=1)}
-
-
-@dataclass(frozen=True)
-class Block:
-    """Pictures that are made together.
-
-    Attributes:
-        output: Folder of the set.
-        record_path: File that appears when all of them are there.
-        numbers: Their numbers.
-    """
-
-    output: Path
-    record_path: Path
-    numbers: range
 
 
 def make_composites(
@@ -106,20 +91,16 @@ def make_composites(
     open_folder(output, _settings(source))
     for folder in ("images", "records"):
         (output / folder).mkdir(exist_ok=True)
-    blocks = {}
-    for numbers in split_blocks(num_images, BLOCK_IMAGES):
-        # With its length: the last block of a set that is extended later is another one.
-        path = output / "records" / f"{numbers.start:06d}-{len(numbers):02d}.json"
-        blocks[path] = Block(output, path, numbers)
-    run_blocks(
-        partial(_make_block, source),
-        blocks,
-        workers=workers,
-        title="composites",
-        unit="images",
-        sizes=[len(block.numbers) for block in blocks.values()],
+    # With its length: the last block of a set that is extended later is another one.
+    blocks = [
+        Block(output / "records" / f"{numbers.start:06d}-{len(numbers):02d}.json", numbers)
+        for numbers in split_blocks(num_images, BLOCK_IMAGES)
+    ]
+    make = partial(_make_block, source, output)
+    run_blocks(make, blocks, workers=workers, title="composites", unit="images")
+    return *merge_blocks(output, blocks), write_contact_sheet(
+        output, [block.record_path for block in blocks]
     )
-    return *merge_blocks(output, blocks), write_contact_sheet(output, list(blocks))
 
 
 def _open_source(
@@ -150,11 +131,11 @@ def _settings(source: CompositeRecipe) -> Mapping[str, object]:
     }
 
 
-def _make_block(source: CompositeRecipe, block: Block) -> None:
+def _make_block(source: CompositeRecipe, output: Path, block: Block) -> None:
     cv2.setNumThreads(1)
     category_ids = source.category_ids()
-    records = [_make_image(source, block.output, k, category_ids) for k in block.numbers]
-    write_amodal_coco(block.record_path, records, block.output / "images")
+    records = [_make_image(source, output, k, category_ids) for k in block.numbers]
+    write_amodal_coco(block.record_path, records, output / "images")
 
 
 def _make_image(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from sameo_model.data.rle import encode_instance, occlusion_rate, rle_area
 from sameo_model.data.segmentation import parse_segmentation
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.synthesis.blocks import merge_blocks, run_blocks, split_blocks
+from sameo_model.synthesis.blocks import Block, merge_blocks, run_blocks, split_blocks
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.walt_objects import (
     WaltCamera,
@@ -71,29 +71,6 @@ class WaltSettings:
             raise ValueError(f"layer_order must be bottom or random, got {self.layer_order!r}")
 
 
-@dataclass(frozen=True)
-class SceneJob:
-    """A block of composites of one camera.
-
-    Attributes:
-        camera_name: Name of the camera.
-        camera_dir: Its folder.
-        camera_number: Place of the camera among all.
-        settings: What to make.
-        images: Numbers of the composites, from 0 for each camera.
-        output: Folder of the set.
-        record_path: File that appears when the block is finished.
-    """
-
-    camera_name: str
-    camera_dir: Path
-    camera_number: int
-    settings: WaltSettings
-    images: range
-    output: Path
-    record_path: Path
-
-
 def compose_walt(
     root: Path,
     output: Path,
@@ -131,18 +108,17 @@ def compose_walt(
             "walt must have a camera with at least 2 whole objects in an hour, got none; allow a "
             "lower confidence or overlapping boxes"
         )
-    jobs: dict[Path, SceneJob] = {}
-    for number, camera in enumerate(cameras):
+    for camera in cameras:
         _write_backgrounds(camera, output)
-        for block, images in enumerate(split_blocks(settings.images_per_camera, BLOCK_IMAGES)):
-            path = output / "records" / f"{camera.name}-{block:06d}.json"
-            jobs[path] = SceneJob(
-                camera.name, camera.folder, number, settings, images, output, path
-            )
-    sizes = [len(job.images) for job in jobs.values()]
-    run_blocks(_make_block, jobs, workers=workers, title="composites", unit="images", sizes=sizes)
-    merge_blocks(output, jobs)
-    report = _report(output, list(jobs), defects, paper)
+    blocks = [
+        Block(output / "records" / f"{camera.name}-{number:06d}.json", images, source)
+        for source, camera in enumerate(cameras)
+        for number, images in enumerate(split_blocks(settings.images_per_camera, BLOCK_IMAGES))
+    ]
+    make = partial(_make_block, cameras, settings, output)
+    run_blocks(make, blocks, workers=workers, title="composites", unit="images")
+    merge_blocks(output, blocks)
+    report = _report(output, blocks, defects, paper)
     num_objects = {camera.name: sum(map(len, camera.objects.values())) for camera in cameras}
     manifest = {"version": VERSION, "settings": asdict(settings), "whole_objects": num_objects}
     write_json(output / "manifest.json", manifest, indent=1)
@@ -163,33 +139,31 @@ def _background_path(output: Path, camera: str, hour: int) -> Path:
     return output / "backgrounds" / f"{camera}-{hour:02d}.png"
 
 
-@lru_cache(maxsize=1)
-def _load_camera(name: str, folder: Path, rule: WaltObjectRule) -> WaltCamera:
-    return read_camera(name, folder, rule, DefectLog())
-
-
-def _make_block(job: SceneJob) -> None:
+def _make_block(
+    cameras: Sequence[WaltCamera], settings: WaltSettings, output: Path, block: Block
+) -> None:
     cv2.setNumThreads(1)
-    camera = _load_camera(job.camera_name, job.camera_dir, job.settings.objects)
     images, num_filtered = [], 0
-    for number in job.images:
-        image, filtered = _make_image(job, camera, number)
+    for number in block.numbers:
+        image, filtered = _make_image(cameras, settings, output, block.source, number)
         images.append(image)
         num_filtered += filtered
-    write_json(job.record_path.with_suffix(".filtered"), num_filtered, indent=1)
-    write_amodal_coco(job.record_path, images, job.output / "images")
+    write_json(block.record_path.with_suffix(".filtered"), num_filtered, indent=1)
+    write_amodal_coco(block.record_path, images, output / "images")
 
 
-def _make_image(job: SceneJob, camera: WaltCamera, number: int) -> tuple[AmodalImage, int]:
-    settings = job.settings
-    generator = np.random.default_rng([settings.seed, job.camera_number, number])
+def _make_image(
+    cameras: Sequence[WaltCamera], settings: WaltSettings, output: Path, source: int, number: int
+) -> tuple[AmodalImage, int]:
+    camera = cameras[source]
+    generator = np.random.default_rng([settings.seed, source, number])
     hour, chosen = choose_objects(camera, settings, generator)
-    background_path = _background_path(job.output, camera.name, hour)
+    background_path = _background_path(output, camera.name, hour)
     picture = read_frame(background_path)
     if picture is None:
         raise OSError(f"background {background_path} cannot be read; delete it and start again")
     amodal_masks, shown = _paste_layers(picture, chosen, camera.image_hw)
-    image_id = job.camera_number * settings.images_per_camera + number + 1
+    image_id = source * settings.images_per_camera + number + 1
     instances = []
     for place, mask, visible in visible_parts(amodal_masks):
         rate = occlusion_rate(int(mask.sum()), int(visible.sum()))
@@ -205,7 +179,7 @@ def _make_image(job: SceneJob, camera: WaltCamera, number: int) -> tuple[AmodalI
                     item.source_id,
                 )
             )
-    path = job.output / "images" / f"{camera.name}_{number:06d}.jpg"
+    path = output / "images" / f"{camera.name}_{number:06d}.jpg"
     if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]):
         raise OSError(f"picture {path} could not be written; is the disk full?")
     image = AmodalImage(image_id, path, camera.image_hw, instances, "walt")
@@ -267,11 +241,12 @@ def visible_parts(
 
 
 def _report(
-    output: Path, record_paths: Sequence[Path], defects: DefectLog, paper: Table1Row | None
+    output: Path, blocks: Sequence[Block], defects: DefectLog, paper: Table1Row | None
 ) -> dict[str, Any]:
     source = amodal_coco_source(output / "annotations.json", dataset="walt")
     statistics = compute_statistics(open_index([source]))
-    filtered = [json.loads(path.with_suffix(".filtered").read_text()) for path in record_paths]
+    paths = [block.record_path.with_suffix(".filtered") for block in blocks]
+    filtered = [json.loads(path.read_text()) for path in paths]
     report: dict[str, Any] = {
         **statistics.to_json(),
         "num_removed_by_max_occlusion_rate": sum(filtered),
