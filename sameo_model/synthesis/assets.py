@@ -13,7 +13,7 @@ IDENTITY_QUAT = (1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Surface:
+class ObjectSurface:
     """A textured triangle soup in the object's frame.
 
     Attributes:
@@ -69,7 +69,7 @@ class Asset:
 
     family: str
     name: str
-    surfaces: tuple[Surface, ...]
+    surfaces: tuple[ObjectSurface, ...]
     colliders: tuple[Collider, ...]
     density: float = 400.0
     is_distractor: bool = False

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
     """A pinhole camera with square pixels and the principal point in the middle of the image.
 
     Attributes:
@@ -77,7 +77,7 @@ def sample_camera(
     centres: Array,
     sizes_m: Array,
     image_hw: tuple[int, int],
-) -> Camera:
+) -> PinholeCamera:
     """Draw a camera for objects at `centres` (N, 3) with longest sides `sizes_m` (N,), float64, m.
 
     The field of view is 35 to 90 degrees along the longer side of the image, and the distance such
@@ -108,4 +108,4 @@ def sample_camera(
             break
         position = position + 0.08 * distance * direction + np.array([0, 0, 0.01])
     rotation = look_at(position, target, float(np.radians(rng.normal(0, 4))))
-    return Camera(position, rotation, fovy_deg)
+    return PinholeCamera(position, rotation, fovy_deg)

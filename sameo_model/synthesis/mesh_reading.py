@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sameo_model.synthesis.assets import Surface
+from sameo_model.synthesis.assets import ObjectSurface
 from sameo_model.synthesis.decimation import decimate
 from sameo_model.synthesis.mesh_files import MeshResolver, decode_text
 from sameo_model.synthesis.meshes import MAX_FACES, MAX_TEXTURE_PX, project_uvs
@@ -205,7 +205,7 @@ def repair_parts(parts: list[MeshPart]) -> tuple[list[MeshPart], list[str]]:
     return parts, notes
 
 
-def parts_to_surfaces(parts: list[MeshPart]) -> tuple[Surface, ...]:
+def parts_to_surfaces(parts: list[MeshPart]) -> tuple[ObjectSurface, ...]:
     """Return parts in metres as surfaces of at most about `MAX_FACES` triangles in all."""
     total = sum(len(part.triangles) for part in parts)
     surfaces = []
@@ -220,7 +220,7 @@ def parts_to_surfaces(parts: list[MeshPart]) -> tuple[Surface, ...]:
         if part.face_colours is not None:
             soup = soup._replace(uvs=np.repeat(soup.uvs[:, :1], 3, axis=1))
         rgb = part.rgb if texture is None and part.rgb is not None else (1.0, 1.0, 1.0)
-        surface = Surface(soup.triangles, normals, soup.uvs, texture, rgb)
+        surface = ObjectSurface(soup.triangles, normals, soup.uvs, texture, rgb)
         surfaces.append(_double(surface) if part.is_open else surface)
     return tuple(surfaces)
 
@@ -255,7 +255,7 @@ def _flip(part: MeshPart) -> MeshPart:
     return replace(part, triangles=part.triangles[:, ::-1], uvs=uvs)
 
 
-def _double(surface: Surface) -> Surface:
+def _double(surface: ObjectSurface) -> ObjectSurface:
     """Return a surface with a back: the same triangles seen from behind."""
     return replace(
         surface,

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sameo_model.synthesis.assets import Asset, Collider, ColliderShape, Surface, scale_asset
+from sameo_model.synthesis.assets import Asset, Collider, ColliderShape, ObjectSurface, scale_asset
 from sameo_model.synthesis.decimation import decimate
 from sameo_model.synthesis.surfaces import Soup, corner_normals
 from sameo_model.synthesis.textures import shrink
@@ -179,7 +179,7 @@ def mesh_triangles(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> NDA
     return np.asarray(triangles @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
 
 
-def read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surface:
+def read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> ObjectSurface:
     """Return what a mesh geom shows, in the world's frame, thinned."""
     mesh = int(model.geom_dataid[geom])
     start, count = int(model.mesh_faceadr[mesh]), int(model.mesh_facenum[mesh])
@@ -192,7 +192,7 @@ def read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surfa
     soup, normals = decimate(Soup(triangles, uvs), corner_normals(triangles, 60.0), MAX_FACES)
     material = int(model.geom_matid[geom])
     rgb = (model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom])[:3].tolist()
-    return Surface(
+    return ObjectSurface(
         triangles=soup.triangles,
         normals=normals,
         uvs=soup.uvs,

@@ -9,7 +9,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from sameo_model.synthesis.assets import Collider, Surface
+from sameo_model.synthesis.assets import Collider, ObjectSurface
 from sameo_model.synthesis.decomposition import decompose
 from sameo_model.synthesis.mesh_files import find_file
 from sameo_model.synthesis.meshes import (
@@ -33,7 +33,7 @@ _ENDLESS = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD))
 
 def read_mjcf(
     path: Path,
-) -> tuple[tuple[Surface, ...], tuple[Collider, ...], dict[int, str]]:
+) -> tuple[tuple[ObjectSurface, ...], tuple[Collider, ...], dict[int, str]]:
     """Read a model in its initial pose, in metres.
 
     What does not collide is drawn, or everything if all collides. Its own colliders are kept,
@@ -141,7 +141,7 @@ def _texture_name(model: mujoco.MjModel, material: int) -> str:
     return "" if texture is None else model.texture(texture).name
 
 
-def _surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surface:
+def _surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> ObjectSurface:
     if int(model.geom_type[geom]) == _MESH:
         return read_surface(model, data, geom)
     soup = _primitive(int(model.geom_type[geom]), model.geom_size[geom])
@@ -150,7 +150,7 @@ def _surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Surface:
     material = int(model.geom_matid[geom])
     rgb = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
     red, green, blue = (float(value) for value in rgb[:3])
-    return Surface(
+    return ObjectSurface(
         triangles,
         corner_normals(triangles),
         project_uvs(soup.triangles),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sameo_model.synthesis.assets import Asset, Collider, Surface
+from sameo_model.synthesis.assets import Asset, Collider, ObjectSurface
 
 OWN = "meshes"  # the family of a user's own objects
 
@@ -46,7 +46,7 @@ def load_ready(path: Path, name: str) -> Asset:
         arrays = dict(file)
     meta = json.loads(str(arrays["meta"]))
     surfaces = tuple(
-        Surface(
+        ObjectSurface(
             arrays[f"triangles_{k}"].astype(np.float64),
             arrays[f"normals_{k}"].astype(np.float64),
             arrays[f"uvs_{k}"].astype(np.float64),

@@ -18,7 +18,7 @@ import numpy as np
 
 from sameo_model.data.amodal_coco_records import annotation_record
 from sameo_model.data.rle import encode_instance
-from sameo_model.synthesis.cameras import Camera
+from sameo_model.synthesis.cameras import PinholeCamera
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.occlusion_order import hiding_pairs
 from sameo_model.synthesis.scenes import RenderedScene, RenderedView
@@ -99,7 +99,9 @@ def _annotation(
     return {**annotation_record(image_id, instance, category_id), "object": truth.index}
 
 
-def _camera(image_id: int, name: str, camera: Camera, image_hw: tuple[int, int]) -> dict[str, Any]:
+def _camera(
+    image_id: int, name: str, camera: PinholeCamera, image_hw: tuple[int, int]
+) -> dict[str, Any]:
     height, width = image_hw
     focal = camera.focal_px(height)
     pose = np.eye(4)

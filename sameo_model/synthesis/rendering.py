@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sameo_model.synthesis.cameras import Camera
+from sameo_model.synthesis.cameras import PinholeCamera
 from sameo_model.synthesis.stage import HIDDEN_GROUP, OBJECT_GROUP
 
 WIDE_FACTOR = 3  # the wide view shows the image in its middle third
@@ -97,7 +97,7 @@ class SceneRenderer:
         self._picture_context.free()
         self._mask_context.free()
 
-    def colour(self, camera: Camera) -> NDArray[np.uint8]:
+    def colour(self, camera: PinholeCamera) -> NDArray[np.uint8]:
         """Return the picture, uint8 (H, W, 3), RGB, 0-255."""
         self._update(camera, shown=None, stage=True)
         self._set_flags(segment=False)
@@ -108,7 +108,7 @@ class SceneRenderer:
         return np.ascontiguousarray(image[::-1])
 
     def objects(
-        self, camera: Camera, shown: set[int] | None = None, *, stage: bool = True
+        self, camera: PinholeCamera, shown: set[int] | None = None, *, stage: bool = True
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         """Draw which object is where.
 
@@ -131,7 +131,7 @@ class SceneRenderer:
         return self._decode(colours)[::-1], self._to_metres(z_buffer)[::-1]
 
     def object_mask(
-        self, camera: Camera, shown: set[int], *, wide: bool = False
+        self, camera: PinholeCamera, shown: set[int], *, wide: bool = False
     ) -> NDArray[np.int16]:
         """Draw only the objects `shown`, nothing hiding them.
 
@@ -146,7 +146,7 @@ class SceneRenderer:
         """
         if wide:
             half = np.arctan(WIDE_FACTOR * np.tan(np.radians(camera.fovy_deg) / 2))
-            camera = Camera(camera.position, camera.rotation, float(np.degrees(2 * half)))
+            camera = PinholeCamera(camera.position, camera.rotation, float(np.degrees(2 * half)))
         self._update(camera, shown, stage=False)
         self._set_flags(segment=True)
         mujoco.mjr_restoreBuffer(self._mask_context)
@@ -155,7 +155,7 @@ class SceneRenderer:
         mujoco.mjr_readPixels(colours, None, self._rect, self._mask_context)
         return self._decode(colours)[::-1]
 
-    def _update(self, camera: Camera, shown: set[int] | None, stage: bool) -> None:
+    def _update(self, camera: PinholeCamera, shown: set[int] | None, stage: bool) -> None:
         # MuJoCo's camera looks along -z with y up.
         self.data.cam_xpos[0] = camera.position
         self.data.cam_xmat[0] = (camera.rotation * np.array([1.0, -1.0, -1.0])).ravel()

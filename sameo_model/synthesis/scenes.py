@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sameo_model.synthesis.arrangements import ARRANGEMENTS, arrange
 from sameo_model.synthesis.assets import Asset
 from sameo_model.synthesis.balancing import CANDIDATES_PER_VIEW, choose_views
-from sameo_model.synthesis.cameras import Camera, sample_camera
+from sameo_model.synthesis.cameras import PinholeCamera, sample_camera
 from sameo_model.synthesis.depth_sensor import sense_depth
 from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.photometric import degrade
@@ -97,7 +97,7 @@ class RenderedView:
         sensed_depth_m: float32 (H, W), the depth as a camera measures it, or None.
     """
 
-    camera: Camera
+    camera: PinholeCamera
     image: Image
     depth_m: NDArray[np.float32]
     instances: list[InstanceTruth]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sameo_model.synthesis import solids, vessels
-from sameo_model.synthesis.assets import Asset, Surface
+from sameo_model.synthesis.assets import Asset, ObjectSurface
 from sameo_model.synthesis.colliders import Parts
 from sameo_model.synthesis.photographs import Photographs, paint_object
 from sameo_model.synthesis.surfaces import Soup, corner_normals
@@ -46,13 +46,13 @@ MAKERS: dict[str, tuple[Callable[[Rng], Parts], float]] = {
 }
 
 
-def dress(rng: Rng, soup: Soup, photographs: Photographs | None = None) -> Surface:
+def dress(rng: Rng, soup: Soup, photographs: Photographs | None = None) -> ObjectSurface:
     """Return a soup as a surface with a random material, painted or (where given) photographed."""
     plain = rng.random() < 0.15
     # Row 0 of a texture lies at v = 0: turned over, writing can be read.
     texture = None if plain else paint_object(rng, photographs)[::-1]
     red, green, blue = (random_rgb(rng) if plain else np.ones(3)).tolist()
-    return Surface(
+    return ObjectSurface(
         triangles=soup.triangles,
         normals=corner_normals(soup.triangles),
         uvs=soup.uvs * rng.choice([1.0, 1.0, 2.0]),

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sameo_model.synthesis.cameras import Camera
+from sameo_model.synthesis.cameras import PinholeCamera
 from sameo_model.synthesis.placement import touches_border
 from sameo_model.synthesis.rendering import WIDE_FACTOR, SceneRenderer
 
@@ -70,7 +70,7 @@ def object_corners(model: mujoco.MjModel, data: mujoco.MjData, count: int) -> ND
 
 
 def screen_boxes(
-    corners: NDArray[np.float64], camera: Camera, image_hw: tuple[int, int]
+    corners: NDArray[np.float64], camera: PinholeCamera, image_hw: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Return float64 (N, 4): boxes x1, y1, x2, y2 in pixels that surely enclose each silhouette."""
     xy, depth = camera.project(corners.reshape(-1, 3), image_hw)
@@ -106,7 +106,7 @@ def disjoint_groups(boxes_xyxy: NDArray[np.float64], members: list[int]) -> list
 
 def view_truth(
     renderer: SceneRenderer,
-    camera: Camera,
+    camera: PinholeCamera,
     corners: NDArray[np.float64],
     keep: Keep,
     left_out: frozenset[int] = frozenset(),
@@ -148,7 +148,7 @@ def view_truth(
 
 
 def _mostly_outside(
-    renderer: SceneRenderer, camera: Camera, indices: set[int], frame_share: float
+    renderer: SceneRenderer, camera: PinholeCamera, indices: set[int], frame_share: float
 ) -> set[int]:
     """Return those objects of which less than `frame_share` of the silhouette is in the image."""
     wide = renderer.object_mask(camera, indices, wide=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sameo_model.synthesis.assets import Asset, Collider, Surface
+from sameo_model.synthesis.assets import Asset, Collider, ObjectSurface
 from sameo_model.synthesis.surfaces import box_soup, corner_normals
 
 
@@ -24,7 +24,9 @@ def block():
 
     def make(size) -> Asset:
         soup = box_soup(size)
-        surface = Surface(soup.triangles, corner_normals(soup.triangles), soup.uvs, rgb=(1, 0, 0))
+        surface = ObjectSurface(
+            soup.triangles, corner_normals(soup.triangles), soup.uvs, rgb=(1, 0, 0)
+        )
         half = tuple((np.asarray(size) / 2).tolist())
         return Asset("procedural", "box", (surface,), (Collider("box", half),))
 

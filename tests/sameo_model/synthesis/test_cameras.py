@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from sameo_model.synthesis.cameras import Camera, look_at, sample_camera
+from sameo_model.synthesis.cameras import PinholeCamera, look_at, sample_camera
 from sameo_model.synthesis.stage import Stage
 
 
 def test_the_point_looked_at_is_in_the_middle_and_up_is_up():
     position, target = np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.0, 0.5])
-    camera = Camera(position, look_at(position, target), 40.0)
+    camera = PinholeCamera(position, look_at(position, target), 40.0)
     points = np.stack([target, target + np.array([0, 0, 0.1])])
     xy, depth = camera.project(points, (480, 640))
     assert xy[0] == pytest.approx([320, 240])
@@ -16,7 +16,7 @@ def test_the_point_looked_at_is_in_the_middle_and_up_is_up():
 
 
 def test_half_a_field_of_view_spans_half_the_image():
-    camera = Camera(np.zeros(3), np.eye(3), 90.0)  # forward is z, tan(45 deg) = 1
+    camera = PinholeCamera(np.zeros(3), np.eye(3), 90.0)  # forward is z, tan(45 deg) = 1
     xy, _ = camera.project(np.array([[1.0, 1.0, 1.0]]), (480, 640))
     assert xy[0] == pytest.approx([560, 480])
 

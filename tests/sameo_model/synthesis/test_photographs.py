@@ -5,7 +5,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from sameo_model.synthesis.cameras import Camera, look_at
+from sameo_model.synthesis.cameras import PinholeCamera, look_at
 from sameo_model.synthesis.generation import generate_scenes, open_output
 from sameo_model.synthesis.photographs import find_photographs, paint_object, vary_colours
 from sameo_model.synthesis.rendering import SceneRenderer
@@ -104,7 +104,7 @@ def test_the_sky_shows_a_photograph_upright_and_without_seams(egl, tmp_path):
     with SceneRenderer(model, data, (96, 128)) as renderer:
         for azimuth in np.radians(np.arange(0, 360, 30)):
             target = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
-            camera = Camera(np.zeros(3), look_at(np.zeros(3), target), 60.0)
+            camera = PinholeCamera(np.zeros(3), look_at(np.zeros(3), target), 60.0)
             image = renderer.colour(camera).astype(int)
             assert image[:10, :, 2].mean() > image[-10:, :, 2].mean() + 30
             assert np.abs(np.diff(image, axis=1)).max() < 12

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sameo_model.synthesis.cameras import Camera, look_at
+from sameo_model.synthesis.cameras import PinholeCamera, look_at
 from sameo_model.synthesis.rendering import SceneRenderer
 from sameo_model.synthesis.stage import SceneBuilder, Stage
 from sameo_model.synthesis.truth import Keep, disjoint_groups, object_corners, view_truth
@@ -13,9 +13,9 @@ UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0])
 HW = (480, 640)
 
 
-def camera_at(position, target, fovy_deg=30.0) -> Camera:
+def camera_at(position, target, fovy_deg=30.0) -> PinholeCamera:
     position, target = np.array(position, dtype=float), np.array(target, dtype=float)
-    return Camera(position, look_at(position, target), fovy_deg)
+    return PinholeCamera(position, look_at(position, target), fovy_deg)
 
 
 def build(objects, stage=None):
