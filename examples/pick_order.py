@@ -43,7 +43,6 @@ class PickOrder(Node):
     """Joins masks and 3D boxes of the same image."""
 
     def __init__(self) -> None:
-        """Subscribe to the node's topics."""
         super().__init__("pick_order")
         # Masks without boxes so far, by stamp, and when they came.
         self._waiting: dict[tuple[int, int], tuple[AmodalMaskArray, float]] = {}

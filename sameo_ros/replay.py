@@ -54,7 +54,6 @@ class ReplayNode(Node):
     """
 
     def __init__(self, frames: list[_Frame], options: argparse.Namespace) -> None:
-        """Wait for the first tick."""
         super().__init__("sameo_replay")
         self.is_done = False
         self._options = options

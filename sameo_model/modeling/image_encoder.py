@@ -19,7 +19,6 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention over all patches of an image."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
@@ -39,7 +38,6 @@ class FeedForward(nn.Module):
     """Two linear layers with GELU, four times as wide inside."""
 
     def __init__(self, embed_dim: int) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         self.fc1 = nn.Linear(embed_dim, 4 * embed_dim)
         self.fc2 = nn.Linear(4 * embed_dim, embed_dim)
@@ -53,7 +51,6 @@ class VitBlock(nn.Module):
     """Pre-norm transformer block."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dim, eps=NORM_EPS)
         self.attn = SelfAttention(embed_dim, num_heads)
@@ -70,7 +67,6 @@ class PatchEmbed(nn.Module):
     """Cut an image into square patches and project each to one token."""
 
     def __init__(self, patch_size: int, embed_dim: int) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         self.proj = nn.Conv2d(3, embed_dim, kernel_size=patch_size, stride=patch_size)
 

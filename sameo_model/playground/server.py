@@ -39,7 +39,6 @@ class RefusedError(Exception):
     """A request cannot be answered; `status` and the message, one sentence, go to the browser."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
-        """Keep both."""
         super().__init__(message)
         self.status = status
 

@@ -49,7 +49,6 @@ class ResultsFile:
         self._next_write_s = 0.0
 
     def __enter__(self) -> ResultsFile:
-        """Start without records."""
         return self
 
     def __exit__(

@@ -34,17 +34,10 @@ class Rle(TypedDict):
     counts: str
 
 
-def mask_to_rle(mask: BoolArray) -> Rle:
-    """Encode a mask of a whole image; the counts equal those of pycocotools, byte for byte.
-
-    Args:
-        mask: bool (H, W).
-    """
-    return crop_to_rle(MaskCrop(0, 0, mask), (mask.shape[0], mask.shape[1]))
-
-
 def crop_to_rle(crop: MaskCrop, image_hw: ImageHW) -> Rle:
     """Encode a crop as the mask of its whole image, which is never built.
+
+    The counts equal those of pycocotools, byte for byte.
 
     Args:
         crop: A mask that lies inside the image.

@@ -311,7 +311,6 @@ class Predictor:
         self.backend.close()
 
     def __enter__(self) -> Predictor:
-        """Return the predictor itself."""
         return self
 
     def __exit__(
@@ -320,7 +319,6 @@ class Predictor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the predictor."""
         self.close()
 
 

@@ -106,7 +106,6 @@ class Detections:
     scores: FloatArray
 
     def __len__(self) -> int:
-        """Return N, the number of objects."""
         return len(self.scores)
 
     def select(self, rows: npt.NDArray[np.intp]) -> Detections:
@@ -151,7 +150,6 @@ class Prediction:
     occlusion_ratio: FloatArray
 
     def __len__(self) -> int:
-        """Return N, the number of boxes."""
         return len(self.amodal_masks)
 
     def select(self, rows: npt.NDArray[np.intp]) -> Prediction:

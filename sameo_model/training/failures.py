@@ -18,7 +18,6 @@ class UnreadableImages:
     """Names and counts image files that samples could not use."""
 
     def __init__(self, limit: int) -> None:
-        """Allow `limit` files."""
         self.limit = limit
         self.reasons: dict[str, str] = {}
 

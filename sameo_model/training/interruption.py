@@ -16,7 +16,6 @@ class Interruption:
     """Whether the user asked to stop."""
 
     def __init__(self) -> None:
-        """Nobody has asked yet."""
         self.is_asked = False
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

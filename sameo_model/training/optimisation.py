@@ -52,7 +52,6 @@ class MovingAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Start with the weights of `model`."""
         self.model = model
         self.decay = decay
         self.weights = {name: value.detach().clone() for name, value in self._trained()}

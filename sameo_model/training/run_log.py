@@ -87,7 +87,6 @@ class Meter:
     """Means of the loss parts and the speed since the last log entry."""
 
     def __init__(self) -> None:
-        """Start counting."""
         self._restart()
 
     def _restart(self) -> None:

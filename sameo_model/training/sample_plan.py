@@ -84,7 +84,6 @@ class SamplePlan:
         self.world_size = world_size
 
     def __len__(self) -> int:
-        """Return the number of steps that are left."""
         return self.config.steps - self.first_step
 
     def __iter__(self) -> Iterator[list[Draw]]:

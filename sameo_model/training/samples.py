@@ -51,7 +51,6 @@ class UnreadableImageError(Exception):
     """An image file is missing or damaged; `path` is the file, the message says what is wrong."""
 
     def __init__(self, path: Path, reason: Exception) -> None:
-        """Keep both."""
         super().__init__(str(reason))
         self.path = path
 

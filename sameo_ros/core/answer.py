@@ -39,7 +39,6 @@ class DetectedBoxes:
         object.__setattr__(self, "detection_ids", make_unique_ids(self.detection_ids))
 
     def __len__(self) -> int:
-        """Return N."""
         return len(self.class_ids)
 
 

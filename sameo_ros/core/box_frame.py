@@ -99,7 +99,6 @@ class FrameFinder:
     """
 
     def __init__(self) -> None:
-        """Begin without having seen a box."""
         self.frame: BoxFrame | None = None
         self.warning = ""
         self._image_hw: ImageHW = (0, 0)

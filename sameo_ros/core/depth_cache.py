@@ -19,7 +19,6 @@ class DepthCache:
     """
 
     def __init__(self) -> None:
-        """Start empty."""
         self._lock = threading.Lock()
         self._images: deque[Any] = deque(maxlen=_MAX_IMAGES)
         self._camera_info: Any = None

@@ -20,7 +20,6 @@ class DetectorRhythm:
     """
 
     def __init__(self) -> None:
-        """Start without any knowledge."""
         self._distances: deque[int] = deque(maxlen=_MEMORY)
         self._anchor: int | None = None
 

@@ -102,7 +102,6 @@ class FrameCache:
     """Images by stamp, and boxes that wait for the worker or for their image."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._frames: dict[int, Frame] = {}
         self._forgotten: dict[int, float] = {}
         self._waiting: list[Boxes] = []

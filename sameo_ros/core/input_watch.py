@@ -20,7 +20,6 @@ class Arrivals:
     """
 
     def __init__(self, since_s: float) -> None:
-        """Begin to wait."""
         self.since_s = since_s
         self.number = 0
         self._times_s: deque[float] = deque(maxlen=_MAX_TIMES)
@@ -73,7 +72,6 @@ class InputWatch:
     """
 
     def __init__(self, since_s: float) -> None:
-        """Begin without a message."""
         self.since_s = since_s
         self.images, self.boxes = Arrivals(since_s), Arrivals(since_s)
         self.depth, self.camera_info = Arrivals(since_s), Arrivals(since_s)

@@ -86,7 +86,6 @@ class Statistics:
             self._times_ms[stage].append(time_ms)
 
     def __getitem__(self, key: str) -> int:
-        """Return one of `COUNTERS`."""
         with self._lock:
             return self._counts[key]
 

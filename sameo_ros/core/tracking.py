@@ -30,7 +30,6 @@ class BoxTracker:
     """
 
     def __init__(self) -> None:
-        """Begin without objects."""
         self._tracks: list[_Track] = []
         self._num_seen = 0
 

@@ -25,7 +25,6 @@ class TransformTree:
     """Frames by name, each with its parent; several threads may use it."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._lock = threading.Lock()
         self._parents: dict[str, str] = {}
         self._poses: dict[str, deque[tuple[int, Array]]] = {}

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sameo_model.runtime.boxes import prompts_to_boxes, read_boxes
-from sameo_model.runtime.masks import mask_to_rle
+from sameo_model.runtime.masks import crop_to_rle
+from sameo_model.runtime.types import MaskCrop
 
 COCO = {
     "images": [
@@ -123,7 +124,10 @@ def test_coco_keeps_its_numbers_and_names(tmp_path):
 def test_coco_without_visible_boxes_takes_them_from_the_visible_mask(tmp_path):
     mask = np.zeros((20, 30), bool)
     mask[4:9, 2:7] = True
-    path = write(tmp_path, coco_with(visible_bbox=None, visible_mask=mask_to_rle(mask)))
+    path = write(
+        tmp_path,
+        coco_with(visible_bbox=None, visible_mask=crop_to_rle(MaskCrop(0, 0, mask), mask.shape)),
+    )
     assert boxes_of(read_boxes(path)) == [(2, 4, 7, 9)]
 
 
@@ -135,7 +139,7 @@ def test_coco_that_knows_no_visible_part_gives_its_boxes(tmp_path):
     "hidden",
     [
         {"visible_bbox": [0, 0, 0, 0]},
-        {"visible_bbox": None, "visible_mask": mask_to_rle(np.zeros((20, 30), bool))},
+        {"visible_bbox": None, "visible_mask": crop_to_rle(MaskCrop.empty(), (20, 30))},
     ],
     ids=["box", "mask"],
 )
