@@ -147,6 +147,7 @@ def test_wheel_holds_every_module_and_every_data_file_of_sameo_model_alone(wheel
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = [path for path in source_files() if "sameo_model" in path.parts]
     expected = {str(path.relative_to(PROJECT_ROOT)) for path in modules}
+    expected |= {f"sameo_model/playground/page.{suffix}" for suffix in ("html", "css", "js")}
     for source, target in DATA_FOLDERS.items():
         files = [path for path in (PROJECT_ROOT / source).rglob("*") if path.is_file()]
         assert files
