@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 
@@ -45,37 +43,6 @@ def crop_to_rle(crop: MaskCrop, image_hw: ImageHW) -> Rle:
     """Encode a crop as the mask of its image."""
     encoded = masks.crop_to_rle(crop, image_hw)
     return {"size": encoded["size"], "counts": encoded["counts"].encode("ascii")}
-
-
-def intersect(first: MaskCrop, second: MaskCrop) -> MaskCrop:
-    """Return the pixels that both masks set; the crop need not be tight."""
-    x1, y1, x2, y2 = first.box_xyxy
-    u1, v1, u2, v2 = second.box_xyxy
-    left, top = max(x1, u1), max(y1, v1)
-    right, bottom = max(min(x2, u2), left), max(min(y2, v2), top)
-    mine = first.mask[top - y1 : bottom - y1, left - x1 : right - x1]
-    theirs = second.mask[top - v1 : bottom - v1, left - u1 : right - u1]
-    if 0 in (*mine.shape, *theirs.shape):
-        return MaskCrop.empty()
-    return MaskCrop(left, top, mine & theirs)
-
-
-def subtract(first: MaskCrop, second: MaskCrop) -> MaskCrop:
-    """Return the pixels of the first mask that the second does not set; need not be tight."""
-    shared = intersect(first, second)
-    mask = first.mask.copy()
-    height, width = shared.mask.shape
-    if shared.mask.size:
-        top, left = shared.y - first.y, shared.x - first.x
-        mask[top : top + height, left : left + width] &= ~shared.mask
-    return MaskCrop(first.x, first.y, mask)
-
-
-def mask_iou(first: MaskCrop, second: MaskCrop) -> float:
-    """Return intersection over union, in [0, 1]; NaN where both masks are empty."""
-    intersection = first.intersection_area(second)
-    union = first.area + second.area - intersection
-    return intersection / union if union else math.nan
 
 
 def box_to_crop(box_xyxy: FloatArray, image_hw: ImageHW) -> MaskCrop:

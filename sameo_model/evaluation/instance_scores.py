@@ -11,9 +11,7 @@ from sameo_model.evaluation.boundary import boundary_f
 from sameo_model.evaluation.crops import (
     box_to_crop,
     convex_hull,
-    mask_iou,
     rle_to_crop,
-    subtract,
 )
 from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop
 
@@ -117,11 +115,11 @@ def _visible_scores(
         return dict.fromkeys(("iou_visible", "boundary_f_visible", "agreement"), math.nan)
     is_seen = visible.mask.size > 0
     return {
-        "iou_visible": mask_iou(predicted.visible, visible) if is_seen else math.nan,
+        "iou_visible": predicted.visible.iou(visible) if is_seen else math.nan,
         "boundary_f_visible": (
             boundary_f(predicted.visible, visible, image_hw) if is_seen else math.nan
         ),
-        "agreement": mask_iou(predicted.amodal, predicted.visible),
+        "agreement": predicted.amodal.iou(predicted.visible),
     }
 
 
@@ -141,16 +139,15 @@ def _amodal_scores(
     return {
         "amodal_area": area,
         "occlusion_rate": occlusion_rate,
-        "iou_full": mask_iou(predicted.amodal, amodal),
+        "iou_full": predicted.amodal.iou(amodal),
         "iou_hidden": hidden_iou(predicted.amodal, amodal, visible) if is_occluded else math.nan,
         "boundary_f": boundary_f(predicted.amodal, amodal, image_hw),
-        "baseline_visible": mask_iou(visible, amodal),
-        "baseline_box": mask_iou(box_to_crop(box_xyxy, image_hw), amodal),
-        "baseline_hull": mask_iou(convex_hull(visible), amodal),
+        "baseline_visible": visible.iou(amodal),
+        "baseline_box": amodal.iou(box_to_crop(box_xyxy, image_hw)),
+        "baseline_hull": amodal.iou(convex_hull(visible)),
     }
 
 
 def hidden_iou(predicted: MaskCrop, amodal: MaskCrop, visible: MaskCrop) -> float:
     """Return the IoU of the hidden parts: both masks without the true visible pixels."""
-    predicted_hidden, true_hidden = subtract(predicted, visible), subtract(amodal, visible)
-    return mask_iou(predicted_hidden, true_hidden)
+    return predicted.subtract(visible).iou(amodal.subtract(visible))

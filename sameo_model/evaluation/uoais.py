@@ -17,7 +17,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from sameo_model.evaluation.boundary import contour, contour_matches, f_score, tolerance_px
-from sameo_model.evaluation.crops import subtract
 from sameo_model.runtime.types import ImageHW, MaskCrop
 
 Region = Literal["amodal", "visible", "hidden"]
@@ -38,7 +37,7 @@ class ObjectMasks:
             return self.amodal
         if name == "visible" or self.visible is None:
             return self.visible
-        return subtract(self.amodal, self.visible)
+        return self.amodal.subtract(self.visible)
 
 
 @dataclass(frozen=True, slots=True)

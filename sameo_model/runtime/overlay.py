@@ -97,13 +97,7 @@ def _tint(canvas: Uint8Array, crop: MaskCrop, colour: Colour) -> None:
 def _hatch(canvas: Uint8Array, amodal: MaskCrop, visible: MaskCrop, colour: Colour) -> None:
     """Draw diagonal stripes on the hidden part, each with a dark edge to show on any ground."""
     x1, y1, x2, y2 = amodal.box_xyxy
-    seen = np.zeros_like(amodal.mask)
-    u1, v1, u2, v2 = visible.box_xyxy
-    left, top, right, bottom = max(x1, u1), max(y1, v1), min(x2, u2), min(y2, v2)
-    if left < right and top < bottom:
-        part = visible.mask[top - v1 : bottom - v1, left - u1 : right - u1]
-        seen[top - y1 : bottom - y1, left - x1 : right - x1] = part
-    hidden = amodal.mask & ~seen
+    hidden = amodal.mask & ~amodal.cut(visible)
     width = 2 * _thickness((canvas.shape[0], canvas.shape[1]))
     diagonal = np.add.outer(np.arange(y1, y2), np.arange(x1, x2)) % (4 * width)
     window = canvas[y1:y2, x1:x2]

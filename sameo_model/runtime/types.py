@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -77,16 +78,36 @@ class MaskCrop:
         full[y1:y2, x1:x2] = self.mask
         return full
 
+    def cut(self, other: MaskCrop) -> BoolArray:
+        """Return what lies of another mask of the same image inside this crop, bool (h, w)."""
+        part = np.zeros_like(self.mask)
+        mine, theirs = self._overlap(other)
+        part[mine] = other.mask[theirs]
+        return part
+
+    def subtract(self, other: MaskCrop) -> MaskCrop:
+        """Return the pixels that another mask of the same image does not set."""
+        return MaskCrop.from_mask(self.mask & ~self.cut(other), self.x, self.y)
+
     def intersection_area(self, other: MaskCrop) -> int:
         """Count the pixels that are set in both masks of the same image."""
+        mine, theirs = self._overlap(other)
+        return int(np.count_nonzero(self.mask[mine] & other.mask[theirs]))
+
+    def iou(self, other: MaskCrop) -> float:
+        """Return intersection over union, in [0, 1]; NaN where both masks are empty."""
+        intersection = self.intersection_area(other)
+        union = self.area + other.area - intersection
+        return intersection / union if union else math.nan
+
+    def _overlap(self, other: MaskCrop) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return rows and columns that both crops have, in this one and in the other one."""
         x1, y1, x2, y2 = self.box_xyxy
         u1, v1, u2, v2 = other.box_xyxy
-        left, top, right, bottom = max(x1, u1), max(y1, v1), min(x2, u2), min(y2, v2)
-        if left >= right or top >= bottom:
-            return 0
-        mine = self.mask[top - y1 : bottom - y1, left - x1 : right - x1]
-        theirs = other.mask[top - v1 : bottom - v1, left - u1 : right - u1]
-        return int(np.count_nonzero(mine & theirs))
+        left, top = max(x1, u1), max(y1, v1)
+        right, bottom = max(min(x2, u2), left), max(min(y2, v2), top)
+        mine = slice(top - y1, bottom - y1), slice(left - x1, right - x1)
+        return mine, (slice(top - v1, bottom - v1), slice(left - u1, right - u1))
 
 
 @dataclass(frozen=True, eq=False)

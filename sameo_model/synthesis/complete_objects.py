@@ -225,7 +225,7 @@ def _predicted_ious(
     predictor = _predictor(scorer.model, scorer.backend)
     prediction = predictor.decode(predictor.encode(photograph), boxes_xyxy, visible=False)
     return [
-        _iou(crop, MaskCrop.from_mask(mask))
+        crop.iou(MaskCrop.from_mask(mask))
         for crop, mask in zip(prediction.amodal_masks, masks, strict=True)
     ]
 
@@ -233,11 +233,6 @@ def _predicted_ious(
 @lru_cache(maxsize=1)
 def _predictor(model: str, backend: str) -> Predictor:
     return load_predictor(model, backend, threads=1)
-
-
-def _iou(first: MaskCrop, second: MaskCrop) -> float:
-    intersection = first.intersection_area(second)
-    return intersection / (first.area + second.area - intersection)
 
 
 def _contact_share(number: int, masks: list[np.ndarray]) -> float:

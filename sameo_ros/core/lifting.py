@@ -119,7 +119,7 @@ def is_behind(occluder: MaskCrop, hidden: MaskCrop, visible: MaskCrop, depth_m: 
         Whether the median depth of the occluder over the hidden part lies more than a centimetre
         behind nearly all (95 %) of the other object's visible part; False where depth is unknown.
     """
-    covering = _depths(depth_m, hidden)[_overlap(hidden, occluder)]
+    covering = _depths(depth_m, hidden)[hidden.mask & hidden.cut(occluder)]
     seen = _depths(depth_m, visible)[visible.mask]
     covering, seen = covering[np.isfinite(covering)], seen[np.isfinite(seen)]
     if covering.size == 0 or seen.size == 0:
@@ -253,15 +253,3 @@ def _to_points(
 def _depths(depth_m: FloatArray, crop: MaskCrop) -> FloatArray:
     x1, y1, x2, y2 = crop.box_xyxy
     return depth_m[y1:y2, x1:x2]
-
-
-def _overlap(hidden: MaskCrop, other: MaskCrop) -> npt.NDArray[np.bool_]:
-    """Return the other mask cut to the hidden crop, where both are set."""
-    x1, y1, x2, y2 = hidden.box_xyxy
-    u1, v1, u2, v2 = other.box_xyxy
-    both = np.zeros_like(hidden.mask)
-    left, top, right, bottom = max(x1, u1), max(y1, v1), min(x2, u2), min(y2, v2)
-    if left < right and top < bottom:
-        part = other.mask[top - v1 : bottom - v1, left - u1 : right - u1]
-        both[top - y1 : bottom - y1, left - x1 : right - x1] = part
-    return both & hidden.mask

@@ -45,7 +45,7 @@ def find_occluders(
     if visible_masks is None:
         return occluders
     hidden_masks = [
-        hidden_part(amodal, visible)
+        amodal.subtract(visible)
         for amodal, visible in zip(amodal_masks, visible_masks, strict=True)
     ]
     covered_px = _covered_areas(hidden_masks, visible_masks)
@@ -70,18 +70,6 @@ def find_occluders(
         if covered_px[back, front] >= limits_px[back]:
             occluders[back].append(int(front))
     return [sorted(found) for found in occluders]
-
-
-def hidden_part(amodal: MaskCrop, visible: MaskCrop) -> MaskCrop:
-    """Return the amodal mask without the visible mask, as a tight crop."""
-    x1, y1, x2, y2 = amodal.box_xyxy
-    u1, v1, u2, v2 = visible.box_xyxy
-    left, top, right, bottom = max(x1, u1), max(y1, v1), min(x2, u2), min(y2, v2)
-    hidden = amodal.mask.copy()
-    if left < right and top < bottom:
-        seen = visible.mask[top - v1 : bottom - v1, left - u1 : right - u1]
-        hidden[top - y1 : bottom - y1, left - x1 : right - x1] &= ~seen
-    return MaskCrop.from_mask(hidden, x1, y1)
 
 
 def _least_covered_px(amodal: MaskCrop, hidden: MaskCrop) -> float:

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,10 +8,7 @@ from sameo_model.evaluation.crops import (
     box_to_crop,
     convex_hull,
     crop_to_rle,
-    intersect,
-    mask_iou,
     rle_to_crop,
-    subtract,
 )
 from sameo_model.runtime.types import MaskCrop
 from tests.sameo_model.evaluation.scenes import filled
@@ -39,19 +34,6 @@ def test_encoding_gives_the_same_counts_as_pycocotools(mask):
 def test_damaged_run_lengths_are_refused():
     with pytest.raises(ValueError, match="must fill 9 x 12 pixels"):
         rle_to_crop({"size": [9, 12], "counts": encode_mask(np.ones((5, 5), bool))["counts"]})
-
-
-@given(masks, masks)
-def test_set_operations_equal_those_of_whole_masks(first, second):
-    a, b = MaskCrop.from_mask(first), MaskCrop.from_mask(second)
-
-    assert np.array_equal(intersect(a, b).to_image(HW), first & second)
-    assert np.array_equal(subtract(a, b).to_image(HW), first & ~second)
-    union = (first | second).sum()
-    if union:
-        assert mask_iou(a, b) == pytest.approx((first & second).sum() / union)
-    else:
-        assert math.isnan(mask_iou(a, b))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,15 @@ def test_a_crop_of_a_part_keeps_its_place(mask, y, x):
 
 
 @given(masks, masks)
-def test_the_intersection_of_crops_is_that_of_their_masks(a, b):
-    area = MaskCrop.from_mask(a).intersection_area(MaskCrop.from_mask(b))
-    assert area == np.count_nonzero(a & b)
+def test_operations_on_crops_are_those_on_their_masks(a, b):
+    first, second = MaskCrop.from_mask(a), MaskCrop.from_mask(b)
+    assert first.intersection_area(second) == np.count_nonzero(a & b)
+    np.testing.assert_array_equal(first.subtract(second).to_image(HW), a & ~b)
+    assert first.subtract(second).box_xyxy == MaskCrop.from_mask(a & ~b).box_xyxy
+    inside = MaskCrop(first.x, first.y, first.cut(second)).to_image(HW)
+    np.testing.assert_array_equal(inside & a, a & b)
+    union = np.count_nonzero(a | b)
+    if union:
+        assert first.iou(second) == np.count_nonzero(a & b) / union
+    else:
+        assert np.isnan(first.iou(second))

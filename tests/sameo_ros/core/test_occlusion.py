@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sameo_model.runtime import MaskCrop
-from sameo_ros.core.occlusion import find_occluders, hidden_part
+from sameo_ros.core.occlusion import find_occluders
 
 
 def rectangle(x1, y1, x2, y2):
@@ -117,13 +117,6 @@ def crops():
         edges,
         st.integers(0, 99),
     )
-
-
-@given(crops(), crops())
-def test_the_hidden_part_equals_the_difference_of_full_masks(amodal, visible):
-    image_hw = 14, 14
-    expected = amodal.to_image(image_hw) & ~visible.to_image(image_hw)
-    np.testing.assert_array_equal(hidden_part(amodal, visible).to_image(image_hw), expected)
 
 
 @given(st.lists(st.tuples(crops(), st.integers(0, 5)), min_size=2, max_size=5))
