@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from sameo_model.data.types import AmodalInstance
-
-PromptKind = Literal["visible", "amodal"]
+from sameo_model.runtime.box_source import PromptKind
 
 
 def mask_to_box_xyxy(mask: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ _SIGN = 0x10
 _MAX_GROUPS = 13
 
 
-class Rle(TypedDict):
+class JsonRle(TypedDict):
     """A mask in COCO's compressed form, ready for JSON.
 
     Attributes:
@@ -34,7 +34,7 @@ class Rle(TypedDict):
     counts: str
 
 
-def crop_to_rle(crop: MaskCrop, image_hw: ImageHW) -> Rle:
+def crop_to_rle(crop: MaskCrop, image_hw: ImageHW) -> JsonRle:
     """Encode a crop as the mask of its whole image, which is never built.
 
     The counts equal those of pycocotools, byte for byte.

@@ -25,7 +25,7 @@ from sameo_ros.core.statistics import Statistics
 _LOGGER = logging.getLogger(__name__)
 
 
-class UnreadableImageError(ValueError):
+class UnreadableMessageError(ValueError):
     """An image message that cannot be turned into pixels."""
 
 
@@ -100,17 +100,17 @@ def pixels_of(port: CameraPort, frame: Frame) -> Uint8Array:
     """Return the pixels of a frame, which keeps them until it is delivered.
 
     Raises:
-        UnreadableImageError: If the message cannot be read; the frame remembers it.
+        UnreadableMessageError: If the message cannot be read; the frame remembers it.
     """
     if frame.fault:
-        raise UnreadableImageError(frame.fault)
+        raise UnreadableMessageError(frame.fault)
     if frame.image_rgb is None:
         try:
             frame.image_rgb = port.read_image(frame.message)
         except ValueError as error:
             frame.fault = str(error)
             port.record.statistics.count("images_rejected")
-            raise UnreadableImageError(frame.fault) from error
+            raise UnreadableMessageError(frame.fault) from error
     return frame.image_rgb
 
 
@@ -118,7 +118,7 @@ def encode_frame(segmenter: Segmenter, port: CameraPort, frame: Frame) -> tuple[
     """Return the embedding of a frame, which keeps it, and what it cost now, milliseconds.
 
     Raises:
-        UnreadableImageError: If the message cannot be read.
+        UnreadableMessageError: If the message cannot be read.
     """
     if frame.embedding is not None:
         return frame.embedding, 0.0
@@ -145,7 +145,7 @@ def answer_frame(
     """Answer a detections message about a frame, with clicks beside its boxes or without.
 
     Raises:
-        UnreadableImageError: If the image message cannot be read.
+        UnreadableMessageError: If the image message cannot be read.
         ValueError: If the clicks cannot be used.
     """
     embedding, encode_ms = encode_frame(segmenter, port, frame)
@@ -168,7 +168,7 @@ def failures_counted(record: CameraRecord) -> Iterator[None]:
     """Survive what goes wrong in a block that answers boxes: count it, and say what it was."""
     try:
         yield
-    except UnreadableImageError as error:
+    except UnreadableMessageError as error:
         record.statistics.count(DropCause.UNMATCHED.value)
         record.problems.report("image", f"boxes are dropped: {error}", time.monotonic())
     except Exception as error:  # one bad message must not end the thread

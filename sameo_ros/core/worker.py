@@ -15,7 +15,7 @@ from sameo_model.runtime.clicks import Clicks
 from sameo_ros.core.answer import Answer
 from sameo_ros.core.camera import (
     Camera,
-    UnreadableImageError,
+    UnreadableMessageError,
     answer_frame,
     count_drops,
     encode_frame,
@@ -299,7 +299,7 @@ class Worker:
             with self._delivering:
                 if camera in self._cameras:
                     camera.port.publish_found(frame, found)
-        except UnreadableImageError as error:
+        except UnreadableMessageError as error:
             problems.report("image", str(error), time.monotonic())
         except Exception as error:  # one bad message must not end the thread
             _LOGGER.exception("an image cannot be searched")
@@ -312,7 +312,7 @@ class Worker:
         problems = camera.record.problems
         try:
             encode_frame(segmenter, camera.port, frame)
-        except UnreadableImageError as error:
+        except UnreadableMessageError as error:
             problems.report("image", str(error), time.monotonic())
         except Exception as error:  # one bad message must not end the thread
             _LOGGER.exception("an image cannot be encoded")
