@@ -69,7 +69,7 @@ class PyramidNeck(nn.Module):
     def __init__(self, width: int) -> None:
         """Build the layers with random weights."""
         super().__init__()
-        self.lateral = nn.ModuleList(ConvNorm(channels, width) for channels in TAPPED_CHANNELS[1:])
+        self.lateral = nn.ModuleList(ConvNorm(channels, width) for channels in TAPPED_CHANNELS[-3:])
         self.top_down = nn.ModuleList(SeparableBlock(width) for _ in range(2))
         self.shrink = nn.ModuleList(
             ConvNorm(width, width, 5, stride=2, groups=width) for _ in range(2)
@@ -99,7 +99,7 @@ class DetectorEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the features at strides 8, 16 and 32 of normalised images (B, 3, H, W)."""
-        return self.neck(self.backbone(images)[1:])
+        return self.neck(self.backbone(images)[-3:])
 
 
 class LevelHead(nn.Module):

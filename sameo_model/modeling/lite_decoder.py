@@ -1,77 +1,23 @@
-"""Mask decoder of `sameo_lite`: fine detail and a correction at the end."""
+"""Mask decoder of `sameo_lite`: draws at half the input's resolution, with the encoder's detail."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sameo_model.modeling.mask_decoder import MaskDecoder
-
-
-class DetailSkips(nn.Module):
-    """Unfold high-resolution detail from the channels of the embedding.
-
-    The encoder's neck folds the features of strides 4 and 8 into the channels of the stride-16
-    embedding (space to depth); this is the way back, once per image and not per box.
-    """
-
-    def __init__(self, embed_dim: int, channels_stride8: int, channels_stride4: int) -> None:
-        """Build the layers with random weights.
-
-        Args:
-            embed_dim: Channels of the embedding.
-            channels_stride8: Channels of the skip at stride 8.
-            channels_stride4: Channels of the skip at stride 4.
-        """
-        super().__init__()
-        self.stride8 = nn.Linear(embed_dim, channels_stride8 * 4)
-        self.stride4 = nn.Linear(embed_dim, channels_stride4 * 16)
-
-    def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Return each cell's pixels at strides 8 and 4, (B, L, 4 C8) and (B, L, 4, 4 C4)."""
-        return self.stride8(cells), self.stride4(cells).unflatten(-1, (4, -1))
-
-
-class MaskRefinement(nn.Module):
-    """Correct mask logits from their neighbourhood and from the image's fine detail.
-
-    Upscaling treats each cell of the embedding on its own, which leaves seams between cells. The
-    image's share is computed once per image; a box costs two small convolutions. With fresh
-    weights nothing is changed.
-    """
-
-    def __init__(self, embed_dim: int, dim: int = 16, kernel: int = 5) -> None:
-        """Build the layers.
-
-        Args:
-            embed_dim: Channels of the embedding.
-            dim: Channels of the hidden layer.
-            kernel: Odd side of the kernels that see the logits, in their pixels.
-        """
-        super().__init__()
-        self.unfold_detail = nn.Conv2d(embed_dim, dim * 16, kernel_size=1)
-        self.mix_detail = nn.Conv2d(dim, dim, kernel_size=3, padding=1)
-        self.read_mask = nn.Conv2d(1, dim, kernel, padding=kernel // 2)
-        self.correct_mask = nn.Conv2d(dim, 1, kernel, padding=kernel // 2)
-        for value in self.correct_mask.parameters():
-            nn.init.zeros_(value)
-
-    def forward(self, logits: Tensor, embeddings: Tensor) -> Tensor:
-        """Return corrected logits.
-
-        Args:
-            logits: float (B, N, M, 4h, 4w).
-            embeddings: float (B, C, h, w).
-        """
-        detail = F.pixel_shuffle(self.unfold_detail(embeddings), 4)
-        detail = self.mix_detail(F.relu(detail))[:, None, None]
-        seen = self.read_mask(logits.flatten(0, 2).unsqueeze(1)).unflatten(0, logits.shape[:3])
-        correction = self.correct_mask(F.relu(seen + detail).flatten(0, 2))
-        return logits + correction.reshape(logits.shape)
+from sameo_model.modeling.lite_encoder import TAPPED_CHANNELS, Pyramid
+from sameo_model.modeling.mask_decoder import NUM_MASK_TOKENS, MaskDecoder
 
 
 class LiteMaskDecoder(MaskDecoder):
-    """`MaskDecoder` with fine detail while upscaling, and a correction of the masks at the end."""
+    """`MaskDecoder` with skip connections, and a third doubling of the resolution.
+
+    A mask is the doubled mask at stride 4, as `MaskDecoder` draws it, plus a correction at
+    stride 2. The correction's filters start at zero.
+    """
 
     def __init__(
         self,
@@ -79,15 +25,89 @@ class LiteMaskDecoder(MaskDecoder):
         embed_dim: int = 256,
         mlp_dim: int = 1024,
         upscaling_dims: tuple[int, int] = (64, 32),
+        fine_dim: int = 16,
     ) -> None:
-        """Build the layers with random weights; see `MaskDecoder`."""
+        """Build the layers with random weights; see `MaskDecoder`.
+
+        Args:
+            embed_dim: Channels of embedding and tokens.
+            mlp_dim: Hidden width of the transformer's feed-forward layers.
+            upscaling_dims: Channels at strides 8 and 4.
+            fine_dim: Channels at stride 2.
+        """
         super().__init__(embed_dim=embed_dim, mlp_dim=mlp_dim, upscaling_dims=upscaling_dims)
-        self.detail_skips = DetailSkips(embed_dim, *upscaling_dims)
-        self.refinement = MaskRefinement(embed_dim)
+        dim_stride8, dim_stride4 = upscaling_dims
+        stride2, stride4, stride8 = TAPPED_CHANNELS[:3]
+        self.skip_stride8 = nn.Conv2d(stride8, dim_stride8, kernel_size=1)
+        self.skip_stride4 = nn.Conv2d(stride4, dim_stride4, kernel_size=3, padding=1)
+        self.skip_stride2 = nn.Conv2d(stride2, fine_dim, kernel_size=1)
+        self.double_to_stride2 = nn.ConvTranspose2d(dim_stride4, fine_dim, kernel_size=2, stride=2)
+        self.mix_stride2 = nn.Conv2d(fine_dim, fine_dim, kernel_size=3, padding=1)
+        self.fine_filters = nn.ModuleList(
+            nn.Linear(embed_dim, fine_dim) for _ in range(NUM_MASK_TOKENS)
+        )
+        for value in self.fine_filters.parameters():
+            nn.init.zeros_(value)
 
-    def _detail(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        skip8, skip4 = self.detail_skips(cells)
-        return skip8.unsqueeze(1), skip4.unsqueeze(1)
+    def forward(
+        self,
+        pyramid: Pyramid,
+        image_pe: Tensor,
+        prompt_tokens: Tensor,
+        token_ids: tuple[int, ...],
+        best_only: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode all prompts of all images.
 
-    def _refine(self, logits: Tensor, embeddings: Tensor) -> Tensor:
-        return self.refinement(logits, embeddings)
+        Args:
+            pyramid: What the encoder sees of B images; each is shared by its N prompts.
+            image_pe: float (h * w, C), position encoding of the embedding's cells.
+            prompt_tokens: float (B, N, P, C).
+            token_ids: Which of the four mask tokens to decode, in this order.
+            best_only: Whether to draw, of these, only the mask with the highest predicted IoU.
+
+        Returns:
+            Mask logits (B, N, M, 8h, 8w) and predicted IoU (B, N, M); M is 1 with ``best_only``,
+            else len(token_ids).
+        """
+        tokens, cells = self._attend(pyramid.embedding, image_pe, prompt_tokens)
+        coarse, fine = self._upscale_with_detail(cells, pyramid)
+        filters, iou = self._choose_filters(tokens, token_ids, best_only)
+        coarse_filters, fine_filters = filters.split((coarse.shape[1], fine.shape[1]), dim=-1)
+        coarse_logits = _apply(coarse_filters, coarse)
+        doubled = F.interpolate(
+            coarse_logits, scale_factor=2.0, mode="bilinear", align_corners=False
+        )
+        return (doubled + _apply(fine_filters, fine)).unflatten(0, tokens.shape[:2]), iou
+
+    def _filter(self, tokens: Tensor, token_id: int) -> Tensor:
+        """Return the filters of both resolutions, one after the other."""
+        coarse = super()._filter(tokens, token_id)
+        return torch.cat((coarse, self.fine_filters[token_id](tokens[:, :, 1 + token_id])), dim=-1)
+
+    def _upscale_with_detail(self, cells: Tensor, pyramid: Pyramid) -> tuple[Tensor, Tensor]:
+        """Return the features at strides 4 and 2, (B * N, C4, 4h, 4w) and (B * N, C2, 8h, 8w).
+
+        Args:
+            cells: float (B, N, L, C), the embedding as each box sees it.
+            pyramid: As for `forward`.
+        """
+        stages: Any = self.final_output_upscaling_layers
+        (double_to_8, norm, activate_8), (double_to_4, activate_4) = stages
+        num_boxes = cells.shape[1]
+
+        def share(detail: Tensor) -> Tensor:
+            return detail if num_boxes == 1 else detail.repeat_interleave(num_boxes, dim=0)
+
+        image = cells.flatten(0, 1).transpose(1, 2).unflatten(2, pyramid.embedding.shape[2:])
+        stride8 = double_to_8(image) + share(self.skip_stride8(pyramid.stride8))
+        stride4 = double_to_4(activate_8(norm(stride8)))
+        stride4 = activate_4(stride4 + share(self.skip_stride4(pyramid.stride4)))
+        stride2 = self.double_to_stride2(stride4) + share(self.skip_stride2(pyramid.stride2))
+        return stride4, F.relu(self.mix_stride2(F.relu(stride2)))
+
+
+def _apply(filters: Tensor, features: Tensor) -> Tensor:
+    """Weigh the channels of features (B * N, C, H, W) by filters (B, N, M, C)."""
+    weighed = filters.flatten(0, 1) @ features.flatten(2)
+    return weighed.unflatten(2, features.shape[2:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,9 +21,25 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 STEM_CHANNELS = 32
-# The last block at strides 4, 8, 16 and 32, and its channels.
-TAPPED_BLOCKS = (2, 4, 10, 15)
-TAPPED_CHANNELS = (24, 40, 112, 320)
+# The last block at strides 2, 4, 8, 16 and 32, and its channels.
+TAPPED_BLOCKS = (0, 2, 4, 10, 15)
+TAPPED_CHANNELS = (16, 24, 40, 112, 320)
+
+
+class Pyramid(NamedTuple):
+    """What the image encoder sees of B square images of side S, coarse to fine.
+
+    Attributes:
+        embedding: float (B, 256, S/16, S/16), what prompts attend to.
+        stride8: float (B, 40, S/8, S/8), detail for the decoder.
+        stride4: float (B, 24, S/4, S/4), finer detail.
+        stride2: float (B, 16, S/2, S/2), the finest.
+    """
+
+    embedding: Tensor
+    stride8: Tensor
+    stride4: Tensor
+    stride2: Tensor
 
 
 class ConvNorm(nn.Module):
@@ -67,7 +85,13 @@ class ConvNorm(nn.Module):
         """Map (B, C, H, W) to (B, channels_out, H / stride, W / stride)."""
         if self.uneven_padding is not None:
             features = F.pad(features, self.uneven_padding)
-        features = self.norm(self.conv(features))
+        if self.conv.groups > 1 and self.conv.stride[0] > 1 and torch.is_autocast_enabled("cpu"):
+            # In bfloat16 the CPU computes this gradient fifty times slower than in float32.
+            with torch.autocast("cpu", enabled=False):
+                features = self.conv(features.float())
+        else:
+            features = self.conv(features)
+        features = self.norm(features)
         return F.relu6(features) if self.is_activated else features
 
 
@@ -109,14 +133,29 @@ class EfficientNetLite0(nn.Module):
                 channels = channels_out
         self.blocks = nn.ModuleList(blocks)
 
+    def freeze(self, num_blocks: int, depthwise: bool) -> None:
+        """Exclude weights from training.
+
+        Args:
+            num_blocks: The stem and as many blocks; 0 excludes none, not even the stem.
+            depthwise: Whether to exclude the depthwise kernels of all blocks.
+        """
+        if num_blocks:
+            self.stem.requires_grad_(False)
+        for block in self.blocks[:num_blocks]:
+            block.requires_grad_(False)
+        if depthwise:
+            for block in self.blocks:
+                block.depthwise.conv.requires_grad_(False)
+
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the features at strides 4, 8, 16 and 32.
+        """Return the features at strides 2, 4, 8, 16 and 32.
 
         Args:
             images: float32 (B, 3, H, W), RGB, normalised; H and W multiples of 32.
 
         Returns:
-            Four maps (B, C, H / stride, W / stride) with 24, 40, 112 and 320 channels.
+            Five maps (B, C, H / stride, W / stride) with 16, 24, 40, 112 and 320 channels.
         """
         features = self.stem(images)
         tapped = []
@@ -149,11 +188,7 @@ class ContextBlock(nn.Module):
 
 
 class LiteNeck(nn.Module):
-    """Merge four strides into one stride-16 embedding without losing fine detail.
-
-    Fine features are folded into channels (space to depth), so that every backend and the
-    runtime see a single tensor; `DetailSkips` of the decoder unfolds them.
-    """
+    """Merge strides 16 and 32 into one embedding."""
 
     def __init__(self, output_dim: int) -> None:
         """Build the layers with random weights.
@@ -162,35 +197,24 @@ class LiteNeck(nn.Module):
             output_dim: Channels of the embedding.
         """
         super().__init__()
-        stride4, stride8, stride16, stride32 = TAPPED_CHANNELS
-        detail4, detail8 = 8, 24
+        stride16, stride32 = TAPPED_CHANNELS[-2:]
         self.stride32 = nn.Conv2d(stride32, output_dim, kernel_size=1)
         self.context = nn.Sequential(ContextBlock(output_dim), ContextBlock(output_dim))
         self.stride16 = nn.Conv2d(stride16, output_dim, kernel_size=1)
-        self.detail8 = nn.Conv2d(stride8, detail8, kernel_size=3, padding=1)
-        self.stride8 = nn.Conv2d(detail8 * 4, output_dim, kernel_size=1)
-        self.detail4 = nn.Conv2d(stride4, detail4, kernel_size=3, padding=1)
-        self.stride4 = nn.Conv2d(detail4 * 16, output_dim, kernel_size=1)
         self.merge_norm = LayerNorm2d(output_dim)
         self.mix = nn.Conv2d(output_dim, output_dim, kernel_size=3, padding=1)
         self.output_norm = LayerNorm2d(output_dim)
 
-    def forward(self, tapped: list[Tensor]) -> Tensor:
-        """Return (B, output_dim, S/16, S/16) from the features of strides 4, 8, 16 and 32."""
-        stride4, stride8, stride16, stride32 = tapped
+    def forward(self, stride16: Tensor, stride32: Tensor) -> Tensor:
+        """Return (B, output_dim, S/16, S/16) from the features of both strides."""
         coarse = self.context(self.stride32(stride32))
-        merged = (
-            F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
-            + self.stride16(stride16)
-            + self.stride8(F.pixel_unshuffle(self.detail8(stride8), 2))
-            + self.stride4(F.pixel_unshuffle(self.detail4(stride4), 4))
-        )
-        activated = F.gelu(self.merge_norm(merged))
+        wide = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        activated = F.gelu(self.merge_norm(wide + self.stride16(stride16)))
         return self.output_norm(activated + self.mix(activated))
 
 
 class LiteImageEncoder(nn.Module):
-    """EfficientNet-Lite0 and the neck to the embedding that the decoders expect."""
+    """EfficientNet-Lite0 and the neck to the embedding that prompts attend to."""
 
     def __init__(self, output_dim: int = 256) -> None:
         """Build the layers with random weights.
@@ -202,16 +226,14 @@ class LiteImageEncoder(nn.Module):
         self.backbone = EfficientNetLite0()
         self.neck = LiteNeck(output_dim)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Pyramid:
         """Embed normalised images.
 
         Args:
             images: float32 (B, 3, S, S), RGB, normalised with the preset's mean and deviation.
-
-        Returns:
-            float32 (B, 256, S/16, S/16), image embedding.
         """
-        return self.neck(self.backbone(images))
+        stride2, stride4, stride8, stride16, stride32 = self.backbone(images)
+        return Pyramid(self.neck(stride16, stride32), stride8, stride4, stride2)
 
 
 def load_imagenet_weights(backbone: EfficientNetLite0) -> None:

@@ -75,38 +75,38 @@ class MaskDecoder(nn.Module):
             Mask logits (B, N, M, 4h, 4w) and predicted IoU (B, N, M); M is 1 with ``best_only``,
             else len(token_ids).
         """
+        tokens, image = self._attend(embeddings, image_pe, prompt_tokens)
+        filters, iou = self._choose_filters(tokens, token_ids, best_only)
+        features = self._upscale(image)
+        return _cells_to_map(filters @ features.transpose(2, 3), embeddings.shape[3]), iou
+
+    def _attend(
+        self, embedding: Tensor, image_pe: Tensor, prompt_tokens: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return tokens (B, N, T, C) and the embedding's cells as each box sees them."""
         num_images, num_boxes = prompt_tokens.shape[:2]
         output_tokens = torch.cat((self.iou_token.weight, self.mask_tokens.weight))
         output_tokens = output_tokens.expand(num_images, num_boxes, -1, -1)
-        cells = embeddings.flatten(2).transpose(1, 2)  # (B, L, C), L = h * w
-        tokens, image = self.transformer(
-            torch.cat((output_tokens, prompt_tokens), dim=2), cells, image_pe
-        )
-        features = self._upscale(image, cells)
-        filters = torch.stack(
-            [
-                self.output_hypernetworks_mlps[token_id](tokens[:, :, 1 + token_id])
-                for token_id in token_ids
-            ],
-            dim=2,
-        )
+        cells = embedding.flatten(2).transpose(1, 2)  # (B, L, C), L = h * w
+        return self.transformer(torch.cat((output_tokens, prompt_tokens), dim=2), cells, image_pe)
+
+    def _choose_filters(
+        self, tokens: Tensor, token_ids: tuple[int, ...], best_only: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return the filters (B, N, M, C4) and predicted IoU (B, N, M) of the wanted masks."""
+        filters = torch.stack([self._filter(tokens, token) for token in token_ids], dim=2)
         iou = self.iou_prediction_head(tokens[:, :, 0])[..., list(token_ids)]
         if best_only:
             best = iou.argmax(dim=2, keepdim=True)
             iou = iou.gather(2, best)
             filters = filters.gather(2, best.unsqueeze(3).expand(-1, -1, 1, filters.shape[3]))
-        logits = _cells_to_map(filters @ features.transpose(2, 3), embeddings.shape[3])
-        return self._refine(logits, embeddings), iou
+        return filters, iou
 
-    def _detail(self, cells: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """Return what to add at strides 8 and 4 to each cell's pixels: here nothing."""
-        return 0.0, 0.0
+    def _filter(self, tokens: Tensor, token_id: int) -> Tensor:
+        """Return what a mask token weighs the channels of the drawn features by."""
+        return self.output_hypernetworks_mlps[token_id](tokens[:, :, 1 + token_id])
 
-    def _refine(self, logits: Tensor, embeddings: Tensor) -> Tensor:
-        """Return the logits (B, N, M, 4h, 4w) as they are to be used: here unchanged."""
-        return logits
-
-    def _upscale(self, image: Tensor, cells: Tensor) -> Tensor:
+    def _upscale(self, image: Tensor) -> Tensor:
         """Turn each cell of the embedding into 4 x 4 pixels.
 
         The transposed convolutions have kernel and stride 2, so every cell is upscaled on its
@@ -115,17 +115,15 @@ class MaskDecoder(nn.Module):
 
         Args:
             image: float (B, N, L, C), the embedding as each box sees it.
-            cells: float (B, L, C), the embedding.
 
         Returns:
             float (B, N, L * 16, C4), per cell 2 x 2 blocks of 2 x 2 pixels.
         """
         stages: Any = self.final_output_upscaling_layers
         (double_to_8, norm, activate_8), (double_to_4, activate_4) = stages
-        detail8, detail4 = self._detail(cells)
-        features = _double(image, double_to_8.weight, double_to_8.bias) + detail8
+        features = _double(image, double_to_8.weight, double_to_8.bias)
         features = activate_8(_normalise(features.unflatten(-1, (4, -1)), norm))
-        features = _double(features, double_to_4.weight, double_to_4.bias) + detail4
+        features = _double(features, double_to_4.weight, double_to_4.bias)
         return activate_4(features.unflatten(-1, (4, -1)).flatten(2, 4))
 
 

@@ -61,13 +61,6 @@ PRESETS = {
         build_mask_decoder=MaskDecoder,
     ),
     "sameo_lite": Preset(
-        image_size=512,
-        stride=32,
-        normalisation=CENTRED,
-        build_image_encoder=LiteImageEncoder,
-        build_mask_decoder=LiteMaskDecoder,
-    ),
-    "sameo_lite_windows": Preset(
         image_size=256,
         stride=32,
         normalisation=CENTRED,
@@ -83,13 +76,11 @@ def build_sameo(preset: str, image_size: int | None = None, visible_decoder: boo
     """Build a network with random weights, in eval mode.
 
     Args:
-        preset: ``efficient_sam_vitt``, ``efficient_sam_vits``, ``sameo_lite`` or
-            ``sameo_lite_windows``.
+        preset: ``efficient_sam_vitt``, ``efficient_sam_vits`` or ``sameo_lite``.
         image_size: Side of the model's square input in pixels; None takes the preset's own
-            (1024 for EfficientSAM, 512 for lite, 256 for its windows). A multiple of 16, of 32 for
-            lite.
+            (1024 for EfficientSAM, 256 for lite's windows). A multiple of 16, of 32 for lite.
         visible_decoder: Whether to add the second decoder, which draws visible masks.
-            ``sameo_lite_windows`` needs none: its one decoder draws both masks in any case.
+            ``sameo_lite`` needs none: its one decoder draws both masks in any case.
 
     Returns:
         The network; every parameter requires a gradient.

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sameo_model.modeling.lite_encoder import Pyramid
 from sameo_model.modeling.mask_decoder import MaskDecoder
 from sameo_model.modeling.prompt_encoder import MAX_POINTS, PointLabel, PromptEncoder
 from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 
+# What an image encoder returns of B images: the embedding alone, or finer features with it.
+Features = Tensor | Pyramid
 DecoderName = Literal["amodal", "visible"]
 MaskSelection = Literal["min_loss", "best_predicted", "all", "token0"]
 
@@ -119,7 +122,7 @@ class Sameo(nn.Module):
         """Whether the network can draw visible masks."""
         return self.shares_decoder or self.visible_decoder is not None
 
-    def encode(self, images: Tensor) -> Tensor:
+    def encode(self, images: Tensor) -> Features:
         """Embed images once, for any number of prompts.
 
         Args:
@@ -143,7 +146,7 @@ class Sameo(nn.Module):
 
     def decode(
         self,
-        embeddings: Tensor,
+        embeddings: Features,
         points_xy: Tensor,
         point_labels: Tensor,
         input_hw: tuple[int, int],
@@ -177,7 +180,7 @@ class Sameo(nn.Module):
 
     def decode_boxes(
         self,
-        embeddings: Tensor,
+        embeddings: Features,
         boxes_xyxy: Tensor,
         input_hw: tuple[int, int],
         decoder: DecoderName = "amodal",
@@ -222,7 +225,7 @@ class Sameo(nn.Module):
 
     def draw_masks(
         self,
-        embeddings: Tensor,
+        embeddings: Features,
         boxes_xyxy: Tensor,
         input_hw: tuple[int, int],
         *,
@@ -260,7 +263,7 @@ class Sameo(nn.Module):
 
     def decode_tokens(
         self,
-        embeddings: Tensor,
+        embeddings: Features,
         boxes_xyxy: Tensor,
         input_hw: tuple[int, int],
         token_ids: tuple[int, ...],
@@ -318,8 +321,9 @@ class Sameo(nn.Module):
         labels = torch.cat((labels, point_labels.to(labels)), dim=2)
         return self._encode_points(corners, labels, input_hw)
 
-    def _position_encoding(self, embeddings: Tensor) -> Tensor:
-        return self.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))
+    def _position_encoding(self, features: Features) -> Tensor:
+        embedding = features.embedding if isinstance(features, Pyramid) else features
+        return self.prompt_encoder.pe_layer.grid((embedding.shape[2], embedding.shape[3]))
 
     def _decoder(self, name: DecoderName) -> MaskDecoder:
         if name == "amodal" or (name == "visible" and self.shares_decoder):

@@ -143,10 +143,13 @@ class TrainConfig:
         copy_visible_decoder: start the amodal decoder as a copy of the visible one (stage 2).
         decoders: decoders whose loss counts: `mask_decoder` draws the amodal masks,
             `visible_decoder` the visible ones; with both, the sum of their losses. The decoder
-            of `sameo_lite_windows` learns both; of sets that know visible masks alone, these.
+            of `sameo_lite` learns both; of sets that know visible masks alone, these.
         trainable: parts that are updated; the rest stays frozen.
-        frozen_blocks: first blocks of an EfficientNet-Lite backbone that stay as they are, with
-            the stem; 3 freezes all up to stride 4, whose backward pass costs most.
+        frozen_blocks: first blocks of an EfficientNet-Lite backbone that stay as they are, with the
+            stem; 3 freezes all up to stride 4, 5 up to stride 8.
+        frozen_depthwise: whether the depthwise kernels of the backbone of `sameo_lite` stay as they
+            are. Their gradients take most of a step on a CPU, and they are a twentieth of its
+            weights.
         mask_selection: which candidate masks carry the mask loss (see `sameo_loss`).
         iou_candidates: which candidate masks carry the IoU loss (equation 5): `all` of them, or
             those `selected` for the mask loss.
@@ -192,6 +195,7 @@ class TrainConfig:
     decoders: tuple[Decoder, ...] = ("mask_decoder",)
     trainable: tuple[Part, ...] = ("mask_decoder",)
     frozen_blocks: int = 0
+    frozen_depthwise: bool = False
     mask_selection: MaskSelection = "min_loss"
     iou_candidates: Literal["all", "selected"] = "all"
     samples: SampleOptions = field(default_factory=SampleOptions)
@@ -250,10 +254,12 @@ def find_problems(config: TrainConfig) -> list[str]:
         )
     if not 0 <= config.samples.box_jitter < 0.5:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
-    if config.frozen_blocks and not config.preset.startswith(("sameo_lite", "box_detector")):
+    if config.frozen_blocks and config.preset not in ("sameo_lite", "box_detector"):
         problems.append(
-            f"frozen_blocks belongs to presets sameo_lite* and box_detector, got {config.preset}"
+            f"frozen_blocks belongs to presets sameo_lite and box_detector, got {config.preset}"
         )
+    if config.frozen_depthwise and config.preset != "sameo_lite":
+        problems.append(f"frozen_depthwise belongs to the preset sameo_lite, got {config.preset}")
     if config.preset == "box_detector":
         problems += _find_box_problems(config)
     return problems + _find_cache_problems(config)

@@ -37,11 +37,8 @@ class TrainingStep(nn.Module):
             module = getattr(model, part, None)
             if module is not None:
                 module.requires_grad_(part in config.trainable)
-        if config.frozen_blocks:
-            assert isinstance(model.image_encoder, LiteImageEncoder)
-            backbone = model.image_encoder.backbone
-            for module in (backbone.stem, *backbone.blocks[: config.frozen_blocks]):
-                module.requires_grad_(False)
+        if isinstance(model.image_encoder, LiteImageEncoder):
+            model.image_encoder.backbone.freeze(config.frozen_blocks, config.frozen_depthwise)
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         """Return losses and embeddings of a batch.
@@ -66,7 +63,7 @@ class TrainingStep(nn.Module):
     def _shared_losses(self, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of both masks of one decoder, whole ones where they are known."""
         side = self.model.image_size
-        with _choose_attention(embeddings.device):
+        with _choose_attention(batch["boxes_xyxy"].device):
             logits, iou = self.model.decode_tokens(
                 embeddings,
                 batch["boxes_xyxy"],

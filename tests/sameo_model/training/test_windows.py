@@ -136,8 +136,8 @@ def make_batch(num_windows, known):
 
 def test_an_unknown_whole_shape_has_no_part_in_the_loss(tmp_path):
     torch.manual_seed(0)
-    model = build_sameo("sameo_lite_windows", 64)
-    step = TrainingStep(model, make_config(tmp_path, preset="sameo_lite_windows"))
+    model = build_sameo("sameo_lite", 64)
+    step = TrainingStep(model, make_config(tmp_path, preset="sameo_lite"))
 
     def total(batch):
         return step(batch)[0]["total"]
@@ -155,10 +155,10 @@ def test_an_unknown_whole_shape_has_no_part_in_the_loss(tmp_path):
 
 def test_frozen_blocks_of_the_backbone_stay_as_they_are(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    model = build_sameo("sameo_lite_windows", 64)
+    model = build_sameo("sameo_lite", 64)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     config = make_config(
-        tmp_path, preset="sameo_lite_windows", steps=1, trainable=PARTS, frozen_blocks=3
+        tmp_path, preset="sameo_lite", steps=1, trainable=PARTS, frozen_blocks=3
     )
     train(config, model, make_sources(images))
     moved = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
@@ -173,10 +173,10 @@ def test_frozen_blocks_of_the_backbone_stay_as_they_are(tmp_path):
 def test_training_overfits_both_masks_of_windows(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
     torch.manual_seed(0)
-    model = build_sameo("sameo_lite_windows", 64)
+    model = build_sameo("sameo_lite", 64)
     config = make_config(
         tmp_path,
-        preset="sameo_lite_windows",
+        preset="sameo_lite",
         steps=80,
         log_interval=50,
         samples={"boxes_per_image": 4, "augment": False},
