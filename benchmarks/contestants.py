@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.measure import BASELINE, conditions
+from benchmarks.measure import BASELINE, PYTORCH, conditions
 from sameo_model.runtime import Predictor, load_predictor
+from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 SCENE = Path(__file__).parents[1] / "sameo_ros" / "demo_scenes" / "images" / "000000_00.jpg"
 BOX_SIDE = 100.0  # pixels
-PYTORCH = "PyTorch"
 RUNTIMES = {
     "ONNX Runtime": ("onnxruntime", "f32"),
     "OpenVINO": ("openvino", "f32"),
@@ -28,11 +28,15 @@ RUNTIMES = {
 }
 
 
-def contestant_names() -> list[str]:
-    """Return the contestants of this processor; without bf16 units nobody runs in bf16."""
+def contestant_names(bundle: Path) -> list[str]:
+    """Return the contestants for a bundle on this processor.
+
+    Without bf16 units nobody runs in bf16; the reference has no network for windows.
+    """
     has_bf16 = {"avx512_bf16", "amx_bf16"} & set(conditions()["cpu_extensions"])
     runtimes = [name for name in RUNTIMES if has_bf16 or RUNTIMES[name][1] != "bf16"]
-    return [BASELINE, PYTORCH, *runtimes]
+    is_window = load_bundle(bundle).framing.is_window
+    return [*([] if is_window else [BASELINE]), PYTORCH, *runtimes]
 
 
 def open_contestant(name: str, bundle: Path) -> Predictor:
@@ -41,13 +45,14 @@ def open_contestant(name: str, bundle: Path) -> Predictor:
         backend, precision = RUNTIMES[name]
         return load_predictor(bundle, backend, precision=precision)
     from benchmarks.reference_style import ReferenceStyle
-    from sameo_model.evaluation.torch_predictor import TorchBackend
+    from sameo_model.evaluation.torch_predictor import TorchBackend, wrap_model
     from sameo_model.modeling import load_checkpoint
 
-    network: Any = load_checkpoint(bundle)
-    if name == BASELINE:
-        network = ReferenceStyle(network)
-    return Predictor(TorchBackend(network), image_size=network.image_size, name=name)
+    network = load_checkpoint(bundle)
+    if name == PYTORCH:
+        return wrap_model(network)
+    reference: Any = ReferenceStyle(network)
+    return Predictor(TorchBackend(reference), image_size=network.image_size, name=name)
 
 
 def load_scene() -> Uint8Array:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
+from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene, run_scene
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 NUM_BOXES = (1, 8, 32)
@@ -54,7 +54,7 @@ def run_gpu_tests() -> int:
 
 
 def measure_torch(model_name: str) -> list[dict]:
-    """Time encoder and decoder as CUDA graphs, and compare the types' masks."""
+    """Time encoder and decoder, or all of a window network, and compare the types' masks."""
     import torch
 
     if not torch.cuda.is_available():
@@ -78,16 +78,28 @@ def measure_torch(model_name: str) -> list[dict]:
             masks = (logits[0] > 0).cpu().numpy()
             expected = masks if expected is None else expected
             iou = float(np.mean(mask_ious(masks, expected)))
-            encode = _graphed(torch, lambda: model.encode(pixels))
-            rows.append(_row("PyTorch", name, "encoder", "", encode, iou))
+            if not model.framing.is_window:
+                encode = _graphed(torch, lambda: model.encode(pixels))
+                rows.append(_row("PyTorch", name, "encoder", "", encode, iou))
             for count in NUM_BOXES:
                 repeated = np.resize(boxes, (count, 4))
-                cuda_boxes = torch.from_numpy(repeated)[None].cuda()
-                decode = _graphed(
-                    torch, partial(model.decode_boxes, embedding, cuda_boxes, (side, side))
-                )
-                rows.append(_row("PyTorch", name, "decoder", count, decode, iou))
+                cuda_boxes = torch.from_numpy(repeated).cuda()
+                if model.framing.is_window:
+                    windows = pixels.expand(count, -1, -1, -1).contiguous()
+                    work = partial(_draw_windows, model, windows, cuda_boxes[:, None])
+                else:
+                    work = partial(model.decode_boxes, embedding, cuda_boxes[None], (side, side))
+                part = "windows" if model.framing.is_window else "decoder"
+                rows.append(_row("PyTorch", name, part, count, _graphed(torch, work), iou))
+    if model.framing.is_window:
+        return rows  # the reference sees whole pictures
     return rows + _measure_reference(torch, model, pixels, boxes)
+
+
+def _draw_windows(model, windows, boxes):
+    """Draw both masks of a box in each window."""
+    side = (model.image_size, model.image_size)
+    return model.draw_masks(model.encode(windows), boxes, side)
 
 
 def _measure_reference(torch, model, pixels, boxes: np.ndarray) -> list[dict]:
@@ -162,16 +174,21 @@ def measure_tensorrt(model_name: str) -> list[dict]:
         print(f"TensorRT is left out: {error}", file=sys.stderr)
         return []
     image, boxes = reference_scene(bundle.info.image_size)
-    handle = backend.encode(image)
     stored = read_reference(bundle.folder)
-    found = backend.decode(handle, boxes, False).amodal_logits > 0
+    found = run_scene(backend, image, boxes).amodal_logits > 0
     iou = float(np.mean(mask_ious(found, stored["amodal"]))) if stored else float("nan")
     path, precision = backend.device.rsplit(", ", 1)
-    rows = [_row(path, precision, "encoder", "", lambda: backend.encode(image), iou)]
+    rows = []
+    if backend.encodes_images:
+        handle = backend.encode(image)
+        rows.append(_row(path, precision, "encoder", "", lambda: backend.encode(image), iou))
     for count in NUM_BOXES:
         repeated = np.resize(boxes, (count, 4))
-        decode = partial(backend.decode, handle, repeated, False)
-        rows.append(_row(path, precision, "decoder", count, decode, iou))
+        if backend.encodes_images:
+            work, part = partial(backend.decode, handle, repeated, False), "decoder"
+        else:
+            work, part = partial(run_scene, backend, image, repeated), "windows"
+        rows.append(_row(path, precision, part, count, work, iou))
     backend.close()
     return rows
 

@@ -15,6 +15,9 @@ from typing import Any
 import numpy as np
 
 BASELINE = "reference style"
+PYTORCH = "PyTorch"
+BASELINES = (BASELINE, PYTORCH)
+"""What ratios refer to; the second one where the first has no row."""
 LIBRARIES = ("torch", "openvino", "onnxruntime", "numpy", "opencv-python-headless", "mujoco")
 
 
@@ -133,8 +136,13 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def markdown_table(rows: Sequence[Row]) -> list[str]:
-    """Return table lines; the ratio says how many times faster than `BASELINE` a row is."""
-    base = {row.case: row.median for row in rows if row.contestant == BASELINE}
+    """Return table lines; the ratio says how many times faster than `BASELINES` a row is."""
+    base = {
+        row.case: row.median
+        for baseline in reversed(BASELINES)
+        for row in rows
+        if row.contestant == baseline
+    }
     lines = [
         "| what | contestant | median | 10 to 90 % | unit | n | ratio |",
         "| --- | --- | ---: | ---: | --- | ---: | ---: |",

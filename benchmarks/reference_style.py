@@ -2,7 +2,7 @@
 
 Attention builds its whole matrix, the image embedding is repeated for every box, layers keep the
 (B, C, H, W) layout, and every candidate mask is drawn before one is chosen. Weights and results
-are those of the network that is wrapped.
+are those of the network that is wrapped: EfficientSAM, as the reference has no other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from sameo_model.modeling.image_encoder import VitBlock, VitImageEncoder
 from sameo_model.modeling.layers import LayerNorm2d
-from sameo_model.modeling.lite_decoder import LiteMaskDecoder
 from sameo_model.modeling.mask_decoder import MaskDecoder
 from sameo_model.modeling.sameo import READ_OUT_TOKENS, BoxMasks, DecoderName, Sameo
 from sameo_model.modeling.transformer import Attention, TwoWayBlock
@@ -24,7 +23,15 @@ class ReferenceStyle(nn.Module):
     """Same `encode` and `decode_boxes` as the `Sameo` inside, computed without any short cut."""
 
     def __init__(self, model: Sameo) -> None:
-        """Wrap a network, which is not changed."""
+        """Wrap a network, which is not changed.
+
+        Raises:
+            ValueError: If it is not EfficientSAM.
+        """
+        if not isinstance(model.image_encoder, VitImageEncoder):
+            raise ValueError(
+                f"preset must be efficient_sam_*, got {model.preset}; the reference has no other"
+            )
         super().__init__()
         self.model = model
         self.image_size = model.image_size
@@ -34,9 +41,8 @@ class ReferenceStyle(nn.Module):
         """Embed images; see `Sameo.encode`. They must have the model's own size."""
         model = self.model
         normalised = (images - model.pixel_mean) / model.pixel_deviation
-        if isinstance(model.image_encoder, VitImageEncoder):
-            return _vit(model.image_encoder, normalised)
-        return model.image_encoder(normalised)  # convolutions: there is nothing else to write
+        assert isinstance(model.image_encoder, VitImageEncoder)
+        return _vit(model.image_encoder, normalised)
 
     def decode_boxes(
         self,
@@ -126,13 +132,12 @@ def _decode(
     outputs = torch.cat((decoder.iou_token.weight, decoder.mask_tokens.weight))
     tokens = torch.cat((outputs.expand(num_boxes, -1, -1), prompts), dim=1)
     tokens, cells = _transform(decoder, tokens, tiled.flatten(2).transpose(1, 2), tiled_pe)
-    features = _upscale(decoder, cells.transpose(1, 2).reshape(tiled.shape), tiled)
+    features = decoder.final_output_upscaling_layers[0](cells.transpose(1, 2).reshape(tiled.shape))
+    features = decoder.final_output_upscaling_layers[1](features)
     filters = torch.stack(
         [decoder.output_hypernetworks_mlps[k](tokens[:, 1 + k]) for k in token_ids], dim=1
     )
     logits = (filters @ features.flatten(2)).unflatten(2, features.shape[2:])
-    if isinstance(decoder, LiteMaskDecoder):
-        logits = decoder.refinement(logits.unsqueeze(1), tiled).squeeze(1)
     return logits, decoder.iou_prediction_head(tokens[:, 0])[:, list(token_ids)]
 
 
@@ -164,22 +169,3 @@ def _attend(attention: Attention, queries: Tensor, keys: Tensor, values: Tensor)
         )
     ]
     return attention.out_proj(_softmax_attention(*split).transpose(1, 2).flatten(2))
-
-
-def _upscale(decoder: MaskDecoder, image: Tensor, tiled: Tensor) -> Tensor:
-    """Double (N, C, h, w) twice, with the skips that `sameo_lite` folds into its embedding."""
-    doubling_to_8, doubling_to_4 = decoder.final_output_upscaling_layers
-    assert isinstance(doubling_to_8, nn.Sequential)
-    assert isinstance(doubling_to_4, nn.Sequential)
-    double_to_8, norm, activate_8 = doubling_to_8
-    double_to_4, activate_4 = doubling_to_4
-    features = double_to_8(image)
-    if not isinstance(decoder, LiteMaskDecoder):
-        return activate_4(double_to_4(activate_8(norm(features))))
-    skip8, skip4 = decoder.detail_skips(tiled.flatten(2).transpose(1, 2))
-    height, width = tiled.shape[2:]
-    by_cell = skip8.unflatten(2, (2, 2, -1)).unflatten(1, (height, width))
-    features = features + by_cell.permute(0, 5, 1, 3, 2, 4).reshape(features.shape)
-    features = double_to_4(activate_8(norm(features)))
-    by_cell = skip4.flatten(2).unflatten(2, (2, 2, 2, 2, -1)).unflatten(1, (height, width))
-    return activate_4(features + by_cell.permute(0, 7, 1, 3, 5, 2, 4, 6).reshape(features.shape))

@@ -5,8 +5,9 @@ r"""How fast everything is on this machine, as one table in Markdown and JSON.
     python -m benchmarks.speed --compare before.json      # measure, and say what changed
     python -m benchmarks.speed --quick                    # does it run? its numbers mean nothing
 
-Contestants take turns, call by call. The ratio of a row says how many times faster it is than
-the same weights in PyTorch, eager float32, written as the reference writes the network.
+Contestants take turns, call by call; those of the release before run its own bundle. The ratio
+of a row says how many times faster it is than the same weights in PyTorch, eager float32, written
+as the reference writes the network; for windows, which the reference lacks, in our own modules.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 
 from benchmarks import whole
 from benchmarks.contestants import (
+    RUNTIMES,
     contestant_names,
     load_scene,
     open_contestant,
@@ -38,12 +40,13 @@ from benchmarks.measure import (
     read_rows,
     write_results,
 )
+from benchmarks.previous_release import RELEASE, write_previous_release
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.bundle import find_bundle, load_bundle
 from sameo_model.runtime.geometry import scale_boxes
 from sameo_model.runtime.postprocess import logits_to_crops
 from sameo_model.runtime.preprocess import resize_image
-from sameo_model.runtime.types import FloatArray
+from sameo_model.runtime.types import FloatArray, Uint8Array
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -56,7 +59,7 @@ NOTES = (
     "and the post-processing of them inside `predict` takes longer than that of real masks.",
     "f32 rows use neither AMX nor bf16 units: they are what a processor without these gives, "
     "apart from its vector width.",
-    "`predict` and node: 640 x 480 picture, 10 boxes of about 100 x 100 pixels.",
+    "`predict` and node: 640 x 480 picture, boxes of about 100 x 100 pixels, 10 for the node.",
 )
 
 
@@ -71,14 +74,26 @@ def measure(model: Path, sections: Sequence[str], *, quick: bool) -> Iterator[li
         yield whole.measure_node(model, num_frames=2 if quick else 30)
     if "post-processing" in sections:
         yield _measure_postprocessing(budget_s)
+    previous = _previous_release() if {"processes", "models"} & set(sections) else None
     if "processes" in sections:
-        names = contestant_names()
-        yield whole.measure_processes(model, names[-1:] if quick else names)
+        names = contestant_names(model)[-1:] if quick else contestant_names(model)
+        yield whole.measure_processes(model, names)
+        if previous is not None:
+            yield whole.measure_processes(previous, [name for name in names if name in RUNTIMES])
     if "data" in sections:
         yield whole.measure_data_and_training(quick=quick)
     if "models" in sections:
-        for bundle in (model, *map(_vitt_bundle, () if quick else (512, 1024))):
-            yield from _measure_model(bundle, budget_s, quick=quick)
+        yield from _measure_model(model, previous, budget_s, quick=quick)
+        for image_size in () if quick else (512, 1024):
+            yield from _measure_model(_vitt_bundle(image_size), None, budget_s, quick=quick)
+
+
+def _previous_release() -> Path | None:
+    try:
+        return write_previous_release(RESULTS / "bundles" / "sameo_lite_0.1")
+    except RuntimeError as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return None
 
 
 def _vitt_bundle(image_size: int) -> Path:
@@ -99,12 +114,43 @@ def _vitt_bundle(image_size: int) -> Path:
     return folder
 
 
-def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> Iterator[list[Row]]:
+def _measure_model(
+    folder: Path, previous: Path | None, budget_s: float, *, quick: bool
+) -> Iterator[list[Row]]:
     info = load_bundle(folder).info
     model = f"{info.preset} {info.image_size}"
-    players = {name: open_contestant(name, folder) for name in contestant_names()}
+    players = {name: open_contestant(name, folder) for name in contestant_names(folder)}
+    counts: tuple[int, ...] = (10,)
+    if all(player.encodes_image for player in players.values()):
+        yield from _measure_parts(model, players, budget_s, quick=quick)
+    else:
+        counts = (1, 10) if quick else (1, 10, 50)
+    if previous is not None:
+        players |= {
+            f"{name}, {RELEASE}": open_contestant(name, previous)
+            for name in players
+            if name in RUNTIMES
+        }
     image = load_scene()
-    squashed = resize_image(image, info.image_size)
+    masks = "amodal and visible" if info.has_visible_decoder else "amodal"
+    for number in counts:
+        yield alternate(
+            f"{model}: predict, {masks} masks of {number} box{'es' if number > 1 else ''}",
+            {name: _call(_predict, player, image, number) for name, player in players.items()},
+            budget_s=3 * budget_s,
+            min_rounds=1 if quick else 3,
+            warm_up=previous is not None and not quick,
+        )
+    for player in players.values():
+        player.close()
+
+
+def _measure_parts(
+    model: str, players: dict[str, Predictor], budget_s: float, *, quick: bool
+) -> Iterator[list[Row]]:
+    """Time image encoder and decoder apart."""
+    image_size = next(iter(players.values())).image_size
+    squashed = resize_image(load_scene(), image_size)
     yield alternate(
         f"{model}: image encoder",
         {name: _call(player.backend.encode, squashed) for name, player in players.items()},
@@ -113,7 +159,7 @@ def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> Iterator[li
     )
     handles = {name: player.backend.encode(squashed) for name, player in players.items()}
     for number in (1, 10) if quick else (1, 10, 50):
-        boxes = scale_boxes(scatter_boxes(number), (480, 640), info.image_size)
+        boxes = scale_boxes(scatter_boxes(number), (480, 640), image_size)
         yield alternate(
             f"{model}: amodal decoder, {number} box{'es' if number > 1 else ''}",
             {n: _call(_decode_all, player, handles[n], boxes) for n, player in players.items()},
@@ -122,16 +168,6 @@ def _measure_model(folder: Path, budget_s: float, *, quick: bool) -> Iterator[li
             # Nothing is left to warm up after 10 boxes, and 50 take the reference long.
             warm_up=number <= 10 and not quick,
         )
-    masks = "amodal and visible" if info.has_visible_decoder else "amodal"
-    yield alternate(
-        f"{model}: predict, {masks} masks of 10 boxes",
-        {name: _call(_predict, player, image, True) for name, player in players.items()},
-        budget_s=3 * budget_s,
-        min_rounds=1 if quick else 3,
-        warm_up=False,
-    )
-    for player in players.values():
-        player.close()
 
 
 def _call(function: Any, *arguments: Any) -> Any:
@@ -144,8 +180,8 @@ def _decode_all(player: Predictor, handle: Any, boxes: FloatArray) -> None:
         player.backend.decode(handle, boxes[start : start + step], False)
 
 
-def _predict(player: Predictor, image: Any, visible: bool) -> None:
-    player.decode(player.encode(image), scatter_boxes(10), visible=visible)
+def _predict(player: Predictor, image: Uint8Array, num_boxes: int) -> None:
+    player.decode(player.encode(image), scatter_boxes(num_boxes))
 
 
 def _measure_postprocessing(budget_s: float) -> list[Row]:

@@ -29,7 +29,7 @@ def measure_node(model: Path, num_frames: int) -> list[Row]:
     """Measure the node, the next frame sent when the answer to the last came."""
     take_own_domain()
     rows = []
-    for name in contestant_names():
+    for name in contestant_names(model):
         if name not in RUNTIMES:
             continue
         starts_s = []
@@ -138,7 +138,7 @@ def measure_data_and_training(*, quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         scenes = Path(folder) / "scenes"
         rows = _measure_rendering(scenes, num_scenes)
-        side = 64 if quick else 512
+        side = 64 if quick else 256
         everything = ["image_encoder", "prompt_encoder", "mask_decoder"]
         for parts in (everything, ["mask_decoder"]):
             output = Path(folder) / "_".join(parts)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 EXAMPLES = """examples:
-  python -m sameo_model.train --config config/train/sameo_lite_1_visible.yaml
-  python -m sameo_model.train --config config/train/sameo_lite_2_amodal.yaml \\
+  python -m sameo_model.train --config config/train/sameo_lite.yaml
+  python -m sameo_model.train --config config/train/sameo_lite.yaml init=sameo_lite \\
       steps=2000 optimiser.lr=3e-4 output=runs/mine
   python -m sameo_model.train --config config/train/boxes.yaml
   torchrun --nproc-per-node 4 -m sameo_model.train --config config/train/cocoa_cls.yaml

@@ -83,7 +83,8 @@ def _encoder(size: int) -> onnx.GraphProto:
 
 def _decoder(size: int, visible: bool) -> onnx.GraphProto:
     """Logits: distance in logit pixels to the nearest edge of the box, positive inside it."""
-    side = size // 4
+    stride = bundles.LOGIT_STRIDE
+    side = size // stride
     nodes = [
         *_split_boxes(),
         *_draw("y2" if not visible else "half", "logits"),
@@ -111,7 +112,7 @@ def _decoder(size: int, visible: bool) -> onnx.GraphProto:
         ],
         outputs,
         [
-            *_drawing_constants(side),
+            *_drawing_constants(side, stride),
             _constant("nought", np.float32(0)),
             _constant("zero", np.array([0])),
             _constant("one", np.array([1])),
@@ -121,7 +122,8 @@ def _decoder(size: int, visible: bool) -> onnx.GraphProto:
 
 def _window_segmenter(size: int) -> onnx.GraphProto:
     """Both masks of the box in each window; the predicted IoU is the window's mean red."""
-    side = size // 4
+    stride = bundles.WINDOW_LOGIT_STRIDE
+    side = size // stride
     nodes = [
         *_split_boxes(),
         *_draw("y2", "amodal_logits"),
@@ -145,7 +147,7 @@ def _window_segmenter(size: int) -> onnx.GraphProto:
             _float_value("predicted_iou", ["N"]),
         ],
         [
-            *_drawing_constants(side),
+            *_drawing_constants(side, stride),
             _constant("full_scale", np.float32(255)),
             _constant("zero", np.array([0])),
             _constant("one", np.array([1])),
@@ -182,11 +184,11 @@ def _draw(bottom: str, output: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _drawing_constants(side: int) -> list[onnx.TensorProto]:
-    centres = (np.arange(side, dtype=np.float32) + 0.5) * 4
+def _drawing_constants(side: int, stride: int) -> list[onnx.TensorProto]:
+    centres = (np.arange(side, dtype=np.float32) + 0.5) * stride
     return [
         _constant("centres", centres[None]),
-        _constant("stride", np.float32(4)),
+        _constant("stride", np.float32(stride)),
         _constant("axis1", np.array([1])),
         _constant("axis2", np.array([2])),
     ]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from sameo_model.modeling import load_checkpoint
-from sameo_model.modeling.sameo import Sameo
+from sameo_model.modeling.lite_encoder import Pyramid
+from sameo_model.modeling.sameo import Features, Sameo
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
 from sameo_model.runtime.clicks import Clicks
@@ -41,15 +42,14 @@ class TorchBackend(Backend):
             digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def encode(self, image: Uint8Array) -> Tensor:
-        """Encode uint8 (S, S, 3) RGB to an embedding float (1, 256, S/16, S/16)."""
+    def encode(self, image: Uint8Array) -> Features:
+        """Encode uint8 (S, S, 3) RGB; see `Sameo.encode`."""
         return self.encode_batch(image[None])
 
     @torch.inference_mode()
-    def encode_batch(self, images: Uint8Array) -> Tensor:
-        """Encode uint8 (B, S, S, 3) RGB to embeddings float (B, 256, S/16, S/16)."""
-        device = next(self.model.parameters()).device
-        pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    def encode_batch(self, images: Uint8Array) -> Features:
+        """Encode uint8 (B, S, S, 3) RGB; see `Sameo.encode`."""
+        pixels = self._to_device(images).permute(0, 3, 1, 2)
         return self.model.encode(pixels.float() / 255)
 
     @torch.inference_mode()
@@ -80,24 +80,20 @@ class TorchBackend(Backend):
 
     def _draw(
         self,
-        embeddings: Tensor,
+        embeddings: Features,
         boxes: FloatArray,
         visible: bool,
         clicks: Clicks | None = None,
     ) -> DecoderOutput:
         """Draw boxes (B, N, 4) of B embeddings, to arrays of B * N rows."""
         side = self.model.image_size
-
-        def to_device(values: FloatArray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values)).to(embeddings.device)
-
         drawn = self.model.draw_masks(
             embeddings,
-            to_device(boxes),
+            self._to_device(boxes),
             (side, side),
             visible=visible,
-            points_xy=None if clicks is None else to_device(clicks.points_xy),
-            point_labels=None if clicks is None else to_device(clicks.labels),
+            points_xy=None if clicks is None else self._to_device(clicks.points_xy),
+            point_labels=None if clicks is None else self._to_device(clicks.labels),
         )
         seen = drawn.visible_logits
         return DecoderOutput(
@@ -106,10 +102,21 @@ class TorchBackend(Backend):
             None if seen is None else _to_rows(seen),
         )
 
+    def _to_device(self, values: np.ndarray) -> Tensor:
+        device = next(self.model.parameters()).device
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
 
 def _to_rows(values: Tensor) -> FloatArray:
     """Return (B, N, ...) as float32 (B * N, ...)."""
     return values.flatten(0, 1).float().cpu().numpy()
+
+
+def _row(features: Features, row: int) -> Features:
+    """Return what the encoder saw of one image of a batch."""
+    if isinstance(features, Pyramid):
+        return Pyramid(*(part[row : row + 1] for part in features))
+    return features[row : row + 1]
 
 
 class TorchPredictor(Predictor):
@@ -122,9 +129,9 @@ class TorchPredictor(Predictor):
         if not self.encodes_image:
             return [self.encode(image) for image in images_rgb]
         squashed = np.stack([resize_image(image, self.image_size) for image in images_rgb])
-        handles = self.backend.encode_batch(squashed)
+        features = self.backend.encode_batch(squashed)
         return [
-            Embedding((image.shape[0], image.shape[1]), handles[i : i + 1], self.backend)
+            Embedding((image.shape[0], image.shape[1]), _row(features, i), self.backend)
             for i, image in enumerate(images_rgb)
         ]
 

@@ -3,11 +3,11 @@
 Same weights and, to rounding, same numbers as `Sameo.decode_boxes`. What differs:
 
 - What depends on the image alone is computed once: keys, values and queries of the first layer's
-  attention, skips, the refinement's detail. Position encodings are constants.
+  attention. Position encodings are constants.
 - The four padding points of a box are one token that counts four times: equal tokens stay equal.
 - Keys and values of a box's own image are never made. Of the scores (x W_k) q = x (W_k q) and
   sums (p x) W_v the right-hand sides multiply a few tokens, not all cells, with the weights.
-- Maps stay ordered by cells until the end; `cell_refinement` says how the refinement does.
+- Maps stay ordered by cells until the end.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sameo_model.export.cell_refinement import refine_cells
-from sameo_model.modeling.lite_decoder import LiteMaskDecoder
 from sameo_model.modeling.mask_decoder import MaskDecoder
 from sameo_model.modeling.prompt_encoder import (
     MAX_POINTS,
@@ -57,12 +55,10 @@ def decode_boxes(
     tokens = torch.cat((outputs.expand(boxes.shape[0], -1, -1), corners), dim=1)
     image_pe = model.prompt_encoder.pe_layer.grid((embedding.shape[2], embedding.shape[3]))
     tokens, cells = _transform(layers, tokens, embedding, image_pe)
-    features = _upscale(layers, cells, embedding)
+    features = _upscale(layers, cells)
     filters, iou = _choose_mask(layers, tokens, READ_OUT_TOKENS[selection])
     logits = (features @ filters.transpose(1, 2)).unflatten(1, (-1, embedding.shape[3], 2, 2, 2, 2))
     by_cell = logits.squeeze(-1).permute(0, 3, 5, 4, 6, 1, 2).flatten(1, 4)  # (N, 16, h, w)
-    if isinstance(layers, LiteMaskDecoder):
-        by_cell = by_cell + refine_cells(layers.refinement, by_cell, embedding)
     return F.pixel_shuffle(by_cell, 4).squeeze(1), iou.squeeze(1).clamp(0.0, 1.0)
 
 
@@ -201,19 +197,14 @@ def _update_cells(
     return block.norm4(cells + (seen + attention.out_proj.bias))
 
 
-def _upscale(layers: MaskDecoder, cells: Tensor, embedding: Tensor) -> Tensor:
+def _upscale(layers: MaskDecoder, cells: Tensor) -> Tensor:
     """Turn each cell into 4 x 4 pixels, (N, 16 L, C4): blocks of 2 x 2, in them 2 x 2 pixels."""
     stages: Any = layers.final_output_upscaling_layers
     (double_to_8, norm, activate_8), (double_to_4, activate_4) = stages
     features = _double(double_to_8, cells)
-    if isinstance(layers, LiteMaskDecoder):
-        skip8, skip4 = layers.detail_skips(embedding.flatten(2).transpose(1, 2))
-        features = features + skip8
     normed = F.group_norm(features.flatten(1).unsqueeze(1), num_groups=1, eps=norm.eps)
     pixels = normed.reshape(cells.shape[0], -1, norm.num_channels)
     features = _double(double_to_4, activate_8(pixels * norm.weight + norm.bias))
-    if isinstance(layers, LiteMaskDecoder):
-        features = features + skip4.flatten(1, 2)
     return activate_4(features).unflatten(2, (4, -1)).flatten(1, 2)
 
 

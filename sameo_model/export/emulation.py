@@ -142,6 +142,15 @@ def _conv(attributes: dict[str, Any], value: Tensor, weight: Tensor, bias: Any =
     return F.conv2d(padded, weight, bias, stride=stride, groups=groups)
 
 
+def _conv_transpose(
+    attributes: dict[str, Any], value: Tensor, weight: Tensor, bias: Any = None
+) -> Tensor:
+    if any(attributes.get("pads", [])) or any(attributes.get("output_padding", [])):
+        raise NotImplementedError("operator ConvTranspose with padding cannot be emulated")
+    stride, groups = attributes.get("strides", 1), attributes.get("group", 1)
+    return F.conv_transpose2d(value, weight, bias, stride=stride, groups=groups)
+
+
 def _batch_norm(
     attributes: dict[str, Any],
     value: Tensor,
@@ -198,6 +207,10 @@ def _slice(
         side = value.shape[axis]
         index[axis] = slice(max(start, -side), min(end, side), step)
     return value[tuple(index)]
+
+
+def _split(attributes: dict[str, Any], value: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+    return value.split(sizes.tolist(), attributes.get("axis", 0))
 
 
 def _unsqueeze(attributes: dict[str, Any], value: Tensor, axes: Tensor) -> Tensor:
@@ -289,6 +302,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "Clip": _clip,
     "Concat": lambda a, *x: torch.cat(x, a["axis"]),
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Cos": lambda a, x: x.cos(),
     "DepthToSpace": _depth_to_space,
     "Div": lambda a, x, y: x / y if x.is_floating_point() else x // y,
@@ -313,6 +327,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "Sin": lambda a, x: x.sin(),
     "Slice": _slice,
     "Softmax": lambda a, x: x.softmax(a.get("axis", -1)),
+    "Split": _split,
     "Squeeze": _squeeze,
     "Sub": lambda a, x, y: x - y,
     "Tile": lambda a, x, r: x.repeat(r.tolist()),

@@ -27,7 +27,7 @@ TRACED_BOXES = 3
 
 
 class EncoderGraph(nn.Module):
-    """`Sameo.encode` for the runtime's uint8 images."""
+    """`Sameo.encode` for the runtime's uint8 images, of networks that return an embedding alone."""
 
     def __init__(self, model: Sameo) -> None:
         """Wrap a network."""
@@ -37,7 +37,9 @@ class EncoderGraph(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map uint8 (1, S, S, 3), RGB, to float32 (1, 256, S/16, S/16)."""
         # Cast before anything else: TensorRT takes uint8 as an input, but no layer computes in it.
-        return self.model.encode(image.float().permute(0, 3, 1, 2) / 255)
+        embedding = self.model.encode(image.float().permute(0, 3, 1, 2) / 255)
+        assert isinstance(embedding, Tensor)
+        return embedding
 
 
 class DecoderGraph(nn.Module):
@@ -64,7 +66,7 @@ class WindowGraph(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-        """Map uint8 (N, S, S, 3), RGB, and (N, 4) to logits (N, S/4, S/4) and IoU (N,)."""
+        """Map uint8 (N, S, S, 3), RGB, and (N, 4) to logits (N, S/2, S/2) and IoU (N,)."""
         side = self.model.image_size
         embeddings = self.model.encode(images.float().permute(0, 3, 1, 2) / 255)
         drawn = self.model.draw_masks(embeddings, boxes.unsqueeze(1), (side, side))
@@ -183,7 +185,7 @@ def window_graph(model: Sameo) -> onnx.ModelProto:
     """Return the graph of a window bundle, whose weights are inputs as those of `encoder_graph`.
 
     It maps `images` uint8 (N, S, S, 3), RGB, and `boxes` float32 (N, 4) in window pixels to
-    `amodal_logits` and `visible_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,).
+    `amodal_logits` and `visible_logits` float32 (N, S/2, S/2) and `predicted_iou` float32 (N,).
     """
     side = model.image_size
     examples = {

@@ -117,7 +117,7 @@ def kept_nodes(model: onnx.ModelProto, keep: tuple[str, ...]) -> set[int]:
     if "iou_head" in keep:
         kept |= _descendants(model, _users_of(model, "iou_prediction_head"), stop=())
     if "pixels" in keep:
-        image_users = {i for i, node in enumerate(nodes) if "image" in node.input}
+        image_users = {i for i, node in enumerate(nodes) if {"image", "images"} & set(node.input)}
         kept |= _descendants(model, image_users, stop=("Conv",))
     return kept
 

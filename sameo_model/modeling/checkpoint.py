@@ -33,6 +33,8 @@ MIN_HALF_ELEMENTS = 1024
 MAX_LISTED = 12
 VISIBLE_PREFIX = "visible_decoder."
 AMODAL_PREFIX = "mask_decoder."
+# What `sameo_lite` had while it saw whole pictures, up to release 0.1.
+FORMER_LITE_TENSOR = "mask_decoder.detail_skips.stride4.weight"
 
 
 class CheckpointMismatchError(ValueError):
@@ -93,7 +95,7 @@ def load_checkpoint(
         image_size: Side of the square input, pixels; None takes the file's own, or the
             preset's where the file has none.
         visible_decoder: Whether the network gets a second decoder, for visible masks; the one of
-            `sameo_lite_windows` draws both in any case. None keeps what the file has. True gives
+            `sameo_lite` draws both in any case. None keeps what the file has. True gives
             official EfficientSAM weights one: a copy of their decoder, which draws visible masks
             until it is fine-tuned.
 
@@ -197,6 +199,11 @@ def _build(
     visible_decoder: bool | None,
 ) -> Sameo:
     preset = description.get("preset") or _most_similar_preset(state)
+    if FORMER_LITE_TENSOR in state:
+        raise CheckpointMismatchError(
+            f"{path} belongs to release 0.1: the network sameo_lite has changed since; its bundle "
+            "still runs, but to train, export or load it as a network take that release"
+        )
     has_visible = any(name.startswith(VISIBLE_PREFIX) for name in state)
     wants_visible = has_visible if visible_decoder is None else visible_decoder
     if preset in PRESETS and PRESETS[preset].shares_decoder:

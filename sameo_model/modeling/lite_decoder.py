@@ -49,7 +49,7 @@ class LiteMaskDecoder(MaskDecoder):
         for value in self.fine_filters.parameters():
             nn.init.zeros_(value)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         pyramid: Pyramid,
         image_pe: Tensor,

@@ -146,6 +146,7 @@ class EfficientNetLite0(nn.Module):
             block.requires_grad_(False)
         if depthwise:
             for block in self.blocks:
+                assert isinstance(block, InvertedResidual)
                 block.depthwise.conv.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -45,9 +45,9 @@ class BoxMasks(NamedTuple):
     """What the network says about each box.
 
     Attributes:
-        amodal_logits: float (B, N, S/4, S/4), positive on the whole object.
+        amodal_logits: float (B, N, h, w), positive on the whole object; see `Sameo` for h and w.
         predicted_iou: float (B, N), of the whole mask, in [0, 1].
-        visible_logits: float (B, N, S/4, S/4), positive on the visible part; None if they were not
+        visible_logits: float (B, N, h, w), positive on the visible part; None if they were not
             asked for.
     """
 
@@ -62,7 +62,7 @@ class Sameo(nn.Module):
     The four children ``image_encoder``, ``prompt_encoder``, ``mask_decoder`` and
     ``visible_decoder`` are the parts that training freezes or fine-tunes (paper section 3.1). With
     ``shares_decoder`` the mask decoder draws both masks: token 0 the whole object, token 1 its
-    visible part.
+    visible part. Logits have h = w = S/4 pixels in EfficientSAM, S/2 in `sameo_lite`.
     """
 
     pixel_mean: Tensor
@@ -89,7 +89,7 @@ class Sameo(nn.Module):
             preset: Name of the preset, kept for checkpoints.
             image_size: Side of the square input, pixels.
             normalisation: Applied to images before the image encoder.
-            image_encoder: Normalised images (B, 3, S, S) to embeddings (B, 256, S/16, S/16).
+            image_encoder: Normalised images (B, 3, S, S) to what `encode` returns.
             prompt_encoder: Points to tokens.
             mask_decoder: The amodal decoder.
             visible_decoder: The decoder of visible masks, or None.
@@ -129,7 +129,7 @@ class Sameo(nn.Module):
             images: float32 (B, 3, H, W), RGB in [0, 1], any size; squashed to the square input.
 
         Returns:
-            float32 (B, 256, S/16, S/16), embeddings.
+            float32 (B, 256, S/16, S/16), embeddings; `sameo_lite` a `Pyramid` with finer features.
 
         Raises:
             ValueError: ``images`` is not (B, 3, H, W).
@@ -156,7 +156,7 @@ class Sameo(nn.Module):
         """Predict masks for prompts.
 
         Args:
-            embeddings: float (B, 256, S/16, S/16) from `encode`, one per image.
+            embeddings: What `encode` returned for B images.
             points_xy: float32 (B, N, P, 2), pixels of the input image, P at most 6. A negative
                 coordinate is taken as -1.
             point_labels: int or float (B, N, P): 2 and 3 are a box's top left and bottom right
@@ -166,7 +166,7 @@ class Sameo(nn.Module):
             decoder: Which decoder draws the masks.
 
         Returns:
-            Logits (B, N, M, S/4, S/4), positive inside, and predicted IoU (B, N, M), an
+            Logits (B, N, M, h, w), positive inside, and predicted IoU (B, N, M), an
             unbounded estimate, both in token order; M is 3 with ``multimask``, else 1.
 
         Raises:
@@ -194,7 +194,7 @@ class Sameo(nn.Module):
         draws both masks has a token for each.
 
         Args:
-            embeddings: float (B, 256, S/16, S/16) from `encode`, one per image.
+            embeddings: What `encode` returned for B images.
             boxes_xyxy: float32 (B, N, 4), left, top, right, bottom in pixels of the input image.
             input_hw: Height and width of the image that the boxes refer to, pixels.
             decoder: Which decoder draws the masks.
@@ -203,7 +203,7 @@ class Sameo(nn.Module):
             point_labels: int or float (B, N, P), 1 for a click, -1 for none.
 
         Returns:
-            Logits (B, N, S/4, S/4), positive inside, and predicted IoU (B, N) in [0, 1].
+            Logits (B, N, h, w), positive inside, and predicted IoU (B, N) in [0, 1].
 
         Raises:
             ValueError: Shapes do not fit, or the network has no such decoder.
@@ -281,7 +281,7 @@ class Sameo(nn.Module):
             point_labels: As for `decode_boxes`.
 
         Returns:
-            Logits (B, N, M, S/4, S/4) and predicted IoU (B, N, M), an unbounded estimate.
+            Logits (B, N, M, h, w) and predicted IoU (B, N, M), an unbounded estimate.
         """
         return self.mask_decoder(
             embeddings,

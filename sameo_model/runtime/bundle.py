@@ -7,7 +7,7 @@ pixels to `amodal_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,)
 
 A bundle of windows has one graph in their place, `window_segmenter.onnx`: `images` uint8
 (N, S, S, 3) RGB and `boxes` float32 (N, 4) in window pixels to `amodal_logits` and
-`visible_logits` float32 (N, S/4, S/4) and `predicted_iou` float32 (N,).
+`visible_logits` float32 (N, S/2, S/2) and `predicted_iou` float32 (N,).
 
 Clicks beside boxes have a graph of their own, where the bundle was exported with it:
 `click_decoder.onnx` maps `embedding`, `boxes`, `points_xy` float32 (N, 4, 2) in model pixels and
@@ -31,6 +31,9 @@ from typing import Any
 from sameo_model.runtime.files import write_whole
 from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 
+LOGIT_STRIDE = 4
+WINDOW_LOGIT_STRIDE = 2
+"""Side of a logit in pixels of the model's input, for images and for windows."""
 DEFAULT_MODEL = "sameo_lite"
 WEIGHTS_FOLDER = Path(__file__).resolve().parent.parent / "weights"
 MODEL_JSON = "model.json"

@@ -92,8 +92,8 @@ class Framing:
 
 
 IMAGE_FRAMING = Framing()
-WINDOW_FRAMING = Framing("window", padding=0.5, min_side=64)
-"""The windows of `sameo_lite_windows`, and of `--framing window` for any other model."""
+WINDOW_FRAMING = Framing("window", padding=0.3, min_side=64)
+"""The windows of `sameo_lite`, and of `--framing window` for any other model."""
 
 
 def choose_framing(own: Framing, kind: str | None) -> Framing:

@@ -26,9 +26,7 @@ class BoxTrainingStep(nn.Module):
         encoder = model.image_encoder
         encoder.requires_grad_("image_encoder" in config.trainable)
         model.box_head.requires_grad_("box_head" in config.trainable)
-        for module in (encoder.backbone.stem, *encoder.backbone.blocks[: config.frozen_blocks]):
-            if config.frozen_blocks:
-                module.requires_grad_(False)
+        encoder.backbone.freeze(config.frozen_blocks, config.frozen_depthwise)
         self.normalised_by_batch = [
             part
             for part, name in ((encoder.neck, "image_encoder"), (model.box_head, "box_head"))

@@ -147,9 +147,8 @@ class TrainConfig:
         trainable: parts that are updated; the rest stays frozen.
         frozen_blocks: first blocks of an EfficientNet-Lite backbone that stay as they are, with the
             stem; 3 freezes all up to stride 4, 5 up to stride 8.
-        frozen_depthwise: whether the depthwise kernels of the backbone of `sameo_lite` stay as they
-            are. Their gradients take most of a step on a CPU, and they are a twentieth of its
-            weights.
+        frozen_depthwise: whether the depthwise kernels of that backbone stay as they are. Their
+            gradients take most of a step on a CPU, and they are a twentieth of its weights.
         mask_selection: which candidate masks carry the mask loss (see `sameo_loss`).
         iou_candidates: which candidate masks carry the IoU loss (equation 5): `all` of them, or
             those `selected` for the mask loss.
@@ -166,8 +165,8 @@ class TrainConfig:
         steps: optimiser steps.
         precision: `32-true`, `bf16-mixed` or, on a GPU, `16-mixed`.
         compile: compile encoder and decoders before the first step.
-        embedding_cache: folder that keeps the frozen encoder's embeddings, empty for none; only
-            without image augmentation.
+        embedding_cache: folder that keeps the frozen encoder's embeddings, empty for none; only for
+            EfficientSAM, without image augmentation.
         embedding_cache_gb: most 10^9 bytes that this folder may hold.
         workers: processes that prepare samples, per training process.
         max_unreadable: image files that may be unreadable before the run stops.
@@ -254,12 +253,12 @@ def find_problems(config: TrainConfig) -> list[str]:
         )
     if not 0 <= config.samples.box_jitter < 0.5:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
-    if config.frozen_blocks and config.preset not in ("sameo_lite", "box_detector"):
+    has_lite_backbone = config.preset in ("sameo_lite", "box_detector")
+    if (config.frozen_blocks or config.frozen_depthwise) and not has_lite_backbone:
         problems.append(
-            f"frozen_blocks belongs to presets sameo_lite and box_detector, got {config.preset}"
+            "frozen_blocks and frozen_depthwise belong to presets sameo_lite and box_detector, got "
+            f"{config.preset}"
         )
-    if config.frozen_depthwise and config.preset != "sameo_lite":
-        problems.append(f"frozen_depthwise belongs to the preset sameo_lite, got {config.preset}")
     if config.preset == "box_detector":
         problems += _find_box_problems(config)
     return problems + _find_cache_problems(config)
@@ -301,6 +300,7 @@ def _find_cache_problems(config: TrainConfig) -> list[str]:
         "trainable without image_encoder": "image_encoder" not in config.trainable,
         "samples.augment=false": not config.samples.augment,
         "samples.paste=0": not config.samples.paste,
+        "a preset efficient_sam_*": config.preset.startswith("efficient_sam"),
     }
     return [
         f"embedding_cache needs {sentence}, because it keeps one embedding per image file"

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sameo_model.modeling.lite_encoder import LiteImageEncoder
+from sameo_model.modeling.lite_encoder import LiteImageEncoder, Pyramid
 from sameo_model.modeling.prompt_encoder import PointLabel
-from sameo_model.modeling.sameo import BOTH_TOKENS, DecoderName, Sameo
+from sameo_model.modeling.sameo import BOTH_TOKENS, DecoderName, Features, Sameo
 from sameo_model.training.config import Decoder, Part, TrainConfig
 from sameo_model.training.losses import sameo_loss
 
@@ -41,7 +41,7 @@ class TrainingStep(nn.Module):
             model.image_encoder.backbone.freeze(config.frozen_blocks, config.frozen_depthwise)
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        """Return losses and embeddings of a batch.
+        """Return losses of a batch, and embeddings to keep.
 
         Args:
             batch: what `samples.collate` returns.
@@ -49,7 +49,7 @@ class TrainingStep(nn.Module):
         Returns:
             Losses of `sameo_loss`, means over the batch's valid boxes, summed over the decoders;
             and float (B', 256, S/16, S/16), embeddings of the images that were encoded, which
-            are those without a cached one.
+            are those without a cached one; none of windows.
         """
         encoded, embeddings = self._embed(batch)
         if self.model.shares_decoder:
@@ -60,7 +60,7 @@ class TrainingStep(nn.Module):
                 losses[name] = losses[name] + value if name in losses else value
         return losses, encoded
 
-    def _shared_losses(self, embeddings: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _shared_losses(self, embeddings: Features, batch: Batch) -> dict[str, Tensor]:
         """Return the losses of both masks of one decoder, whole ones where they are known."""
         side = self.model.image_size
         with _choose_attention(batch["boxes_xyxy"].device):
@@ -90,13 +90,16 @@ class TrainingStep(nn.Module):
                 losses[name] = losses.get(name, 0.0) + value * share
         return losses
 
-    def _embed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the new embeddings (B', ...) and those of all images (B, ...)."""
+    def _embed(self, batch: Batch) -> tuple[Tensor, Features]:
+        """Return the new embeddings (B', ...) and what the encoder sees of all images (B, ...)."""
         is_cached, images = batch["is_cached"], batch["image"]
         encoded = batch["embedding"][:0]
         if len(images):
             with torch.set_grad_enabled(not self.encoder_frozen and torch.is_grad_enabled()):
-                encoded = self.model.encode(images.float() / 255)
+                features = self.model.encode(images.float() / 255)
+            if isinstance(features, Pyramid):
+                return encoded, features
+            encoded = features
         if self.round_embeddings:
             # The layout of cached ones too, since sums depend on it.
             encoded = encoded.half().contiguous()
@@ -108,7 +111,7 @@ class TrainingStep(nn.Module):
         return encoded, whole.float()
 
     def _decoder_losses(
-        self, decoder: Decoder, embeddings: Tensor, batch: Batch
+        self, decoder: Decoder, embeddings: Features, batch: Batch
     ) -> dict[str, Tensor]:
         kind: DecoderName = "amodal" if decoder == "mask_decoder" else "visible"
         boxes, is_valid = batch["boxes_xyxy"], batch["is_valid"]

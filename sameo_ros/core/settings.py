@@ -90,7 +90,7 @@ class SameoParameters:
     encode_ahead: str = _parameter(
         "auto",
         "Encode images before their boxes come: on (the newest), off, or auto (those that the "
-        "detector will answer, learned from its rhythm).",
+        "detector will answer, learned from its rhythm); off for models of windows (sameo_lite).",
         choices=("on", "off", "auto"),
     )
     stamp_tolerance_s: float = _parameter(
@@ -101,7 +101,7 @@ class SameoParameters:
         limits=(0.01, 60),
     )  # fmt: skip
     max_wait_s: float = _parameter(0.5, "How long boxes wait for a later image.", limits=(0, 10))
-    cache_frames: int = _parameter(4, "Number of encoded images that are kept.", limits=(1, 64))
+    cache_frames: int = _parameter(4, "Number of images that are kept ready.", limits=(1, 64))
     visible: bool = _parameter(
         True, "Predict visible masks too; occlusion ratio and order need them."
     )

@@ -168,7 +168,7 @@ def _judge(status: NodeStatus, alarm: tuple[int, str], problems: list[str]) -> t
 def _say_encode_ahead(status: NodeStatus) -> str:
     if status.model.encodes_image:
         return status.encode_ahead
-    return "off: this model does nothing before the boxes come"
+    return "off: this model sees windows around boxes, so it does nothing before they come"
 
 
 def _memory_mib() -> str:

@@ -28,7 +28,7 @@ def test_the_references_structure_is_timed_for_every_number_of_boxes(monkeypatch
     monkeypatch.setattr(gpu, "NUM_WARM_UP", 1)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)
-    model = build_sameo("sameo_lite", 64)
+    model = build_sameo("efficient_sam_vitt", 64)
     boxes = np.array([[8, 8, 40, 56]], np.float32)
     rows = gpu._measure_reference(torch, model, torch.zeros(1, 3, 64, 64), boxes)
     assert [(row["part"], row["boxes"]) for row in rows] == [

@@ -1,15 +1,18 @@
 """The speed table: who takes turns, what the figures mean, and that all of it runs."""
 
 import json
+import subprocess
 
 import pytest
-import torch
 
-from benchmarks.contestants import contestant_names, scatter_boxes
+from benchmarks import previous_release, speed
+from benchmarks.contestants import contestant_names, load_scene, scatter_boxes
 from benchmarks.measure import BASELINE, Row, alternate, comparison_table, markdown_table
+from benchmarks.previous_release import write_previous_release
 from benchmarks.speed import main
-from sameo_model.export.bundle import export_bundle
-from sameo_model.modeling import build_sameo
+from sameo_model.modeling import CheckpointMismatchError, load_checkpoint
+from sameo_model.runtime import load_predictor
+from sameo_model.runtime.bundle import find_bundle, load_bundle
 
 
 def test_contestants_take_turns_and_the_first_round_does_not_count():
@@ -54,31 +57,49 @@ def test_boxes_of_about_100_pixels_lie_in_the_picture():
 
 
 @pytest.fixture(scope="module")
-def small_bundle(tmp_path_factory):
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("speed") / "small"
-    export_bundle(build_sameo("sameo_lite", 64, visible_decoder=True), folder)
-    return folder
+def previous(tmp_path_factory):
+    try:
+        return write_previous_release(tmp_path_factory.mktemp("speed") / "previous")
+    except RuntimeError as error:
+        pytest.skip(str(error))
 
 
-def test_quick_run_writes_every_contestant_and_compares(small_bundle, tmp_path, capsys):
+def test_the_release_before_still_runs_and_is_not_fetched_twice(previous, monkeypatch):
+    info = load_bundle(previous).info
+    assert (info.name, info.framing, info.image_size) == ("sameo_lite", {"kind": "image"}, 512)
+    monkeypatch.setattr(subprocess, "run", None)  # a call of it would be a TypeError
+    assert write_previous_release(previous) == previous
+    with load_predictor(previous, "onnxruntime") as predictor:
+        prediction = predictor.decode(predictor.encode(load_scene()), scatter_boxes(2))
+    assert all(mask.area > 0 for mask in prediction.amodal_masks)
+    with pytest.raises(CheckpointMismatchError, match=r"belongs to release 0\.1: the network"):
+        load_checkpoint(previous)
+
+
+def test_without_the_history_there_is_no_release_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(previous_release, "ROOT", tmp_path)
+    with pytest.raises(RuntimeError, match=r"of release 0\.1 must be in the history of .*; clone"):
+        write_previous_release(tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.slow
+def test_quick_run_writes_every_contestant_and_compares(previous, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(speed, "_previous_release", lambda: previous)
     sections = ["models", "post-processing", "processes"]
-    run = ["--quick", "--model", str(small_bundle), "--output", str(tmp_path)]
-    assert main([*run, "--sections", *sections]) == 0
+    assert main(["--quick", "--output", str(tmp_path), "--sections", *sections]) == 0
     content = json.loads((tmp_path / "speed.json").read_text())
     found = {(row["case"], row["contestant"]) for row in content["rows"]}
-    cases = (
-        "image encoder",
-        "amodal decoder, 1 box",
-        "amodal decoder, 10 boxes",
-        "predict, amodal and visible masks of 10 boxes",
-    )
-    assert {BASELINE, "PyTorch", "ONNX Runtime", "OpenVINO"} <= set(contestant_names())
-    expected = {(f"sameo_lite 64: {case}", name) for case in cases for name in contestant_names()}
-    assert expected <= found
+    names = contestant_names(find_bundle())
+    assert {"PyTorch", "ONNX Runtime", "OpenVINO"} <= set(names)
+    assert BASELINE not in names  # the reference has no network for windows
+    players = {*names, "OpenVINO, release 0.1"}
+    predict = "sameo_lite 256: predict, amodal and visible masks of"
+    assert {(f"{predict} {n}", name) for n in ("1 box", "10 boxes") for name in players} <= found
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in content["rows"])
-    memory = [row for row in content["rows"] if row["case"] == "sameo_lite 64: peak memory"]
-    assert memory[0]["median"] > 50  # MiB: Python, NumPy and OpenCV alone take more
+    for model in ("sameo_lite 256", "sameo_lite 512"):
+        (memory,) = [row for row in content["rows"] if row["case"] == f"{model}: peak memory"]
+        assert memory["median"] > 50  # MiB: Python, NumPy and OpenCV alone take more
     assert {"cpu", "cores", "threads", "precision", "libraries"} <= set(content["settings"])
     assert (tmp_path / "speed.md").read_text() in capsys.readouterr().out
 

@@ -226,7 +226,7 @@ def test_list_tells_fetched_from_damaged_from_missing(server, tmp_path, capsys):
 def test_show_describes_a_checkpoint(tmp_path, capsys):
     from sameo_model.modeling import build_sameo, save_checkpoint
 
-    model = build_sameo("sameo_lite", 64, visible_decoder=True)
+    model = build_sameo("sameo_lite", 64)
     save_checkpoint(model, tmp_path / "model.safetensors")
     assert command.main(["show", str(tmp_path / "model.safetensors")]) == 0
     printed = capsys.readouterr().out

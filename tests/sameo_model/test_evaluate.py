@@ -70,7 +70,7 @@ def test_backends_score_alike(tmp_path, bundle):
 
 def test_checkpoints_are_scored_in_pytorch_without_export(tmp_path):
     checkpoint = tmp_path / "model.safetensors"
-    model = build_sameo("sameo_lite", image_size=64, visible_decoder=True)
+    model = build_sameo("sameo_lite", image_size=64)
     save_checkpoint(model, checkpoint)
     output = tmp_path / "scores.json"
     arguments = _masks_arguments(tmp_path, checkpoint, "--batch-size", "2", "--json", str(output))

@@ -464,7 +464,7 @@ def test_a_checkpoint_is_run_in_pytorch(image, tmp_path, capsys):
     from sameo_model.modeling import build_sameo, save_checkpoint
 
     checkpoint = tmp_path / "model.safetensors"
-    save_checkpoint(build_sameo("sameo_lite", image_size=64, visible_decoder=True), checkpoint)
+    save_checkpoint(build_sameo("sameo_lite", image_size=64), checkpoint)
     assert run(checkpoint, image, "16,24,80,72", tmp_path / "out") == 0
     assert len(results_in(tmp_path / "out")) == 1
     status = run(checkpoint, image, "16,24,80,72", tmp_path / "no", "--backend", "openvino")

@@ -86,9 +86,9 @@ class DecoderOutput(NamedTuple):
     """What a backend returns for N boxes.
 
     Attributes:
-        amodal_logits: float32 (N, S/4, S/4), over what the model saw: the squashed image or window.
+        amodal_logits: float32 (N, h, w), over what the model saw: the squashed image or window.
         predicted_iou: float32 (N,), in [0, 1].
-        visible_logits: float32 (N, S/4, S/4); None if they were not asked for.
+        visible_logits: float32 (N, h, w); None if they were not asked for.
     """
 
     amodal_logits: FloatArray

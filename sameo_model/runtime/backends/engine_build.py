@@ -17,6 +17,7 @@ from sameo_model.runtime.backends.build_progress import (
     make_monitor,
 )
 from sameo_model.runtime.backends.tensorrt_flavour import OUT_OF_MEMORY, ErrorLog, Flavour
+from sameo_model.runtime.bundle import LOGIT_STRIDE, WINDOW_LOGIT_STRIDE
 from sameo_model.runtime.files import write_whole
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def graph_contract(graph: str, image_size: int) -> dict[str, tuple[str, Shape]]:
     embedding = ("FLOAT", (1, 256, image_size // 16, image_size // 16))
     if graph == "image_encoder":
         return {"image": ("UINT8", (1, image_size, image_size, 3)), "embedding": embedding}
-    logits = ("FLOAT", (-1, image_size // 4, image_size // 4))
+    stride = WINDOW_LOGIT_STRIDE if graph == "window_segmenter" else LOGIT_STRIDE
+    logits = ("FLOAT", (-1, image_size // stride, image_size // stride))
     boxes = ("FLOAT", (-1, 4))
     iou = ("FLOAT", (-1,))
     if graph == "window_segmenter":

@@ -69,7 +69,7 @@ def write_reference(folder: Path, output: DecoderOutput) -> None:
 
 
 def read_reference(folder: Path) -> dict[str, BoolArray] | None:
-    """Return the stored masks, bool (6, S/4, S/4), of the decoders `amodal` and `visible`.
+    """Return the stored masks, bool (6, h, w), of the decoders `amodal` and `visible`.
 
     None if the bundle has none: it was exported before there were any.
     """

@@ -26,7 +26,7 @@ from sameo_model.runtime.backends.engine_plan import EnginePlan, plan_engines
 from sameo_model.runtime.backends.gpu import DeviceBlock, Gpu, LoadedEngine, PinnedBlock
 from sameo_model.runtime.backends.tensorrt_engine import TensorRtEngine
 from sameo_model.runtime.backends.tensorrt_flavour import MODULES, load_flavour
-from sameo_model.runtime.bundle import Bundle
+from sameo_model.runtime.bundle import LOGIT_STRIDE, Bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 _LOGGER = logging.getLogger(__name__)
@@ -215,7 +215,7 @@ class TensorRtBackend(Backend):
         if handle.owner is not self:
             raise ValueError("embedding must come from this backend; it was made by another one")
         with_visible = visible and self.has_visible_decoder
-        side = self._image_size // 4
+        side = self._image_size // LOGIT_STRIDE
         logits = np.empty((len(boxes), side, side), np.float32)
         iou = np.empty(len(boxes), np.float32)
         visible_logits = np.empty_like(logits) if with_visible else None
@@ -283,7 +283,7 @@ class TensorRtBackend(Backend):
 
     def _allocate_for(self, chunk: int) -> None:
         row_bytes = {"boxes": 16, "predicted_iou": 4}
-        row_bytes["amodal_logits"] = (self._image_size // 4) ** 2 * 4
+        row_bytes["amodal_logits"] = (self._image_size // LOGIT_STRIDE) ** 2 * 4
         if self.has_visible_decoder:
             row_bytes["visible_logits"] = row_bytes["amodal_logits"]
         scratch_bytes = 0
@@ -315,7 +315,7 @@ class TensorRtBackend(Backend):
             except RuntimeError as error:
                 _LOGGER.info("the encoder runs without a CUDA graph: %s", error)
         boxes = np.tile(np.array([[0, 0, 16, 16]], np.float32), (self._chunk, 1))
-        side = self._image_size // 4
+        side = self._image_size // LOGIT_STRIDE
         for count in {1, self._chunk}:
             targets = {
                 "amodal_logits": np.empty((count, side, side), np.float32),

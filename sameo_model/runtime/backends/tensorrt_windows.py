@@ -9,6 +9,7 @@ import numpy as np
 from sameo_model.runtime.backends.base import DecoderOutput
 from sameo_model.runtime.backends.gpu import DeviceBlock
 from sameo_model.runtime.backends.tensorrt import EmbeddingHandle, TensorRtBackend
+from sameo_model.runtime.bundle import WINDOW_LOGIT_STRIDE
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 ENGINE = "window_segmenter"
@@ -28,7 +29,7 @@ class TensorRtWindows(TensorRtBackend):
             visible: Whether visible masks are wanted.
         """
         self._check_call()
-        side = self._image_size // 4
+        side = self._image_size // WINDOW_LOGIT_STRIDE
         outputs = {
             "amodal_logits": np.empty((len(boxes), side, side), np.float32),
             "predicted_iou": np.empty(len(boxes), np.float32),
@@ -67,7 +68,7 @@ class TensorRtWindows(TensorRtBackend):
 
     def _allocate_for(self, chunk: int) -> None:
         side = self._image_size
-        logits_bytes = (side // 4) ** 2 * 4
+        logits_bytes = (side // WINDOW_LOGIT_STRIDE) ** 2 * 4
         row_bytes = {
             "images": side * side * 3,
             "boxes": 16,

@@ -97,7 +97,7 @@ def test_shards_are_json_that_names_its_images(predictor, images, tmp_path):
 
 
 def test_a_batch_of_images_answers_as_single_images_do(images):
-    model = wrap_model(build_sameo("sameo_lite", image_size=64, visible_decoder=True))
+    model = wrap_model(build_sameo("sameo_lite", image_size=64))
     single = list(predict_images(model, images, _boxes(images)))
     batched = list(predict_images(model, images, _boxes(images), batch_size=2))
 

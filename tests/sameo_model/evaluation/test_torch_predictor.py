@@ -7,10 +7,10 @@ from sameo_model.modeling import build_sameo, save_checkpoint
 from sameo_model.runtime.preprocess import resize_image
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=["efficient_sam_vitt", "sameo_lite"])
+def model(request):
     torch.manual_seed(0)
-    return build_sameo("sameo_lite", image_size=64, visible_decoder=True)
+    return build_sameo(request.param, image_size=64, visible_decoder=True)
 
 
 def _image():
@@ -18,8 +18,8 @@ def _image():
 
 
 def test_logits_are_those_of_the_network_on_the_squashed_image(model):
-    predictor = wrap_model(model)
-    embedding = predictor.encode(_image())
+    predictor = wrap_model(model, framing="image")
+    other, embedding = predictor.encode_batch([np.zeros((30, 20, 3), np.uint8), _image()])
     boxes = np.array([[10, 8, 40, 30], [0, 0, 80, 48]], np.float32)
     model_boxes = boxes * np.array([64 / 80, 64 / 48] * 2, np.float32)
     output = predictor.backend.decode(embedding.handle, model_boxes, visible=True)
@@ -31,7 +31,10 @@ def test_logits_are_those_of_the_network_on_the_squashed_image(model):
         )
     np.testing.assert_allclose(output.amodal_logits, expected[0].numpy(), atol=1e-5)
     np.testing.assert_allclose(output.predicted_iou, iou[0].numpy(), atol=1e-6)
-    assert output.visible_logits.shape == (2, 16, 16)
+    side = 32 if model.shares_decoder else 16
+    assert output.visible_logits.shape == (2, side, side)
+    black = predictor.backend.decode(other.handle, model_boxes, visible=True)
+    assert not np.allclose(black.amodal_logits, output.amodal_logits, atol=1e-3)
 
 
 def test_a_saved_checkpoint_predicts_as_the_network_does(model, tmp_path):

@@ -1,4 +1,4 @@
-"""One exported bundle for all tests of the export."""
+"""Exported bundles for all tests of the export: of whole pictures, and of windows with clicks."""
 
 from pathlib import Path
 
@@ -9,20 +9,36 @@ from sameo_model.export.bundle import export_bundle
 from sameo_model.modeling import Sameo, build_sameo
 
 
-@pytest.fixture(scope="session")
-def small_lite() -> Sameo:
+def build_trained(preset: str) -> Sameo:
+    """Build a network whose norms are not all 1 and 0, as after training."""
     torch.manual_seed(5)
-    model = build_sameo("sameo_lite", 64, visible_decoder=True)
-    # Weights of both signs in every norm, as after training; random ones are all 1 and 0.
+    model = build_sameo(preset, 64, visible_decoder=True)
     with torch.no_grad():
         for name, value in model.named_parameters():
-            if value.ndim == 1 and "norm" in name:
+            if (value.ndim == 1 and "norm" in name) or "fine_filters" in name:
                 value.add_(0.2 * torch.randn_like(value))
     return model
 
 
 @pytest.fixture(scope="session")
-def small_bundle(small_lite: Sameo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_network() -> Sameo:
+    return build_trained("efficient_sam_vitt")
+
+
+@pytest.fixture(scope="session")
+def small_bundle(small_network: Sameo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "small_vitt"
+    export_bundle(small_network, folder, training={"steps": 0}, scores={"miou_full": 0.5})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def window_network() -> Sameo:
+    return build_trained("sameo_lite")
+
+
+@pytest.fixture(scope="session")
+def window_bundle(window_network: Sameo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "small_lite"
-    export_bundle(small_lite, folder, training={"steps": 0}, scores={"miou_full": 0.5})
+    export_bundle(window_network, folder, points=True)
     return folder

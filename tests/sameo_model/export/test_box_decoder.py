@@ -4,19 +4,17 @@ import pytest
 import torch
 
 from sameo_model.export.box_decoder import decode_boxes
-from sameo_model.export.cell_refinement import refine_cells
 from sameo_model.modeling import Sameo, build_sameo
-from sameo_model.modeling.lite_decoder import MaskRefinement
 
 BOXES = torch.tensor(
     [[3.0, 5.0, 40.0, 60.0], [0.0, 0.0, 64.0, 64.0], [20.5, 30.25, 21.0, 31.0], [-2.0, -1.0, 9, 8]]
 )
 
 
-def build_trained(preset: str) -> Sameo:
+def build_trained() -> Sameo:
     """Return a network in which no weight is at the 0 or 1 that it starts from."""
     torch.manual_seed(1)
-    model = build_sameo(preset, 64, visible_decoder=True)
+    model = build_sameo("efficient_sam_vitt", 64, visible_decoder=True)
     with torch.no_grad():
         for value in model.parameters():
             value.add_(0.05 * torch.randn_like(value))
@@ -24,12 +22,9 @@ def build_trained(preset: str) -> Sameo:
 
 
 @pytest.mark.parametrize("decoder", ["amodal", "visible"])
-@pytest.mark.parametrize(
-    ("preset", "selection"),
-    [("sameo_lite", "token0"), ("sameo_lite", "min_loss"), ("efficient_sam_vitt", "min_loss")],
-)
-def test_masks_equal_those_of_the_plain_decoder_to_a_ten_thousandth(preset, selection, decoder):
-    model = build_trained(preset)
+@pytest.mark.parametrize("selection", ["token0", "min_loss"])
+def test_masks_equal_those_of_the_plain_decoder_to_a_ten_thousandth(selection, decoder):
+    model = build_trained()
     model.mask_selection = model.visible_mask_selection = selection
     embedding = torch.randn(1, 256, 4, 4)
     with torch.no_grad():
@@ -39,15 +34,3 @@ def test_masks_equal_those_of_the_plain_decoder_to_a_ten_thousandth(preset, sele
     assert expected.std().item() > 0.05 * scale
     torch.testing.assert_close(logits, expected[0], atol=1e-4 * scale, rtol=0)
     torch.testing.assert_close(iou, expected_iou[0], atol=1e-4, rtol=0)
-
-
-def test_refining_cells_equals_refining_the_map():
-    torch.manual_seed(2)
-    layers = MaskRefinement(embed_dim=8)
-    for value in layers.parameters():
-        torch.nn.init.normal_(value, std=0.3)
-    logits, embedding = torch.randn(3, 1, 12, 20), torch.randn(1, 8, 3, 5)
-    with torch.no_grad():
-        expected = (layers(logits[None], embedding) - logits)[0]
-        added = refine_cells(layers, torch.pixel_unshuffle(logits, 4), embedding)
-    torch.testing.assert_close(torch.pixel_shuffle(added, 4), expected, atol=1e-5, rtol=1e-4)

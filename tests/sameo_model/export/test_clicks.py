@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from sameo_model.evaluation.torch_predictor import wrap_model
-from sameo_model.export.bundle import export_bundle
 from sameo_model.export.graphs import click_graph
 from sameo_model.export.weights import attach_weights
-from sameo_model.modeling import build_sameo, load_checkpoint, save_checkpoint
+from sameo_model.modeling import load_checkpoint, save_checkpoint
 from sameo_model.runtime import load_predictor
 from sameo_model.runtime.bundle import load_bundle
 
@@ -18,13 +17,8 @@ POINTS = np.array([[[20, 30], [8, 9]], [[15, 15], [15, 15]], [[30, 20], [5, 5]]]
 LABELS = np.array([[1, 1], [1, -1], [-1, -1]])
 
 
-def random_model(preset):
-    torch.manual_seed(4)
-    return build_sameo(preset, 64, visible_decoder=True)
-
-
-def test_the_graph_of_image_framing_is_the_network(tmp_path):
-    model = random_model("efficient_sam_vitt")
+def test_the_graph_of_image_framing_is_the_network(small_network, tmp_path):
+    model = small_network
     save_checkpoint(model, tmp_path / "weights.safetensors")
     graph = click_graph(model)
     attach_weights(graph, tmp_path / "weights.safetensors")
@@ -49,18 +43,11 @@ def test_the_graph_of_image_framing_is_the_network(tmp_path):
         np.testing.assert_allclose(found, wanted, atol=1e-4 * max(1, np.abs(wanted).max()))
 
 
-@pytest.fixture(scope="module")
-def click_bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export") / "clicks"
-    export_bundle(random_model("sameo_lite_windows"), folder, points=True)
-    return folder
-
-
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_predictors_with_clicks_agree_with_the_network(click_bundle, backend):
+def test_predictors_with_clicks_agree_with_the_network(window_bundle, backend):
     image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
-    eager = wrap_model(load_checkpoint(click_bundle))
-    runtime = load_predictor(click_bundle, backend)
+    eager = wrap_model(load_checkpoint(window_bundle))
+    runtime = load_predictor(window_bundle, backend)
     prompts = {"points_xy": POINTS, "point_labels": LABELS}
     expected = eager.decode(eager.encode(image), BOXES, **prompts)
     found = runtime.decode(runtime.encode(image), BOXES, **prompts)
@@ -75,8 +62,8 @@ def test_predictors_with_clicks_agree_with_the_network(click_bundle, backend):
     runtime.close()
 
 
-def test_clicks_cost_nothing_where_none_come(click_bundle):
-    assert load_bundle(click_bundle).click_graph.name == "click_segmenter.onnx"
-    predictor = load_predictor(click_bundle, "onnxruntime")
+def test_clicks_cost_nothing_where_none_come(window_bundle):
+    assert load_bundle(window_bundle).click_graph.name == "click_segmenter.onnx"
+    predictor = load_predictor(window_bundle, "onnxruntime")
     predictor.decode(predictor.encode(np.zeros((64, 64, 3), np.uint8)), BOXES)
     assert "_click_session" not in vars(predictor.backend)

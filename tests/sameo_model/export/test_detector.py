@@ -37,14 +37,14 @@ def detector():
 
 
 @pytest.fixture(scope="module")
-def bundle(small_lite, small_bundle, detector, tmp_path_factory):
+def bundle(small_network, small_bundle, detector, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "with_detector"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             exporting, "_write_graphs", lambda model, draft: copy_graphs(small_bundle, draft)
         )
         made = Detector(detector, min_score=0.4, training={"steps": 3})
-        exporting.export_bundle(small_lite, folder, detector=made)
+        exporting.export_bundle(small_network, folder, detector=made)
     return load_bundle(folder)
 
 

@@ -15,9 +15,9 @@ from tests.sameo_model.export.test_bundle import copy_bundle, copy_graphs
 
 
 def test_a_checkpoint_becomes_a_verified_bundle(
-    small_lite, small_bundle, tmp_path, monkeypatch, capsys
+    small_network, small_bundle, tmp_path, monkeypatch, capsys
 ):
-    save_checkpoint(small_lite, tmp_path / "model.safetensors")
+    save_checkpoint(small_network, tmp_path / "model.safetensors")
     (tmp_path / "scores.json").write_text('{"miou_full": 0.9}')
     monkeypatch.setattr(
         exporting, "_write_graphs", lambda model, draft: copy_graphs(small_bundle, draft)

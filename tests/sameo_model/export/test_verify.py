@@ -1,7 +1,6 @@
 """Eager network, ONNX Runtime and OpenVINO agree, and disagreement is found."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,14 +8,12 @@ import pytest
 import torch
 from onnx import helper
 
-from sameo_model.export.bundle import export_bundle
 from sameo_model.export.records import verified_scores
 from sameo_model.export.verify import ParityError, draw_scene, verify_bundle
-from sameo_model.modeling import build_sameo, load_checkpoint
+from sameo_model.modeling import load_checkpoint
 from sameo_model.runtime.backends.base import BackendOptions, build_backend
 from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import find_bundle, load_bundle, write_bundle_info
-from tests import golden
 from tests.sameo_model.export.test_bundle import copy_bundle
 
 
@@ -28,21 +25,6 @@ def test_all_backends_agree_with_the_eager_network(small_bundle):
         assert result.max_logit_error < 1e-3
         assert result.max_iou_error < 1e-3
         assert result.mean_mask_iou > 0.999
-
-
-@pytest.fixture(scope="module")
-def vit_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = build_sameo("efficient_sam_vitt", 96)
-    model.load_state_dict(golden.state_dict("efficient_sam_vitt"))
-    folder = tmp_path_factory.mktemp("export") / "vit"
-    export_bundle(model, folder)
-    return folder
-
-
-def test_a_vision_transformer_is_exported_as_faithfully(vit_bundle):
-    results = verify_bundle(vit_bundle)
-    assert len(results) >= 2
-    assert load_checkpoint(vit_bundle).preset == "efficient_sam_vitt"
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])

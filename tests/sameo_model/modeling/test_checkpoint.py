@@ -54,7 +54,7 @@ def test_our_file_gives_the_same_network_back(lite, tmp_path):
     assert describe(loaded) == describe(lite)
     assert describe(loaded) == {
         "preset": "sameo_lite",
-        "framing": {"kind": "image"},
+        "framing": {"kind": "window", "padding": 0.5, "min_side": 64},
         "image_size": 96,
         "has_visible_decoder": True,
         "mask_selection": "token0",
@@ -63,8 +63,9 @@ def test_our_file_gives_the_same_network_back(lite, tmp_path):
     assert not loaded.training
 
 
-def test_the_caller_may_change_size_and_leave_out_the_visible_decoder(lite, tmp_path):
-    save_checkpoint(lite, tmp_path / "model.safetensors")
+def test_the_caller_may_change_size_and_leave_out_the_visible_decoder(tmp_path):
+    model = build_sameo("efficient_sam_vitt", 96, visible_decoder=True)
+    save_checkpoint(model, tmp_path / "model.safetensors")
     loaded = load_checkpoint(tmp_path / "model.safetensors", image_size=128, visible_decoder=False)
     assert loaded.image_size == 128
     assert not loaded.has_visible_decoder
@@ -124,7 +125,7 @@ def test_training_checkpoint_keeps_what_is_stored_beside_the_weights(lite, tmp_p
 
 
 def test_a_checkpoint_carries_its_framing(tmp_path):
-    model = build_sameo("sameo_lite_windows", 64)
+    model = build_sameo("sameo_lite", 64)
     model.framing = Framing("window", padding=0.25, min_side=32)
     save_checkpoint(model, tmp_path / "model.safetensors")
     loaded = load_checkpoint(tmp_path / "model.safetensors")
@@ -198,7 +199,7 @@ def test_a_file_without_state_dict_is_refused(tmp_path):
 
 
 def test_a_fine_tuned_network_gets_no_visible_decoder_from_nothing(tmp_path):
-    save_checkpoint(build_sameo("sameo_lite", 64), tmp_path / "model.safetensors")
+    save_checkpoint(build_sameo("efficient_sam_vitt", 64), tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="holds no visible decoder"):
         load_checkpoint(tmp_path / "model.safetensors", visible_decoder=True)
 
@@ -224,5 +225,17 @@ def test_a_foreign_safetensors_file_is_recognised_by_its_shapes(official_state, 
 
 def test_the_shipped_bundle_is_found_by_name():
     model = load_checkpoint("sameo_lite")
-    assert (model.preset, model.image_size) == ("sameo_lite", 512)
+    assert (model.preset, model.image_size) == ("sameo_lite", 256)
     assert model.has_visible_decoder
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_the_sameo_lite_of_release_0_1_is_recognised(lite, tmp_path, suffix):
+    former = {**lite.state_dict(), "mask_decoder.detail_skips.stride4.weight": torch.zeros(2, 2)}
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".pt":
+        torch.save({"model": former}, path)
+    else:
+        safetensors.torch.save_file(former, path)
+    with pytest.raises(CheckpointMismatchError, match=r"belongs to release 0\.1: the network same"):
+        load_checkpoint(path)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sameo_model.modeling import build_sameo
 from sameo_model.modeling.lite_encoder import (
+    ConvNorm,
     EfficientNetLite0,
     LiteImageEncoder,
     load_imagenet_weights,
@@ -98,11 +98,12 @@ def test_every_published_backbone_tensor_finds_its_place(pretrained, published):
     torch.testing.assert_close(ours["stem.norm.running_var"], published["_bn0.running_var"])
 
 
-def test_features_come_at_strides_4_8_16_and_32():
+def test_features_come_at_strides_2_4_8_16_and_32():
     with torch.no_grad():
         features = EfficientNetLite0().eval()(torch.zeros(1, 3, 64, 96))
-    # 64 / 4 = 16, 96 / 4 = 24, then halves.
+    # 64 / 2 = 32, 96 / 2 = 48, then halves.
     assert [tuple(f.shape) for f in features] == [
+        (1, 16, 32, 48),
         (1, 24, 16, 24),
         (1, 40, 8, 12),
         (1, 112, 4, 6),
@@ -110,12 +111,44 @@ def test_features_come_at_strides_4_8_16_and_32():
     ]
 
 
-def test_embedding_keeps_single_pixel_detail():
-    # A one-pixel change must reach the embedding, or skips could not restore fine edges.
-    model = build_sameo("sameo_lite", 64)
-    image = torch.full((1, 3, 64, 64), 0.5)
+def test_the_finest_features_tell_one_pixel_from_its_neighbours():
+    encoder = LiteImageEncoder().eval()
+    image = torch.zeros(1, 3, 64, 64)
     changed = image.clone()
     changed[:, :, 20, 36] = 1.0
     with torch.no_grad():
-        difference = (model.encode(changed) - model.encode(image)).abs().amax(1)[0]
-    assert difference[20 // 16, 36 // 16] > 0
+        before, after = encoder(image), encoder(changed)
+    assert [tuple(part.shape) for part in before] == [
+        (1, 256, 4, 4),
+        (1, 40, 8, 8),
+        (1, 24, 16, 16),
+        (1, 16, 32, 32),
+    ]
+    rows, columns = (after.stride2 - before.stride2).abs().amax((0, 1)).nonzero(as_tuple=True)
+    # Row r of the stem sees rows 2 r to 2 r + 2, so 9 and 10 see 20; the block reaches one further.
+    assert set(rows.tolist()) <= {8, 9, 10, 11}
+    assert set(columns.tolist()) <= {16, 17, 18, 19}
+    assert len(rows) > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_strided_depthwise_convolutions_run_in_float32_under_autocast(dtype):
+    layer = ConvNorm(8, 8, 3, stride=2, groups=8).eval()
+    images = torch.rand(1, 8, 16, 16, dtype=dtype)
+    with torch.no_grad():
+        expected = layer(images.float())
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(layer(images), expected)
+
+
+def test_frozen_blocks_and_depthwise_kernels_take_no_gradient():
+    backbone = EfficientNetLite0()
+    backbone.freeze(2, depthwise=True)
+    frozen = {name for name, value in backbone.named_parameters() if not value.requires_grad}
+    expected = {
+        name
+        for name, _ in backbone.named_parameters()
+        if name.startswith(("stem.", "blocks.0.", "blocks.1.")) or ".depthwise.conv." in name
+    }
+    assert frozen == expected
+    assert len(expected) < len(list(backbone.parameters()))

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from sameo_model.modeling.lite_decoder import LiteMaskDecoder, MaskRefinement
+from sameo_model.modeling.lite_decoder import LiteMaskDecoder
+from sameo_model.modeling.lite_encoder import Pyramid
 from sameo_model.modeling.mask_decoder import MaskDecoder, _cells_to_map
 
 
@@ -12,45 +12,33 @@ from sameo_model.modeling.mask_decoder import MaskDecoder, _cells_to_map
 def decoder(request: pytest.FixtureRequest) -> MaskDecoder:
     torch.manual_seed(0)
     kind = LiteMaskDecoder if request.param else MaskDecoder
-    return kind(mlp_dim=64).eval()
-
-
-def upscale_as_written_in_the_paper_of_sam(
-    decoder: MaskDecoder, image: torch.Tensor, embedding: torch.Tensor
-) -> torch.Tensor:
-    """Transposed convolutions on maps, for one image and one box, (1, C, h, w)."""
-    skips = [torch.zeros(()), torch.zeros(())]
-    if isinstance(decoder, LiteMaskDecoder):
-        skips = [
-            skip_map(decoder.detail_skips.stride8, embedding, 2, 1),
-            skip_map(decoder.detail_skips.stride4, embedding, 2, 2),
-        ]
-    (up8, norm, act8), (up4, act4) = decoder.final_output_upscaling_layers
-    features = act8(norm(up8(image) + skips[0]))
-    return act4(up4(features) + skips[1])
-
-
-def skip_map(linear: torch.nn.Linear, embedding: torch.Tensor, factor: int, times: int):
-    """Project each cell, then unfold its channels, given as (block, ..., channel), to pixels."""
-    height, width = embedding.shape[2:]
-    values = F.conv2d(embedding, linear.weight[:, :, None, None], linear.bias)
-    pixels = values[0].unflatten(0, (*[factor] * (2 * times), -1))
-    if times == 1:  # (i, j, C, h, w) to (C, h, i, w, j)
-        return pixels.permute(2, 3, 0, 4, 1).reshape(1, -1, height * 2, width * 2)
-    # (i, j, k, l, C, h, w) to (C, h, i, k, w, j, l)
-    return pixels.permute(4, 5, 0, 2, 6, 1, 3).reshape(1, -1, height * 4, width * 4)
-
-
-def test_upscaling_cell_by_cell_equals_transposed_convolutions(decoder):
-    height, width = 3, 5
-    embedding = torch.randn(1, 256, height, width)
-    image = torch.randn(1, 256, height, width)
+    decoder = kind(mlp_dim=64).eval()
     with torch.no_grad():
-        cells = decoder._upscale(
-            image.flatten(2).transpose(1, 2)[:, None], embedding.flatten(2).transpose(1, 2)
-        )
+        for value in decoder.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    return decoder
+
+
+def random_features(decoder: MaskDecoder) -> torch.Tensor | Pyramid:
+    """Return what an encoder could see of one image of 2 x 2 cells."""
+    embedding = torch.randn(1, 256, 2, 2)
+    if not isinstance(decoder, LiteMaskDecoder):
+        return embedding
+    return Pyramid(
+        embedding, torch.randn(1, 40, 4, 4), torch.randn(1, 24, 8, 8), torch.randn(1, 16, 16, 16)
+    )
+
+
+def test_upscaling_cell_by_cell_equals_transposed_convolutions():
+    torch.manual_seed(0)
+    decoder = MaskDecoder(mlp_dim=64).eval()
+    height, width = 3, 5
+    image = torch.randn(1, 256, height, width)
+    (up8, norm, act8), (up4, act4) = decoder.final_output_upscaling_layers
+    with torch.no_grad():
+        cells = decoder._upscale(image.flatten(2).transpose(1, 2)[:, None])
         actual = _cells_to_map(cells.transpose(2, 3), width)[0]
-        expected = upscale_as_written_in_the_paper_of_sam(decoder, image, embedding)
+        expected = act4(up4(act8(norm(up8(image)))))
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -66,7 +54,7 @@ def test_cells_to_map_puts_blocks_of_blocks_in_their_place():
 
 
 def test_tokens_are_decoded_in_the_order_asked_for(decoder):
-    inputs = (torch.randn(1, 256, 2, 2), torch.randn(4, 256), torch.randn(1, 2, 6, 256))
+    inputs = (random_features(decoder), torch.randn(4, 256), torch.randn(1, 2, 6, 256))
     with torch.no_grad():
         logits, iou = decoder(*inputs, (0, 1, 2, 3))
         some_logits, some_iou = decoder(*inputs, (3, 1))
@@ -74,30 +62,33 @@ def test_tokens_are_decoded_in_the_order_asked_for(decoder):
     torch.testing.assert_close(some_iou, iou[:, :, [3, 1]])
 
 
-def test_fresh_refinement_changes_nothing_and_a_trained_one_crosses_cells():
+def test_fresh_detail_changes_nothing_and_a_trained_one_changes_a_pixel_and_its_neighbours():
     torch.manual_seed(0)
-    refinement = MaskRefinement(embed_dim=8)
-    logits, embeddings = torch.randn(1, 1, 1, 16, 16), torch.randn(1, 8, 4, 4)
-    with torch.no_grad():
-        assert torch.equal(refinement(logits, embeddings), logits)
-        for value in refinement.correct_mask.parameters():
-            value.normal_()
-        changed = logits.clone()
-        changed[..., 7, 7] += 5.0
-        difference = refinement(changed, embeddings) - refinement(logits, embeddings)
-    # Pixel (7, 7) is the last of its cell of 4 x 4 pixels; two 5 x 5 kernels reach 4 pixels on.
-    rows, columns = difference[0, 0, 0].abs().gt(1e-6).nonzero(as_tuple=True)
-    assert rows.max() in range(8, 12)
-    assert columns.max() in range(8, 12)
-    assert rows.min() >= 3
+    decoder = LiteMaskDecoder(mlp_dim=64).eval()
+    pyramid = random_features(decoder)
+    changed = pyramid._replace(stride2=pyramid.stride2.clone())
+    changed.stride2[..., 7, 7] += 5.0
+    prompt = (torch.randn(4, 256), torch.randn(1, 1, 6, 256), (0,))
+
+    def difference() -> torch.Tensor:
+        with torch.no_grad():
+            return (decoder(changed, *prompt)[0] - decoder(pyramid, *prompt)[0])[0, 0, 0].abs()
+
+    assert difference().max() == 0
+    for value in decoder.fine_filters.parameters():
+        torch.nn.init.normal_(value)
+    rows, columns = difference().gt(1e-6).nonzero(as_tuple=True)
+    # One 3 x 3 kernel after the skip.
+    assert (rows.min(), rows.max()) == (6, 8)
+    assert (columns.min(), columns.max()) == (6, 8)
 
 
 def test_the_best_mask_alone_equals_the_best_of_all(decoder):
-    inputs = (torch.randn(1, 256, 2, 2), torch.randn(4, 256), torch.randn(1, 6, 6, 256))
+    inputs = (random_features(decoder), torch.randn(4, 256), torch.randn(1, 6, 6, 256))
     with torch.no_grad():
         logits, iou = decoder(*inputs, (1, 2, 3))
         best_logits, best_iou = decoder(*inputs, (1, 2, 3), best_only=True)
-    assert best_logits.shape == (1, 6, 1, 8, 8)
+    assert best_logits.shape == (1, 6, 1, *logits.shape[3:])
     for box, index in enumerate(iou[0].argmax(dim=1)):
         torch.testing.assert_close(best_logits[0, box, 0], logits[0, box, index])
         assert best_iou[0, box, 0] == iou[0, box].max()

@@ -32,9 +32,10 @@ def make_config(tmp_path, **changes):
     return config_from_dict({**values, **changes})
 
 
-def make_model(visible_decoder=False, image_size=64):
+def make_model(preset="sameo_lite", image_size=64):
+    """Build a network that draws both masks, EfficientSAM with two decoders."""
     torch.manual_seed(0)
-    return build_sameo("sameo_lite", image_size, visible_decoder=visible_decoder)
+    return build_sameo(preset, image_size, visible_decoder=True)
 
 
 def make_sources(images):

@@ -14,6 +14,8 @@ from tests.sameo_model.training.runs import (
     make_sources,
 )
 
+VITT = "efficient_sam_vitt"
+FROZEN = {"preset": VITT, "trainable": ["mask_decoder"]}
 EMBEDDING = np.arange(256 * 4, dtype=np.float16).reshape(256, 2, 2)
 
 
@@ -53,19 +55,19 @@ def test_the_folder_stays_below_its_limit_also_when_opened_again(tmp_path):
 
 
 def test_the_fingerprint_changes_with_weights_size_and_precision():
-    model = make_model()
+    model = make_model(VITT)
     first = fingerprint_encoder(model, "32-true")
-    assert fingerprint_encoder(make_model(), "32-true") == first
+    assert fingerprint_encoder(make_model(VITT), "32-true") == first
     assert fingerprint_encoder(model, "bf16-mixed") != first
-    assert fingerprint_encoder(make_model(image_size=96), "32-true") != first
+    assert fingerprint_encoder(make_model(VITT, image_size=96), "32-true") != first
     next(model.image_encoder.parameters()).data += 1
     assert fingerprint_encoder(model, "32-true") != first
 
 
 def test_training_from_cached_embeddings_is_the_same_and_encodes_nothing(tmp_path, monkeypatch):
     sources = make_sources(write_drawn_scenes(tmp_path / "data"))
-    cached = {"trainable": ["mask_decoder"], "embedding_cache": str(tmp_path / "cache")}
-    first = train(make_config(tmp_path, **cached), make_model(), sources)
+    cached = {**FROZEN, "embedding_cache": str(tmp_path / "cache")}
+    first = train(make_config(tmp_path, **cached), make_model(VITT), sources)
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 2
 
     def refuse(self, images):
@@ -73,7 +75,7 @@ def test_training_from_cached_embeddings_is_the_same_and_encodes_nothing(tmp_pat
 
     monkeypatch.setattr(Sameo, "encode", refuse)
     config = make_config(tmp_path, **cached, output=str(tmp_path / "again"))
-    again = train(config, make_model(), sources)
+    again = train(config, make_model(VITT), sources)
     assert_same_weights(first.state_dict(), again.state_dict())
 
 
@@ -83,10 +85,11 @@ def test_training_from_cached_embeddings_is_the_same_and_encodes_nothing(tmp_pat
         ({"samples": {"augment": True}}, "embedding_cache needs samples.augment=false"),
         ({"samples": {"augment": False, "paste": 0.5}}, "embedding_cache needs samples.paste=0"),
         ({"trainable": ["image_encoder"]}, "embedding_cache needs trainable without image_enc"),
+        ({"preset": "sameo_lite"}, "embedding_cache needs a preset efficient_sam_"),
     ],
-    ids=["augmented", "pasted", "encoder trained"],
+    ids=["augmented", "pasted", "encoder trained", "windows"],
 )
 def test_the_cache_is_refused_where_embeddings_would_not_stay_the_same(tmp_path, changes, message):
-    values = {"trainable": ["mask_decoder"], "embedding_cache": "cache", **changes}
+    values = {**FROZEN, "embedding_cache": "cache", **changes}
     with pytest.raises(ValueError, match=message):
         make_config(tmp_path, **values)

@@ -12,6 +12,8 @@ from tests.sameo_model.data import fabricate
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import make_config, make_model
 
+VITT = "efficient_sam_vitt"
+
 
 def test_a_missing_root_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"amodal_coco must lie in .*gone.* no such folder"):
@@ -40,10 +42,11 @@ def test_min_occlusion_keeps_occluded_instances_alone(tmp_path):
 
 
 def test_stage_two_starts_the_amodal_decoder_as_the_visible_one(tmp_path):
-    first = make_model(visible_decoder=True)
+    first = make_model(VITT)
     save_checkpoint(first, tmp_path / "first.safetensors")
     init = str(tmp_path / "first.safetensors")
-    model = build_model(make_config(tmp_path, init=init, copy_visible_decoder=True))
+    config = make_config(tmp_path, preset=VITT, init=init, copy_visible_decoder=True)
+    model = build_model(config)
     expected = first.visible_decoder.state_dict()
     for part in (model.mask_decoder, model.visible_decoder):
         for name, value in part.state_dict().items():

@@ -209,9 +209,9 @@ def test_a_graph_that_tensorrt_cannot_read_is_refused_in_its_words(
 
 def test_a_build_that_lacks_memory_says_what_helps(flavour):
     bundle = load_bundle("sameo_lite")
-    settings = BuildSettings("SM86", workspace_mb=64)  # 64 boxes need some 500 MiB
+    settings = BuildSettings("SM86", workspace_mb=64)  # 64 windows need more
     with pytest.raises(RuntimeError, match=r"OutOfMemory .*; it may use 64 MiB: export the bundle"):
-        build_engine(flavour, bundle.mask_decoder, bundle.info.image_size, settings)
+        build_engine(flavour, bundle.window_segmenter, bundle.info.image_size, settings)
 
 
 @pytest.mark.parametrize("data", [b"", b"not an engine" * 100], ids=["empty", "rubbish"])

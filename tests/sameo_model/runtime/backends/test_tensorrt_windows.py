@@ -45,7 +45,7 @@ def test_outputs_are_those_of_the_graph(bundle, images):
 
 def test_more_windows_than_fit_run_in_chunks_that_give_the_same_masks(bundle, images):
     many, boxes = np.tile(images, (4, 1, 1, 1)), np.tile(BOXES, (4, 1))
-    # Memory for four windows of 12,288 + 2 * 1,024 + 20 bytes and their work, not for eight.
+    # Memory for four windows of 12,288 + 2 * 4,096 + 20 bytes and their work, not for eight.
     gpu = RecordingGpu(total_bytes=100_000, scratch_per_box=4000)
     with closing(start(bundle, gpu)) as backend:
         assert backend.max_chunk == 4
@@ -66,9 +66,9 @@ def test_visible_masks_are_copied_only_when_wanted(bundle, images):
     with closing(start(bundle, gpu)) as backend:
         gpu.calls.clear()
         assert backend.segment(images, BOXES, False).visible_logits is None
-        # 3 masks of 16 x 16 floats and 3 floats.
-        assert [call[1] for call in gpu.calls if call[0] == "download"] == [3072, 12]
-        assert backend.segment(images[:0], BOXES[:0], True).amodal_logits.shape == (0, 16, 16)
+        # 3 masks of 32 x 32 floats and 3 floats.
+        assert [call[1] for call in gpu.calls if call[0] == "download"] == [12288, 12]
+        assert backend.segment(images[:0], BOXES[:0], True).amodal_logits.shape == (0, 32, 32)
 
 
 def test_a_gpu_without_memory_for_one_window_is_named(bundle):
@@ -111,7 +111,7 @@ def test_the_contract_is_the_design():
     assert graph_contract("window_segmenter", 256) == {
         "images": ("UINT8", (-1, 256, 256, 3)),
         "boxes": ("FLOAT", (-1, 4)),
-        "amodal_logits": ("FLOAT", (-1, 64, 64)),
-        "visible_logits": ("FLOAT", (-1, 64, 64)),
+        "amodal_logits": ("FLOAT", (-1, 128, 128)),
+        "visible_logits": ("FLOAT", (-1, 128, 128)),
         "predicted_iou": ("FLOAT", (-1,)),
     }
