@@ -26,11 +26,12 @@ from sameo_model.runtime.backends.base import (
 from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import DETECTOR, DETECTOR_WEIGHTS, Bundle, load_bundle
 
-DEFAULT_MIN_SCORE = 0.3
-MAX_SCORE_ERROR = {"f32": 1e-3, "bf16": 0.05}
+DEFAULT_MIN_SCORE = 0.5
+# Single cells differ in bf16 by up to 0.05 and 5 pixels, which costs 0.4 points of AP.
+MAX_SCORE_ERROR = {"f32": 1e-3, "bf16": 0.1}
 # Of boxes that matter: those of the cells with the best scores.
 NUM_COMPARED = 100
-MAX_BOX_ERROR_PX = {"f32": 0.1, "bf16": 6.0}
+MAX_BOX_ERROR_PX = {"f32": 0.1, "bf16": 10.0}
 _RECORD_KEYS = ("min_score", "training", "scores")
 
 
