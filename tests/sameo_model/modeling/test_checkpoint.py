@@ -54,7 +54,7 @@ def test_our_file_gives_the_same_network_back(lite, tmp_path):
     assert describe(loaded) == describe(lite)
     assert describe(loaded) == {
         "preset": "sameo_lite",
-        "framing": {"kind": "window", "padding": 0.5, "min_side": 64},
+        "framing": {"kind": "window", "padding": 0.3, "min_side": 64},
         "image_size": 96,
         "has_visible_decoder": True,
         "mask_selection": "token0",

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from sameo_model.runtime.framing import (
     BORDER_VALUE,
+    WINDOW_FRAMING,
     Framing,
     boxes_in_frames,
     choose_framing,
@@ -180,4 +181,4 @@ def test_a_models_own_framing_counts_unless_another_is_asked_for():
     assert choose_framing(WINDOW, None) is WINDOW
     assert choose_framing(WINDOW, "window") is WINDOW
     assert choose_framing(WINDOW, "image") == Framing()
-    assert choose_framing(Framing(), "window").padding == 0.5
+    assert choose_framing(Framing(), "window") == WINDOW_FRAMING
