@@ -43,7 +43,7 @@ def test_tensorboard_gets_scalars_and_the_same_pictures_each_time(tmp_path):
     scalars = set(events.Tags()["scalars"])
     losses = {"train/total", "train/dice", "train/focal", "train/iou", "train/grad_norm"}
     assert losses | {"train/lr", "train/images_per_s", "train/instances_per_s"} <= scalars
-    assert {"val/miou_full", "val/miou_hidden", "val/iou_spearman"} <= scalars
+    assert {"val/miou_full", "val/miou_hidden", "val/miou_visible"} <= scalars
     assert events.Tags()["images"] == ["val/image_0", "val/image_2"]
     for name in ("val/image_0", "val/image_2"):
         assert [event.step for event in events.Images(name)] == [1, 2]
