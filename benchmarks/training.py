@@ -138,7 +138,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="data set in amodal COCO form")
-    add("--preset", default="efficient_sam_vitt", help="one that sees whole pictures")
+    # Networks for windows share no encoding between boxes, and count windows as images.
+    add(
+        "--preset",
+        choices=("efficient_sam_vitt", "efficient_sam_vits"),
+        default="efficient_sam_vitt",
+    )
     add("--image-size", type=int, default=0, help="default: the preset's own")
     add("--images", type=int, default=4, help="images per step (default 4)")
     add("--boxes", type=int, default=8, help="most boxes per image (default 8)")

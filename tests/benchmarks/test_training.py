@@ -8,6 +8,8 @@ from benchmarks import training
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import make_config, make_model, make_sources
 
+VITT = "efficient_sam_vitt"
+
 
 @pytest.mark.slow
 def test_the_table_has_a_rate_for_each_loop_and_ratios_to_the_plain_one(tmp_path, capsys):
@@ -26,7 +28,7 @@ def test_the_table_has_a_rate_for_each_loop_and_ratios_to_the_plain_one(tmp_path
 
 def test_the_plain_loop_encodes_once_per_instance(tmp_path, monkeypatch):
     sources = make_sources(write_drawn_scenes(tmp_path / "scenes"))
-    model = make_model()
+    model = make_model(VITT)
     num_encoded = []
     encode = type(model).encode
 
@@ -35,7 +37,9 @@ def test_the_plain_loop_encodes_once_per_instance(tmp_path, monkeypatch):
         return encode(self, images)
 
     monkeypatch.setattr(type(model), "encode", count)
-    config = make_config(tmp_path, trainable=["mask_decoder"], steps=2, images_per_step=1)
+    config = make_config(
+        tmp_path, preset=VITT, trainable=["mask_decoder"], steps=2, images_per_step=1
+    )
     assert isinstance(training.measure_plain_loop(config, model, sources), float)
     # One image of four boxes per step: four encodings of it.
     assert num_encoded == [4, 4]
@@ -43,9 +47,9 @@ def test_the_plain_loop_encodes_once_per_instance(tmp_path, monkeypatch):
 
 def test_the_rate_of_the_trainer_counts_the_boxes_of_the_second_half(tmp_path):
     sources = make_sources(write_drawn_scenes(tmp_path / "scenes"))
-    changes = {"trainable": ["mask_decoder"], "steps": 4, "log_interval": 2}
+    changes = {"preset": VITT, "trainable": ["mask_decoder"], "steps": 4, "log_interval": 2}
     config = make_config(tmp_path, **changes)
     # Two steps of two images with two objects each between the two readings of the clock.
     clock = iter((1.0, 5.0)).__next__
-    rate = training.measure_trainer(config, make_model(), sources, clock)
+    rate = training.measure_trainer(config, make_model(VITT), sources, clock)
     assert rate == pytest.approx(8 / 4)
