@@ -299,6 +299,7 @@ def collate_boxes(samples: list[Sample]) -> list[dict[str, Any]]:
             "is_complete": torch.tensor([sample["is_complete"] for sample in samples]),
             "is_valid": torch.ones(len(samples), 1, dtype=torch.bool),
             "paths": [sample["path"] for sample in samples],
+            "num_images": len(samples),
             "unreadable": {p: text for s in samples for p, text in s["unreadable"].items()},
         }
     ]

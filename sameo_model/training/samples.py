@@ -290,7 +290,7 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
         bool (B, N, h, w); `has_amodal` bool (B, N); `is_valid` bool (B, N), False for padding;
         with clicks `points_xy` float32 (B, N, P, 2), model input pixels, and `point_labels`
         float32 (B, N, P);
-        `paths` list of B str;
+        `paths` list of B str; `num_images` int, pictures that the views show;
         `unreadable` dict of messages by path.
     """
     views = [view for sample in samples for view in sample["views"]]
@@ -305,6 +305,7 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
         **{key: _pad(views, key) for key in PADDED if key in views[0]},
         "is_valid": torch.arange(int(counts.max())) < counts[:, None],
         "paths": [sample["path"] for sample in samples for _ in sample["views"]],
+        "num_images": len(samples),
         "unreadable": {p: text for s in samples for p, text in s["unreadable"].items()},
     }
 

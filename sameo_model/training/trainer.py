@@ -167,7 +167,7 @@ class Trainer:
         """
         config, step, world_size = self.config, self.state.step, self.fabric.world_size
         self.unreadable.check(batches)
-        counts = torch.tensor([[len(b["paths"]), int(b["is_valid"].sum())] for b in batches]).sum(0)
+        counts = torch.tensor([[b["num_images"], int(b["is_valid"].sum())] for b in batches]).sum(0)
         if world_size > 1:
             counts = cast(Tensor, self.fabric.all_reduce(counts, reduce_op="sum"))
         num_images, num_instances = counts.tolist()
