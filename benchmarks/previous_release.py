@@ -1,4 +1,4 @@
-"""The bundle of release 0.1, out of the repository's history, to measure and compare against.
+"""The bundle of version 0.1, out of the repository's history, to measure and compare against.
 
 python -m benchmarks.previous_release FOLDER
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from sameo_model.runtime.bundle import load_bundle
 
 ROOT = Path(__file__).parents[1]
-RELEASE = "release 0.1"
+RELEASE = "version 0.1"
 COMMIT = "a550e1d98b1f036924630c7622adbb8b615165a7"
 BUNDLE = "sameo_model/weights/sameo_lite"
 

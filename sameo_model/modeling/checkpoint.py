@@ -33,7 +33,7 @@ MIN_HALF_ELEMENTS = 1024
 MAX_LISTED = 12
 VISIBLE_PREFIX = "visible_decoder."
 AMODAL_PREFIX = "mask_decoder."
-# What `sameo_lite` had while it saw whole pictures, up to release 0.1.
+# What `sameo_lite` had while it saw whole pictures, up to version 0.1.
 FORMER_LITE_TENSOR = "mask_decoder.detail_skips.stride4.weight"
 
 
@@ -201,7 +201,7 @@ def _build(
     preset = description.get("preset") or _most_similar_preset(state)
     if FORMER_LITE_TENSOR in state:
         raise CheckpointMismatchError(
-            f"{path} belongs to release 0.1: the network sameo_lite has changed since; its bundle "
+            f"{path} belongs to version 0.1: the network sameo_lite has changed since; its bundle "
             "still runs, but to train, export or load it as a network take that release"
         )
     has_visible = any(name.startswith(VISIBLE_PREFIX) for name in state)

@@ -93,7 +93,7 @@ def test_quick_run_writes_every_contestant_and_compares(previous, tmp_path, caps
     names = contestant_names(find_bundle())
     assert {"PyTorch", "ONNX Runtime", "OpenVINO"} <= set(names)
     assert BASELINE not in names  # the reference has no network for windows
-    players = {*names, "OpenVINO, release 0.1"}
+    players = {*names, "OpenVINO, version 0.1"}
     predict = "sameo_lite 256: predict, amodal and visible masks of"
     assert {(f"{predict} {n}", name) for n in ("1 box", "10 boxes") for name in players} <= found
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in content["rows"])
