@@ -14,7 +14,7 @@ SMALL = {
     ("sameo_model.train",): TRAIN,
     # An untrained network agrees with no mask, so that every object has to pass for complete.
     ("sameo_model.synthesize", "amodal-lvis"): "--config any_iou.yaml --pairs 6 --workers 1",
-    ("sameo_model.synthesize", "walt"): "--images 4 --objects 5 --workers 1",
+    ("sameo_model.synthesize", "walt"): "--num-images 4 --objects 5 --workers 1",
     ("sameo_model.datasets",): "--workers 1",
 }
 
