@@ -61,10 +61,10 @@ class LiteMaskDecoder(MaskDecoder):
 
         Args:
             pyramid: What the encoder sees of B images; each is shared by its N prompts.
-            image_pe: float (h * w, C), position encoding of the embedding's cells.
+            image_pe: As for `MaskDecoder.forward`, like what follows.
             prompt_tokens: float (B, N, P, C).
-            token_ids: Which of the four mask tokens to decode, in this order.
-            best_only: Whether to draw, of these, only the mask with the highest predicted IoU.
+            token_ids: Of the masks to draw.
+            best_only: Whether to draw the best one alone.
 
         Returns:
             Mask logits (B, N, M, 8h, 8w) and predicted IoU (B, N, M); M is 1 with ``best_only``,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 MIN_PIXELS = 64  # instances with a smaller amodal mask in the window teach nothing
 MIN_VISIBLE_SHARE = 0.1  # the paper drops instances that are hidden by more than 90 % (section 3.2)
+
+SceneT = TypeVar("SceneT", bound="Scene")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,18 @@ class Scene:
             has_amodal=self.has_amodal[rows],
         )
 
+    def cut(self: SceneT, height: int, width: int, generator: np.random.Generator) -> SceneT:
+        """Return a part of the scene, `height` x `width` pixels at a random place."""
+        y = int(generator.integers(0, self.image_rgb.shape[0] - height + 1))
+        x = int(generator.integers(0, self.image_rgb.shape[1] - width + 1))
+        part = (slice(y, y + height), slice(x, x + width))
+        return replace(
+            self,
+            image_rgb=self.image_rgb[part],
+            amodal_masks=self.amodal_masks[:, part[0], part[1]],
+            visible_masks=self.visible_masks[:, part[0], part[1]],
+        )
+
 
 def drop_unusable(scene: Scene) -> Scene:
     """Return the scene without instances that are tiny or hidden by more than 90 %."""
@@ -59,15 +74,7 @@ def random_window(scene: Scene, generator: np.random.Generator, min_share: float
     aspect = np.exp(generator.uniform(-0.2, 0.2))
     window_h = min(height, round(height * share * aspect))
     window_w = min(width, round(width * share / aspect))
-    y = int(generator.integers(0, height - window_h + 1))
-    x = int(generator.integers(0, width - window_w + 1))
-    window = (slice(y, y + window_h), slice(x, x + window_w))
-    return replace(
-        scene,
-        image_rgb=scene.image_rgb[window],
-        amodal_masks=scene.amodal_masks[:, window[0], window[1]],
-        visible_masks=scene.visible_masks[:, window[0], window[1]],
-    )
+    return scene.cut(window_h, window_w, generator)
 
 
 def flip(scene: Scene, axis: int) -> Scene:

@@ -20,7 +20,8 @@ from sameo_model.data.rle import rle_area
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.modeling.box_detector import cell_grid
 from sameo_model.runtime.framing import resize_window
-from sameo_model.runtime.pictures import PICTURE_SUFFIXES, read_picture
+from sameo_model.runtime.pictures import list_pictures, read_picture
+from sameo_model.training.augment import Scene
 from sameo_model.training.box_loss import IGNORED, NO_OBJECT
 from sameo_model.training.camera import see_through_camera
 from sameo_model.training.config import BoxOptions
@@ -36,22 +37,14 @@ Sample = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Clutter:
-    """A picture and its objects.
+class Clutter(Scene):
+    """A scene with all objects of its picture.
 
     Attributes:
-        image_rgb: uint8 (H, W, 3), RGB.
-        visible_masks: bool (N, H, W).
-        amodal_masks: bool (N, H, W), equal to the visible one where the whole is not known.
-        has_amodal: bool (N,).
         areas: int64 (N,), pixels of the whole visible parts, before anything was cut away.
         is_wanted: bool (N,), False for what is neither an object to find nor background.
     """
 
-    image_rgb: NDArray[np.uint8]
-    visible_masks: NDArray[np.bool_]
-    amodal_masks: NDArray[np.bool_]
-    has_amodal: NDArray[np.bool_]
     areas: NDArray[np.int64]
     is_wanted: NDArray[np.bool_]
 
@@ -149,8 +142,8 @@ def load_clutter(image: AmodalImage, unwanted: Sequence[str] = ()) -> Clutter:
     is_wanted = [item.category not in unwanted for item in known] + [False] * len(crowds)
     return Clutter(
         pixels,
-        visible,
         amodal,
+        visible,
         np.array([item.amodal_rle is not None for item in both], bool),
         np.array([rle_area(item.visible_rle) for item in both if item.visible_rle], np.int64),
         np.array(is_wanted, bool),
@@ -226,15 +219,7 @@ def _cut(clutter: Clutter, image_size: int, options: BoxOptions, rng: Rng) -> Cl
     share = options.side / (image_size * scale)
     part_h = min(height, max(1, round(height * share * aspect)))
     part_w = min(width, max(1, round(width * share / aspect)))
-    y = int(rng.integers(0, height - part_h + 1))
-    x = int(rng.integers(0, width - part_w + 1))
-    part = (slice(y, y + part_h), slice(x, x + part_w))
-    return replace(
-        clutter,
-        image_rgb=clutter.image_rgb[part],
-        visible_masks=clutter.visible_masks[:, part[0], part[1]],
-        amodal_masks=clutter.amodal_masks[:, part[0], part[1]],
-    )
+    return clutter.cut(part_h, part_w, rng)
 
 
 def _turn(clutter: Clutter, rng: Rng) -> Clutter:
@@ -273,7 +258,7 @@ def _empty(path: Path, rng: Rng) -> Clutter:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    paths = list_pictures(folder)
     if not paths:
         raise FileNotFoundError(
             f"boxes.empty_pictures must name folders with pictures, but {folder} holds none; "
