@@ -28,7 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        samples = list_pictures(options.pictures) if options.pictures.is_dir() else []
+        # The scenes of the demo belong to the ROS package, which may not be there.
+        is_left_out = options.pictures == SCENES and not SCENES.is_dir()
+        samples = [] if is_left_out else list_pictures(options.pictures)
         load = partial(load_predictor, options.model, options.backend, threads=options.threads)
         with closing(PictureTable(load)) as table:
             _serve(PlaygroundServer(table, options.port, samples))

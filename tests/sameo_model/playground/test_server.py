@@ -343,3 +343,8 @@ def test_the_command_says_where_the_page_is_and_ends_on_a_signal(tmp_path):
 def test_a_missing_model_is_named(capsys):
     assert main(["--model", "no_such_model", "--port", "0"]) == 1
     assert "no_such_model" in capsys.readouterr().err
+
+
+def test_a_missing_folder_of_pictures_is_named(tmp_path, capsys):
+    assert main(["--pictures", str(tmp_path / "nowhere"), "--port", "0"]) == 1
+    assert "nowhere does not exist; check the path" in capsys.readouterr().err
