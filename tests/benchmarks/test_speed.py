@@ -72,13 +72,13 @@ def test_the_release_before_still_runs_and_is_not_fetched_twice(previous, monkey
     with load_predictor(previous, "onnxruntime") as predictor:
         prediction = predictor.decode(predictor.encode(load_scene()), scatter_boxes(2))
     assert all(mask.area > 0 for mask in prediction.amodal_masks)
-    with pytest.raises(CheckpointMismatchError, match=r"belongs to release 0\.1: the network"):
+    with pytest.raises(CheckpointMismatchError, match=r"belongs to version 0\.1: the network"):
         load_checkpoint(previous)
 
 
 def test_without_the_history_there_is_no_release_before(tmp_path, monkeypatch):
     monkeypatch.setattr(previous_release, "ROOT", tmp_path)
-    with pytest.raises(RuntimeError, match=r"of release 0\.1 must be in the history of .*; clone"):
+    with pytest.raises(RuntimeError, match=r"of version 0\.1 must be in the history of .*; clone"):
         write_previous_release(tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
