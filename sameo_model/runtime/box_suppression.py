@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sameo_model.runtime.geometry import box_ious
 from sameo_model.runtime.types import FloatArray, MaskCrop
 
 MOST_CANDIDATES = 400
@@ -41,7 +42,8 @@ def choose_boxes(
         best = np.argpartition(-scores[candidates], MOST_CANDIDATES)[:MOST_CANDIDATES]
         candidates = candidates[best]
     candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
-    overlap = _ious(boxes_xyxy[candidates]) > iou_threshold
+    chosen = boxes_xyxy[candidates]
+    overlap = box_ious(chosen, chosen) > iou_threshold
     is_alive = np.ones(len(candidates), dtype=bool)
     kept: list[int] = []
     for row in range(len(candidates)):
@@ -69,14 +71,3 @@ def choose_masks(masks: Sequence[MaskCrop]) -> npt.NDArray[np.intp]:
         if areas[row] and all(mask.intersection_area(masks[other]) < limit for other in kept):
             kept.append(row)
     return np.array(kept, dtype=np.intp)
-
-
-def _ious(boxes_xyxy: FloatArray) -> FloatArray:
-    """Return the IoU of each pair, float (N, N), 0 for boxes without area."""
-    low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
-    sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
-    shared = sides.clip(min=0).prod(axis=-1)
-    areas = (high - low).clip(min=0).prod(axis=-1)
-    union = areas[:, None] + areas[None] - shared
-    ious: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return ious

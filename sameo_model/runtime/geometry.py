@@ -122,3 +122,19 @@ def scale_boxes(boxes_xyxy: FloatArray, image_hw: ImageHW, image_size: int) -> F
     height, width = image_hw
     scale = image_size / np.array([width, height, width, height], dtype=np.float64)
     return np.asarray(boxes_xyxy * scale, dtype=np.float32)
+
+
+def box_ious(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
+    """Return the IoU of each pair of boxes, float (N, M), 0 for boxes without area.
+
+    Args:
+        first_xyxy: float (N, 4), x1, y1, x2, y2.
+        second_xyxy: float (M, 4), in the same pixels.
+    """
+    one, two = first_xyxy[:, None], second_xyxy[None]
+    sides = np.minimum(one[..., 2:], two[..., 2:]) - np.maximum(one[..., :2], two[..., :2])
+    shared = sides.clip(min=0).prod(axis=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(axis=-1) for boxes in (one, two)]
+    union = areas[0] + areas[1] - shared
+    ious: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ious

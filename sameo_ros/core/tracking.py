@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from sameo_model.runtime.geometry import as_boxes, box_ious
 
 MIN_IOU = 0.3
 """Smallest IoU of two boxes of one object in pictures that follow each other."""
@@ -42,8 +43,8 @@ class BoxTracker:
         Returns:
             N different numbers, from 1 on; none is used again for another object.
         """
-        before = [track.box_xyxy for track in self._tracks]
-        rows = _pair_up(_ious(before, boxes_xyxy))
+        before = as_boxes([track.box_xyxy for track in self._tracks])
+        rows = _pair_up(box_ious(before, boxes_xyxy))
         numbers = [0] * len(boxes_xyxy)
         for position, track in enumerate(self._tracks):
             row = rows.get(position)
@@ -72,19 +73,3 @@ def _pair_up(ious: npt.NDArray[np.float32]) -> dict[int, int]:
             pairs[row] = column
             taken.add(column)
     return pairs
-
-
-def _ious(
-    first: Sequence[npt.NDArray[np.float32]], second: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Return the IoU of each pair, float32 (N, M)."""
-    one = np.array(first, np.float32).reshape(-1, 1, 4)
-    two = second.reshape(1, -1, 4)
-    sides = np.minimum(one[..., 2:], two[..., 2:]) - np.maximum(one[..., :2], two[..., :2])
-    shared = sides.clip(min=0).prod(axis=-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(axis=-1) for box in (one, two)]
-    union = areas[0] + areas[1] - shared
-    ious: npt.NDArray[np.float32] = np.divide(
-        shared, union, out=np.zeros_like(shared), where=union > 0
-    )
-    return ious
