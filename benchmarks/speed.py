@@ -42,8 +42,8 @@ from benchmarks.measure import (
 )
 from benchmarks.previous_release import RELEASE, write_previous_release
 from sameo_model.runtime import Predictor
+from sameo_model.runtime.boxes import scale_boxes
 from sameo_model.runtime.bundle import find_bundle, load_bundle
-from sameo_model.runtime.geometry import scale_boxes
 from sameo_model.runtime.postprocess import logits_to_crops
 from sameo_model.runtime.preprocess import resize_image
 from sameo_model.runtime.types import FloatArray, Uint8Array

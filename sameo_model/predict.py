@@ -16,18 +16,12 @@ from tqdm import tqdm
 
 from sameo_model.runtime import Prediction, Predictor, load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
-from sameo_model.runtime.box_source import prompts_to_clicks
-from sameo_model.runtime.boxes import (
-    BoxPrompt,
-    BoxSource,
-    parse_points,
-    prompts_to_boxes,
-    read_boxes,
-)
+from sameo_model.runtime.box_parsing import parse_points, read_boxes
+from sameo_model.runtime.box_source import BoxPrompt, BoxSource, prompts_to_boxes, prompts_to_clicks
+from sameo_model.runtime.boxes import BoxFault, check_boxes
 from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.clicks import is_inside
 from sameo_model.runtime.files import ResultsFile, write_whole
-from sameo_model.runtime.geometry import BoxFault, check_boxes
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.picture_boxes import BoxedPicture, BoxedPictures, match_boxes
 from sameo_model.runtime.pictures import read_image

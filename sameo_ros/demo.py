@@ -23,8 +23,8 @@ from typing import IO, Any
 import cv2
 
 from sameo_model.runtime import load_predictor, read_image
-from sameo_model.runtime.boxes import prompts_to_boxes
-from sameo_model.runtime.geometry import BoxFault, check_boxes
+from sameo_model.runtime.box_source import prompts_to_boxes
+from sameo_model.runtime.boxes import BoxFault, check_boxes
 from sameo_model.runtime.pictures import list_pictures
 from sameo_ros.arguments import positive
 from sameo_ros.picture_source import Picture, find_pictures, load_picture

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.boxes import BoxPrompt, read_boxes
+from sameo_model.runtime.box_parsing import read_boxes
+from sameo_model.runtime.box_source import BoxPrompt
 from sameo_model.runtime.picture_boxes import match_boxes
 from sameo_model.runtime.pictures import read_image, read_values
 from sameo_model.runtime.types import ImageHW, Uint8Array
@@ -59,7 +60,7 @@ def find_pictures(images: str | Path, boxes: str | Path) -> list[Picture]:
 
     Args:
         images: A picture, or a folder of pictures.
-        boxes: Boxes in any form that `sameo_model.runtime.boxes.read_boxes` reads.
+        boxes: Boxes in any form that `sameo_model.runtime.box_parsing.read_boxes` reads.
 
     Returns:
         The pictures in the order of their names; those that the boxes do not name are left out.

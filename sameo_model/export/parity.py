@@ -14,8 +14,9 @@ from sameo_model.export.emulation import FLOAT16_MAX, EmulatedGraph
 from sameo_model.runtime import bundle as bundles
 from sameo_model.runtime.backends.base import MAX_BOXES, DecoderOutput
 from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
-from sameo_model.runtime.boxes import prompts_to_boxes, read_boxes
-from sameo_model.runtime.geometry import check_boxes, scale_boxes
+from sameo_model.runtime.box_parsing import read_boxes
+from sameo_model.runtime.box_source import prompts_to_boxes
+from sameo_model.runtime.boxes import check_boxes, scale_boxes
 from sameo_model.runtime.picture_boxes import match_boxes
 from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.preprocess import resize_image

@@ -43,7 +43,7 @@ class ParityRequest:
 
     Attributes:
         images_dir: Folder of further pictures; None takes the built-in ones alone.
-        boxes: Their boxes, in any form that `runtime.boxes.read_boxes` reads.
+        boxes: Their boxes, in any form that `runtime.box_parsing.read_boxes` reads.
         min_mean_mask_iou: Smallest mean mask IoU that is accepted.
     """
 

@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 
 from sameo_model.runtime import Prediction, Predictor, decode_picture
-from sameo_model.runtime.box_source import BoxPrompt
-from sameo_model.runtime.boxes import prompts_to_boxes
-from sameo_model.runtime.geometry import BoxFault, check_boxes
+from sameo_model.runtime.box_source import BoxPrompt, prompts_to_boxes
+from sameo_model.runtime.boxes import BoxFault, check_boxes
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.records import prediction_record
 from sameo_model.runtime.types import Embedding, FloatArray, MaskCrop, Uint8Array

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from sameo_model.runtime.boxes import as_boxes
 from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks
-from sameo_model.runtime.geometry import as_boxes
 from sameo_model.runtime.picture_names import (
     AmbiguousNameError,
     PictureNames,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.geometry import box_ious
+from sameo_model.runtime.boxes import box_ious
 from sameo_model.runtime.types import FloatArray, MaskCrop
 
 MOST_CANDIDATES = 400

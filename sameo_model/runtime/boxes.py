@@ -1,151 +1,140 @@
-"""The forms in which people give boxes: text, JSON lists, JSON by image, COCO's two forms."""
+"""Boxes: one rule for what is usable, shared by the predictor, the command lines and the node."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from enum import IntEnum
 
-from sameo_model.runtime.box_fields import (
-    BoxFormError,
-    get_field,
-    to_numbers,
-    to_score,
-    with_fractions,
-    without_repeats,
-)
-from sameo_model.runtime.box_source import BoxPrompt, BoxSource, PromptKind, prompts_to_boxes
-from sameo_model.runtime.clicks import MAX_CLICKS
-from sameo_model.runtime.coco_boxes import is_result, parse_coco, parse_results
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["BoxPrompt", "BoxSource", "PromptKind", "prompts_to_boxes", "read_boxes"]
-
-_FORMS = (
-    'boxes must be "x1,y1,x2,y2;...", or JSON: a list of {"box": [x1, y1, x2, y2], '
-    '"class": "...", "score": 0.9}, a mapping from image file name to such a list, amodal COCO, or '
-    "COCO results"
-)
+from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, Uint8Array
 
 
-def read_boxes(text_or_path: str | Path, prompts: PromptKind = "visible") -> BoxSource:
-    """Read boxes in any of the forms.
+class BoxFault(IntEnum):
+    """Why a box cannot be used; NONE for a usable one."""
+
+    NONE = 0
+    NOT_FINITE = 1
+    INVERTED = 2
+    NO_AREA = 3
+    OUTSIDE = 4
+
+    @property
+    def reason(self) -> str:
+        """The fault, as a predicate of "the box"."""
+        return _REASONS[self]
+
+
+_REASONS = {
+    BoxFault.NONE: "is usable",
+    BoxFault.NOT_FINITE: "holds NaN or infinity",
+    BoxFault.INVERTED: "is inverted (x2 < x1 or y2 < y1)",
+    BoxFault.NO_AREA: "has no area",
+    BoxFault.OUTSIDE: "lies outside the image",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedBoxes:
+    """Boxes sorted into usable and unusable ones, row order kept.
+
+    Attributes:
+        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 clipped to the image, pixels; zeros where the
+            box is unusable.
+        faults: uint8 (N,), values of `BoxFault`.
+    """
+
+    boxes_xyxy: FloatArray
+    faults: Uint8Array
+
+    @property
+    def usable(self) -> BoolArray:
+        """One bool per box, shape (N,): True where the box can prompt the model."""
+        return np.asarray(self.faults == BoxFault.NONE, dtype=np.bool_)
+
+
+def check_boxes(boxes_xyxy: npt.ArrayLike, image_hw: ImageHW) -> CheckedBoxes:
+    """Clip boxes to the image and name the fault of each box that cannot be used.
+
+    A box covers [x1, x2) x [y1, y2) where pixel (0, 0) covers [0, 1) x [0, 1). It is usable if
+    it is finite, not inverted, and has an area inside the image.
 
     Args:
-        text_or_path: `"x1,y1,x2,y2;..."` (the empty text is no box), or JSON, or the path of a
-            JSON file: a list of `{"box", "class", "score", "points"}` (all but the box may be left
-            out; points are clicks on the visible part, a list of at most 4 [x, y]), a
-            mapping from image file name to such a list, amodal COCO, or COCO results (a list of
-            `{"file_name" or "image_id", "bbox" or "segmentation", "score", "category_id"}`).
-        prompts: For amodal COCO, which box counts: `visible` takes `visible_bbox`, else the box
-            of `visible_mask`, else, where the file knows no visible part, `bbox`; instances that
-            are wholly hidden are left out. `amodal` takes `bbox`.
+        boxes_xyxy: float (N, 4), x1, y1, x2, y2 in pixels of the image, in any range; an empty
+            sequence counts as N = 0.
+        image_hw: Height and width of the image, pixels.
+
+    Returns:
+        The clipped boxes and their faults, in the order of the input.
 
     Raises:
-        FileNotFoundError: If the path does not exist.
-        ValueError: If the text or the file has none of these forms; the message names the place.
+        ValueError: If the boxes are not numbers of shape (N, 4).
     """
-    text = str(text_or_path).strip()
-    if text[:1] in ("[", "{"):
-        return _parse_json_text(text, "the given boxes", prompts)
-    if not text or ("," in text and not text.endswith(".json")):
-        return BoxSource(common=_parse_text(text))
-    path = Path(text_or_path)
-    if not path.is_file():
-        raise FileNotFoundError(f"boxes file {path} does not exist; {_FORMS}")
-    return _parse_json_text(path.read_bytes(), f"boxes file {path}", prompts)
+    boxes = as_boxes(boxes_xyxy)
+    height, width = image_hw
+    finite: BoolArray = np.asarray(np.isfinite(boxes).all(axis=1))
+    boxes = np.where(finite[:, None], boxes, np.float32(0))
+    sides = boxes[:, 2:] - boxes[:, :2]
+    limits = np.array([width, height, width, height], dtype=np.float32)
+    clipped = np.clip(boxes, np.float32(0), limits)
+    clipped_sides = clipped[:, 2:] - clipped[:, :2]
+
+    faults = np.zeros(len(boxes), dtype=np.uint8)
+    faults[(clipped_sides <= 0).any(axis=1)] = BoxFault.OUTSIDE
+    faults[(sides == 0).any(axis=1)] = BoxFault.NO_AREA
+    faults[(sides < 0).any(axis=1)] = BoxFault.INVERTED
+    faults[~finite] = BoxFault.NOT_FINITE
+    clipped[faults != BoxFault.NONE] = 0
+    return CheckedBoxes(clipped, faults)
 
 
-def _parse_json_text(text: str | bytes, subject: str, prompts: PromptKind) -> BoxSource:
+def as_boxes(boxes_xyxy: npt.ArrayLike) -> FloatArray:
+    """Return boxes as float32 (N, 4); an empty sequence gives (0, 4).
+
+    Raises:
+        ValueError: If the boxes are not numbers of shape (N, 4).
+    """
+    rule = "boxes_xyxy must be numbers of shape (N, 4), one row x1, y1, x2, y2 per box"
     try:
-        content = json.loads(text, object_pairs_hook=without_repeats)
-    except BoxFormError as error:
-        raise ValueError(f"{subject}: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{subject} is not JSON ({error}); {_FORMS}") from error
-    try:
-        return _parse_json(content, prompts)
-    except BoxFormError as error:
-        raise ValueError(f"{subject}: {error}; {_FORMS}") from error
+        with np.errstate(over="ignore"):
+            boxes = np.asarray(boxes_xyxy, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{rule}; got values that do not form such an array") from error
+    if boxes.shape == (0,):
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"{rule}; got shape {boxes.shape}")
+    return boxes
 
 
-def _parse_text(text: str) -> list[BoxPrompt]:
-    parts = [part for part in text.split(";") if part.strip()]
-    try:
-        boxes = [[float(number) for number in part.split(",")] for part in parts]
-    except ValueError as error:
-        raise ValueError(f"boxes '{text}' hold something that is no number; {_FORMS}") from error
-    for box, part in zip(boxes, parts, strict=True):
-        if len(box) != 4:
-            raise ValueError(f"box '{part}' must have 4 numbers, got {len(box)}; {_FORMS}")
-    return [BoxPrompt((x1, y1, x2, y2)) for x1, y1, x2, y2 in boxes]
-
-
-def _parse_json(content: Any, prompts: PromptKind) -> BoxSource:
-    if isinstance(content, list) and any(is_result(item) for item in content):
-        return parse_results(content)
-    if isinstance(content, list):
-        return BoxSource(common=with_fractions([_parse_list(content, "the list")])[0])
-    if not isinstance(content, Mapping):
-        raise BoxFormError("holds neither a list nor an object")
-    if "annotations" in content:
-        return parse_coco(content, prompts)
-    lists = [_parse_list(items, f"'{name}'") for name, items in content.items()]
-    return BoxSource(dict(zip(content, with_fractions(lists), strict=True)))
-
-
-def _parse_list(items: Any, place: str) -> list[BoxPrompt]:
-    if not isinstance(items, list):
-        raise BoxFormError(f"{place} must hold a list of boxes, got {type(items).__name__}")
-    return [_parse_item(item, f"entry {i} of {place}") for i, item in enumerate(items)]
-
-
-def _parse_item(item: Any, place: str) -> BoxPrompt:
-    box = to_numbers(get_field(item, "box", place), 4, f"'box' in {place}")
-    class_id = item.get("class", "")
-    score = item.get("score", 1.0)
-    if not isinstance(class_id, str | int):
-        raise BoxFormError(f"'class' in {place} must be a text, got {class_id!r}")
-    points = item.get("points", [])
-    if not isinstance(points, list) or len(points) > MAX_CLICKS:
-        raise BoxFormError(
-            f"'points' in {place} must be a list of at most {MAX_CLICKS} [x, y], got {points!r}"
-        )
-    clicks = [to_numbers(point, 2, f"'points' in {place}") for point in points]
-    return BoxPrompt(
-        (box[0], box[1], box[2], box[3]),
-        str(class_id),
-        to_score(score, place),
-        points_xy=tuple((x, y) for x, y in clicks),
-    )
-
-
-def parse_points(text: str, prompts: Sequence[BoxPrompt]) -> list[BoxPrompt]:
-    """Return boxes with clicks given as a text.
+def scale_boxes(boxes_xyxy: FloatArray, image_hw: ImageHW, image_size: int) -> FloatArray:
+    """Scale boxes from image pixels to the pixels of the squashed square input, per axis.
 
     Args:
-        text: `"x,y x,y;x,y;..."`, a group for each box in their order, an empty one for none.
-        prompts: The boxes.
+        boxes_xyxy: float32 (N, 4), pixels of the image.
+        image_hw: Height and width of the image, pixels.
+        image_size: Side S of the model's input, pixels.
 
-    Raises:
-        ValueError: If the text has another form, or another number of groups than of boxes.
+    Returns:
+        float32 (N, 4), pixels of the model's input, in [0, S] for boxes inside the image.
     """
-    groups = text.split(";")
-    if len(groups) != len(prompts):
-        raise ValueError(
-            f"points must have a group for each of the {len(prompts)} boxes, separated by ;, got "
-            f"{len(groups)} in '{text}'"
-        )
-    return [
-        replace(prompt, points_xy=tuple(_parse_point(part) for part in group.split()))
-        for prompt, group in zip(prompts, groups, strict=True)
-    ]
+    height, width = image_hw
+    scale = image_size / np.array([width, height, width, height], dtype=np.float64)
+    return np.asarray(boxes_xyxy * scale, dtype=np.float32)
 
 
-def _parse_point(text: str) -> tuple[float, float]:
-    try:
-        x, y = (float(number) for number in text.split(","))
-    except ValueError as error:
-        raise ValueError(f"point '{text}' must be two numbers x,y in pixels") from error
-    return x, y
+def box_ious(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
+    """Return the IoU of each pair of boxes, float (N, M), 0 for boxes without area.
+
+    Args:
+        first_xyxy: float (N, 4), x1, y1, x2, y2.
+        second_xyxy: float (M, 4), in the same pixels.
+    """
+    one, two = first_xyxy[:, None], second_xyxy[None]
+    sides = np.minimum(one[..., 2:], two[..., 2:]) - np.maximum(one[..., :2], two[..., :2])
+    shared = sides.clip(min=0).prod(axis=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(axis=-1) for boxes in (one, two)]
+    union = areas[0] + areas[1] - shared
+    ious: FloatArray = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ious

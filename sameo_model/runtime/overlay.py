@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.geometry import check_boxes
+from sameo_model.runtime.boxes import check_boxes
 from sameo_model.runtime.types import BoolArray, ImageHW, MaskCrop, Uint8Array
 
 Colour = tuple[int, int, int]

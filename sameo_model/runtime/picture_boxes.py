@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sameo_model.runtime.boxes import BoxPrompt, BoxSource
+from sameo_model.runtime.box_source import BoxPrompt, BoxSource
 from sameo_model.runtime.picture_names import match_records
 from sameo_model.runtime.pictures import list_pictures
 from sameo_model.runtime.types import ImageHW

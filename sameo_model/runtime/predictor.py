@@ -18,6 +18,7 @@ from sameo_model.runtime.backends.base import (
     build_backend,
 )
 from sameo_model.runtime.box_suppression import choose_boxes, choose_masks
+from sameo_model.runtime.boxes import check_boxes
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.clicks import Clicks, check_clicks, clicks_in_frames
 from sameo_model.runtime.framing import (
@@ -30,7 +31,6 @@ from sameo_model.runtime.framing import (
     find_frames,
     resize_window,
 )
-from sameo_model.runtime.geometry import check_boxes
 from sameo_model.runtime.postprocess import logits_to_crops, occlusion_ratios
 from sameo_model.runtime.preprocess import check_image, resize_image
 from sameo_model.runtime.types import (
@@ -178,7 +178,7 @@ class Predictor:
             embedding: What `encode` of this predictor returned.
             boxes_xyxy: float (N, 4), x1, y1, x2, y2 in pixels of the encoded image; any N, 0
                 included. Boxes are clipped to the image; a box that cannot be used (see
-                `geometry.check_boxes`) keeps its row with empty masks and a predicted IoU of 0.
+                `boxes.check_boxes`) keeps its row with empty masks and a predicted IoU of 0.
             visible: Whether to draw visible masks, where the model can.
             points_xy: float (N, P, 2), clicks on the visible part of each box's object, x and y in
                 pixels of the encoded image, P at most 4; None prompts with the boxes alone.

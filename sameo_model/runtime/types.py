@@ -154,7 +154,7 @@ class Prediction:
     """Masks for N boxes of one image, in the order of the boxes.
 
     Both decoders are reported as they are: a predicted amodal mask need not contain the whole
-    predicted visible mask. A box that cannot be used (see `geometry.check_boxes`) keeps its row:
+    predicted visible mask. A box that cannot be used (see `boxes.check_boxes`) keeps its row:
     empty masks, a predicted IoU of 0 and a NaN occlusion ratio.
 
     Attributes:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime import Prediction
-from sameo_model.runtime.geometry import BoxFault, check_boxes
+from sameo_model.runtime.boxes import BoxFault, check_boxes
 from sameo_model.runtime.scores import PERCENT_RULE
 from sameo_model.runtime.types import ImageHW
 from sameo_ros.core.answer import Answer, DetectedBoxes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.geometry import as_boxes, box_ious
+from sameo_model.runtime.boxes import as_boxes, box_ious
 
 MIN_IOU = 0.3
 """Smallest IoU of two boxes of one object in pictures that follow each other."""

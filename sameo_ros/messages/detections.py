@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.boxes import BoxPrompt
+from sameo_model.runtime.box_source import BoxPrompt
 from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks
 from sameo_model.runtime.scores import scores_to_fractions
 from sameo_ros.core.answer import DetectedBoxes

@@ -2,8 +2,8 @@
 
 import pytest
 
+from sameo_model.runtime.box_parsing import parse_points, read_boxes
 from sameo_model.runtime.box_source import BoxPrompt, prompts_to_clicks
-from sameo_model.runtime.boxes import parse_points, read_boxes
 
 BOXES = [BoxPrompt((0, 0, 9, 9)), BoxPrompt((5, 5, 20, 20)), BoxPrompt((1, 1, 4, 4))]
 

@@ -1,206 +1,92 @@
-import json
-import logging
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sameo_model.runtime.boxes import prompts_to_boxes, read_boxes
-from sameo_model.runtime.masks import crop_to_rle
-from sameo_model.runtime.types import MaskCrop
+from sameo_model.runtime.boxes import BoxFault, check_boxes, scale_boxes
 
-COCO = {
-    "images": [
-        {"id": 7, "file_name": "train/a.png", "height": 20, "width": 30},
-        {"id": 9, "file_name": "train/b.png", "height": 20, "width": 30},
-    ],
-    "categories": [{"id": 3, "name": "mug"}],
-    "annotations": [
-        {
-            "id": 1,
-            "image_id": 7,
-            "category_id": 3,
-            "bbox": [1, 2, 10, 8],
-            "visible_bbox": [1, 2, 5, 8],
-        }
-    ],
-}
-
-
-def write(tmp_path, content):
-    path = tmp_path / "boxes.json"
-    path.write_text(json.dumps(content))
-    return path
-
-
-def coco_with(**annotation):
-    return {**COCO, "annotations": [{**COCO["annotations"][0], **annotation}]}
-
-
-def boxes_of(source, name="a.png"):
-    return [prompt.box_xyxy for prompt in source.for_image(name)]
-
-
-def test_text_holds_boxes_for_any_image():
-    source = read_boxes(" 1,2,3,4; -5.5,6,7e1,8 ;")
-    assert boxes_of(source, "anything.png") == [(1, 2, 3, 4), (-5.5, 6, 70, 8)]
-
-
-def test_the_empty_text_is_no_box():
-    assert boxes_of(read_boxes("")) == []
-    assert prompts_to_boxes([]).shape == (0, 4)
-
-
-def test_what_float32_cannot_hold_is_infinite_without_a_warning(recwarn):
-    assert np.isinf(prompts_to_boxes(read_boxes("1e39,1,2,3").common)[0, 0])
-    assert not recwarn.list
-
-
-def test_nan_is_passed_on_for_the_check_of_boxes():
-    (box,) = boxes_of(read_boxes("nan,1,2,3"))
-    assert math.isnan(box[0])
-
-
-coordinate = st.floats(-1e4, 1e4, width=32)
-
-
-@given(st.lists(st.tuples(coordinate, coordinate, coordinate, coordinate)))
-def test_text_and_json_give_the_boxes_back(boxes):
-    text = ";".join(",".join(repr(float(value)) for value in box) for box in boxes)
-    listed = json.dumps([{"box": list(box)} for box in boxes])
-    expected = np.array(boxes, np.float32).reshape(-1, 4)
-    for form in (text, listed):
-        read = prompts_to_boxes(read_boxes(form).for_image("x"))
-        np.testing.assert_array_equal(read, expected)
-
-
-def test_a_list_holds_class_and_score(tmp_path):
-    path = write(
-        tmp_path, [{"box": [1, 2, 3, 4], "class": "cup", "score": 0.5}, {"box": [0, 0, 9, 9]}]
-    )
-    first, second = read_boxes(path).for_image("x.png")
-    assert (first.box_xyxy, first.class_id, first.score) == ((1, 2, 3, 4), "cup", 0.5)
-    assert (second.class_id, second.score, second.category_id) == ("", 1.0, None)
-
-
-def test_json_may_be_given_in_place_of_a_file():
-    assert boxes_of(read_boxes('[{"box": [1, 2, 3, 4]}]')) == [(1, 2, 3, 4)]
-
-
-def test_a_mapping_goes_by_file_name(tmp_path):
-    path = write(tmp_path, {"a.png": [{"box": [1, 2, 3, 4]}], "b.png": []})
-    source = read_boxes(path)
-    assert boxes_of(source, "folder/a.png") == [(1, 2, 3, 4)]
-    assert boxes_of(source, "b.png") == []
-    with pytest.raises(ValueError, match=r"image c\.png is not in the boxes file, which names 2"):
-        source.for_image("c.png")
-
-
-def test_the_longest_matching_end_of_a_path_names_the_image(tmp_path):
-    boxes = {"x/a.png": [{"box": [1, 1, 2, 2]}], "y/a.png": [{"box": [3, 3, 4, 4]}]}
-    source = read_boxes(write(tmp_path, boxes))
-    assert boxes_of(source, "/data/y/a.png") == [(3, 3, 4, 4)]
-    # Two images of that name: it names neither.
-    assert source.find_image("a.png") is None
-
-
-def test_coco_gives_visible_boxes_unless_asked_otherwise(tmp_path):
-    path = write(tmp_path, COCO)
-    # x, y, width, height to edges: 1 + 5 and 2 + 8; the amodal box reaches 1 + 10.
-    assert boxes_of(read_boxes(path)) == [(1, 2, 6, 10)]
-    assert boxes_of(read_boxes(path, prompts="amodal")) == [(1, 2, 11, 10)]
-
-
-def test_coco_keeps_its_numbers_and_names(tmp_path):
-    source = read_boxes(write(tmp_path, COCO))
-    (prompt,) = source.for_image("a.png")
-    assert (prompt.class_id, prompt.category_id) == ("mug", 3)
-    assert source.image_ids == {"train/a.png": 7, "train/b.png": 9}
-    assert boxes_of(source, "b.png") == []
-
-
-def test_coco_without_visible_boxes_takes_them_from_the_visible_mask(tmp_path):
-    mask = np.zeros((20, 30), bool)
-    mask[4:9, 2:7] = True
-    path = write(
-        tmp_path,
-        coco_with(visible_bbox=None, visible_mask=crop_to_rle(MaskCrop(0, 0, mask), mask.shape)),
-    )
-    assert boxes_of(read_boxes(path)) == [(2, 4, 7, 9)]
-
-
-def test_coco_that_knows_no_visible_part_gives_its_boxes(tmp_path):
-    assert boxes_of(read_boxes(write(tmp_path, coco_with(visible_bbox=None)))) == [(1, 2, 11, 10)]
+IMAGE_HW = (60, 100)
 
 
 @pytest.mark.parametrize(
-    "hidden",
+    ("box", "fault"),
     [
-        {"visible_bbox": [0, 0, 0, 0]},
-        {"visible_bbox": None, "visible_mask": crop_to_rle(MaskCrop.empty(), (20, 30))},
+        pytest.param((10, 10, 20, 20), BoxFault.NONE, id="inside"),
+        pytest.param((0, 0, 100, 60), BoxFault.NONE, id="whole image"),
+        pytest.param((-50, -50, 500, 500), BoxFault.NONE, id="larger than the image"),
+        pytest.param((99.5, 59.5, 120, 80), BoxFault.NONE, id="last half pixel"),
+        pytest.param((100, 10, 120, 20), BoxFault.OUTSIDE, id="touches the right border"),
+        pytest.param((-20, 10, 0, 20), BoxFault.OUTSIDE, id="touches the left border"),
+        pytest.param((10, 60, 20, 90), BoxFault.OUTSIDE, id="below"),
+        pytest.param((20, 10, 10, 20), BoxFault.INVERTED, id="x inverted"),
+        pytest.param((10, 20, 20, 10), BoxFault.INVERTED, id="y inverted"),
+        pytest.param((120, 10, 110, 20), BoxFault.INVERTED, id="inverted outside"),
+        pytest.param((10, 10, 10, 20), BoxFault.NO_AREA, id="no width"),
+        pytest.param((10, 10, 10, 10), BoxFault.NO_AREA, id="a point"),
+        pytest.param((10, np.nan, 20, 20), BoxFault.NOT_FINITE, id="nan"),
+        pytest.param((10, 10, np.inf, 20), BoxFault.NOT_FINITE, id="infinite"),
+        pytest.param((10, 10, 1e300, 20), BoxFault.NOT_FINITE, id="too large for float32"),
     ],
-    ids=["box", "mask"],
 )
-def test_wholly_hidden_instances_are_left_out_and_counted(tmp_path, caplog, hidden):
-    with caplog.at_level(logging.WARNING):
-        source = read_boxes(write(tmp_path, coco_with(**hidden)))
-    assert boxes_of(source) == []
-    assert "left out 1 instances without a visible part" in caplog.text
+def test_each_box_gets_its_fault(box, fault):
+    checked = check_boxes([box], IMAGE_HW)
+    assert BoxFault(checked.faults[0]) == fault
+    assert checked.usable[0] == (fault == BoxFault.NONE)
+
+
+def test_usable_boxes_are_clipped_and_unusable_ones_zeroed_in_their_rows():
+    boxes = [[-5, 5, 30, 70], [np.nan, 0, 1, 1], [9, 9, 2, 12], [10, 20, 30, 40]]
+    checked = check_boxes(boxes, IMAGE_HW)
+    # Row 0: x from -5 to 0, y from 70 to the height 60.
+    expected = np.array([[0, 5, 30, 60], [0] * 4, [0] * 4, [10, 20, 30, 40]], np.float32)
+    np.testing.assert_array_equal(checked.boxes_xyxy, expected)
+    assert checked.usable.tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("empty", [[], np.zeros((0, 4)), np.zeros(0)], ids=str)
+def test_no_boxes_are_fine(empty):
+    checked = check_boxes(empty, IMAGE_HW)
+    assert checked.boxes_xyxy.shape == (0, 4)
+    assert checked.usable.shape == (0,)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "boxes",
     [
-        pytest.param("1,2,3", "box '1,2,3' must have 4 numbers, got 3", id="three numbers"),
-        pytest.param("1,2,3,4;5,6,7,8,9", "must have 4 numbers, got 5", id="five numbers"),
-        pytest.param("1,2,three,4", "something that is no number", id="word"),
-        pytest.param("[1, 2", "the given boxes is not JSON", id="open bracket"),
+        np.zeros(4),
+        np.zeros((2, 5)),
+        np.zeros((0, 5)),
+        np.zeros((1, 1, 4)),
+        [[1, 2], [3]],
+        "a",
+        [[10**400] * 4],
     ],
+    ids=["flat", "five columns", "no rows of five", "three axes", "ragged", "text", "huge"],
 )
-def test_text_of_another_form_is_rejected(text, message):
-    with pytest.raises(ValueError, match=message):
-        read_boxes(text)
+def test_other_shapes_are_rejected(boxes):
+    with pytest.raises(ValueError, match=r"boxes_xyxy must be numbers of shape \(N, 4\)"):
+        check_boxes(boxes, IMAGE_HW)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"boxes file .*none\.json does not exist"):
-        read_boxes(tmp_path / "none.json")
+coordinates = st.floats(-300, 300, width=32) | st.sampled_from([np.nan, np.inf, 0.0, 60.0, 100.0])
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        pytest.param(3, "neither a list nor an object", id="number"),
-        pytest.param([{"class": "cup"}], "entry 0 of the list has no key 'box'", id="no box"),
-        pytest.param([[1, 2, 3, 4]], "entry 0 of the list must be an object", id="bare box"),
-        pytest.param([{"box": [1, 2, 3]}], "must be a list of 4 numbers", id="short box"),
-        pytest.param([{"box": [1, 2, 3, "4"]}], "must be a list of 4 numbers", id="text in a box"),
-        pytest.param([{"box": [1, 2, 3, 10**400]}], "is too large for any image", id="huge"),
-        pytest.param([{"box": [1, 2, 3, 4], "score": 2}], r"in \[0, 1\], got 2", id="score"),
-        pytest.param([{"box": [1, 2, 3, 4], "class": []}], "must be a text", id="class"),
-        pytest.param({"a.png": 5}, "'a.png' must hold a list of boxes", id="no list"),
-        pytest.param({"annotations": []}, "the file has no key 'images'", id="no images"),
-        pytest.param({**COCO, "images": [{"id": 1}]}, "no key 'file_name'", id="no file name"),
-        pytest.param({**COCO, "images": {}}, "'images' must hold a list", id="images no list"),
-        pytest.param(coco_with(image_id=8), "is not the id of an image", id="unknown image"),
-        pytest.param(coco_with(image_id="7"), "must be a whole number", id="text as an id"),
-        pytest.param(coco_with(visible_bbox=[1]), "'visible_bbox' in entry 0", id="short bbox"),
-        pytest.param(
-            coco_with(visible_bbox=None, visible_mask=[[0, 0, 9, 0, 9, 9]]),
-            "'visible_mask' in entry 0",
-            id="polygon",
-        ),
-    ],
-)
-def test_files_of_another_form_are_rejected_with_the_place(tmp_path, content, message):
-    with pytest.raises(ValueError, match=rf"boxes file .*boxes\.json: .*{message}"):
-        read_boxes(write(tmp_path, content))
+@given(st.lists(st.tuples(coordinates, coordinates, coordinates, coordinates), max_size=8))
+def test_usable_boxes_always_have_an_area_inside_the_image(boxes):
+    checked = check_boxes(boxes, IMAGE_HW)
+    x1, y1, x2, y2 = checked.boxes_xyxy[checked.usable].T
+    assert len(checked.faults) == len(boxes)
+    assert (x1 >= 0).all()
+    assert (y1 >= 0).all()
+    assert (x2 <= 100).all()
+    assert (y2 <= 60).all()
+    assert ((x2 > x1) & (y2 > y1)).all()
+    # Clipping again changes nothing.
+    again = check_boxes(checked.boxes_xyxy, IMAGE_HW)
+    np.testing.assert_array_equal(again.boxes_xyxy, checked.boxes_xyxy)
 
 
-def test_a_file_that_is_no_json_is_rejected(tmp_path):
-    path = tmp_path / "boxes.json"
-    path.write_bytes(b"\xff\xfe{")
-    with pytest.raises(ValueError, match=r"boxes\.json is not JSON"):
-        read_boxes(path)
+def test_scaling_works_on_each_axis_apart():
+    # Width 100 to 50 halves x, height 25 to 50 doubles y.
+    scaled = scale_boxes(np.array([[10, 5, 100, 25]], np.float32), (25, 100), 50)
+    np.testing.assert_array_equal(scaled, np.array([[5, 10, 50, 50]], np.float32))

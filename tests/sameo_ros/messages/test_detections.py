@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sameo_model.runtime import MaskCrop, Prediction
-from sameo_model.runtime.boxes import BoxPrompt
+from sameo_model.runtime.box_source import BoxPrompt
 from sameo_ros.core.answer import Answer
 from sameo_ros.messages.detections import (
     detections_to_boxes,
