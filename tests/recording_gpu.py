@@ -23,7 +23,6 @@ DTYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
 class RecordingGpu:
     name = "recording double"
     compute_capability = (8, 6)
-    driver_version = (13, 0)
 
     def __init__(self, total_bytes: int = 1 << 40, scratch_per_box: int = 1000, records=True):
         self.total_bytes, self.scratch_per_box, self.can_record = (

@@ -44,7 +44,7 @@ visible_decoder.onnx. Every export compares the graphs with the network on each 
 and writes nothing if they disagree in float32. Where this processor's bf16 draws other masks, the
 bundle is written and says so (`verified` in model.json), and the runtime will not take bf16 for it.
 The TensorRT formats add <graph>.engine beside the graphs. TensorRT takes the precision from the
-graphs; every precision but fp32 is measured by emulation on the CPU and refused where its masks
+graphs; every precision but f32 is measured by emulation on the CPU and refused where its masks
 differ too much. Only a run on a GPU proves it. A bundle that is exported again keeps its licence,
 training record and scores, unless you give others.
 """
@@ -109,8 +109,8 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("precision and TensorRT").add_argument
     add(
         "--precision",
-        help="of the graphs: fp32, fp16, bf16 or mixed (float16 with its weak spots in float32); "
-        "default: that of a bundle that has one, else fp32 for onnx and mixed for TensorRT",
+        help="of the graphs: f32, f16, bf16 or mixed (float16 with its weak spots in float32); "
+        "default: that of a bundle that has one, else f32 for onnx and mixed for TensorRT",
     )
     add(
         "--min-mask-iou",
@@ -129,7 +129,7 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     _check_options(options)
     precision = _precision(options)
-    if options.format == "onnx" and precision == "fp32":
+    if options.format == "onnx" and precision == "f32":
         _export_network(options, options.output)
         _say_size(options.output)
         return
@@ -188,17 +188,17 @@ def _precision(options: argparse.Namespace) -> str:
         precision = str(options.precision)
     else:
         bundle = _bundle(options.model)
-        precision = "fp32" if options.format == "onnx" else "mixed"
-        if bundle is not None and bundle_precision(bundle) != "fp32":
+        precision = "f32" if options.format == "onnx" else "mixed"
+        if bundle is not None and bundle_precision(bundle) != "f32":
             precision = bundle_precision(bundle)
-    if precision != "fp32" and options.points:
+    if precision != "f32" and options.points:
         raise ValueError(
             f"--points belongs to float32 bundles, whose graphs OpenVINO and ONNX Runtime run; got "
             f"precision {precision}; leave one of them out"
         )
-    if precision == "fp32" and options.parity_images is not None:
+    if precision == "f32" and options.parity_images is not None:
         raise ValueError(
-            "--parity-images measure a precision other than fp32; give --precision, or leave "
+            "--parity-images measure a precision other than f32; give --precision, or leave "
             "them out"
         )
     return precision
@@ -221,11 +221,11 @@ def _source_bundle(options: argparse.Namespace, folder: Path, precision: str) ->
 
     bundle = _bundle(options.model)
     if bundle is not None:
-        is_measured = options.parity_images is None or bundle_precision(bundle) == "fp32"
+        is_measured = options.parity_images is None or bundle_precision(bundle) == "f32"
         if (
             options.image_size in (None, bundle.info.image_size)
             and (bundle.info.has_visible_decoder or not options.visible_decoder)
-            and bundle_precision(bundle) in ("fp32", precision)
+            and bundle_precision(bundle) in ("f32", precision)
             and is_measured
         ):
             return bundle

@@ -77,7 +77,7 @@ class PrecisionParity:
     def __str__(self) -> str:
         """Return the result as one line."""
         return (
-            f"{self.precision:5s} emulated on the CPU: mask IoU with fp32 mean "
+            f"{self.precision:5s} emulated on the CPU: mask IoU with f32 mean "
             f"{self.mean_mask_iou:.4f}, worst {self.worst_mask_iou:.4f} ({self.worst_mask}) of "
             f"{self.num_masks}; predicted IoU off by at most {self.max_iou_error:.4f}; largest "
             f"value {self.largest_value:.3g} of {FLOAT16_MAX:.0f} ({self.largest_tensor})"

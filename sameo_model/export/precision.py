@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,16 +14,15 @@ from sameo_model.runtime.backends.engine_plan import PRECISION_KEY, bundle_preci
 from sameo_model.runtime.backends.precision_choice import VERIFIED_KEY
 from sameo_model.runtime.bundle import CPU_FILES, Bundle, load_bundle, write_bundle_info
 
-PRECISIONS = ("fp32", "fp16", "bf16", "mixed")
-DEFAULT_PRECISION = "mixed"
+PRECISIONS = ("f32", "f16", "bf16", "mixed")
 LOW_TYPES = {
-    "fp16": TensorProto.FLOAT16,
+    "f16": TensorProto.FLOAT16,
     "bf16": TensorProto.BFLOAT16,
     "mixed": TensorProto.FLOAT16,
 }
 KEEPABLE = ("softmax", "norm", "position", "iou_head", "pixels")
 """Parts of the network that can stay in float32, see `kept_nodes`."""
-KEPT = {"fp16": (), "bf16": (), "mixed": KEEPABLE}
+KEPT = {"f16": (), "bf16": (), "mixed": KEEPABLE}
 # Inputs from this position on stay as they are, whatever the operator works in.
 _FIRST_FIXED_INPUT = {"Resize": 1, "Shape": 0}
 _NORMS = ("LayerNormalization", "InstanceNormalization")
@@ -56,10 +53,10 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
     """
     check_precision(precision)
     found = bundle_precision(source)
-    if found not in ("fp32", precision):
+    if found not in ("f32", precision):
         raise ValueError(
             f"bundle {source.folder} must have float32 graphs to be converted to {precision}, "
-            f"but is {found}; start from its checkpoint or its fp32 bundle"
+            f"but is {found}; start from its checkpoint or its f32 bundle"
         )
     names = [name for name in source.info.files if name not in CPU_FILES]
     for name in names:
@@ -89,7 +86,7 @@ def to_precision(
 
     Args:
         model: A float32 graph, whose weights may be stored as float16; it is not changed.
-        precision: `fp16`, `bf16` or `mixed`.
+        precision: `f16`, `bf16` or `mixed`.
         keep: Which of `KEEPABLE` stay in float32; None is what the precision says.
     """
     kept = kept_nodes(model, KEPT[precision] if keep is None else keep)
@@ -251,11 +248,3 @@ class _Typing:
 
 def _tensor(name: str, value: np.ndarray, kind: int) -> onnx.TensorProto:
     return helper.make_tensor(name, kind, value.shape, value.astype(np.float32).ravel().tolist())
-
-
-def describe_types(model: onnx.ModelProto) -> Iterator[tuple[str, Any]]:
-    """Yield every operator of a graph with the type of its first float output."""
-    graph = shape_inference.infer_shapes(model).graph
-    types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
-    for node in graph.node:
-        yield node.op_type, types.get(node.output[0])

@@ -116,11 +116,6 @@ class FrameCache:
         """The frame that came last, however old."""
         return self._latest
 
-    @property
-    def num_waiting(self) -> int:
-        """Number of detection messages that are neither answered nor dropped."""
-        return len(self._waiting)
-
     def take_drops(self) -> list[Drop]:
         """Take the boxes that were given up since the last call."""
         drops, self._drops = self._drops, []

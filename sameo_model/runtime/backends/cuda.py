@@ -72,8 +72,6 @@ class CudaGpu:
         self._load_engine = load_engine
         self.name: str = device.name()
         self.compute_capability: tuple[int, int] = device.compute_capability()
-        version = cuda.get_driver_version()
-        self.driver_version = (version // 1000, version % 1000 // 10)
         self._context = device.retain_primary_context()
         self._allocations: dict[int, Any] = {}
         self._graphs: list[CudaGraph] = []

@@ -151,5 +151,5 @@ def mask_ious(first: BoolArray, second: BoolArray) -> FloatArray:
 def _refusal(reason: str) -> str:
     return (
         f"a new engine failed its check and was deleted: {reason} (mean IoU must be at least "
-        f"{MIN_MEAN_IOU}); export the bundle with '--precision fp32', or use another backend"
+        f"{MIN_MEAN_IOU}); export the bundle with '--precision f32', or use another backend"
     )

@@ -35,7 +35,7 @@ TYPICAL_BUILD_S = {"tensorrt": 300.0, "tensorrt-rtx": 15.0}
 
 def bundle_precision(bundle: Bundle) -> str:
     """Return the precision in which a bundle's graphs are typed: its scores name it."""
-    return str(bundle.info.scores.get(PRECISION_KEY, "fp32"))
+    return str(bundle.info.scores.get(PRECISION_KEY, "f32"))
 
 
 @dataclass(frozen=True)

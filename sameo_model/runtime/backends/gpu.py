@@ -66,12 +66,10 @@ class Gpu(Protocol):
     Attributes:
         name: The GPU's name.
         compute_capability: Such as (8, 7).
-        driver_version: Newest CUDA version that the driver supports, such as (12, 6).
     """
 
     name: str
     compute_capability: tuple[int, int]
-    driver_version: tuple[int, int]
 
     def current(self) -> AbstractContextManager[None]:
         """Make the GPU's context current on this thread for the length of a block."""

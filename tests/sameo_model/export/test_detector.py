@@ -99,7 +99,7 @@ def test_a_graph_that_finds_something_else_fails_its_verification(bundle, detect
 
 
 def test_graphs_for_tensorrt_come_without_detector(bundle, tmp_path):
-    typed = write_typed_bundle(bundle, tmp_path, "fp16")
+    typed = write_typed_bundle(bundle, tmp_path, "f16")
     assert typed.detector is None
     assert typed.info.detector == {}
     assert not list(tmp_path.glob("detector*"))

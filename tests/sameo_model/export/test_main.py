@@ -109,10 +109,10 @@ def test_a_typed_bundle_is_exported_in_the_precision_that_is_asked_for(
         tensorrt, "default_pictures", lambda size: [Picture("drawn", *reference_scene(size))]
     )
     assert export(small_bundle, tmp_path / "mixed", "--precision", "mixed") == 0
-    assert export(tmp_path / "mixed", tmp_path / "fp16", "--precision", "fp16") == 0
-    assert load_bundle(tmp_path / "fp16").info.scores["precision"] == "fp16"
-    assert export(tmp_path / "mixed", tmp_path / "fp32", "--precision", "fp32") == 0
-    assert "precision" not in load_bundle(tmp_path / "fp32").info.scores
+    assert export(tmp_path / "mixed", tmp_path / "f16", "--precision", "f16") == 0
+    assert load_bundle(tmp_path / "f16").info.scores["precision"] == "f16"
+    assert export(tmp_path / "mixed", tmp_path / "f32", "--precision", "f32") == 0
+    assert "precision" not in load_bundle(tmp_path / "f32").info.scores
 
 
 def test_scores_of_another_input_size_are_not_those_of_the_new_one(small_bundle, tmp_path):
@@ -137,12 +137,12 @@ def test_the_limit_of_masks_decides_whether_bf16_holds(small_bundle, tmp_path, n
     [
         ({"--min-mask-iou": "1.2"}, "--min-mask-iou must lie from 0 to 1, got 1.2"),
         (
-            {"--parity-images": ".", "--parity-boxes": "b", "--precision": "fp32"},
-            "--parity-images measure a precision other than fp32",
+            {"--parity-images": ".", "--parity-boxes": "b", "--precision": "f32"},
+            "--parity-images measure a precision other than f32",
         ),
         ({"--model": "nowhere.safetensors"}, "checkpoint nowhere.safetensors does not exist"),
         ({"--model": "nothing"}, "'nothing' is neither a bundled model"),
-        ({"--precision": "fp8"}, "precision must be one of fp32, fp16, bf16, mixed; got 'fp8'"),
+        ({"--precision": "fp8"}, "precision must be one of f32, f16, bf16, mixed; got 'fp8'"),
         ({"--compute-capability": "SM86"}, "belong to the formats of TensorRT"),
         ({"--parity-images": "."}, "--parity-images and --parity-boxes go together"),
         ({"--scores": "nowhere.json"}, "nowhere.json"),

@@ -21,7 +21,7 @@ from sameo_model.export.parity import (
     load_pictures,
     measure_precision,
 )
-from sameo_model.export.precision import describe_types, kept_nodes, to_precision
+from sameo_model.export.precision import kept_nodes, to_precision
 from sameo_model.export.tensorrt import ParityRequest, write_precision
 from sameo_model.export.verify import ParityError, draw_scene
 from sameo_model.modeling import build_sameo
@@ -31,7 +31,7 @@ from sameo_model.runtime.backends.tensorrt_flavour import load_flavour
 from sameo_model.runtime.bundle import Bundle, load_bundle
 from tests.bundles import make_tiny_bundle
 
-LOW = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "mixed": TensorProto.FLOAT16}
+LOW = {"f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "mixed": TensorProto.FLOAT16}
 REQUEST = ParityRequest()
 
 
@@ -59,6 +59,14 @@ def typed(small, pictures, tmp_path_factory) -> dict[str, tuple[Bundle, Precisio
             measure_precision(small.folder, folder, precision, pictures),
         )
     return found
+
+
+def describe_types(model):
+    """Yield every operator of a graph with the type of its first float output."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    types = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.output)}
+    for node in graph.node:
+        yield node.op_type, types.get(node.output[0])
 
 
 def run_onnx(folder, image, boxes):
@@ -140,7 +148,7 @@ def test_an_operator_that_cannot_be_emulated_is_named():
         EmulatedGraph(onnx.helper.make_model(graph)).run({"x": np.zeros((2, 2), np.float32)})
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("precision", ["f16", "bf16"])
 @pytest.mark.parametrize("graph", ["image_encoder", "mask_decoder", "visible_decoder"])
 def test_a_pure_precision_leaves_only_the_ends_in_float32(typed, precision, graph):
     model = onnx.load(typed[precision][0].folder / f"{graph}.onnx", load_external_data=False)
@@ -200,7 +208,7 @@ def test_the_iou_head_is_found_with_all_its_layers(small):
 def test_each_precision_stays_close_to_float32_and_has_its_report(typed, precision):
     bundle, parity = typed[precision]
     # bfloat16 has 3 bits less than float16: 8 times its error.
-    assert parity.mean_mask_iou > {"fp16": 0.995, "mixed": 0.995, "bf16": 0.98}[precision]
+    assert parity.mean_mask_iou > {"f16": 0.995, "mixed": 0.995, "bf16": 0.98}[precision]
     assert parity.num_masks == 12  # six boxes, two decoders
     assert 1 < parity.largest_value < 65504
     assert bundle_precision(bundle) == precision
@@ -211,8 +219,8 @@ def test_each_precision_stays_close_to_float32_and_has_its_report(typed, precisi
 
 
 def test_bfloat16_costs_more_than_float16(typed):
-    assert typed["bf16"][1].mean_mask_iou < typed["fp16"][1].mean_mask_iou
-    assert typed["fp16"][1].largest_value > typed["mixed"][1].largest_value  # pixels up to 255
+    assert typed["bf16"][1].mean_mask_iou < typed["f16"][1].mean_mask_iou
+    assert typed["f16"][1].largest_value > typed["mixed"][1].largest_value  # pixels up to 255
 
 
 def test_typed_graphs_share_the_weights_as_they_are_stored(typed, small):
@@ -221,7 +229,7 @@ def test_typed_graphs_share_the_weights_as_they_are_stored(typed, small):
         assert bundle.info.files[weights] == small.info.files[weights]
 
 
-@pytest.mark.parametrize("precision", ["fp16", "mixed"])
+@pytest.mark.parametrize("precision", ["f16", "mixed"])
 def test_onnx_runtime_takes_the_float16_graphs(typed, small, precision):
     image, boxes = draw_scene(64)
     _, found, _ = run_onnx(typed[precision][0].folder, image, boxes)
@@ -251,17 +259,17 @@ def test_a_precision_that_overflows_is_refused(small, pictures, tmp_path):
     weight.CopyFrom(onnx.numpy_helper.from_array(huge, weight.name))
     for name in ("image_encoder.onnx", "visible_decoder.onnx"):
         onnx.save(onnx.load(small.folder / name), tmp_path / name)
-    onnx.save(to_precision(graph, "fp16"), tmp_path / "mask_decoder.onnx")
-    parity = measure_precision(small.folder, tmp_path, "fp16", pictures)
+    onnx.save(to_precision(graph, "f16"), tmp_path / "mask_decoder.onnx")
+    parity = measure_precision(small.folder, tmp_path, "f16", pictures)
     assert parity.largest_value > 65504
     assert "not finite" in parity.fault()
 
 
 def test_a_typed_bundle_is_not_converted_again(typed, tmp_path):
     with pytest.raises(ValueError, match="must have float32 graphs to be converted to bf16, but"):
-        write_precision(typed["fp16"][0], tmp_path, "bf16", REQUEST, print)
-    copy = write_precision(typed["fp16"][0], tmp_path, "fp16", REQUEST, print)
-    assert copy.info == typed["fp16"][0].info
+        write_precision(typed["f16"][0], tmp_path, "bf16", REQUEST, print)
+    copy = write_precision(typed["f16"][0], tmp_path, "f16", REQUEST, print)
+    assert copy.info == typed["f16"][0].info
 
 
 def test_the_bundle_holds_the_masks_of_its_own_network(small):
@@ -361,7 +369,7 @@ def run_command(tmp_path, monkeypatch, capsys):
 def test_export_and_dry_run_agree(flavour, run_command, tmp_path):
     model = make_tiny_bundle(tmp_path / "tiny")
     wanted = ("--model", model, "--format", "tensorrt-rtx", "--compute-capability", "SM86")
-    wanted = (*wanted, "--precision", "fp32")
+    wanted = (*wanted, "--precision", "f32")
     status, told, _ = run_command(*wanted, "--dry-run")
     assert status == 0
     assert f"version     {flavour.version}" in told
@@ -386,7 +394,7 @@ def test_export_and_dry_run_agree(flavour, run_command, tmp_path):
     [
         ({"--compute-capability": "SM90"}, "must be one of SM75, SM80, SM86"),
         ({"--format": "tensorrt"}, "package tensorrt is missing; install TensorRT 10.3"),
-        ({"--precision": "int8"}, "precision must be one of fp32, fp16, bf16, mixed"),
+        ({"--precision": "int8"}, "precision must be one of f32, f16, bf16, mixed"),
         ({"--output": None}, "--output must name the folder to write"),
         ({"--parity-images": "x"}, "--parity-images and --parity-boxes go together"),
     ],
@@ -397,7 +405,7 @@ def test_bad_requests_are_answered_with_one_sentence(
     options = {
         "--model": make_tiny_bundle(tmp_path / "tiny"),
         "--format": "tensorrt-rtx",
-        "--precision": "fp32",
+        "--precision": "f32",
         "--compute-capability": "SM86",
         "--output": tmp_path / "out",
         **changes,
@@ -416,7 +424,7 @@ def test_without_a_gpu_the_remedy_is_named(flavour, run_command, tmp_path):
     if cuda.unavailable_reason() is None:
         pytest.skip("there is a GPU on this machine")
     model = make_tiny_bundle(tmp_path / "tiny")
-    words = ("--model", model, "--format", "tensorrt-rtx", "--precision", "fp32", "--dry-run")
+    words = ("--model", model, "--format", "tensorrt-rtx", "--precision", "f32", "--dry-run")
     status, _, error = run_command(*words)
     assert status == 2
     assert "name the GPU to build for, one of SM75, SM80, SM86" in error
