@@ -19,10 +19,18 @@ from sameo_model.runtime.box_source import BoxPrompt, prompts_to_boxes
 from sameo_model.runtime.boxes import BoxFault, check_boxes
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.records import prediction_record
-from sameo_model.runtime.types import Embedding, FloatArray, MaskCrop, Uint8Array
+from sameo_model.runtime.types import (
+    Detections,
+    Embedding,
+    FloatArray,
+    MaskCrop,
+    Uint8Array,
+)
 
 MAX_KEPT_BYTES = 600_000_000
 """Pixels of all pictures that are kept at once; the ones not used for longest go first."""
+MAX_KEPT = 100
+"""Pictures, of any size, that are kept at once."""
 MAX_PIXELS = 100_000_000
 MAX_SHOWN_SIDE = 1600
 CLICK_SHARES = (0.08, 0.16, 0.32)
@@ -46,6 +54,7 @@ class OpenPicture:
         image_rgb: uint8 (H, W, 3), RGB.
         name: File name, for downloads.
         embedding: What the predictor made of it.
+        found: Boxes of the detector, those of low scores too, once it has run.
         prompts: Boxes of the objects.
         objects: Predictions of one object each, in the same order.
     """
@@ -53,6 +62,7 @@ class OpenPicture:
     image_rgb: Uint8Array
     name: str
     embedding: Embedding
+    found: Detections | None = None
     prompts: list[BoxPrompt] = field(default_factory=list)
     objects: list[Prediction] = field(default_factory=list)
 
@@ -251,14 +261,16 @@ class PictureTable:
     def _forget_old(self) -> None:
         while len(self._pictures) > 1:
             total = sum(picture.image_rgb.nbytes for picture in self._pictures.values())
-            if total <= MAX_KEPT_BYTES:
+            if total <= MAX_KEPT_BYTES and len(self._pictures) <= MAX_KEPT:
                 return
             self._pictures.popitem(last=False)
 
     def _find(self, key: str) -> dict[str, Any]:
         picture = self._get(key)
         start_s = time.perf_counter()
-        found = self._predictor.segment_all(picture.image_rgb)
+        detections = self._detect(picture)
+        likely = np.flatnonzero(detections.scores >= self._predictor.min_score)
+        found = self._predictor.segment_found(picture.embedding, detections.select(likely))
         picture.prompts.clear()
         picture.objects.clear()
         detections = found.detections
@@ -267,6 +279,12 @@ class PictureTable:
         ):
             self._add(picture, found.prediction, row, _prompt(box, score))
         return self._describe(key, time.perf_counter() - start_s)
+
+    def _detect(self, picture: OpenPicture) -> Detections:
+        if picture.found is None:
+            least = min(MIN_CLICKED_SCORE, self._predictor.min_score)
+            picture.found = self._predictor.detect(picture.image_rgb, min_score=least)
+        return picture.found
 
     def _add(
         self, picture: OpenPicture, prediction: Prediction, row: int, prompt: BoxPrompt
@@ -281,7 +299,7 @@ class PictureTable:
         squares = np.concatenate((point - half, point + half), axis=1)
         boxes = [squares.clip(0, [width, height] * 2)]
         if self._predictor.has_detector:
-            found = self._predictor.detect(picture.image_rgb, min_score=MIN_CLICKED_SCORE)
+            found = self._detect(picture)
             low, high = found.boxes_xyxy[:, :2], found.boxes_xyxy[:, 2:]
             boxes.append(found.boxes_xyxy[((low <= point) & (point < high)).all(axis=1)])
         return np.concatenate(boxes).astype(np.float32)

@@ -134,6 +134,11 @@ class Predictor:
         return bool(self._detector)
 
     @property
+    def min_score(self) -> float:
+        """Score below which `detect` leaves boxes out unless the caller says otherwise."""
+        return float(self._detector.get("min_score", 1.0))
+
+    @property
     def encodes_image(self) -> bool:
         """Whether `encode` runs the model; with windows all of it runs in `decode`."""
         return self.backend.encodes_images and not self.framing.is_window
@@ -268,7 +273,7 @@ class Predictor:
         if not self.has_detector:
             raise ValueError(self.backend.no_detector)
         if min_score is None:
-            min_score = float(self._detector["min_score"])
+            min_score = self.min_score
         if max_boxes < 0 or not 0 <= min_score <= 1:
             raise ValueError(
                 f"detect needs max_boxes of at least 0 and min_score from 0 to 1, got {max_boxes} "
@@ -287,10 +292,7 @@ class Predictor:
     def segment_all(
         self, image_rgb: Uint8Array, *, max_boxes: int = MAX_FOUND, min_score: float | None = None
     ) -> FoundObjects:
-        """Find things and draw their masks.
-
-        Of two objects whose visible masks are nearly the same part of the picture, the one with the
-        better score stays.
+        """Find things and draw their masks, as `segment_found` does.
 
         Args:
             image_rgb: As for `detect`.
@@ -301,7 +303,22 @@ class Predictor:
             ValueError: As for `detect`.
         """
         detections = self.detect(image_rgb, max_boxes=max_boxes, min_score=min_score)
-        prediction = self.decode(self.encode(image_rgb), detections.boxes_xyxy)
+        return self.segment_found(self.encode(image_rgb), detections)
+
+    def segment_found(self, embedding: Embedding, detections: Detections) -> FoundObjects:
+        """Draw the masks of things that were found.
+
+        Of two objects whose visible masks are nearly the same part of the picture, the one with the
+        better score stays.
+
+        Args:
+            embedding: What `encode` of this predictor returned.
+            detections: What `detect` found in the same image.
+
+        Raises:
+            ValueError: If the embedding does not come from this predictor.
+        """
+        prediction = self.decode(embedding, detections.boxes_xyxy)
         masks = prediction.visible_masks or prediction.amodal_masks
         rows = choose_masks(masks)
         return FoundObjects(detections.select(rows), prediction.select(rows))

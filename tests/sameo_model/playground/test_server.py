@@ -150,6 +150,18 @@ def test_a_click_finds_the_object_under_it(browser):
     assert y1 <= 40 < y2
 
 
+def test_the_detector_sees_a_picture_once(browser, server, monkeypatch):
+    predictor, seen = server.table._predictor, []
+    detect = predictor.detect
+    monkeypatch.setattr(predictor, "detect", lambda *a, **k: seen.append(a) or detect(*a, **k))
+    picture = browser.open(picture_file(128, 128))
+    address = f"/api/pictures/{picture['id']}"
+    for _ in range(2):
+        assert browser.post(f"{address}/click", {"point": [30, 30]})[0] == 200
+    assert browser.post(f"{address}/find")[1]["objects"] == picture["objects"]
+    assert len(seen) == 1
+
+
 def test_a_click_on_nothing_says_so(browser, monkeypatch):
     picture = browser.open()
     monkeypatch.setattr(tables, "_holds", lambda crop, x, y: False)
@@ -284,8 +296,9 @@ def test_two_browsers_at_once_see_their_own_pictures(server):
     assert bright == pytest.approx([0.8] * 5, abs=0.01)
 
 
-def test_the_pictures_of_longest_ago_are_forgotten(browser, monkeypatch):
-    monkeypatch.setattr(tables, "MAX_KEPT_BYTES", 2 * 64 * 64 * 3)
+@pytest.mark.parametrize(("limit", "value"), [("MAX_KEPT_BYTES", 24576), ("MAX_KEPT", 2)])
+def test_the_pictures_of_longest_ago_are_forgotten(browser, monkeypatch, limit, value):
+    monkeypatch.setattr(tables, limit, value)
     first, second, third = (browser.open()["id"] for _ in range(3))
     assert browser.get(f"/api/pictures/{first}/shown.jpg")[0] == 404
     assert browser.get(f"/api/pictures/{second}/shown.jpg")[0] == 200
