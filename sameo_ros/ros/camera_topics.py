@@ -216,6 +216,9 @@ class CameraTopics:
         masks = AmodalMaskArray()
         self._fill_masks(masks, answer, header)
         self._masks.publish(masks)
+        if answer.prediction.visible_masks:
+            ids = [mask.detection_id for mask in masks.masks]
+            self._tracker.keep_masks(dict(zip(ids, answer.prediction.visible_masks, strict=True)))
         self.watch.has_answered = True
         image = self.watch.find_image(frame.stamp_ns)
         if image is not None and is_plausible(image.transit_s, image.stamp_ns):

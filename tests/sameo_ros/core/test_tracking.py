@@ -1,7 +1,9 @@
 """Objects keep their numbers while they move a little."""
 
 import numpy as np
+import pytest
 
+from sameo_model.runtime import MaskCrop
 from sameo_ros.core.tracking import MAX_MISSED, BoxTracker
 
 
@@ -52,3 +54,40 @@ def test_boxes_without_area_overlap_nothing():
     speck = np.array([[5, 5, 5, 5]], np.float32)
     assert tracker.number_boxes(speck) == [1]
     assert tracker.number_boxes(speck) == [2]
+
+
+ROWS = np.mgrid[:10, :10][0]
+LOWER_HALF = MaskCrop.from_mask(ROWS >= 5)
+
+
+@pytest.mark.parametrize(
+    ("box", "number"),
+    [
+        ((0, 8, 10, 10), 1),  # all but the lowest fifth of the object is covered
+        ((0, 0, 10, 2), 2),  # something else, in the empty part of the object's box
+        ((-30, -20, 10, 20), 1),  # the object is part of what is seen now
+        ((8, 5, 18, 10), 2),  # a fifth of it lies in the mask
+    ],
+)
+def test_masks_decide_where_boxes_overlap_too_little(box, number):
+    tracker = BoxTracker()
+    tracker.number_boxes(boxes((0, 0)))
+    tracker.keep_masks({"1": LOWER_HALF, "of nothing": LOWER_HALF})
+    assert tracker.number_boxes(np.array([box], np.float32)) == [number]
+
+
+def test_masks_of_what_was_missed_decide_nothing():
+    tracker = BoxTracker()
+    tracker.number_boxes(boxes((0, 0)))
+    tracker.keep_masks({"1": LOWER_HALF})
+    tracker.number_boxes(boxes())
+    # It may have been taken away, and this lay below it.
+    assert tracker.number_boxes(np.array([[0, 8, 10, 10]], np.float32)) == [2]
+
+
+def test_a_box_that_overlaps_keeps_its_object_from_the_mask_of_another():
+    tracker = BoxTracker()
+    tracker.number_boxes(boxes((0, 0)))
+    tracker.keep_masks({"1": LOWER_HALF})
+    both = np.array([[0, 8, 10, 10], [1, 0, 11, 10]], np.float32)
+    assert tracker.number_boxes(both) == [2, 1]
