@@ -22,16 +22,16 @@ from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
-from vision_msgs.msg import Detection2DArray
 
 from sameo_model.runtime.files import write_whole
 from sameo_ros.arguments import count, positive
 from sameo_ros.core.clock_causes import is_plausible
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 from sameo_ros.messages.conversions import image_to_rgb
-from sameo_ros.messages.detector_conventions import find_stamp
+from sameo_ros.messages.detector_conventions import VISION_TYPE, find_stamp
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.recording import draw_panels, masks_to_json
+from sameo_ros.ros.detection_types import choose_type, load_class
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
 from sameo_ros.ros.found_nodes import DETECTION_TYPES, IMAGE_TYPE, find_inputs, find_mask_sources
 
@@ -81,43 +81,59 @@ class RecorderNode(Node):
         self._num_unchanged = 0
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
         self._listened: list[Any] = []
+        self._boxes_type = VISION_TYPE
         self._subscribe("sameo/masks", ["image"], ["detections"])
         self.create_subscription(DiagnosticArray, "/diagnostics", self._look_for_error, 10)
         # On the steady clock: the time of a bag need not run.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_LOOK_PERIOD_S, self._look_elsewhere, clock=clock)
+        self.create_timer(_LOOK_PERIOD_S, self._look_around, clock=clock)
 
     def _subscribe(self, masks: str, images: list[str], detections: list[str]) -> None:
         for subscription in self._listened:
             self.destroy_subscription(subscription)
+        self._topics = masks, images, detections
         self._masks = self.create_subscription(AmodalMaskArray, masks, self._record, 10)
         self._listened = [self._masks]
         for kind, topics, keep in (
             (Image, images, self._keep_image),
-            (Detection2DArray, detections, self._keep_boxes),
+            (load_class(self._boxes_type), detections, self._keep_boxes),
         ):
             self._listened += [
                 self.create_subscription(kind, topic, keep, self._qos) for topic in topics
             ]
 
-    def _look_elsewhere(self) -> None:
-        """Record the only node that publishes masks, if it is not the one that is listened to."""
+    def _look_around(self) -> None:
+        """Record the only node that publishes masks, and the boxes that it reads."""
+        *_, detections = self._topics
+        offered = {
+            info.topic_type
+            for topic in detections
+            for info in self.get_publishers_info_by_topic(topic)
+        }
+        kind, complaint = choose_type(offered, self._boxes_type)
+        if complaint:
+            self.get_logger().warning(complaint, once=True)
+        if kind != self._boxes_type:
+            self._boxes_type = kind
+            self._subscribe(*self._topics)
         sources = find_mask_sources(self)
-        own = self.resolve_topic_name("sameo/masks"), self._masks.topic_name
-        if not sources or any(source.masks in own for source in sources) or self.records:
+        own = [source for source in sources if source.masks == self._masks.topic_name]
+        if not sources or self.records or (own and offered):
             return
-        if len(sources) > 1:
+        if len(own or sources) > 1:
             names = ", ".join(source.masks for source in sources)
             self.error = (
                 f"several topics have masks: {names}; choose one by `--ros-args -r "
                 "sameo/masks:=...`, with the image and detections that belong to it"
             )
             return
-        images = find_inputs(self, sources[0], IMAGE_TYPE)
-        detections = find_inputs(self, sources[0], *DETECTION_TYPES[:1])
-        if images and detections:  # else the node does not read them yet
-            self.get_logger().info(f"recording {sources[0].masks}")
-            self._subscribe(sources[0].masks, images, detections)
+        (source,) = own or sources
+        images = find_inputs(self, source, IMAGE_TYPE)
+        detections = find_inputs(self, source, *DETECTION_TYPES)
+        topics = source.masks, images, detections
+        if images and detections and topics != self._topics:  # else the node does not read them yet
+            self.get_logger().info(f"recording {source.masks}")
+            self._subscribe(*topics)
 
     def _look_for_error(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -131,7 +147,7 @@ class RecorderNode(Node):
             has_age = is_plausible(1e-3 * self._age_ms(stamp_ns), stamp_ns)
             _keep(self._images, stamp_ns, _Picture(message, has_age))
 
-    def _keep_boxes(self, message: Detection2DArray) -> None:
+    def _keep_boxes(self, message: Any) -> None:
         _keep(self._boxes, stamp_to_ns(find_stamp(message)), message)
 
     def _age_ms(self, stamp_ns: int) -> float:

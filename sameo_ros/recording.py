@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,6 +14,7 @@ from sameo_model.runtime.masks import crop_to_rle
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.types import ImageHW, MaskCrop, Uint8Array
 from sameo_ros.messages.detections import detections_to_boxes
+from sameo_ros.messages.detector_conventions import accept_detections
 from sameo_ros.messages.masks import crop_to_mask
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -51,7 +53,7 @@ def draw_panels(image_rgb: Uint8Array, detections: Any, message: Any) -> Uint8Ar
 
     Args:
         image_rgb: uint8 (H, W, 3), RGB, the camera image.
-        detections: The vision_msgs/Detection2DArray that was answered.
+        detections: The vision_msgs/Detection2DArray or yolo_msgs/DetectionArray that was answered.
         message: The sameo_ros/AmodalMaskArray that answers it.
 
     Returns:
@@ -59,7 +61,8 @@ def draw_panels(image_rgb: Uint8Array, detections: Any, message: Any) -> Uint8Ar
     """
     amodal_masks = [crop_to_mask(mask.amodal) for mask in message.masks]
     visible_masks = [crop_to_mask(mask.visible) for mask in message.masks]
-    boxes_xyxy = detections_to_boxes(detections).boxes_xyxy
+    accepted = SimpleNamespace(detections=accept_detections(detections).detections)
+    boxes_xyxy = detections_to_boxes(accepted).boxes_xyxy
     boxes_xyxy = boxes_xyxy[[mask.detection_index for mask in message.masks]]
     labels = [
         format_label(mask.detection_index, mask.class_id, mask.occlusion_ratio)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -267,3 +268,37 @@ def boxes_for(image: Any, *boxes_xyxy: tuple[float, ...], theta: float = 0.0) ->
         detection.results.append(result)
         message.detections.append(detection)
     return message
+
+
+def yolo_boxes_for(image: Any, box_xyxy: tuple[float, ...] = BOX, **fields: Any) -> Any:
+    """Make detections of yolo_ros with one box, of id 17, class `mug`, score 0.75."""
+    from yolo_msgs.msg import Detection, DetectionArray
+
+    x1, y1, x2, y2 = box_xyxy
+    detection = Detection(class_id=41, class_name="mug", score=0.75, id="17")
+    detection.bbox.center.position.x, detection.bbox.center.position.y = (
+        (x1 + x2) / 2,
+        (y1 + y2) / 2,
+    )
+    detection.bbox.size.x, detection.bbox.size.y = float(x2 - x1), float(y2 - y1)
+    for name, value in fields.items():
+        setattr(detection, name, value)
+    return DetectionArray(header=image.header, detections=[detection])
+
+
+def record_one(client: Client, folder: Path, send: Callable[[], Any]) -> dict[str, Any]:
+    """Send until the recorder has one picture; return what it wrote of it."""
+    recorder = NodeProcess(folder, "recorder", "--output", str(folder / "out"), "--count", "1")
+
+    def has_ended() -> bool:
+        send()
+        client.spin(0.1)
+        return recorder.popen.poll() is not None
+
+    try:
+        client.until(has_ended)
+    finally:
+        assert recorder.stop() == 0, recorder.text()
+    (record,) = json.loads((folder / "out" / "masks.json").read_text())
+    assert (folder / "out" / f"{record['picture']}.png").is_file()
+    return dict(record)

@@ -13,7 +13,7 @@ from vision_msgs.msg import Detection2DArray  # noqa: E402
 from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
 from sameo_ros.messages.detections import detections_to_boxes  # noqa: E402
 from tests.bundles import add_tiny_detector, make_tiny_bundle  # noqa: E402
-from tests.sameo_ros.node_bench import RELIABLE, Client, start_node  # noqa: E402
+from tests.sameo_ros.node_bench import RELIABLE, Client, record_one, start_node  # noqa: E402
 
 
 @pytest.fixture
@@ -65,6 +65,18 @@ def test_pictures_alone_are_answered_under_numbers_that_last(client, tmp_path):
         assert client.detections.get_subscription_count() == 0
     finally:
         assert process.stop() == 0, process.text()
+
+
+def test_what_the_detector_finds_is_recorded(client, tmp_path):
+    model = add_tiny_detector(make_tiny_bundle(tmp_path / "tiny"))
+    process = start_node(tmp_path, model, detector="builtin")
+    client.node.destroy_publisher(client.detections)
+    bright = np.full((64, 64, 3), 255, np.uint8)
+    try:
+        record = record_one(client, tmp_path, lambda: client.images.publish(client.image(bright)))
+    finally:
+        assert process.stop() == 0, process.text()
+    assert [mask["detection_id"] for mask in record["masks"]] == ["1", "2"]
 
 
 def test_a_model_without_detector_is_named(client, tmp_path):

@@ -9,7 +9,15 @@ pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make
 from std_srvs.srv import SetBool  # noqa: E402
 from vision_msgs.msg import Detection2DArray  # noqa: E402
 
-from tests.sameo_ros.node_bench import BOX, RELIABLE, Client, boxes_for, start_node  # noqa: E402
+from tests.sameo_ros.node_bench import (  # noqa: E402
+    BOX,
+    RELIABLE,
+    Client,
+    boxes_for,
+    record_one,
+    start_node,
+    yolo_boxes_for,
+)
 
 TOPIC = "/yolo/detections"
 OVERRIDES = {f"qos_overrides.{TOPIC}.subscription.reliability": "reliable"}
@@ -33,21 +41,6 @@ def start(tmp_path, tiny):
     yield start
     for process in processes:
         assert process.stop() == 0, process.text()
-
-
-def yolo_boxes_for(image, box_xyxy=BOX, **fields):
-    from yolo_msgs.msg import Detection, DetectionArray
-
-    x1, y1, x2, y2 = box_xyxy
-    detection = Detection(class_id=41, class_name="mug", score=0.75, id="17")
-    detection.bbox.center.position.x, detection.bbox.center.position.y = (
-        (x1 + x2) / 2,
-        (y1 + y2) / 2,
-    )
-    detection.bbox.size.x, detection.bbox.size.y = float(x2 - x1), float(y2 - y1)
-    for name, value in fields.items():
-        setattr(detection, name, value)
-    return DetectionArray(header=image.header, detections=[detection])
 
 
 def answer_soon(client, make_boxes):
@@ -137,3 +130,20 @@ def test_scores_that_are_never_set_do_not_hide_the_objects(client, start):
     (mask,) = answer_soon(client, unset).masks
     assert mask.detection_score == 1.0
     assert process.text().count("all detection scores are 0") == 1
+
+
+def test_yolo_detections_are_recorded(client, start, tmp_path):
+    yolo_msgs = pytest.importorskip(
+        "yolo_msgs.msg", reason="yolo_msgs is not generated: run `make setup`"
+    )
+    start()
+    client.node.destroy_publisher(client.detections)
+    kind = yolo_msgs.DetectionArray
+    client.detections = client.node.create_publisher(kind, "detections", RELIABLE)
+
+    def send():
+        image = client.image()
+        client.send(image, yolo_boxes_for(image))
+
+    (mask,) = record_one(client, tmp_path, send)["masks"]
+    assert (mask["detection_id"], mask["class_id"]) == ("17", "mug")
