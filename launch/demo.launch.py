@@ -1,6 +1,6 @@
 """Replay a folder of pictures to the node and show the result.
 
-ros2 launch sameo_ros demo.launch.py images:=photos boxes:=boxes.json rviz:=true
+ros2 launch sameo_ros demo.launch.py images:=photos rviz:=true
 """
 
 import os
@@ -11,6 +11,7 @@ from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
     LogInfo,
+    OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
 )
@@ -19,7 +20,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 import sameo_ros
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+from sameo_ros.ros.launch_arguments import TOPICS
 
 SCENES = Path(sameo_ros.__file__).parent / "demo_scenes"
 # Fast DDS reads the second of these up to Jazzy, and complains of it from Kilted on.
@@ -45,13 +47,15 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument(
                 "boxes",
-                default_value=str(SCENES / "annotations.json"),
-                description="Their boxes: amodal COCO or JSON.",
+                default_value="",
+                description="Their boxes: amodal COCO or JSON. Empty: those of `detections`, if a "
+                "topic is given, or else the node's own detector finds them.",
             ),
             DeclareLaunchArgument("rate", default_value="2.0", description="Pictures a second."),
             DeclareLaunchArgument(
                 "detector_delay", default_value="0.1", description="Seconds the detector takes."
             ),
+            OpaqueFunction(function=choose_detector),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(Path(__file__).parent / "sameo.launch.py")),
                 launch_arguments=[("reliability", "reliable")],
@@ -67,7 +71,16 @@ def generate_launch_description() -> LaunchDescription:
                     *("--detector-delay", LaunchConfiguration("detector_delay")),
                     "--loop",
                 ],
+                namespace=LaunchConfiguration("namespace"),
+                remappings=[(name, LaunchConfiguration(name)) for name in TOPICS],
                 output="screen",
             ),
         ]
     )
+
+
+def choose_detector(context: LaunchContext) -> None:
+    """Let the node find the objects itself where nobody else sends boxes."""
+    values = context.launch_configurations
+    if not values["boxes"] and "detections" not in values and not values.get("detector"):
+        values["detector"] = "builtin"

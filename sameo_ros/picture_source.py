@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sameo_model.runtime.box_parsing import read_boxes
-from sameo_model.runtime.box_source import BoxPrompt
+from sameo_model.runtime.box_source import BoxPrompt, BoxSource
 from sameo_model.runtime.picture_boxes import match_boxes
 from sameo_model.runtime.pictures import read_image, read_values
 from sameo_model.runtime.types import ImageHW, Uint8Array
@@ -55,12 +55,13 @@ class Picture:
         return self.path.stem
 
 
-def find_pictures(images: str | Path, boxes: str | Path) -> list[Picture]:
+def find_pictures(images: str | Path, boxes: str | Path | None) -> list[Picture]:
     """Find the pictures that have boxes; what is left out is logged.
 
     Args:
         images: A picture, or a folder of pictures.
-        boxes: Boxes in any form that `sameo_model.runtime.box_parsing.read_boxes` reads.
+        boxes: Boxes in any form that `sameo_model.runtime.box_parsing.read_boxes` reads; None takes
+            every picture, without boxes.
 
     Returns:
         The pictures in the order of their names; those that the boxes do not name are left out.
@@ -72,7 +73,7 @@ def find_pictures(images: str | Path, boxes: str | Path) -> list[Picture]:
     images = Path(images)
     if not images.exists():
         raise FileNotFoundError(f"{images} is neither a picture nor a folder; check the path")
-    matched = match_boxes(images, read_boxes(boxes))
+    matched = match_boxes(images, BoxSource() if boxes is None else read_boxes(boxes))
     for note in matched.notes:
         _LOGGER.warning("note: %s", note)
     depths = _find_depths(images if images.is_dir() else images.parent)

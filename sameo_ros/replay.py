@@ -49,6 +49,8 @@ class _Frame:
 class ReplayNode(Node):
     """Publishes pictures on `image`, boxes on `detections`, and `depth` with `camera_info`.
 
+    Without a file of boxes there is no detector.
+
     Attributes:
         is_done: Whether everything has been published.
     """
@@ -62,7 +64,10 @@ class ReplayNode(Node):
         reliability = ReliabilityPolicy[options.reliability.upper()]
         qos = QoSProfile(depth=10, reliability=reliability)
         self._images = self.create_publisher(Image, "image", qos)
-        self._detections = self.create_publisher(Detection2DArray, "detections", qos)
+        self._needed = [self._images]
+        if options.boxes:
+            self._detections = self.create_publisher(Detection2DArray, "detections", qos)
+            self._needed.append(self._detections)
         self._depth_images = self.create_publisher(Image, "depth", qos)
         self._camera_infos = self.create_publisher(CameraInfo, "camera_info", qos)
         self._num_published = 0
@@ -77,7 +82,7 @@ class ReplayNode(Node):
     def finish(self) -> None:
         """Wait until what was published reliably has arrived."""
         if self._options.reliability == "reliable":
-            for publisher in (self._images, self._detections):
+            for publisher in self._needed:
                 publisher.wait_for_all_acked(Duration(seconds=5))
 
     def _publish_image(self) -> None:
@@ -99,7 +104,7 @@ class ReplayNode(Node):
                 message.header = header
                 publisher.publish(message)
         self._newest = frame.picture, header
-        if self._in_work is None:
+        if self._options.boxes and self._in_work is None:
             self._start_detection()
 
     def _start_detection(self) -> None:
@@ -121,15 +126,14 @@ class ReplayNode(Node):
         self._start_detection()
 
     def _has_subscribers(self) -> bool:
-        publishers = self._images, self._detections
-        return all(publisher.get_subscription_count() > 0 for publisher in publishers)
+        return all(publisher.get_subscription_count() > 0 for publisher in self._needed)
 
 
 def main() -> int:
     """Publish until everything is out or a signal comes; return the exit status."""
     options = read_arguments(build_parser())
     try:
-        pictures = find_pictures(options.images, options.boxes)
+        pictures = find_pictures(options.images, options.boxes or None)
         frames = _read_frames(pictures)
     except (OSError, ValueError) as error:
         print(f"sameo_replay: {error}", file=sys.stderr)
@@ -149,14 +153,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sameo_replay",
         description="Publish pictures and boxes as a camera and a detector would; it begins when "
-        "somebody subscribes to both. For scenes of `sameo_model.synthesize scenes` depth and "
+        "somebody subscribes to them. For scenes of `sameo_model.synthesize scenes` depth and "
         "camera_info are published as well.",
         epilog="example: ros2 run sameo_ros sameo_replay --images photos --boxes boxes.json --loop "
         "--ros-args -r image:=/camera/image_raw",
     )
     add = parser.add_argument
     add("--images", required=True, type=Path, help="a picture, or a folder of pictures")
-    add("--boxes", required=True, help='amodal COCO or JSON file, or "x1,y1,x2,y2;..."')
+    add("--boxes", help='amodal COCO or JSON file, or "x1,y1,x2,y2;..." (default: pictures alone)')
     add("--rate", type=positive, default=5.0, metavar="HZ", help="images a second (default: 5)")
     add(
         "--detector-delay",

@@ -29,6 +29,11 @@ def test_pictures_with_boxes_come_in_the_order_of_their_names(folder):
     assert second.prompts[0].class_id == "mug"
 
 
+def test_without_boxes_every_picture_comes(folder):
+    pictures = find_pictures(folder, None)
+    assert [(one.name, one.prompts) for one in pictures] == [("a", []), ("b", []), ("c", [])]
+
+
 def test_one_picture_takes_boxes_without_a_name(folder):
     (picture,) = find_pictures(folder / "b.png", "0,0,4,4;1,1,2,2")
     assert [prompt.box_xyxy for prompt in picture.prompts] == [(0, 0, 4, 4), (1, 1, 2, 2)]
