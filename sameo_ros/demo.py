@@ -136,6 +136,7 @@ def _build_commands(
             "boxes": boxes,
             "rate": options.rate,
             "detector-delay": DETECTOR_DELAY_S,
+            "frame-id": "{picture}",
         },
     }
     commands = {
@@ -146,6 +147,7 @@ def _build_commands(
     for parameter in parameters:
         commands["node"] += ["-p", parameter]
     commands["replay"].append("--loop")
+    commands["recorder"].append("--name-by-frame")
     return commands
 
 

@@ -64,17 +64,19 @@ class RecorderNode(Node):
         error: What the node says that it cannot do, "" while all is well.
     """
 
-    def __init__(self, output: Path, reliability: str) -> None:
+    def __init__(self, output: Path, reliability: str, *, name_by_frame: bool = False) -> None:
         """Subscribe.
 
         Args:
             output: Folder for the pictures; made when the first one comes.
             reliability: What is asked of the publisher of images, `best_effort` or `reliable`.
+            name_by_frame: Whether a picture without a name in ids has that of its frame.
         """
         super().__init__("sameo_recorder")
         self.records: dict[str, dict[str, Any]] = {}
         self.error = ""
         self._output = output
+        self._name_by_frame = name_by_frame
         self._images: dict[int, _Picture] = {}
         self._boxes: dict[int, Any] = {}
         self._latest: _Picture | None = None
@@ -160,7 +162,8 @@ class RecorderNode(Node):
         if picture is None or boxes is None or not _belong_together(picture, boxes, message):
             return
         latency_ms = self._age_ms(stamp_ns) if picture.has_age else None
-        name = _name_in_ids(boxes) or self._name_by_stamp(picture, stamp_ns)
+        frame = Path(message.header.frame_id).name if self._name_by_frame else ""
+        name = _name_in_ids(boxes) or frame or self._name_by_stamp(picture, stamp_ns)
         self._latest = picture
         if name in self.records:
             return
@@ -190,7 +193,9 @@ def main() -> int:
     """Record until enough pictures have come; return the exit status."""
     options = read_arguments(build_parser())
     with ros_until_signal():
-        node = RecorderNode(options.output, options.reliability)
+        node = RecorderNode(
+            options.output, options.reliability, name_by_frame=options.name_by_frame
+        )
         try:
             _record(node, options)
         except OSError as error:
@@ -229,6 +234,11 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add("--count", required=True, type=count, metavar="N", help="stop after N different pictures")
     add("--timeout", type=positive, default=60.0, metavar="S", help="give up after (default: 60)")
+    add(
+        "--name-by-frame",
+        action="store_true",
+        help="take the frame of the images for their name where ids have none",
+    )
     add(
         "--reliability",
         choices=("best_effort", "reliable"),

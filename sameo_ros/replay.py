@@ -94,7 +94,8 @@ class ReplayNode(Node):
             return
         frame = self._frames[self._num_published % len(self._frames)]
         self._num_published += 1
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._options.frame_id)
+        frame_id = self._options.frame_id.replace("{picture}", frame.picture.name)
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=frame_id)
         for message, publisher in (
             (frame.image, self._images),
             (frame.depth, self._depth_images),
@@ -171,7 +172,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--loop", action="store_true", help="begin again after the last picture")
     add("--count", type=count, default=0, metavar="N", help="stop after N images, repeating them")
-    add("--frame-id", default="camera", help="frame of the images (default: camera)")
+    add(
+        "--frame-id",
+        default="camera",
+        help="frame of the images; {picture} is the picture's name (default: camera)",
+    )
     add(
         "--reliability",
         choices=("best_effort", "reliable"),

@@ -79,6 +79,10 @@ def test_without_boxes_the_models_own_detector_finds_them(own, tmp_path):
     assert done.returncode == 0, done.stderr
     # Red is 204 of 255 in the bright picture: two objects. There is none in the dark one.
     assert "2 amodal masks of 2 pictures by model tiny" in done.stdout
+    # The dark one has no detection whose id could name it.
+    records = json.loads((output / "masks.json").read_text())
+    assert [record["picture"] for record in records] == ["bright", "dark"]
+    assert (output / "dark.png").is_file()
 
 
 def test_without_boxes_and_detector_the_demo_asks_for_boxes(own, tmp_path):

@@ -90,11 +90,11 @@ def test_a_slow_detector_takes_the_newest_picture_when_it_is_free(pictures, tmp_
     assert 2 <= len(answered) <= (stamps[-1] - stamps[0]) / 1e8 + 2
 
 
-def test_without_boxes_pictures_come_alone(pictures, tmp_path):
+def test_without_boxes_pictures_come_alone_and_name_their_frames(pictures, tmp_path):
     client = Client()
     images = []
     client.node.create_subscription(Image, "image", images.append, RELIABLE)
-    options = ["--images", str(pictures / "images"), "--rate", "20"]
+    options = ["--images", str(pictures / "images"), "--rate", "20", "--frame-id", "of {picture}"]
     process = NodeProcess(tmp_path, "replay", *options)
     try:
         client.until(lambda: len(images) == 2)
@@ -102,7 +102,7 @@ def test_without_boxes_pictures_come_alone(pictures, tmp_path):
     finally:
         client.close()
         assert process.stop() == 0, process.text()
-    assert [image_to_rgb(image)[0, 0, 0] for image in images] == [10, 20]
+    assert [image.header.frame_id for image in images] == ["of a", "of b"]
 
 
 @pytest.mark.parametrize(
