@@ -10,12 +10,14 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
 from sameo_model.runtime.backends import cuda
 from sameo_ros.ros.launch_arguments import TOPICS, describe_parameters
-from tests.bundles import make_tiny_bundle
+from tests.bundles import add_tiny_detector, make_tiny_bundle
 from tests.sameo_ros.processes import ROOT
 
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -75,15 +77,37 @@ def test_every_parameter_and_topic_is_an_argument_without_a_second_default():
     assert {name: shown[name] for name in parameters} == parameters
 
 
-@pytest.fixture(scope="module")
-def sameo_launch():
-    """The module launch/sameo.launch.py."""
+def load_launch_file(file):
+    """Import a launch file as a module."""
     pytest.importorskip("launch_ros", reason=NEEDS_LAUNCH)
-    path = str(ROOT / "launch" / "sameo.launch.py")
-    spec = importlib.util.spec_from_loader("sameo_launch", SourceFileLoader("sameo_launch", path))
+    path = str(ROOT / "launch" / file)
+    spec = importlib.util.spec_from_loader(file, SourceFileLoader(file, path))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def sameo_launch():
+    """The module launch/sameo.launch.py."""
+    return load_launch_file("sameo.launch.py")
+
+
+@pytest.mark.parametrize(
+    ("given", "detector"),
+    [
+        ({"boxes": ""}, "builtin"),
+        ({"boxes": "", "detector": ""}, "builtin"),
+        ({"boxes": "boxes.json"}, None),
+        ({"boxes": "", "detections": "/yolo/detections"}, None),
+        ({"boxes": "", "detector": "topic"}, "topic"),
+    ],
+)
+def test_the_demo_finds_objects_itself_where_nobody_sends_boxes(given, detector):
+    demo = load_launch_file("demo.launch.py")
+    context = SimpleNamespace(launch_configurations=dict(given))
+    demo.choose_detector(context)
+    assert context.launch_configurations.get("detector") == detector
 
 
 def start_nodes(sameo_launch, **values):
@@ -257,6 +281,31 @@ def test_the_demo_ends_when_its_replay_does(tmp_path):
     text = (tmp_path / "log").read_text()
     assert "sameo_replay: " in text  # why
     assert "the demo ends, for sameo_replay has ended" in text
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("given", [(), ("namespace:=arm", "image:=rgb")], ids=["plain", "named"])
+def test_the_demo_answers_pictures_alone(tmp_path, given):
+    find_executable()
+    from sameo_ros.msg import AmodalMaskArray
+    from tests.sameo_ros.node_bench import RELIABLE, Client
+
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.full((64, 64, 3), 255, np.uint8))
+    model = add_tiny_detector(make_tiny_bundle(tmp_path / "tiny"))
+    launched = start_launch(
+        f"model:={model}", f"images:={tmp_path / 'photos'}", *given, file="demo.launch.py"
+    )
+    client = Client()
+    masks = []
+    topic = "/arm/sameo/masks" if given else "/sameo/masks"
+    client.node.create_subscription(AmodalMaskArray, topic, masks.append, RELIABLE)
+    try:
+        client.until(lambda: masks)
+    finally:
+        client.close()
+        assert interrupt(launched) == 0
+    assert len(masks[0].masks) == 2
 
 
 @pytest.mark.ros
