@@ -96,6 +96,20 @@ def test_versions_agree():
     assert released[0] == sameo_model.__version__
 
 
+def test_maintainers_agree():
+    (maintainer,) = project_metadata()["maintainers"]
+    citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text())
+    assert citation["authors"] == [maintainer]
+    manifests = [
+        PROJECT_ROOT / "package.xml",
+        *(PROJECT_ROOT / "environment").glob("*/package.xml"),
+    ]
+    assert len(manifests) == 3
+    for path in manifests:
+        element = ElementTree.parse(path).getroot().find("maintainer")
+        assert {"name": element.text, "email": element.get("email")} == maintainer
+
+
 def field_blocks(path: Path) -> list[tuple[str, bool]]:
     """Name of every field of a message or service, and whether a comment stands above it."""
     fields, commented = [], False
