@@ -15,6 +15,7 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
+from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -63,7 +64,7 @@ def generate_launch_description() -> LaunchDescription:
             Node(
                 package="sameo_ros",
                 executable="sameo_replay",
-                on_exit=[LogInfo(msg="the demo ends, for sameo_replay has ended"), Shutdown()],
+                on_exit=OpaqueFunction(function=end),
                 arguments=[
                     *("--images", LaunchConfiguration("images")),
                     *("--boxes", LaunchConfiguration("boxes")),
@@ -84,3 +85,10 @@ def choose_detector(context: LaunchContext) -> None:
     values = context.launch_configurations
     if not values["boxes"] and "detections" not in values and not values.get("detector"):
         values["detector"] = "builtin"
+
+
+def end(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """End everything; launch_ros fails at a second shutdown, as after Ctrl-C."""
+    if context.is_shutdown:
+        return []
+    return [LogInfo(msg="the demo ends, for sameo_replay has ended"), Shutdown()]

@@ -31,7 +31,7 @@ from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.srv import SegmentBoxes
 from tests.sameo_ros.processes import ROOT
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 BOX = (16, 16, 48, 48)
 RELIABLE = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 _VALUE_FIELDS = {

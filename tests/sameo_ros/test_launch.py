@@ -294,7 +294,9 @@ def test_the_demo_answers_pictures_alone(tmp_path, given):
     cv2.imwrite(str(tmp_path / "photos" / "a.png"), np.full((64, 64, 3), 255, np.uint8))
     model = add_tiny_detector(make_tiny_bundle(tmp_path / "tiny"))
     launched = start_launch(
-        f"model:={model}", f"images:={tmp_path / 'photos'}", *given, file="demo.launch.py"
+        *(f"model:={model}", f"images:={tmp_path / 'photos'}", "backend:=onnxruntime"),
+        *given,
+        file="demo.launch.py",
     )
     client = Client()
     masks = []
