@@ -20,7 +20,8 @@ TOPICS = {
     "image": "Camera images; with image_transport:=compressed, /compressed is appended. "
     "With several cameras this and the other topics lie below the name of each camera, or have "
     "{camera} in its place, as in /{camera}/color/image_raw.",
-    "detections": "Boxes, vision_msgs/Detection2DArray, under the stamps of the images.",
+    "detections": "Boxes, vision_msgs/Detection2DArray or yolo_msgs/DetectionArray, under the "
+    "stamps of the images.",
     "depth": "Depth registered to the images, for 3D boxes.",
     "camera_info": "Calibration of the images, for 3D boxes.",
 }
