@@ -110,6 +110,7 @@ class FrameCache:
         self._num_images = 0
         self._latest: Frame | None = None
         self._first_ns: int | None = None
+        self._found: tuple[int, float] | None = None  # stamp, and when they were published
 
     @property
     def latest(self) -> Frame | None:
@@ -152,6 +153,8 @@ class FrameCache:
             self._drop(boxes, DropCause.SUPERSEDED)
         boxes = Boxes(stamp_ns, now_s, self._num_images, message)
         self._waiting.append(boxes)
+        if self._found is not None and self._found[0] == stamp_ns:
+            self._found = None
         if stamp_ns not in self._frames and stamp_ns in self._forgotten:
             behind_s = now_s - self._forgotten[stamp_ns]
             self._drop(boxes, DropCause.LATE, behind_s)
@@ -195,17 +198,28 @@ class FrameCache:
         unknown = (one for one in candidates if one and one.embedding is None and not one.fault)
         return next(unknown, None)
 
-    def take_unsearched(self) -> Frame | None:
-        """Take the latest frame for the built-in detector, if it has not had it yet."""
+    def take_unsearched(self, now_s: float, settings: SameoParameters) -> Frame | None:
+        """Take the latest frame for the built-in detector, if it has not had it yet.
+
+        None while boxes that were found before are on their way: they come first.
+        """
+        if self._found is not None and now_s >= self._found[1] + settings.max_wait_s:
+            self._found = None  # lost on the way
         frame = self._latest
-        if frame is None or frame.is_searched or frame.fault:
+        if self._found is not None or frame is None or frame.is_searched or frame.fault:
             return None
         frame.is_searched = True
         return frame
 
+    def await_found(self, stamp_ns: int, now_s: float) -> None:
+        """Expect boxes that the built-in detector found, and that were published now."""
+        self._found = stamp_ns, now_s
+
     def next_deadline_s(self, settings: SameoParameters) -> float | None:
-        """Say when the first waiting boxes will have waited long enough, monotonic clock."""
+        """Say when something will have waited long enough, monotonic clock."""
         deadlines = [boxes.received_s + settings.max_wait_s for boxes in self._waiting]
+        if self._found is not None:
+            deadlines.append(self._found[1] + settings.max_wait_s)
         return min(deadlines, default=None)
 
     def trim(self, settings: SameoParameters) -> None:
@@ -253,7 +267,7 @@ class FrameCache:
     def _forget_frames(self) -> None:
         self._frames.clear()
         self._forgotten.clear()
-        self._latest = self._first_ns = None
+        self._latest = self._first_ns = self._found = None
         self._rhythm = DetectorRhythm()
 
     def _drop(self, boxes: Boxes, cause: DropCause, behind_s: float = math.nan) -> None:

@@ -216,7 +216,7 @@ class Worker:
                 frame, boxes = ready
                 return lambda: self._answer_boxes(segmenter, camera, frame, boxes, settings)
         for camera in in_turn if settings.detector == "builtin" else ():
-            unsearched = camera.cache.take_unsearched()
+            unsearched = camera.cache.take_unsearched(now_s, settings)
             if unsearched is not None:
                 self._turn = self._cameras.index(camera) + 1
                 return lambda: self._find_boxes(segmenter, camera, unsearched, settings)
@@ -298,6 +298,8 @@ class Worker:
             found = segmenter.find(pixels_of(camera.port, frame), settings)
             with self._delivering:
                 if camera in self._cameras:
+                    with self._changed:
+                        camera.cache.await_found(frame.stamp_ns, time.monotonic())
                     camera.port.publish_found(frame, found)
         except UnreadableMessageError as error:
             problems.report("image", str(error), time.monotonic())

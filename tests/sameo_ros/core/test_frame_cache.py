@@ -52,8 +52,45 @@ class Bench:
         self.find_ahead(now_s).embedding = "embedding"
         self.cache.trim(self.settings)
 
+    def search(self, now_s=0.0):
+        """The stamp of the frame that the detector gets, whose boxes are published at once."""
+        frame = self.cache.take_unsearched(now_s, self.settings)
+        if frame is None:
+            return None
+        self.cache.await_found(frame.stamp_ns, now_s)
+        return frame.stamp_ns // MS
+
     def deadline_s(self):
         return self.cache.next_deadline_s(self.settings)
+
+
+def test_the_detector_waits_until_the_boxes_that_it_found_have_come():
+    bench = Bench()
+    bench.image(1)
+    assert bench.search() == 1
+    bench.image(2)
+    assert bench.search(0.1) is None
+    bench.boxes(1, 0.1)
+    assert bench.search(0.1) == 2
+
+
+def test_boxes_that_are_lost_hold_up_the_detector_for_max_wait_s_alone():
+    bench = Bench()
+    bench.image(1)
+    assert bench.search() == 1
+    assert bench.deadline_s() == 0.2
+    bench.image(2, 0.1)
+    assert bench.search(0.2) == 2
+    bench.image(1, 0.2)  # the recording begins again
+    assert bench.search(0.2) == 1
+
+
+def test_after_lost_boxes_there_is_nothing_to_wait_for():
+    bench = Bench()
+    bench.image(1)
+    bench.search()
+    assert bench.search(0.2) is None
+    assert bench.deadline_s() is None
 
 
 def test_boxes_get_the_image_of_their_stamp():
