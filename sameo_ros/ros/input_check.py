@@ -66,7 +66,11 @@ class InputCheck:
         problems.update("image_topic", silence, now_s)
         for kind in ("images_lost", "detector_stamps"):
             problems.update(kind, causes.get(kind, ""), now_s)
-        sentence = self._explain(topics, "detections", watch.boxes, settings, now_s)
+        sentence = ""
+        if (
+            settings.detector == "topic"
+        ):  # else the images are silent, or the age tells of the model
+            sentence = self._explain(topics, "detections", watch.boxes, settings, now_s)
         problems.update("detections_topic", sentence, now_s)
 
     def _check_clock(self, topics: CameraTopics, now_s: float) -> None:

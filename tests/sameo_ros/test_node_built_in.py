@@ -61,6 +61,10 @@ def test_pictures_alone_are_answered_under_numbers_that_last(client, tmp_path):
         assert values["detections_received"] == values["masks_published"] == "3"
         # While pictures come nothing is wrong: a detector that does not exist is not missed.
         client.until(lambda: is_healthy_after_another(client, bright))
+        # Then the images are missed, and the detector is not.
+        client.until(lambda: "problem_image_topic" in client.values())
+        client.spin(1.0)
+        assert "problem_detections_topic" not in client.values()
         # Boxes of anybody else are not read.
         assert client.detections.get_subscription_count() == 0
     finally:
