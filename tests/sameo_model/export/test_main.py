@@ -3,25 +3,19 @@
 import pytest
 
 from sameo_model.export import __main__ as command
-from sameo_model.export import bundle as exporting
-from sameo_model.export import tensorrt
-from sameo_model.export.parity import Picture
+from sameo_model.export import tensorrt, verify
+from sameo_model.export.parity import PrecisionParity
 from sameo_model.export.records import record_of
+from sameo_model.export.verify import Parity
 from sameo_model.modeling import save_checkpoint
-from sameo_model.runtime.backends.engine_check import reference_scene
 from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import load_bundle, write_bundle_info
-from tests.sameo_model.export.test_bundle import copy_bundle, copy_graphs
+from tests.sameo_model.export.test_bundle import copy_bundle
 
 
-def test_a_checkpoint_becomes_a_verified_bundle(
-    small_network, small_bundle, tmp_path, monkeypatch, capsys
-):
+def test_a_checkpoint_becomes_a_verified_bundle(small_network, no_tracing, tmp_path, capsys):
     save_checkpoint(small_network, tmp_path / "model.safetensors")
     (tmp_path / "scores.json").write_text('{"miou_full": 0.9}')
-    monkeypatch.setattr(
-        exporting, "_write_graphs", lambda model, draft: copy_graphs(small_bundle, draft)
-    )
     arguments = ["--model", str(tmp_path / "model.safetensors"), "--format", "onnx"]
     arguments += ["--output", str(tmp_path / "out"), "--scores", str(tmp_path / "scores.json")]
     assert command.main([*arguments, "--name", "mine", "--licence", "MIT"]) == 0
@@ -50,13 +44,17 @@ def export(source, output, *options, form="onnx"):
 
 
 @pytest.fixture
-def no_tracing(small_bundle, monkeypatch):
-    monkeypatch.setattr(
-        exporting, "_write_graphs", lambda model, draft: copy_graphs(small_bundle, draft)
-    )
+def no_measuring(monkeypatch):
+    """What other tests measure is taken as measured."""
+    good = Parity("openvino", "f32", 0.0, 0.0, mean_mask_iou=1.0, min_mask_iou=0.999)
+    monkeypatch.setattr(verify, "verify_bundle", lambda draft, min_bf16_mask_iou: [good])
+    close = PrecisionParity("mixed", 12, 0.99, 0.98, "mask 3", 0.01, 250.0, "pixels")
+    monkeypatch.setattr(tensorrt, "measure_precision", lambda old, new, precision, pictures: close)
 
 
-def test_a_bundle_that_is_exported_again_keeps_its_record(small_bundle, tmp_path, no_tracing):
+def test_a_bundle_that_is_exported_again_keeps_its_record(
+    small_bundle, tmp_path, no_tracing, no_measuring
+):
     old = write_labelled_bundle(small_bundle, tmp_path / "old", verified={"openvino": {}})
     assert export(old.folder, tmp_path / "new") == 0
     info = load_bundle(tmp_path / "new").info
@@ -65,7 +63,7 @@ def test_a_bundle_that_is_exported_again_keeps_its_record(small_bundle, tmp_path
     assert info.scores["verified"]["openvino"]["f32"]["holds"] is True  # measured anew
 
 
-def test_options_replace_the_record_of_a_bundle(small_bundle, tmp_path, no_tracing):
+def test_options_replace_the_record_of_a_bundle(small_bundle, tmp_path, no_tracing, no_measuring):
     old = write_labelled_bundle(small_bundle, tmp_path / "old")
     (tmp_path / "scores.json").write_text('{"miou_full": 0.9}')
     options = ["--licence", "MIT", "--scores", str(tmp_path / "scores.json")]
@@ -76,11 +74,8 @@ def test_options_replace_the_record_of_a_bundle(small_bundle, tmp_path, no_traci
 
 
 def test_the_record_is_kept_and_replaced_in_another_precision_too(
-    small_bundle, tmp_path, monkeypatch
+    small_bundle, tmp_path, no_measuring
 ):
-    monkeypatch.setattr(
-        tensorrt, "default_pictures", lambda size: [Picture("drawn", *reference_scene(size))]
-    )
     old = write_labelled_bundle(small_bundle, tmp_path / "old")
     options = ["--precision", "mixed", "--licence", "MIT", "--name", "half"]
     assert export(old.folder, tmp_path / "typed", *options) == 0
@@ -89,6 +84,7 @@ def test_the_record_is_kept_and_replaced_in_another_precision_too(
     assert (info.scores["miou_full"], info.scores["precision"]) == (0.5, "mixed")
     # Once more as it is: nothing is measured again, so the limit meets what was measured before.
     measured = info.scores["precision_parity_emulated"]["mean_mask_iou"]
+    assert measured == 0.99
     assert export(tmp_path / "typed", tmp_path / "again", "--min-mask-iou", "0.5") == 0
     again = load_bundle(tmp_path / "again").info
     assert again.scores["precision_parity_emulated"]["mean_mask_iou"] == measured
@@ -103,11 +99,8 @@ def test_the_record_is_kept_and_replaced_in_another_precision_too(
 
 
 def test_a_typed_bundle_is_exported_in_the_precision_that_is_asked_for(
-    small_bundle, tmp_path, no_tracing, monkeypatch
+    small_bundle, tmp_path, no_tracing, no_measuring
 ):
-    monkeypatch.setattr(
-        tensorrt, "default_pictures", lambda size: [Picture("drawn", *reference_scene(size))]
-    )
     assert export(small_bundle, tmp_path / "mixed", "--precision", "mixed") == 0
     assert export(tmp_path / "mixed", tmp_path / "f16", "--precision", "f16") == 0
     assert load_bundle(tmp_path / "f16").info.scores["precision"] == "f16"

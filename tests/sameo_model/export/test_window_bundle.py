@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from sameo_model.export import __main__ as export
+from sameo_model.export import tensorrt
+from sameo_model.export.parity import Picture
 from sameo_model.export.verify import draw_scene, verify_bundle
 from sameo_model.modeling import load_checkpoint
 from sameo_model.runtime import load_predictor
 from sameo_model.runtime.backends.base import BackendOptions, build_backend
+from sameo_model.runtime.backends.engine_check import reference_scene
 from sameo_model.runtime.bundle import load_bundle
 
 
@@ -89,8 +92,10 @@ def test_weights_are_stored_once_and_in_half_precision(window_network, window_bu
     assert all(path.stat().st_size < 200_000 for path in window_bundle.glob("*.onnx"))
 
 
-def test_engines_are_built_without_a_gpu(window_bundle, tmp_path):
+def test_engines_are_built_without_a_gpu(window_bundle, tmp_path, monkeypatch):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    image, boxes = reference_scene(64)
+    monkeypatch.setattr(tensorrt, "default_pictures", lambda size: [Picture("a", image, boxes[:2])])
     output = tmp_path / "engines"
     options = [
         "--model",
