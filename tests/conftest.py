@@ -14,6 +14,9 @@ from hypothesis import settings
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
+# Small networks gain nothing by threads, and those of several processes wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Engines and compiled models of tests have no place in the user's cache.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sameo-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
