@@ -13,7 +13,6 @@ Same weights and, to rounding, same numbers as `Sameo.decode_boxes`. What differ
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,8 +54,10 @@ def decode_boxes(
     tokens = torch.cat((outputs.expand(boxes.shape[0], -1, -1), corners), dim=1)
     image_pe = model.prompt_encoder.pe_layer.grid((embedding.shape[2], embedding.shape[3]))
     tokens, cells = _transform(layers, tokens, embedding, image_pe)
-    features = _upscale(layers, cells)
-    filters, iou = _choose_mask(layers, tokens, READ_OUT_TOKENS[selection])
+    features = layers.upscale(cells.unsqueeze(0)).squeeze(0)
+    token_ids = READ_OUT_TOKENS[selection]
+    chosen = layers.choose_filters(tokens.unsqueeze(0), token_ids, best_only=len(token_ids) > 1)
+    filters, iou = (values.squeeze(0) for values in chosen)  # (N, 1, C4) and (N, 1)
     logits = (features @ filters.transpose(1, 2)).unflatten(1, (-1, embedding.shape[3], 2, 2, 2, 2))
     by_cell = logits.squeeze(-1).permute(0, 3, 5, 4, 6, 1, 2).flatten(1, 4)  # (N, 16, h, w)
     return F.pixel_shuffle(by_cell, 4).squeeze(1), iou.squeeze(1).clamp(0.0, 1.0)
@@ -195,39 +196,6 @@ def _update_cells(
     values = _split(attention.v_proj(tokens), attention.num_heads)
     seen = shares.transpose(1, 2) @ _fold(values, attention.out_proj.weight.t())
     return block.norm4(cells + (seen + attention.out_proj.bias))
-
-
-def _upscale(layers: MaskDecoder, cells: Tensor) -> Tensor:
-    """Turn each cell into 4 x 4 pixels, (N, 16 L, C4): blocks of 2 x 2, in them 2 x 2 pixels."""
-    stages: Any = layers.final_output_upscaling_layers
-    (double_to_8, norm, activate_8), (double_to_4, activate_4) = stages
-    features = _double(double_to_8, cells)
-    normed = F.group_norm(features.flatten(1).unsqueeze(1), num_groups=1, eps=norm.eps)
-    pixels = normed.reshape(cells.shape[0], -1, norm.num_channels)
-    features = _double(double_to_4, activate_8(pixels * norm.weight + norm.bias))
-    return activate_4(features).unflatten(2, (4, -1)).flatten(1, 2)
-
-
-def _double(layer: torch.nn.ConvTranspose2d, values: Tensor) -> Tensor:
-    """Apply a transposed convolution of kernel and stride 2 to the last axis."""
-    assert layer.bias is not None
-    return F.linear(values, layer.weight.permute(2, 3, 1, 0).flatten(0, 2), layer.bias.repeat(4))
-
-
-def _choose_mask(
-    layers: MaskDecoder, tokens: Tensor, token_ids: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
-    """Return the filter (N, 1, C4) and predicted IoU (N, 1) of the best candidate."""
-    filters = torch.stack(
-        [layers.output_hypernetworks_mlps[k](tokens[:, 1 + k]) for k in token_ids], dim=1
-    )
-    iou = layers.iou_prediction_head(tokens[:, 0])[:, list(token_ids)]
-    if len(token_ids) == 1:
-        return filters, iou
-    best = iou.argmax(dim=1, keepdim=True)
-    return filters.gather(1, best.unsqueeze(2).expand(-1, -1, filters.shape[2])), iou.gather(
-        1, best
-    )
 
 
 def _split(values: Tensor, num_heads: int) -> Tensor:

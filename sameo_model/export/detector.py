@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sameo_model.export.graphs import detector_graph
-from sameo_model.export.verify import BACKENDS, ParityError, draw_scene
+from sameo_model.export.verify import BACKENDS, ParityError
 from sameo_model.export.weights import attach_weights
 from sameo_model.modeling.box_checkpoint import load_box_detector
 from sameo_model.modeling.box_detector import BoxDetector
@@ -23,6 +23,7 @@ from sameo_model.runtime.backends.base import (
     build_backend,
     unavailable_reason,
 )
+from sameo_model.runtime.backends.engine_check import reference_scene
 from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import DETECTOR, DETECTOR_WEIGHTS, Bundle, load_bundle
 
@@ -83,7 +84,7 @@ def verify_detector(folder: Path) -> Iterator[str]:
     if bundle.detector is None:
         return
     model = load_box_detector(bundle.folder)
-    image, _ = draw_scene(model.image_size)
+    image, _ = reference_scene(model.image_size)
     with torch.no_grad():
         found = model(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
     rows = (found.visible_xyxy, found.amodal_xyxy, found.scores())

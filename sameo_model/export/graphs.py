@@ -30,7 +30,6 @@ class EncoderGraph(nn.Module):
     """`Sameo.encode` for the runtime's uint8 images, of networks that return an embedding alone."""
 
     def __init__(self, model: Sameo) -> None:
-        """Wrap a network."""
         super().__init__()
         self.model = model
 
@@ -46,7 +45,6 @@ class DecoderGraph(nn.Module):
     """`box_decoder.decode_boxes`: boxes of one image, in pixels of the model's square input."""
 
     def __init__(self, model: Sameo, decoder: DecoderName) -> None:
-        """Wrap one decoder of a network."""
         super().__init__()
         self.model = model
         self.decoder: DecoderName = decoder
@@ -61,28 +59,32 @@ class WindowGraph(nn.Module):
     """`Sameo.encode` and `Sameo.draw_masks` for a batch of windows with one box each."""
 
     def __init__(self, model: Sameo) -> None:
-        """Wrap a network."""
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-        """Map uint8 (N, S, S, 3), RGB, and (N, 4) to logits (N, S/2, S/2) and IoU (N,)."""
+    def forward(
+        self,
+        images: Tensor,
+        boxes: Tensor,
+        points_xy: Tensor | None = None,
+        point_labels: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Map uint8 (N, S, S, 3), RGB, (N, 4), (N, 4, 2) and (N, 4) to what `BoxMasks` holds."""
         side = self.model.image_size
-        embeddings = self.model.encode(images.float().permute(0, 3, 1, 2) / 255)
-        drawn = self.model.draw_masks(embeddings, boxes.unsqueeze(1), (side, side))
-        assert drawn.visible_logits is not None
-        return (
-            drawn.amodal_logits.squeeze(1),
-            drawn.visible_logits.squeeze(1),
-            drawn.predicted_iou.squeeze(1),
+        drawn = self.model.draw_masks(
+            self.model.encode(images.float().permute(0, 3, 1, 2) / 255),
+            boxes.unsqueeze(1),
+            (side, side),
+            points_xy=None if points_xy is None else points_xy.unsqueeze(1),
+            point_labels=None if point_labels is None else point_labels.unsqueeze(1),
         )
+        return tuple(values.squeeze(1) for values in drawn if values is not None)
 
 
 class ClickGraph(nn.Module):
     """`Sameo.draw_masks` for boxes of one image with clicks beside them."""
 
     def __init__(self, model: Sameo) -> None:
-        """Wrap a network."""
         super().__init__()
         self.model = model
 
@@ -100,34 +102,10 @@ class ClickGraph(nn.Module):
         return tuple(values.squeeze(0) for values in drawn if values is not None)
 
 
-class ClickWindowGraph(nn.Module):
-    """`WindowGraph` with clicks beside the boxes."""
-
-    def __init__(self, model: Sameo) -> None:
-        """Wrap a network."""
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, images: Tensor, boxes: Tensor, points_xy: Tensor, point_labels: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Map uint8 (N, S, S, 3), (N, 4), (N, 4, 2) and (N, 4) to logits and IoU."""
-        side = self.model.image_size
-        drawn = self.model.draw_masks(
-            self.model.encode(images.float().permute(0, 3, 1, 2) / 255),
-            boxes.unsqueeze(1),
-            (side, side),
-            points_xy=points_xy.unsqueeze(1),
-            point_labels=point_labels.unsqueeze(1),
-        )
-        return tuple(values.squeeze(1) for values in drawn if values is not None)
-
-
 class DetectorGraph(nn.Module):
     """`BoxDetector` for the runtime's uint8 images."""
 
     def __init__(self, model: BoxDetector) -> None:
-        """Wrap a detector."""
         super().__init__()
         self.model = model
 
@@ -145,7 +123,7 @@ def detector_graph(model: BoxDetector) -> onnx.ModelProto:
     """
     image = torch.zeros(1, model.image_size, model.image_size, 3, dtype=torch.uint8)
     outputs = ("boxes", "amodal_boxes", "scores")
-    return _trace(DetectorGraph(model), {"image": image}, outputs, {"image": {}})
+    return _trace(DetectorGraph(model), {}, outputs, {"image": image})
 
 
 def click_graph(model: Sameo) -> onnx.ModelProto:
@@ -156,47 +134,40 @@ def click_graph(model: Sameo) -> onnx.ModelProto:
     side, grid = model.image_size, model.image_size // 16
     labels = torch.full((TRACED_BOXES, MAX_CLICKS), float(NO_CLICK))
     labels[:, 0] = CLICK
-    examples = {
-        "boxes": torch.rand(TRACED_BOXES, 4) * side,
+    clicks = {
         "points_xy": torch.rand(TRACED_BOXES, MAX_CLICKS, 2) * side,
         "point_labels": labels,
     }
-    count = torch.export.Dim("N", min=1)
-    dynamic: dict[str, dict] = {name: {0: count} for name in examples}
-    outputs: tuple[str, ...] = ("amodal_logits", "predicted_iou")
-    if model.has_visible_decoder:
-        outputs += ("visible_logits",)
     if model.shares_decoder:
-        images = torch.zeros(TRACED_BOXES, side, side, 3, dtype=torch.uint8)
-        graph = ClickWindowGraph(model)
-        return _trace(
-            graph, {"images": images, **examples}, outputs, {"images": {0: count}, **dynamic}
-        )
-    embedding = torch.zeros(1, 256, grid, grid)
-    return _trace(
-        ClickGraph(model),
-        {"embedding": embedding, **examples},
-        outputs,
-        {"embedding": {}, **dynamic},
-    )
+        return window_graph(model, clicks)
+    shared = {"embedding": torch.zeros(1, 256, grid, grid)}
+    examples = {"boxes": torch.rand(TRACED_BOXES, 4) * side, **clicks}
+    return _trace(ClickGraph(model), examples, _mask_outputs(model), shared)
 
 
-def window_graph(model: Sameo) -> onnx.ModelProto:
+def window_graph(model: Sameo, clicks: dict[str, Tensor] | None = None) -> onnx.ModelProto:
     """Return the graph of a window bundle, whose weights are inputs as those of `encoder_graph`.
 
     It maps `images` uint8 (N, S, S, 3), RGB, and `boxes` float32 (N, 4) in window pixels to
     `amodal_logits` and `visible_logits` float32 (N, S/2, S/2) and `predicted_iou` float32 (N,).
+
+    Args:
+        model: The network.
+        clicks: Examples of the inputs `points_xy` and `point_labels`; None for a graph without.
     """
     side = model.image_size
     examples = {
         "images": torch.zeros(TRACED_BOXES, side, side, 3, dtype=torch.uint8),
         "boxes": torch.rand(TRACED_BOXES, 4) * side,
+        **(clicks or {}),
     }
-    count = torch.export.Dim("N", min=1)
-    outputs = ("amodal_logits", "visible_logits", "predicted_iou")
-    return _trace(
-        WindowGraph(model), examples, outputs, {"images": {0: count}, "boxes": {0: count}}
-    )
+    return _trace(WindowGraph(model), examples, _mask_outputs(model))
+
+
+def _mask_outputs(model: Sameo) -> tuple[str, ...]:
+    """Return the names of the values of `BoxMasks`."""
+    names = ("amodal_logits", "predicted_iou", "visible_logits")
+    return names if model.has_visible_decoder else names[:2]
 
 
 def encoder_graph(model: Sameo) -> onnx.ModelProto:
@@ -206,7 +177,7 @@ def encoder_graph(model: Sameo) -> onnx.ModelProto:
     """
     side = model.image_size
     image = torch.zeros(1, side, side, 3, dtype=torch.uint8)
-    return _trace(EncoderGraph(model), {"image": image}, ("embedding",), {"image": {}})
+    return _trace(EncoderGraph(model), {}, ("embedding",), {"image": image})
 
 
 def decoder_graph(model: Sameo, decoder: DecoderName) -> onnx.ModelProto:
@@ -215,21 +186,33 @@ def decoder_graph(model: Sameo, decoder: DecoderName) -> onnx.ModelProto:
     Weights are graph inputs named as in the network's state dict; see `weights.attach_weights`.
     """
     grid = model.image_size // 16
-    examples = {
-        "embedding": torch.zeros(1, 256, grid, grid),
-        "boxes": torch.rand(TRACED_BOXES, 4) * model.image_size,
-    }
+    boxes = torch.rand(TRACED_BOXES, 4) * model.image_size
     outputs = ("amodal_logits", "predicted_iou") if decoder == "amodal" else ("visible_logits",)
-    dynamic = {"embedding": {}, "boxes": {0: torch.export.Dim("N", min=1)}}
-    return _trace(DecoderGraph(model, decoder), examples, outputs, dynamic)
+    shared = {"embedding": torch.zeros(1, 256, grid, grid)}
+    return _trace(DecoderGraph(model, decoder), {"boxes": boxes}, outputs, shared)
 
 
 def _trace(
     module: nn.Module,
-    examples: dict[str, Tensor],
+    rows: dict[str, Tensor],
     output_names: tuple[str, ...],
-    dynamic_shapes: dict[str, dict],
+    shared: dict[str, Tensor] | None = None,
 ) -> onnx.ModelProto:
+    """Trace a module.
+
+    Args:
+        module: Its `forward` takes the examples by name.
+        rows: Examples of inputs with one row for each box.
+        output_names: Names of the outputs.
+        shared: Examples of inputs whose shape is fixed.
+    """
+    fixed = shared or {}
+    count = torch.export.Dim("N", min=1)
+    dynamic_shapes: dict[str, dict] = {
+        **{name: {} for name in fixed},
+        **{name: {0: count} for name in rows},
+    }
+    examples = {**fixed, **rows}
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),

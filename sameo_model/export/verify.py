@@ -6,7 +6,6 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -18,7 +17,7 @@ from sameo_model.runtime.backends.base import (
     build_backend,
     unavailable_reason,
 )
-from sameo_model.runtime.backends.engine_check import mask_ious, run_scene
+from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene, run_scene
 from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import Bundle, load_bundle
 from sameo_model.runtime.types import FloatArray, Uint8Array
@@ -81,7 +80,7 @@ def verify_bundle(
     bundle = load_bundle(folder)
     # What an earlier verification found would keep the runtime from measuring again.
     bundle = replace(bundle, info=replace(bundle.info, scores={}))
-    image, boxes = draw_scene(bundle.info.image_size)
+    image, boxes = reference_scene(bundle.info.image_size)
     expected = run_eager(load_checkpoint(bundle.folder), image, boxes)
     results = []
     for name, precision in BACKENDS:
@@ -99,36 +98,6 @@ def verify_bundle(
         reason = "; ".join(faults) or "neither onnxruntime nor openvino is installed"
         raise ParityError(f"bundle {bundle.info.name} failed its verification: {reason}")
     return results
-
-
-def draw_scene(image_size: int) -> tuple[Uint8Array, FloatArray]:
-    """Draw overlapping discs and rectangles on a shaded ground.
-
-    Args:
-        image_size: Side S of the picture, pixels.
-
-    Returns:
-        uint8 (S, S, 3), RGB, and float32 (N, 4), one box around each shape, in pixels.
-    """
-    generator = np.random.default_rng(3)
-    ramp = np.linspace(60, 150, image_size, dtype=np.float32)
-    image = np.repeat((ramp[:, None] + ramp[None])[..., None] / 2, 3, axis=2)
-    image += generator.normal(0, 4, image.shape).astype(np.float32)
-    boxes = []
-    for index in range(8):
-        x, y = generator.uniform(0.15, 0.85, 2) * image_size
-        half_width, half_height = generator.uniform(0.05, 0.15, 2) * image_size
-        colour = generator.uniform(0, 255, 3).tolist()
-        box = (x - half_width, y - half_height, x + half_width, y + half_height)
-        left, top, right, bottom = (round(float(value)) for value in box)
-        if index % 2:
-            cv2.rectangle(image, (left, top), (right, bottom), colour, -1)
-        else:
-            centre, axes = (round(float(x)), round(float(y))), (right - left, bottom - top)
-            cv2.ellipse(image, centre, (axes[0] // 2, axes[1] // 2), 0, 0, 360, colour, -1)
-        boxes.append(box)
-    clipped = np.clip(np.asarray(boxes, dtype=np.float32), 0, image_size)
-    return np.clip(image, 0, 255).astype(np.uint8), clipped
 
 
 def run_eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> DecoderOutput:

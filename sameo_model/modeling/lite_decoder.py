@@ -72,7 +72,7 @@ class LiteMaskDecoder(MaskDecoder):
         """
         tokens, cells = self._attend(pyramid.embedding, image_pe, prompt_tokens)
         coarse, fine = self._upscale_with_detail(cells, pyramid)
-        filters, iou = self._choose_filters(tokens, token_ids, best_only)
+        filters, iou = self.choose_filters(tokens, token_ids, best_only)
         coarse_filters, fine_filters = filters.split((coarse.shape[1], fine.shape[1]), dim=-1)
         coarse_logits = _apply(coarse_filters, coarse)
         doubled = F.interpolate(

@@ -76,8 +76,8 @@ class MaskDecoder(nn.Module):
             else len(token_ids).
         """
         tokens, image = self._attend(embeddings, image_pe, prompt_tokens)
-        filters, iou = self._choose_filters(tokens, token_ids, best_only)
-        features = self._upscale(image)
+        filters, iou = self.choose_filters(tokens, token_ids, best_only)
+        features = self.upscale(image)
         return _cells_to_map(filters @ features.transpose(2, 3), embeddings.shape[3]), iou
 
     def _attend(
@@ -90,7 +90,7 @@ class MaskDecoder(nn.Module):
         cells = embedding.flatten(2).transpose(1, 2)  # (B, L, C), L = h * w
         return self.transformer(torch.cat((output_tokens, prompt_tokens), dim=2), cells, image_pe)
 
-    def _choose_filters(
+    def choose_filters(
         self, tokens: Tensor, token_ids: tuple[int, ...], best_only: bool
     ) -> tuple[Tensor, Tensor]:
         """Return the filters (B, N, M, C4) and predicted IoU (B, N, M) of the wanted masks."""
@@ -106,7 +106,7 @@ class MaskDecoder(nn.Module):
         """Return what a mask token weighs the channels of the drawn features by."""
         return self.output_hypernetworks_mlps[token_id](tokens[:, :, 1 + token_id])
 
-    def _upscale(self, image: Tensor) -> Tensor:
+    def upscale(self, image: Tensor) -> Tensor:
         """Turn each cell of the embedding into 4 x 4 pixels.
 
         The transposed convolutions have kernel and stride 2, so every cell is upscaled on its

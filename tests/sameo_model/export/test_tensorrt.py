@@ -23,7 +23,7 @@ from sameo_model.export.parity import (
 )
 from sameo_model.export.precision import kept_nodes, to_precision
 from sameo_model.export.tensorrt import ParityRequest, write_precision
-from sameo_model.export.verify import ParityError, draw_scene
+from sameo_model.export.verify import ParityError
 from sameo_model.modeling import build_sameo
 from sameo_model.runtime.backends.engine_check import read_reference, reference_scene
 from sameo_model.runtime.backends.engine_plan import bundle_precision, plan_engines_for_target
@@ -84,7 +84,7 @@ def run_onnx(folder, image, boxes):
 
 def test_the_emulation_of_float32_is_onnx_runtimes(small):
     folder = small.folder
-    image, boxes = draw_scene(64)
+    image, boxes = reference_scene(64)
     embedding, logits, iou = run_onnx(folder, image, boxes)
     found = EmulatedGraph.load(folder / "image_encoder.onnx").run({"image": image[np.newaxis]})
     np.testing.assert_allclose(found["embedding"], embedding, atol=2e-5 * np.abs(embedding).max())
@@ -95,7 +95,7 @@ def test_the_emulation_of_float32_is_onnx_runtimes(small):
 
 
 def test_the_emulation_of_windows_is_onnx_runtimes(window_bundle):
-    image, boxes = draw_scene(64)
+    image, boxes = reference_scene(64)
     inputs = {"images": np.stack([image] * len(boxes)), "boxes": boxes}
     path = window_bundle / "window_segmenter.onnx"
     expected = onnxruntime.InferenceSession(str(path)).run(["visible_logits"], inputs)[0]
@@ -235,7 +235,7 @@ def test_typed_graphs_share_the_weights_as_they_are_stored(typed, small):
 
 @pytest.mark.parametrize("precision", ["f16", "mixed"])
 def test_onnx_runtime_takes_the_float16_graphs(typed, small, precision):
-    image, boxes = draw_scene(64)
+    image, boxes = reference_scene(64)
     _, found, _ = run_onnx(typed[precision][0].folder, image, boxes)
     _, expected, _ = run_onnx(small.folder, image, boxes)
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()

@@ -8,7 +8,7 @@ import torch
 from sameo_model.export import __main__ as export
 from sameo_model.export import tensorrt
 from sameo_model.export.parity import Picture
-from sameo_model.export.verify import draw_scene, verify_bundle
+from sameo_model.export.verify import verify_bundle
 from sameo_model.modeling import load_checkpoint
 from sameo_model.runtime import load_predictor
 from sameo_model.runtime.backends.base import BackendOptions, build_backend
@@ -52,7 +52,7 @@ def test_all_backends_agree_with_the_eager_network(window_bundle):
 def test_windows_do_not_see_each_other(window_bundle, backend, num_boxes):
     pytest.importorskip(backend, reason=f"{backend} is not installed")
     model = load_checkpoint(window_bundle)
-    picture, boxes = draw_scene(64)
+    picture, boxes = reference_scene(64)
     images = np.stack([np.roll(picture, 7 * i, axis=1) for i in range(num_boxes)])
     with torch.no_grad():
         embeddings = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
@@ -72,7 +72,7 @@ def test_windows_do_not_see_each_other(window_bundle, backend, num_boxes):
 def test_pytorch_and_the_bundle_draw_the_same_masks(window_network, window_bundle):
     from sameo_model.evaluation.torch_predictor import wrap_model
 
-    image, _ = draw_scene(160)
+    image, _ = reference_scene(160)
     boxes = [[10, 20, 60, 90], [100, 100, 155, 150]]
     with load_predictor(window_bundle, "onnxruntime") as predictor:
         expected = predictor.decode(predictor.encode(image), boxes)

@@ -36,7 +36,7 @@ def test_upscaling_cell_by_cell_equals_transposed_convolutions():
     image = torch.randn(1, 256, height, width)
     (up8, norm, act8), (up4, act4) = decoder.final_output_upscaling_layers
     with torch.no_grad():
-        cells = decoder._upscale(image.flatten(2).transpose(1, 2)[:, None])
+        cells = decoder.upscale(image.flatten(2).transpose(1, 2)[:, None])
         actual = _cells_to_map(cells.transpose(2, 3), width)[0]
         expected = act4(up4(act8(norm(up8(image)))))
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
