@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import cv2
 from tqdm import tqdm
 
-from sameo_model.runtime import Prediction, Predictor, load_predictor
+from sameo_model.predict_inputs import add_points, open_model, read_source
+from sameo_model.runtime import Prediction, Predictor
 from sameo_model.runtime.backends.base import BACKENDS
-from sameo_model.runtime.box_parsing import parse_points, read_boxes
-from sameo_model.runtime.box_source import BoxPrompt, BoxSource, prompts_to_boxes, prompts_to_clicks
-from sameo_model.runtime.boxes import BoxFault, check_boxes
+from sameo_model.runtime.box_source import (
+    BoxPrompt,
+    BoxSource,
+    detections_to_prompts,
+    find_faults,
+    prompts_to_boxes,
+    prompts_to_clicks,
+)
 from sameo_model.runtime.bundle import DEFAULT_MODEL
-from sameo_model.runtime.clicks import is_inside
 from sameo_model.runtime.files import ResultsFile, write_whole
 from sameo_model.runtime.overlay import draw_overlay, format_label
-from sameo_model.runtime.picture_boxes import BoxedPicture, BoxedPictures, match_boxes
+from sameo_model.runtime.picture_boxes import BoxedPicture, match_boxes
 from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.records import prediction_record
 from sameo_model.runtime.types import Uint8Array
-
-FRONT_END_SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
-CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
 
 _DESCRIPTION = """\
 Predict the whole shape of objects, hidden parts included, from an image and a box around the
@@ -190,7 +191,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
     outcome = Outcome()
     is_alone = not options.image.is_dir()
     if options.points is not None:
-        matched = _add_points(matched, options.points, is_alone=is_alone)
+        matched = add_points(matched, options.points, is_alone=is_alone)
     with (
         _open_model(options) as predictor,
         ResultsFile(options.output / "predictions.json") as results,
@@ -205,7 +206,8 @@ def predict_files(options: argparse.Namespace) -> Outcome:
                 _leave_out(outcome, str(error))
                 continue
             if options.boxes is None:
-                chosen, prediction = _find_objects(predictor, image_rgb, options.min_score)
+                found = predictor.segment_all(image_rgb, min_score=options.min_score)
+                chosen, prediction = detections_to_prompts(found.detections), found.prediction
             else:
                 prediction = _decode(predictor, image_rgb, chosen)
             records = _write_picture(options, image_rgb, picture, chosen, prediction)
@@ -223,61 +225,6 @@ def _check_options(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name} belongs to boxes of your own; give --boxes too")
 
 
-def read_source(options: argparse.Namespace) -> BoxSource:
-    """Read the boxes, those of front ends' own files among them.
-
-    Raises:
-        OSError: If a file does not exist.
-        ValueError: If it has none of the known forms.
-        RuntimeError: If its form needs a package that is not installed.
-    """
-    if Path(options.boxes).suffix.lower() in FRONT_END_SUFFIXES:
-        front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "reading that file")
-        return front_ends.read_front_end_boxes(Path(options.boxes), options.annotations)
-    source = read_boxes(options.boxes, options.prompts)
-    if options.annotations is None:
-        return source
-    front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "--annotations")
-    labels = front_ends.read_labels(options.annotations)
-    return source.name_images(labels.images, labels.categories)
-
-
-def _import_extra(module: str, need: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise RuntimeError(
-            f"{need} needs the package {error.name}, which is not installed; install sameo_model "
-            "with the extra 'train'"
-        ) from error
-
-
-def open_model(options: argparse.Namespace) -> Predictor:
-    """Open the model that the options name, a checkpoint with PyTorch."""
-    if Path(options.model or "").suffix.lower() in CHECKPOINT_SUFFIXES:
-        if options.backend not in ("auto", "torch"):
-            raise ValueError(
-                f"--backend must be torch for a checkpoint, got {options.backend}; export "
-                f"{options.model} to a bundle first (python -m sameo_model.export)"
-            )
-        predictors = _import_extra("sameo_model.evaluation.predictors", "a checkpoint")
-        _import_extra("torch", f"checkpoint {options.model}")
-        return predictors.open_predictor(
-            options.model,
-            "torch",
-            threads=options.threads,
-            precision=options.precision,
-            framing=options.framing,
-        )
-    return load_predictor(
-        options.model,
-        options.backend,
-        precision=options.precision,
-        threads=options.threads,
-        framing=options.framing,
-    )
-
-
 def _open_model(options: argparse.Namespace) -> Predictor:
     predictor = open_model(options)
     if options.boxes is None and not predictor.has_detector:
@@ -287,24 +234,6 @@ def _open_model(options: argparse.Namespace) -> Predictor:
             f"{predictor.backend.name} has no detector of its own; give them, or another --model"
         )
     return predictor
-
-
-def _add_points(matched: BoxedPictures, text: str, *, is_alone: bool) -> BoxedPictures:
-    """Give the boxes of the only picture their clicks.
-
-    Raises:
-        ValueError: If there are several pictures, or the clicks do not fit the boxes.
-    """
-    if not is_alone:
-        raise ValueError(
-            "--points belongs to the boxes of one image; for a folder write them beside the boxes "
-            'in the JSON file: {"box": [...], "points": [[x, y], ...]}'
-        )
-    pictures = [
-        replace(picture, prompts=parse_points(text, picture.prompts))
-        for picture in matched.pictures
-    ]
-    return replace(matched, pictures=pictures)
 
 
 def _leave_out(outcome: Outcome, sentence: str) -> None:
@@ -321,34 +250,16 @@ def _usable_prompts(
         ValueError: If a box of the only picture, or a click beside it, cannot be used.
     """
     image_hw = image_rgb.shape[0], image_rgb.shape[1]
-    chosen = []
-    faults = check_boxes(prompts_to_boxes(picture.prompts), image_hw).faults
-    for i, (prompt, fault) in enumerate(zip(picture.prompts, faults, strict=True)):
-        outside = [one for one in prompt.points_xy if not is_inside(one, image_hw)]
-        if fault != BoxFault.NONE:
-            rule = f"{BoxFault(fault).reason}: {list(prompt.box_xyxy)}"
-        elif outside:
-            rule = f"has a point outside the image: {list(outside[0])}"
-        else:
-            chosen.append(prompt)
-            continue
+    faults = find_faults(picture.prompts, image_hw)
+    for i, fault in faults.items():
         sentence = (
             f"box {i} of image {picture.path.name} ({image_hw[1]} x {image_hw[0]} pixels) "
-            f"{rule}; correct or remove it"
+            f"{fault}; correct or remove it"
         )
         if is_alone:
             raise ValueError(sentence)
         _leave_out(outcome, sentence)
-    return chosen
-
-
-def _find_objects(
-    predictor: Predictor, image_rgb: Uint8Array, min_score: float | None
-) -> tuple[list[BoxPrompt], Prediction]:
-    """Find everything, and return it as boxes with their masks."""
-    found = predictor.segment_all(image_rgb, min_score=min_score)
-    rows = zip(found.detections.boxes_xyxy.tolist(), found.detections.scores.tolist(), strict=True)
-    return [BoxPrompt(tuple(box), score=score) for box, score in rows], found.prediction
+    return [prompt for i, prompt in enumerate(picture.prompts) if i not in faults]
 
 
 def _decode(

@@ -23,8 +23,7 @@ from typing import IO, Any
 import cv2
 
 from sameo_model.runtime import load_predictor, read_image
-from sameo_model.runtime.box_source import prompts_to_boxes
-from sameo_model.runtime.boxes import BoxFault, check_boxes
+from sameo_model.runtime.box_source import detections_to_prompts, find_faults
 from sameo_model.runtime.pictures import list_pictures
 from sameo_ros.arguments import positive
 from sameo_ros.picture_source import Picture, find_pictures, load_picture
@@ -98,12 +97,9 @@ def _check_pictures(pictures: list[Picture]) -> tuple[int, list[str]]:
             continue
         num_usable += 1
         image_hw = image_rgb.shape[0], image_rgb.shape[1]
-        faults = check_boxes(prompts_to_boxes(picture.prompts), image_hw).faults
         failures += [
-            f"box {i} of {picture.path.name} {BoxFault(fault).reason}: "
-            f"{list(picture.prompts[i].box_xyxy)}"
-            for i, fault in enumerate(faults)
-            if fault != BoxFault.NONE
+            f"box {i} of {picture.path.name} {fault}"
+            for i, fault in find_faults(picture.prompts, image_hw).items()
         ]
     return num_usable, failures
 
@@ -213,12 +209,9 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
             boxes[path.name] = []
             # What cannot be read is named with the other failures.
             with suppress(OSError, ValueError):
-                found = predictor.detect(read_image(path))
+                found = detections_to_prompts(predictor.detect(read_image(path)))
                 boxes[path.name] = [
-                    {"box": box, "score": score}
-                    for box, score in zip(
-                        found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True
-                    )
+                    {"box": list(one.box_xyxy), "score": one.score} for one in found
                 ]
     if not any(boxes.values()):
         raise DemoError(

@@ -45,6 +45,7 @@ COMMAND_LINES = {
     "evaluate",
     "export",
     "predict",
+    "predict_inputs",
     "synthesize",
     "train",
 }

@@ -57,7 +57,6 @@ class SeparableBlock(nn.Sequential):
     """A depthwise 5x5 and a pointwise convolution, both normalised and activated."""
 
     def __init__(self, channels: int) -> None:
-        """Build the layers with random weights."""
         super().__init__(
             ConvNorm(channels, channels, 5, groups=channels), ConvNorm(channels, channels)
         )
@@ -67,7 +66,6 @@ class PyramidNeck(nn.Module):
     """Exchange features between strides 8, 16 and 32: downwards and upwards."""
 
     def __init__(self, width: int) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         self.lateral = nn.ModuleList(ConvNorm(channels, width) for channels in TAPPED_CHANNELS[-3:])
         self.top_down = nn.ModuleList(SeparableBlock(width) for _ in range(2))
@@ -92,7 +90,6 @@ class DetectorEncoder(nn.Module):
     """EfficientNet-Lite0 and the pyramid."""
 
     def __init__(self, width: int = WIDTH) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         self.backbone = EfficientNetLite0()
         self.neck = PyramidNeck(width)

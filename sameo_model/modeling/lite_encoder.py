@@ -101,7 +101,6 @@ class InvertedResidual(nn.Module):
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, stride: int, expansion: int
     ) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         inner = channels_in * expansion
         self.expand = ConvNorm(channels_in, inner) if expansion > 1 else nn.Identity()
@@ -119,7 +118,6 @@ class EfficientNetLite0(nn.Module):
     """Feature extractor of EfficientNet-Lite0 without its classifier."""
 
     def __init__(self) -> None:
-        """Build the layers with random weights."""
         super().__init__()
         self.stem = ConvNorm(3, STEM_CHANNELS, 3, stride=2)
         blocks = []

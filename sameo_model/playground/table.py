@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from sameo_model.runtime import Prediction, Predictor, decode_picture
-from sameo_model.runtime.box_source import BoxPrompt, prompts_to_boxes
+from sameo_model.runtime.box_source import BoxPrompt, detections_to_prompts, prompts_to_boxes
 from sameo_model.runtime.boxes import BoxFault, check_boxes
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.records import prediction_record
@@ -205,7 +205,8 @@ class PictureTable:
         if checked.faults[0] != BoxFault.NONE:
             raise ValueError(f"the box {BoxFault(checked.faults[0]).reason}; drag another one")
         prediction = self._predictor.decode(picture.embedding, checked.boxes_xyxy)
-        self._add(picture, prediction, 0, _prompt(checked.boxes_xyxy[0]))
+        x1, y1, x2, y2 = checked.boxes_xyxy[0].tolist()
+        self._add(picture, prediction, 0, BoxPrompt((x1, y1, x2, y2)))
         return self._describe(key, time.perf_counter() - start_s)
 
     def _segment_click(self, key: str, point_xy: Sequence[float]) -> dict[str, Any]:
@@ -223,9 +224,9 @@ class PictureTable:
         if not rows:
             raise NothingFoundError("no object was found there; drag a box around it")
         best = max(rows, key=lambda row: float(tried.predicted_iou[row]))
-        box = np.array([_seen(tried, best).box_xyxy], np.float32)
-        refined = self._predictor.decode(picture.embedding, box)
-        self._add(picture, refined, 0, _prompt(box[0]))
+        box = _seen(tried, best).box_xyxy
+        refined = self._predictor.decode(picture.embedding, [box])
+        self._add(picture, refined, 0, BoxPrompt(box))
         return self._describe(key, time.perf_counter() - start_s)
 
     def _clear(self, key: str) -> dict[str, Any]:
@@ -273,11 +274,8 @@ class PictureTable:
         found = self._predictor.segment_found(picture.embedding, detections.select(likely))
         picture.prompts.clear()
         picture.objects.clear()
-        detections = found.detections
-        for row, (box, score) in enumerate(
-            zip(detections.boxes_xyxy, detections.scores.tolist(), strict=True)
-        ):
-            self._add(picture, found.prediction, row, _prompt(box, score))
+        for row, prompt in enumerate(detections_to_prompts(found.detections)):
+            self._add(picture, found.prediction, row, prompt)
         return self._describe(key, time.perf_counter() - start_s)
 
     def _detect(self, picture: OpenPicture) -> Detections:
@@ -326,11 +324,6 @@ class PictureTable:
             "objects": objects,
             "time_ms": round(1e3 * elapsed_s, 1),
         }
-
-
-def _prompt(box_xyxy: FloatArray, score: float = 1.0) -> BoxPrompt:
-    x1, y1, x2, y2 = box_xyxy.tolist()
-    return BoxPrompt((x1, y1, x2, y2), score=score)
 
 
 def _seen(prediction: Prediction, row: int) -> MaskCrop:

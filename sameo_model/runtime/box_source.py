@@ -8,15 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from sameo_model.runtime.boxes import as_boxes
-from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks
+from sameo_model.runtime.boxes import BoxFault, as_boxes, check_boxes
+from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks, is_inside
 from sameo_model.runtime.picture_names import (
     AmbiguousNameError,
     PictureNames,
     match_records,
     split_name,
 )
-from sameo_model.runtime.types import FloatArray, ImageHW
+from sameo_model.runtime.types import Detections, FloatArray, ImageHW
 
 PromptKind = Literal["visible", "amodal"]
 Box = tuple[float, float, float, float]
@@ -128,6 +128,33 @@ class BoxSource:
 def prompts_to_boxes(prompts: Sequence[BoxPrompt]) -> FloatArray:
     """Return the boxes as float32 (N, 4), x1, y1, x2, y2 in pixels of the image."""
     return as_boxes([prompt.box_xyxy for prompt in prompts])
+
+
+def detections_to_prompts(found: Detections) -> list[BoxPrompt]:
+    """Return the visible boxes and scores of found objects, in their order."""
+    rows = zip(found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True)
+    return [BoxPrompt((x1, y1, x2, y2), score=score) for (x1, y1, x2, y2), score in rows]
+
+
+def find_faults(prompts: Sequence[BoxPrompt], image_hw: ImageHW) -> dict[int, str]:
+    """Return why boxes of an image cannot be used, by their index; usable ones are left out.
+
+    Args:
+        prompts: Boxes, and the clicks beside them.
+        image_hw: Height and width of the image, pixels.
+
+    Returns:
+        Predicates of "the box", such as "has no area: [4.0, 4.0, 4.0, 9.0]".
+    """
+    found = {}
+    faults = check_boxes(prompts_to_boxes(prompts), image_hw).faults
+    for i, (prompt, fault) in enumerate(zip(prompts, faults, strict=True)):
+        outside = [one for one in prompt.points_xy if not is_inside(one, image_hw)]
+        if fault != BoxFault.NONE:
+            found[i] = f"{BoxFault(fault).reason}: {list(prompt.box_xyxy)}"
+        elif outside:
+            found[i] = f"has a point outside the image: {list(outside[0])}"
+    return found
 
 
 def prompts_to_clicks(prompts: Sequence[BoxPrompt]) -> Clicks | None:

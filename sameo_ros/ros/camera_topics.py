@@ -11,7 +11,7 @@ from typing import Any
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
-from sameo_model.runtime.box_source import BoxPrompt
+from sameo_model.runtime.box_source import detections_to_prompts
 from sameo_model.runtime.types import Detections, ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.camera import Camera, CameraRecord, pixels_of
@@ -198,12 +198,7 @@ class CameraTopics:
     def publish_found(self, frame: Frame, found: Detections) -> None:
         """Publish what the built-in detector found, under numbers that last from frame to frame."""
         message = Detection2DArray()
-        prompts = [
-            BoxPrompt((x1, y1, x2, y2), score=score)
-            for (x1, y1, x2, y2), score in zip(
-                found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True
-            )
-        ]
+        prompts = detections_to_prompts(found)
         fill_detections(message, DETECTION_TYPES, prompts, "", frame.message.header)
         numbers = self._tracker.number_boxes(found.boxes_xyxy)
         for detection, number in zip(message.detections, numbers, strict=True):
