@@ -178,7 +178,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
 
     Raises:
         OSError: If a file cannot be found or written.
-        ValueError: If the boxes, the model, or the one image are not as they must be.
+        ValueError: If the boxes, the model, or a single image are invalid.
         RuntimeError: If the backend cannot run here.
     """
     if options.output.exists() and not options.output.is_dir():
@@ -231,7 +231,7 @@ def _open_model(options: argparse.Namespace) -> Predictor:
         predictor.close()
         raise ValueError(
             f"--boxes must give the boxes, because model {predictor.name} on backend "
-            f"{predictor.backend.name} has no detector of its own; give them, or another --model"
+            f"{predictor.backend.name} contains no detector; give boxes, or another --model"
         )
     return predictor
 

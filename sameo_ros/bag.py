@@ -143,7 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError) as error:
         print(f"bag: {error}", file=sys.stderr)
         return 1
-    except Exception as error:  # whatever the library meets in a damaged file
+    except Exception as error:  # the library raises many kinds for damaged files
         print(f"bag: {options.source} cannot be read as a bag: {error!r}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -231,7 +231,7 @@ class BagRun:
                 settings.rectified,
                 self._topics.image,
             )
-        except Exception as error:  # what is wrong with depth must not cost the masks
+        except Exception as error:  # faulty depth must not stop the masks
             self.record.problems.report("depth", str(error), time.monotonic())
             return None
 
@@ -246,7 +246,7 @@ class BagRun:
             self._deliver_objects(frame, answer)
         except LookupError as error:
             self.record.problems.report("objects", str(error), time.monotonic())
-        except Exception as error:  # the masks are written already, and count
+        except Exception as error:  # the masks are already written
             sentence = f"the objects of an image cannot be written: {error!r}"
             self.record.problems.report("objects", sentence, time.monotonic())
 

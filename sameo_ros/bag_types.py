@@ -27,7 +27,7 @@ SOURCE_FOLDERS = {
     "vision_msgs": _ROOT / "environment" / "vision_msgs" / "msg",
     "yolo_msgs": _ROOT / "environment" / "yolo_msgs" / "msg",
 }
-"""Folders with the .msg files of packages, where the sources are at hand."""
+"""Folders with the .msg files of packages in a source checkout."""
 _OPTIONAL = "yolo_msgs"
 
 
@@ -78,8 +78,8 @@ def build_reading_store(connection: Any, own: Typestore) -> Typestore:
         own: The types of this machine; used where the bag brings none.
 
     Raises:
-        ValueError: If the bag's definition lacks something that is read from such a message, or
-            nobody has one.
+        ValueError: If the bag's definition lacks a field that is read, or there is no
+            definition.
     """
     definition, name = connection.msgdef, connection.msgtype
     is_known = name in own.fielddefs
@@ -113,7 +113,7 @@ def build_reading_store(connection: Any, own: Typestore) -> Typestore:
 
 
 def _find_difference(own: Typestore, ours: str, other: Typestore, theirs: str, path: str) -> str:
-    """Say which field of our type another one lacks, or has as another kind; "" if none."""
+    """Describe a field of our type that the other lacks or types differently; "" if none."""
     if theirs not in other.fielddefs:
         return f"{theirs} is not defined"
     fields: dict[str, Any] = dict(other.fielddefs[theirs][1])
@@ -180,7 +180,7 @@ def make_storable(store: Typestore, message: Any) -> Any:
 
 
 def definition_arguments(connection: Any, own: Typestore) -> dict[str, Any]:
-    """Return what a rosbags writer is told about the type of a topic that is copied as it is.
+    """Return a rosbags writer's arguments for the type of a topic that is copied.
 
     Args:
         connection: A connection of a rosbags reader.
@@ -189,7 +189,7 @@ def definition_arguments(connection: Any, own: Typestore) -> dict[str, Any]:
     definition = connection.msgdef.data
     if not definition and connection.msgtype in own.types:
         return {"typestore": own}
-    # A type that nobody knows is copied too: its bytes need no definition.
+    # An unknown type is copied too: its bytes need no definition.
     return {"msgdef": definition, "rihs01": connection.digest or UNKNOWN_HASH}
 
 

@@ -202,7 +202,7 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
     with load_predictor(model, backend) as predictor:
         if not predictor.has_detector:
             raise DemoError(
-                f"model {model} on backend {predictor.backend.name} has no detector of its own; "
+                f"model {model} on backend {predictor.backend.name} contains no detector; "
                 "give the boxes of your pictures with --boxes (BOXES=file)"
             )
         for path in paths:
@@ -272,10 +272,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _running(commands: dict[str, list[str]]) -> Iterator[list[_Process]]:
-    """Start `sameo_ros.<name>` for each command; end what still runs on the way out."""
+    """Start `sameo_ros.<name>` for each command; stop all of them on exit."""
     environment = {
         **os.environ,
-        # A domain of its own: no other robot or demo on this machine or network is heard.
+        # A separate domain: no traffic of other robots or demos.
         "ROS_DOMAIN_ID": str(_DOMAINS[os.getpid() % len(_DOMAINS)]),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOCALHOST_ONLY": "1",

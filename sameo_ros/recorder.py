@@ -210,7 +210,7 @@ def main() -> int:
 
 
 def _record(node: RecorderNode, options: argparse.Namespace) -> None:
-    """Spin until enough pictures have come; what has come is written as it comes."""
+    """Spin until enough pictures have come; write each as it comes."""
     deadline_s = time.monotonic() + options.timeout
     num_written = 0
     while len(node.records) < options.count and not node.error:

@@ -187,7 +187,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _read_frames(pictures: list[Picture]) -> list[_Frame]:
-    """Read what can be read and name what cannot."""
+    """Read the pictures; print a message for each that cannot be read."""
     frames = []
     for picture in pictures:
         try:

@@ -42,7 +42,7 @@ A bundle is a folder with model.json, weights.safetensors (float16) and the grap
 image_encoder.onnx, mask_decoder.onnx and, where the network has a visible decoder,
 visible_decoder.onnx. Every export compares the graphs with the network on each installed backend
 and writes nothing if they disagree in float32. Where this processor's bf16 draws other masks, the
-bundle is written and says so (`verified` in model.json), and the runtime will not take bf16 for it.
+bundle records it (`verified` in model.json), and the runtime will not use bf16 for it.
 The TensorRT formats add <graph>.engine beside the graphs. TensorRT takes the precision from the
 graphs; every precision but f32 is measured by emulation on the CPU and refused where its masks
 differ too much. Only a run on a GPU proves it. A bundle that is exported again keeps its licence,
@@ -121,7 +121,7 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--parity-images", type=Path, help="folder of further pictures to measure precision on")
     add("--parity-boxes", help="their boxes, as for python -m sameo_model.predict --boxes")
-    add("--compute-capability", help="GPU to build for, such as SM86; default: the GPU at hand")
+    add("--compute-capability", help="GPU to build for, such as SM86; default: this machine's GPU")
     add("--cache-dir", type=Path, help="folder of the engine cache; default: the user's")
     add("--dry-run", action="store_true", help="say what TensorRT would build, and write nothing")
 

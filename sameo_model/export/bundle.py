@@ -1,4 +1,4 @@
-"""Write a network as a model bundle, whole or not at all."""
+"""Write a network as a model bundle, atomically."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def export_bundle(
         training: How the weights were trained, JSON values.
         scores: How the model scored and on what, JSON values.
         points: Whether to add the graph for clicks beside boxes.
-        detector: What finds boxes where nobody gives any; None adds none.
-        check: Called with the finished bundle's folder before it takes its place; what it
-            raises stops the export, and nothing is left behind.
+        detector: Detector for images without given boxes; None adds none.
+        check: Called with the finished bundle's folder before it is moved to its place; an
+            exception stops the export, and nothing is left behind.
 
     Raises:
         FileExistsError: The folder holds something that is not a bundle.
@@ -127,7 +127,7 @@ def _normalisation(model: Sameo) -> dict[str, Any]:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a draft folder that takes the place of ``folder`` when the block succeeds."""
+    """Yield a draft folder that replaces ``folder`` when the block succeeds."""
     is_bundle = (folder / bundles.MODEL_JSON).is_file()
     if folder.exists() and not is_bundle and (folder.is_file() or any(folder.iterdir())):
         raise FileExistsError(

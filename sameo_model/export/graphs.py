@@ -246,7 +246,7 @@ def _turn_weights_into_inputs(model: onnx_ir.Model, weight_names: set[str]) -> N
 
 
 def _strip_comments(model: onnx.ModelProto) -> None:
-    """Delete the tracer's notes: they are bulky and name files of the exporting machine."""
+    """Delete the tracer's metadata: it is large and names files of the exporting machine."""
     graph = model.graph
     for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
         item.ClearField("doc_string")
@@ -256,7 +256,7 @@ def _strip_comments(model: onnx.ModelProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about itself from the user."""
+    """Silence the exporter's log and warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -103,7 +103,7 @@ def check_machine(flavour_name: str, target: str | None) -> None:
 
     Args:
         flavour_name: `tensorrt` or `tensorrt-rtx`.
-        target: Compute capability such as `SM86`; None is the GPU at hand.
+        target: Compute capability such as `SM86`; None is this machine's GPU.
 
     Raises:
         ValueError: If the flavour cannot build for the target.
@@ -127,7 +127,7 @@ def export_engines(
     Args:
         bundle: The bundle.
         flavour_name: `tensorrt` or `tensorrt-rtx`.
-        target: Compute capability such as `SM86`; None is the GPU at hand.
+        target: Compute capability such as `SM86`; None is this machine's GPU.
         cache_dir: Folder of the engine cache; None is the user's.
         say: Told what was done.
 

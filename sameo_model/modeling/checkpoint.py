@@ -42,7 +42,7 @@ class CheckpointMismatchError(ValueError):
 
 
 def save_checkpoint(model: Sameo | BoxDetector, path: str | Path, *, half: bool = False) -> None:
-    """Write a network as one safetensors file, whole or not at all.
+    """Write a network as one safetensors file, atomically.
 
     Args:
         model: The network; what `describe` says of it is stored too.

@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(json.dumps(content).encode(), "application/json", status=status)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        # A body that nobody read would be taken for the next request.
+        # An unread body would be parsed as the next request.
         self.close_connection = True
         self._send_json({"error": message}, status)
 

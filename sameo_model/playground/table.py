@@ -70,8 +70,7 @@ class OpenPicture:
 class PictureTable:
     """Opens pictures and finds objects in them; may be used from several threads.
 
-    One thread of its own loads the model and does the work, request after request, as backends on a
-    GPU demand.
+    One worker thread loads the model and handles all requests in order, as GPU backends require.
     """
 
     def __init__(self, load: Callable[[], Predictor]) -> None:

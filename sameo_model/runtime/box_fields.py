@@ -81,5 +81,5 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise BoxFormError(f"'{repeated}' must stand once, but it is there twice; join the two")
+        raise BoxFormError(f"'{repeated}' must occur once, but occurs twice; merge the two")
     return content

@@ -1,4 +1,4 @@
-"""Boxes and the images that they belong to, whatever file they came from."""
+"""Boxes and the images that they belong to, independent of the file format."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def choose_boxes(
     max_boxes: int,
     iou_threshold: float = SUPPRESSION_IOU,
 ) -> npt.NDArray[np.int64]:
-    """Choose the boxes that stand for objects: the best of those that overlap.
+    """Choose the best of the boxes that overlap.
 
     Args:
         boxes_xyxy: float (A, 4), x1, y1, x2, y2 of visible parts, one box per cell.

@@ -119,9 +119,7 @@ def _name_by_number(paths: Sequence[Path], source: BoxSource) -> tuple[BoxSource
             "image carries one of them as its name; give --annotations, or add 'file_name'"
         )
     number = next(number for number in source.by_number if number in names)
-    note = (
-        f"the boxes call images by number alone: {names[number]} is taken for {number}, and so on"
-    )
+    note = f"the boxes call images by number alone: {names[number]} is used for {number}, and so on"
     return source.name_images(names), [note]
 
 

@@ -191,7 +191,7 @@ def match_records(pictures: Sequence[str | Path], names: Iterable[str]) -> Pictu
         if rival is not None:
             absent.append(other if match.num_parts > rival.num_parts else name)
     doubts = [
-        f"'{name}' is taken for {pictures[index]}, though {match.doubt}"
+        f"'{name}' is matched with {pictures[index]}, although {match.doubt}"
         for index, (name, match) in chosen.items()
         if match.doubt
     ]

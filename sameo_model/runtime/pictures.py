@@ -8,7 +8,7 @@ Rules, the same for every command, the node and the data sets:
   alone. Mask files and depth are taken as they are stored.
 - **16 bits.** Values of 8, 10, 12, 14 or 16 used bits become 8 bits; the picture's largest value
   tells which.
-- **Damage.** A picture whose end is missing is refused, whatever OpenCV makes of it.
+- **Damage.** A truncated picture is rejected, even where OpenCV would decode it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PICTURE_SUFFIXES = frozenset(
         *(".ppm", ".pgm", ".pnm", ".jp2", ".gif", ".avif", ".heic", ".heif"),
     }
 )
-"""Endings of files that are taken for pictures; one that OpenCV cannot decode is named as such."""
+"""Suffixes of picture files; a file that OpenCV cannot decode is reported."""
 
 _LOGGER = logging.getLogger(__name__)
 _USED_BITS = (8, 10, 12, 14, 16)

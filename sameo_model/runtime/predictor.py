@@ -1,4 +1,4 @@
-"""The runtime's front door: encode an image once, decode any number of boxes."""
+"""The predictor: encode an image once, decode any number of boxes."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class DetectedBoxes:
     is_wanted: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        """Make the ids unique, whatever the detector gave."""
+        """Make the detector's ids unique."""
         object.__setattr__(self, "detection_ids", make_unique_ids(self.detection_ids))
 
     def __len__(self) -> int:

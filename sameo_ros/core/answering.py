@@ -1,4 +1,4 @@
-"""What surrounds the decoder: which boxes it gets, and what is said about its masks."""
+"""Choose the boxes for the decoder, and combine its masks with the detections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One camera's share of the work: its port to the outside, its frames, and how one is answered."""
+"""One camera: its port, its frames, and how a frame is answered."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def answer_frame(
 
 @contextmanager
 def failures_counted(record: CameraRecord) -> Iterator[None]:
-    """Survive what goes wrong in a block that answers boxes: count it, and say what it was."""
+    """Catch, count and report errors of a block that answers boxes."""
     try:
         yield
     except UnreadableMessageError as error:

@@ -21,7 +21,7 @@ def is_plausible(transit_s: float, stamp_ns: int) -> bool:
 def explain_clock(
     transit_s: float | None, stamp_ns: int, now_ns: int, *, use_sim_time: bool
 ) -> str:
-    """Say what is wrong with clock or stamps, and what to do about it; "" if nothing is.
+    """Explain a fault of clock or stamps and its remedy; "" if there is none.
 
     Args:
         transit_s: The node's clock when the latest image came minus its stamp, seconds; None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def make_unique_ids(ids: Sequence[str]) -> list[str]:
-    """Give every detection of one image a name of its own.
+    """Make the ids of the detections of one image unique.
 
     Args:
         ids: N ids as the detector gave them, "" where it gave none; equal ones may come.

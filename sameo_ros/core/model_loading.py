@@ -1,4 +1,4 @@
-"""Loading a model while others watch: where it stands, and how far it is."""
+"""Load a model and report its state and progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sameo_ros.core.settings import SameoParameters
 
 
 class ModelState(Enum):
-    """Where the worker stands with its model."""
+    """State of the worker's model."""
 
     NONE = "not loaded"
     LOADING = "loading"
@@ -28,7 +28,7 @@ class ModelStatus:
 
     Attributes:
         values: The settings that it depends on; None before the first.
-        state: Where it stands.
+        state: Its state.
         reason: Why the state is FAILED, or how far LOADING is, in one sentence.
         name: Its name, "" until it is loaded.
         backend: Name of the backend that runs it.

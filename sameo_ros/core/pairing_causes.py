@@ -79,7 +79,7 @@ def _explain_zero_stamps(number: int) -> str:
 
 def _explain_loss(counted: str, image_topic: str, transport: str) -> str:
     return (
-        f"images are lost on the way to this node: {counted}; {transport}; or ask for them "
+        f"images are lost in transport to this node: {counted}; {transport}; or ask for them "
         f"reliably: reliability:=reliable of the launch file, or "
         f"-p qos_overrides.{image_topic}.subscription.reliability:=reliable"
     )

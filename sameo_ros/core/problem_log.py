@@ -1,4 +1,4 @@
-"""What the node complains about: said in the log now and then, and kept as long as it lasts."""
+"""Problems of the node: logged with throttling, and kept as long as they last."""
 
 from __future__ import annotations
 

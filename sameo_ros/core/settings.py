@@ -195,7 +195,7 @@ class SameoParameters:
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """What `load_predictor` is told besides model and backend, by keyword."""
+        """Keyword arguments of `load_predictor` besides model and backend."""
         return {
             "precision": self.precision or None,
             "threads": self.threads or None,
@@ -219,12 +219,12 @@ class SameoParameters:
 
 
 class SettingsHolder:
-    """The one place where the settings that are in force are held.
+    """Holds the current settings.
 
     One thread replaces them as a whole; each job of the worker reads them once, when it starts.
 
     Attributes:
-        current: The settings that are in force.
+        current: The current settings.
     """
 
     def __init__(self, current: SameoParameters) -> None:
@@ -233,7 +233,7 @@ class SettingsHolder:
 
 
 def check_value(one: dataclasses.Field[Any], value: Any) -> Any:
-    """Return the value in the parameter's type, if it is one that it can have."""
+    """Check a value and return it in the parameter's type."""
     value = convert_value(one, value)
     choices, limits = one.metadata["choices"], one.metadata["limits"]
     if choices is not None and value not in choices:
@@ -251,7 +251,7 @@ def check_value(one: dataclasses.Field[Any], value: Any) -> Any:
 
 
 def convert_value(one: dataclasses.Field[Any], value: Any) -> Any:
-    """Return the value in the parameter's type, which YAML may have mistaken for another."""
+    """Convert a value to the parameter's type; YAML may have parsed it as another."""
     kind = type(one.default)
     if kind is str and type(value) is bool and one.metadata["choices"]:
         return "on" if value else "off"

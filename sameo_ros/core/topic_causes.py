@@ -68,7 +68,7 @@ def explain_silence(topic: TopicView, arrivals: Arrivals, now_s: float) -> str:
     if arrivals.number == 0:
         return (
             f"{names} publishes {topic.name}, but no message has come for {silence_s:.0f} s: it is "
-            "silent, or messages are lost on the way"
+            "silent, or messages are lost in transport"
         )
     return (
         f"messages on {topic.name} stopped {silence_s:.0f} s ago, after {arrivals.number}; "

@@ -1,4 +1,4 @@
-"""The one thread that owns the model: it loads, encodes, decodes and delivers."""
+"""The thread that owns the model: it loads, encodes, decodes and delivers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Worker:
         """Prepare; `start` starts the thread.
 
         Args:
-            settings: What is in force; call `wake` after a change.
+            settings: The current settings; call `wake` after a change.
         """
         self._settings = settings
         self._model = ModelStatus()
@@ -89,7 +89,7 @@ class Worker:
 
     @property
     def model(self) -> ModelStatus:
-        """Where it stands with the model that the settings name."""
+        """State of the model that the settings name."""
         model = self._model
         if not self._is_started:
             return ModelStatus()
@@ -105,7 +105,7 @@ class Worker:
     def stop(self) -> None:
         """Finish the current job, free the model and end the thread.
 
-        A model that is being built may take minutes; it is left to itself after two seconds.
+        Building a model may take minutes; after two seconds `stop` returns without waiting for it.
         """
         self.deactivate()
         with self._changed:
@@ -115,7 +115,7 @@ class Worker:
             self._thread.join(_STOP_S)
 
     def describe(self) -> str:
-        """Say where it stands with the model."""
+        """Describe the state of the model."""
         model = self.model
         reason = f": {model.reason}" if model.reason else ""
         return f"model {self._settings.current.model} is {model.state.value}{reason}"
@@ -277,13 +277,13 @@ class Worker:
                 f"{settings.segment_max_age_s:g} s; check the camera, or raise it"
             )
             return
-        # The caller's boxes are those of its image, and none is there unasked.
+        # The caller's boxes are in pixels of its image, and all of them are wanted.
         settings = dataclasses.replace(settings, detections_frame="image", classes=("",))
         try:
             answer = answer_frame(
                 segmenter, camera.port, frame, request.detections, settings, request.clicks
             )
-        except Exception as error:  # the caller hears about it; the thread goes on
+        except Exception as error:  # reported to the caller; the thread goes on
             request.reply(f"the image cannot be segmented: {error}")
         else:
             request.reply((frame, answer))
@@ -338,7 +338,7 @@ class Worker:
 
         try:
             self._segmenter, self._model = load_segmenter(settings, note)
-        except (Exception, KeyboardInterrupt) as error:  # whatever a backend raises
+        except (Exception, KeyboardInterrupt) as error:  # any error of a backend
             _LOGGER.warning("model cannot be loaded: %s", error)
             self._model = replace(loading, state=ModelState.FAILED, reason=str(error))
 

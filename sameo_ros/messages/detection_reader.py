@@ -20,7 +20,7 @@ from sameo_ros.messages.detector_conventions import AcceptedDetections, accept_d
 
 
 class DetectionReader:
-    """Reads messages in the conventions of the popular detectors; remembers what it has said."""
+    """Reads messages in the conventions of popular detectors; logs each note once."""
 
     def __init__(self, note: Callable[[str], object], problems: ProblemLog) -> None:
         """Begin without having read a message.

@@ -97,7 +97,7 @@ class CameraTopics:
         name, problems = record.name, record.problems
         self._inputs = f"{name}/" if name else ""
         self._detections = DetectionReader(self._note, problems)
-        self._turns: set[str] = set()  # what has been said about turned images
+        self._turns: set[str] = set()  # rotation messages already logged
         outputs = f"~/{name}/" if name else "~/"
         self.objects = ObjectTopics(node, record)
         self._masks = node.open_publisher(AmodalMaskArray, outputs + "masks", problems)
@@ -108,7 +108,7 @@ class CameraTopics:
         self._boxes_topic = self._inputs + "detections"
         self._tracker = BoxTracker()
         if has_detector:
-            # What is found takes the way of all detections, through DDS.
+            # Found boxes travel over DDS as those of any detector.
             self._boxes_topic = outputs + "detections"
             self._found = node.open_publisher(Detection2DArray, self._boxes_topic, problems)
             self.outputs["detections"] = self._found
@@ -206,7 +206,7 @@ class CameraTopics:
         self._found.publish(message)
 
     def deliver(self, frame: Frame, answer: Answer, settings: SameoParameters) -> None:
-        """Publish an answer, and what somebody listens to besides."""
+        """Publish an answer, and the other outputs that have subscribers."""
         header = frame.message.header
         masks = AmodalMaskArray()
         self._fill_masks(masks, answer, header)
@@ -246,7 +246,7 @@ class CameraTopics:
     async def _segment(
         self, request: SegmentBoxes.Request, response: SegmentBoxes.Response
     ) -> SegmentBoxes.Response:
-        """Answer a call; the executor goes on while the worker is at it."""
+        """Answer a call; the executor is not blocked while the worker runs."""
         boxes = request.detections.detections
         try:
             clicks = points_to_clicks(request.points, request.point_boxes, len(boxes))
@@ -274,7 +274,7 @@ class CameraTopics:
         try:
             self._fill_masks(response.masks, answer, frame.message.header)
             self.objects.fill_objects(response.objects, frame, answer)
-        except Exception as error:  # the caller hears about it
+        except Exception as error:  # reported to the caller
             return f"the answer cannot be sent: {error}"
         return ""
 

@@ -1,4 +1,4 @@
-"""How the node says on /diagnostics and in the log where it stands."""
+"""Report the node's state on /diagnostics and in the log."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Transition = Callable[[Any, Any], ResultT]
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """Where the node stands.
+    """State of the node.
 
     Attributes:
         is_active: Whether it answers.
-        description: Where the model stands, in one sentence.
+        description: State of the model, one sentence.
         model: The model.
         encode_ahead: The parameter of that name.
         waiting: What is awaited, "" once masks have been published.
@@ -74,7 +74,7 @@ def say_why(failure: ResultT) -> Callable[[Transition[ResultT]], Transition[Resu
         def wrapper(node: Any, state: Any) -> ResultT:
             try:
                 return transition(node, state)
-            except Exception as error:  # whatever it is, the user must hear of it
+            except Exception as error:  # the user must see every error
                 node.get_logger().error(f"{transition.__name__} failed: {error}")
                 return failure
 
@@ -123,7 +123,7 @@ def fill_diagnostics(
         types: Constructors of the messages inside.
         name: What the status is about.
         record: The camera's counters and problems.
-        status: Where the node stands.
+        status: State of the node.
         alarms: When to warn.
         now_s: Monotonic clock.
     """

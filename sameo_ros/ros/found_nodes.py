@@ -1,4 +1,4 @@
-"""Nodes that publish masks, found in the graph, in whatever namespace they are.
+"""Find nodes that publish masks, in any namespace.
 
 The node that asks is handed in, so that this module needs neither messages nor rclpy.
 """

@@ -123,7 +123,7 @@ class ObjectTopics:
             )
 
     def unsubscribe(self) -> None:
-        """Destroy the subscriptions and forget what came."""
+        """Destroy the subscriptions and clear the caches."""
         for subscription in self.inputs.values():
             self._node.destroy_subscription(subscription)
         self.inputs = {}
@@ -151,7 +151,7 @@ class ObjectTopics:
             )
         except ValueError as error:
             self._report(str(error))
-        except Exception as error:  # what is wrong with depth must not cost the masks
+        except Exception as error:  # faulty depth must not stop the masks
             self._report(f"depth cannot be used: {error!r}")
         return None
 
@@ -197,7 +197,7 @@ class ObjectTopics:
             fill_objects(message, _TYPES, answer, objects, header, placement)
         except LookupError as error:
             self._report(str(error))
-        except Exception as error:  # the masks count without
+        except Exception as error:  # the masks do not need them
             self._report(f"the objects of an image cannot be given: {error!r}")
 
     def _publish(
@@ -250,7 +250,7 @@ class ObjectTopics:
         self._instances.publish(message)
 
     def _explain_missing(self, frame: Frame, answer: Answer, settings: SameoParameters) -> str:
-        """Say why there is no 3D; "" where there is, or where it has been said already."""
+        """Return why there is no 3D; "" where there is, or where it was already reported."""
         if answer.prediction.visible_masks is None:
             return "3D boxes need visible masks; set the parameter visible"
         if answer.depth is not None and answer.depth.camera is None:

@@ -17,7 +17,7 @@ def declare_parameters(node: Any) -> SameoParameters:
 
     Raises:
         ValueError: If a value is none of its choices. What concerns the model is checked when it
-            is loaded, so that a node with a wrong one stays alive and says so.
+            is loaded, so that a node with a wrong one stays alive and reports it.
     """
     # Messages, not rclpy: they are imported here so that the values can be used without ROS.
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor

@@ -181,7 +181,7 @@ def test_an_object_that_is_there_twice_in_the_file_is_refused(data, capsys):
     arguments = ["--annotations", data / "annotations.json", "--images", data / "images"]
     arguments += ["--detections", data / "r.json", "--model", "none"]
     assert evaluate.main(["detections", *map(str, arguments)]) == 2
-    assert "'score' must stand once" in capsys.readouterr().err
+    assert "'score' must occur once" in capsys.readouterr().err
 
 
 def test_two_classes_of_one_name_need_their_number(data, capsys):

@@ -91,7 +91,7 @@ def test_without_boxes_and_detector_the_demo_asks_for_boxes(own, tmp_path):
         *("--backend", "onnxruntime"),
     )
     assert done.returncode == 1
-    assert "has no detector of its own; give the boxes of your pictures" in done.stderr
+    assert "contains no detector; give the boxes of your pictures" in done.stderr
 
 
 @pytest.mark.ros

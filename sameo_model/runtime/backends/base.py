@@ -255,7 +255,7 @@ def model_load_error(package: str, bundle: Bundle, error: Exception) -> BackendU
     Args:
         package: Python package of the engine.
         bundle: The model.
-        error: What the engine said.
+        error: The engine's exception.
     """
     version = getattr(sys.modules.get(package), "__version__", "")
     said = " ".join(str(error).split())[:_MAX_SAID]

@@ -137,7 +137,7 @@ class CudaGpu:
         return self._load_engine(data, self._stream.handle)
 
     def close(self) -> None:
-        """Free what is left and let go of the primary context; a second call does nothing."""
+        """Free all memory and release the primary context; a second call does nothing."""
         if self._closed:
             return
         self._closed = True

@@ -38,7 +38,7 @@ class BuildSettings:
     """What a build may be asked for.
 
     Attributes:
-        target: Compute capability such as `SM86` to build for; None is the GPU at hand.
+        target: Compute capability such as `SM86` to build for; None is this machine's GPU.
         workspace_mb: Most memory that the engine may use for its work, MiB.
         timing_cache: File in which TensorRT keeps its measurements; None keeps none.
     """
@@ -94,7 +94,7 @@ def check_target(flavour: Flavour, target: str) -> None:
     """
     if not flavour.can_target_other_gpus:
         raise ValueError(
-            f"{flavour} builds engines for the GPU at hand alone, not for {target}; leave the "
+            f"{flavour} builds engines only for this machine's GPU, not for {target}; leave the "
             "compute capability out and build on the robot, or use format tensorrt-rtx"
         )
     if target not in flavour.target_names:

@@ -189,7 +189,7 @@ class EngineCache:
             _delete(path)
 
     def _remove_leftovers(self) -> None:
-        """Delete what builds left that were killed; the lock is held, so none is at work."""
+        """Delete the files of killed builds; the caller holds the lock, so no build is running."""
         for path in self.folder.glob(".*.engine.*"):
             path.unlink(missing_ok=True)
         for path in self.folder.glob("*-*.engine"):

@@ -67,7 +67,7 @@ class EnginePlan:
         """Return all engines by graph, and the names of those that were built just now.
 
         Args:
-            report: Makes what is told about the progress of a graph; None logs it.
+            report: Creates the progress callback of a graph; None logs the progress.
 
         Raises:
             RuntimeError: If an engine cannot be built or stored.
@@ -130,7 +130,7 @@ def plan_engines(
     compute_capability: tuple[int, int],
     cache_dir: Path | None,
 ) -> EnginePlan:
-    """Plan the engines of a bundle for the GPU at hand.
+    """Plan the engines of a bundle for this machine's GPU.
 
     Args:
         bundle: The bundle.

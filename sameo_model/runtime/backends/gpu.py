@@ -114,4 +114,4 @@ class Gpu(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the GPU and of all that is left on it; a second call does nothing."""
+        """Release the GPU and all memory on it; a second call does nothing."""

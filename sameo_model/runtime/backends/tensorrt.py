@@ -91,7 +91,7 @@ def start_backend(
         gpu: The GPU; the backend closes it, unless this call fails.
         bundle: The bundle.
         plan: Its engines for this GPU.
-        report: Makes what is told about the progress of a build; None logs it.
+        report: Creates the progress callback of a build; None logs the progress.
         cuda_graph: Whether to start the encoder as one CUDA graph, where the GPU can.
 
     Raises:

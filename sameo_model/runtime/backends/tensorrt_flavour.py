@@ -107,7 +107,7 @@ def version_tuple(version: str) -> tuple[int, ...]:
 
 
 class ErrorLog:
-    """What TensorRT said while something failed: its Python calls return None and log the cause.
+    """TensorRT's messages about a failure: its Python calls return None and log the cause.
 
     Attributes:
         errors: Messages of severity error or worse, oldest first.

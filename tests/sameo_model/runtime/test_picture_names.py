@@ -148,6 +148,6 @@ def test_two_records_of_one_picture_are_an_error():
 def test_doubtful_records_are_told():
     found = match_records(["/data/cam1/1.png"], ["/nowhere/cam1/1.png"])
     assert found.doubts == [
-        "'/nowhere/cam1/1.png' is taken for /data/cam1/1.png, though only cam1/1.png of the path "
-        "agrees"
+        "'/nowhere/cam1/1.png' is matched with /data/cam1/1.png, although only cam1/1.png of the "
+        "path agrees"
     ]

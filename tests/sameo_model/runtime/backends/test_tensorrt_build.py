@@ -90,7 +90,7 @@ def test_tensorrt_proper_is_preferred_and_builds_for_its_own_gpu_alone(monkeypat
     fake_module(monkeypatch, "tensorrt", Builder=object, __version__="10.3.0")
     flavour = load_flavour()
     assert (flavour.name, flavour.has_timing_cache) == ("tensorrt", True)
-    with pytest.raises(ValueError, match=r"10\.3\.0 builds engines for the GPU at hand alone"):
+    with pytest.raises(ValueError, match=r"10\.3\.0 builds engines only for this machine's GPU"):
         plan_engines_for_target(bundle, flavour, "SM86", None)
     plan = plan_engines(bundle, flavour, "Orin", (8, 7), Path("cache"))
     key = plan.keys["mask_decoder"]
