@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sameo_model.modeling.image_encoder import VitBlock, VitImageEncoder
 from sameo_model.modeling.layers import LayerNorm2d
 from sameo_model.modeling.mask_decoder import MaskDecoder
-from sameo_model.modeling.sameo import READ_OUT_TOKENS, BoxMasks, DecoderName, Sameo
+from sameo_model.modeling.sameo import READ_OUT_TOKENS, BoxMasks, MaskKind, Sameo
 from sameo_model.modeling.transformer import Attention, TwoWayBlock
 
 
@@ -49,7 +49,7 @@ class ReferenceStyle(nn.Module):
         embeddings: Tensor,
         boxes_xyxy: Tensor,
         input_hw: tuple[int, int],
-        decoder: DecoderName = "amodal",
+        kind: MaskKind = "amodal",
     ) -> tuple[Tensor, Tensor]:
         """Predict one mask per box of one image; see `Sameo.decode_boxes`."""
         model = self.model
@@ -57,8 +57,8 @@ class ReferenceStyle(nn.Module):
         labels = corners.new_tensor((2, 3)).expand(corners.shape[:3])
         prompts = model._encode_points(corners, labels, input_hw)[0]
         grid = model.prompt_encoder.pe_layer.grid((embeddings.shape[2], embeddings.shape[3]))
-        layers = model.mask_decoder if decoder == "amodal" else model.visible_decoder
-        selection = model.mask_selection if decoder == "amodal" else model.visible_mask_selection
+        layers = model.mask_decoder if kind == "amodal" else model.visible_decoder
+        selection = model.mask_selection if kind == "amodal" else model.visible_mask_selection
         assert layers is not None
         logits, iou = _decode(layers, embeddings, grid, prompts, READ_OUT_TOKENS[selection])
         best = iou.argmax(dim=1)

@@ -24,7 +24,7 @@ from sameo_model.modeling.prompt_encoder import (
     PIXEL_CENTRE,
     PromptEncoder,
 )
-from sameo_model.modeling.sameo import READ_OUT_TOKENS, DecoderName, Sameo
+from sameo_model.modeling.sameo import READ_OUT_TOKENS, MaskKind, Sameo
 from sameo_model.modeling.transformer import Attention, TwoWayBlock
 
 NUM_PADDING = MAX_POINTS - 2
@@ -33,22 +33,22 @@ NUM_TOKENS = 5 + 2 + 1
 
 
 def decode_boxes(
-    model: Sameo, decoder: DecoderName, embedding: Tensor, boxes: Tensor
+    model: Sameo, kind: MaskKind, embedding: Tensor, boxes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Predict one mask per box as `Sameo.decode_boxes` does.
 
     Args:
         model: The network.
-        decoder: Which decoder draws the masks.
+        kind: Which masks to draw.
         embedding: float32 (1, 256, S/16, S/16), of one image.
         boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels.
 
     Returns:
         Logits float32 (N, S/4, S/4) and predicted IoU float32 (N,), in [0, 1].
     """
-    layers = model.mask_decoder if decoder == "amodal" else model.visible_decoder
+    layers = model.mask_decoder if kind == "amodal" else model.visible_decoder
     assert layers is not None
-    selection = model.mask_selection if decoder == "amodal" else model.visible_mask_selection
+    selection = model.mask_selection if kind == "amodal" else model.visible_mask_selection
     outputs = torch.cat((layers.iou_token.weight, layers.mask_tokens.weight))
     corners = _encode_corners(model.prompt_encoder, boxes, model.image_size)
     tokens = torch.cat((outputs.expand(boxes.shape[0], -1, -1), corners), dim=1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sameo_model.export.box_decoder import decode_boxes
 from sameo_model.modeling.box_detector import BoxDetector
-from sameo_model.modeling.sameo import DecoderName, Sameo
+from sameo_model.modeling.sameo import MaskKind, Sameo
 from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, NO_CLICK
 
 OPSET = 18
@@ -44,15 +44,15 @@ class EncoderGraph(nn.Module):
 class DecoderGraph(nn.Module):
     """`box_decoder.decode_boxes`: boxes of one image, in pixels of the model's square input."""
 
-    def __init__(self, model: Sameo, decoder: DecoderName) -> None:
+    def __init__(self, model: Sameo, kind: MaskKind) -> None:
         super().__init__()
         self.model = model
-        self.decoder: DecoderName = decoder
+        self.kind: MaskKind = kind
 
     def forward(self, embedding: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
         """Map (1, 256, S/16, S/16) and (N, 4) to logits (N, S/4, S/4) and, amodal, IoU (N,)."""
-        logits, iou = decode_boxes(self.model, self.decoder, embedding, boxes)
-        return (logits, iou) if self.decoder == "amodal" else (logits,)
+        logits, iou = decode_boxes(self.model, self.kind, embedding, boxes)
+        return (logits, iou) if self.kind == "amodal" else (logits,)
 
 
 class WindowGraph(nn.Module):
@@ -180,16 +180,16 @@ def encoder_graph(model: Sameo) -> onnx.ModelProto:
     return _trace(EncoderGraph(model), {}, ("embedding",), {"image": image})
 
 
-def decoder_graph(model: Sameo, decoder: DecoderName) -> onnx.ModelProto:
+def decoder_graph(model: Sameo, kind: MaskKind) -> onnx.ModelProto:
     """Return the graph `embedding`, `boxes` float32 (N, 4) to logits and, amodal, predicted IoU.
 
     Weights are graph inputs named as in the network's state dict; see `weights.attach_weights`.
     """
     grid = model.image_size // 16
     boxes = torch.rand(TRACED_BOXES, 4) * model.image_size
-    outputs = ("amodal_logits", "predicted_iou") if decoder == "amodal" else ("visible_logits",)
+    outputs = ("amodal_logits", "predicted_iou") if kind == "amodal" else ("visible_logits",)
     shared = {"embedding": torch.zeros(1, 256, grid, grid)}
-    return _trace(DecoderGraph(model, decoder), {"boxes": boxes}, outputs, shared)
+    return _trace(DecoderGraph(model, kind), {"boxes": boxes}, outputs, shared)
 
 
 def _trace(

@@ -16,7 +16,7 @@ from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 
 # What an image encoder returns of B images: the embedding alone, or finer features with it.
 Features = Tensor | Pyramid
-DecoderName = Literal["amodal", "visible"]
+MaskKind = Literal["amodal", "visible"]
 MaskSelection = Literal["min_loss", "best_predicted", "all", "token0"]
 
 # Token 0 was trained for unambiguous prompts, tokens 1 to 3 for alternatives.
@@ -151,7 +151,7 @@ class Sameo(nn.Module):
         point_labels: Tensor,
         input_hw: tuple[int, int],
         multimask: bool = True,
-        decoder: DecoderName = "amodal",
+        kind: MaskKind = "amodal",
     ) -> tuple[Tensor, Tensor]:
         """Predict masks for prompts.
 
@@ -163,18 +163,18 @@ class Sameo(nn.Module):
                 corner, 1 a click, -1 padding.
             input_hw: Height and width of the image that the points refer to, pixels.
             multimask: True returns tokens 1 to 3, False token 0.
-            decoder: Which decoder draws the masks.
+            kind: Which masks to draw.
 
         Returns:
             Logits (B, N, M, h, w), positive inside, and predicted IoU (B, N, M), an
             unbounded estimate, both in token order; M is 3 with ``multimask``, else 1.
 
         Raises:
-            ValueError: Shapes do not fit, or the network has no such decoder.
+            ValueError: Shapes do not fit, or the network does not draw such masks.
         """
         prompt_tokens = self._encode_points(points_xy, point_labels, input_hw)
         token_ids = MULTI_MASK_TOKENS if multimask else SINGLE_MASK_TOKENS
-        return self._decoder(decoder)(
+        return self._decoder(kind)(
             embeddings, self._position_encoding(embeddings), prompt_tokens, token_ids
         )
 
@@ -183,7 +183,7 @@ class Sameo(nn.Module):
         embeddings: Features,
         boxes_xyxy: Tensor,
         input_hw: tuple[int, int],
-        decoder: DecoderName = "amodal",
+        kind: MaskKind = "amodal",
         points_xy: Tensor | None = None,
         point_labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
@@ -197,7 +197,7 @@ class Sameo(nn.Module):
             embeddings: What `encode` returned for B images.
             boxes_xyxy: float32 (B, N, 4), left, top, right, bottom in pixels of the input image.
             input_hw: Height and width of the image that the boxes refer to, pixels.
-            decoder: Which decoder draws the masks.
+            kind: Which masks to draw.
             points_xy: float32 (B, N, P, 2), clicks on the visible part of each box's object, pixels
                 of the input image, P at most 4 (appendix E); None for boxes alone.
             point_labels: int or float (B, N, P), 1 for a click, -1 for none.
@@ -206,15 +206,15 @@ class Sameo(nn.Module):
             Logits (B, N, h, w), positive inside, and predicted IoU (B, N) in [0, 1].
 
         Raises:
-            ValueError: Shapes do not fit, or the network has no such decoder.
+            ValueError: Shapes do not fit, or the network does not draw such masks.
         """
         if self.shares_decoder:
-            row = ("amodal", "visible").index(decoder)
+            row = ("amodal", "visible").index(kind)
             tokens, best_only = BOTH_TOKENS[row : row + 1], False
         else:
-            selection = self.mask_selection if decoder == "amodal" else self.visible_mask_selection
+            selection = self.mask_selection if kind == "amodal" else self.visible_mask_selection
             tokens, best_only = READ_OUT_TOKENS[selection], True
-        logits, iou = self._decoder(decoder)(
+        logits, iou = self._decoder(kind)(
             embeddings,
             self._position_encoding(embeddings),
             self._encode_boxes(boxes_xyxy, input_hw, points_xy, point_labels),
@@ -325,13 +325,13 @@ class Sameo(nn.Module):
         embedding = features.embedding if isinstance(features, Pyramid) else features
         return self.prompt_encoder.pe_layer.grid((embedding.shape[2], embedding.shape[3]))
 
-    def _decoder(self, name: DecoderName) -> MaskDecoder:
-        if name == "amodal" or (name == "visible" and self.shares_decoder):
+    def _decoder(self, kind: MaskKind) -> MaskDecoder:
+        if kind == "amodal" or (kind == "visible" and self.shares_decoder):
             return self.mask_decoder
-        if name == "visible" and self.visible_decoder is not None:
+        if kind == "visible" and self.visible_decoder is not None:
             return self.visible_decoder
-        available = "amodal and visible" if self.has_visible_decoder else "amodal alone"
-        raise ValueError(f"decoder {name!r} does not exist in this network, which has {available}")
+        drawn = "amodal and visible" if self.has_visible_decoder else "only amodal"
+        raise ValueError(f"masks of kind {kind!r} do not exist in this network, which has {drawn}")
 
     def _encode_points(
         self, points_xy: Tensor, point_labels: Tensor, input_hw: tuple[int, int]

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, Pyramid
 from sameo_model.modeling.prompt_encoder import PointLabel
-from sameo_model.modeling.sameo import BOTH_TOKENS, DecoderName, Features, Sameo
+from sameo_model.modeling.sameo import BOTH_TOKENS, Features, MaskKind, Sameo
 from sameo_model.training.config import Decoder, Part, TrainConfig
 from sameo_model.training.losses import sameo_loss
 
@@ -113,7 +113,7 @@ class TrainingStep(nn.Module):
     def _decoder_losses(
         self, decoder: Decoder, embeddings: Features, batch: Batch
     ) -> dict[str, Tensor]:
-        kind: DecoderName = "amodal" if decoder == "mask_decoder" else "visible"
+        kind: MaskKind = "amodal" if decoder == "mask_decoder" else "visible"
         boxes, is_valid = batch["boxes_xyxy"], batch["is_valid"]
         points = boxes.unflatten(-1, (2, 2))
         labels = torch.tensor(CORNER_LABELS, device=boxes.device).expand(*boxes.shape[:2], 2)
@@ -128,7 +128,7 @@ class TrainingStep(nn.Module):
                 labels,
                 (side, side),
                 multimask=self.mask_selection != "token0",
-                decoder=kind,
+                kind=kind,
             )
         logits, iou, target = logits[is_valid], iou[is_valid], batch[kind][is_valid]
         return sameo_loss(

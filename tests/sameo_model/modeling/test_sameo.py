@@ -147,7 +147,7 @@ def test_one_mask_per_box_is_read_out_as_it_was_trained(two_decoders, selection,
     setattr(model, attribute, selection)
     try:
         with torch.no_grad():
-            multi, iou = model.decode(embeddings, points, labels, HW, decoder=decoder)
+            multi, iou = model.decode(embeddings, points, labels, HW, kind=decoder)
             single, _ = model.decode(embeddings, points, labels, HW, False, decoder)
             actual, actual_iou = model.decode_boxes(embeddings, boxes, HW, decoder)
     finally:
@@ -200,7 +200,7 @@ def test_one_decoder_draws_the_whole_with_token_0_and_the_visible_part_with_toke
 
 def test_a_missing_visible_decoder_is_named():
     model = build_sameo("efficient_sam_vitt", 64)
-    message = "decoder 'visible' does not exist in this network, which has amodal alone"
+    message = "masks of kind 'visible' do not exist in this network, which has only amodal"
     with pytest.raises(ValueError, match=message):
         model.decode_boxes(torch.zeros(1, 256, 4, 4), BOXES[None], HW, "visible")
 
@@ -303,7 +303,7 @@ def test_clicks_beside_boxes_are_the_points_of_one_prompt(model, decoder):
         prompt = torch.cat((corners, torch.where(labels[..., None] == 1, points, -1.0)), dim=2)
         kinds = torch.cat((torch.tensor([2, 3]).expand(1, 2, 2), labels), dim=2)
         if not model.shares_decoder:
-            candidates, estimates = model.decode(embeddings, prompt, kinds, hw, decoder=decoder)
+            candidates, estimates = model.decode(embeddings, prompt, kinds, hw, kind=decoder)
             best = estimates.argmax(2)
             expected = candidates[0, torch.arange(2), best[0]]
             torch.testing.assert_close(found[0], expected, atol=1e-4, rtol=1e-4)
