@@ -31,6 +31,9 @@ READ_OUT_TOKENS: dict[MaskSelection, tuple[int, ...]] = {
 }
 # Of a decoder that draws both masks: the tokens of the whole object and of its visible part.
 BOTH_TOKENS = (0, 1)
+# A pixel is hidden where the whole mask is more probable than the visible one by this much.
+HIDDEN_MARGIN = 0.15
+HIDDEN_BLUR = 5  # Side of the average over the hidden part, pixels of the logits; taken twice.
 
 
 @dataclass(frozen=True)
@@ -246,20 +249,19 @@ class Sameo(nn.Module):
         Raises:
             ValueError: Shapes do not fit.
         """
-        if not (visible and self.shares_decoder):
-            prompts = (points_xy, point_labels)
-            logits, iou = self.decode_boxes(embeddings, boxes_xyxy, input_hw, "amodal", *prompts)
-            has_visible = visible and self.has_visible_decoder
-            seen = (
-                self.decode_boxes(embeddings, boxes_xyxy, input_hw, "visible", *prompts)[0]
-                if has_visible
-                else None
+        prompts = (points_xy, point_labels)
+        if self.shares_decoder:
+            logits, iou = self.decode_tokens(
+                embeddings, boxes_xyxy, input_hw, BOTH_TOKENS, *prompts
             )
-            return BoxMasks(logits, iou, seen)
-        logits, iou = self.decode_tokens(
-            embeddings, boxes_xyxy, input_hw, BOTH_TOKENS, points_xy, point_labels
-        )
-        return BoxMasks(logits[:, :, 0], iou[:, :, 0].clamp(0.0, 1.0), logits[:, :, 1])
+            whole, seen = logits.unbind(2)
+            whole = smooth_hidden_part(whole, seen)
+            return BoxMasks(whole, iou[:, :, 0].clamp(0.0, 1.0), seen if visible else None)
+        whole, best_iou = self.decode_boxes(embeddings, boxes_xyxy, input_hw, "amodal", *prompts)
+        if not (visible and self.has_visible_decoder):
+            return BoxMasks(whole, best_iou, None)
+        seen, _ = self.decode_boxes(embeddings, boxes_xyxy, input_hw, "visible", *prompts)
+        return BoxMasks(whole, best_iou, seen)
 
     def decode_tokens(
         self,
@@ -355,3 +357,21 @@ class Sameo(nn.Module):
         scaled = F.pad(scaled, (0, 0, 0, padding), value=-1.0)
         labels = F.pad(point_labels, (0, padding), value=float(PointLabel.PADDING))
         return self.prompt_encoder(scaled, labels, self.image_size)
+
+
+def smooth_hidden_part(amodal_logits: Tensor, visible_logits: Tensor) -> Tensor:
+    """Average the whole mask where it is hidden: the texture of what hides it is no outline.
+
+    Args:
+        amodal_logits: float (B, N, h, w).
+        visible_logits: float (B, N, h, w).
+
+    Returns:
+        float (B, N, h, w), `amodal_logits` where the object is seen or is not.
+    """
+    side = HIDDEN_BLUR
+    smooth = amodal_logits
+    for _ in range(2):
+        smooth = F.avg_pool2d(smooth, side, 1, side // 2, count_include_pad=False)
+    is_hidden = amodal_logits.sigmoid() - visible_logits.sigmoid() > HIDDEN_MARGIN
+    return torch.where(is_hidden, smooth, amodal_logits)

@@ -7,7 +7,7 @@ import torch
 
 from sameo_model.modeling import Sameo, build_sameo
 from sameo_model.modeling.lite_encoder import Pyramid
-from sameo_model.modeling.sameo import Features
+from sameo_model.modeling.sameo import Features, smooth_hidden_part
 
 HW = (48, 80)
 BOXES = torch.tensor([[5.0, 6.0, 40.0, 30.0], [10.0, 0.0, 79.0, 47.0], [50.0, 20.0, 70.0, 40.0]])
@@ -194,8 +194,24 @@ def test_one_decoder_draws_the_whole_with_token_0_and_the_visible_part_with_toke
         drawn = model.draw_masks(embeddings, boxes, HW)
         whole = model.decode(embeddings, points, labels, HW, multimask=False)[0]
         others = model.decode(embeddings, points, labels, HW, multimask=True)[0]
-    torch.testing.assert_close(drawn.amodal_logits, whole[:, :, 0], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(drawn.visible_logits, others[:, :, 0], atol=1e-5, rtol=1e-4)
+    seen = others[:, :, 0]
+    smoothed = smooth_hidden_part(whole[:, :, 0], seen)
+    torch.testing.assert_close(drawn.amodal_logits, smoothed, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(drawn.visible_logits, seen, atol=1e-5, rtol=1e-4)
+
+
+def test_the_outline_is_smoothed_where_it_is_hidden_and_nowhere_else():
+    ragged = torch.full((1, 1, 32, 32), -4.0)
+    ragged[..., 4:28, 4:17] = 4.0
+    ragged[..., 4:28:2, 17:19] = 4.0  # Teeth of two pixels.
+    nothing_seen = torch.full_like(ragged, -4.0)
+
+    def teeth(logits: torch.Tensor) -> float:
+        return (logits[..., 8:24, 18] > 0).float().mean().item()
+
+    assert teeth(ragged) == 0.5
+    assert teeth(smooth_hidden_part(ragged, nothing_seen)) == 0.0
+    assert torch.equal(smooth_hidden_part(ragged, ragged), ragged)
 
 
 def test_a_missing_visible_decoder_is_named():
