@@ -58,11 +58,6 @@ class LiftedObject:
         """Full lengths of the box along its axes, float64 (3,)."""
         return self.box.size_xyz
 
-    @property
-    def variance_xyz(self) -> npt.NDArray[np.float64]:
-        """Variance of the centre along the axes of the optical frame, float64 (3,)."""
-        return np.diag(self.box.covariance_xyz)
-
 
 def lift_object(
     amodal: MaskCrop,

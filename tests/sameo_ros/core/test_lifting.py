@@ -31,7 +31,7 @@ def test_a_flat_visible_object_lies_where_its_pixels_look():
     np.testing.assert_allclose(lifted.box_centre_xyz, [0.2, 0.2, 2.0])
     # What is seen around it lies as far away: there is no room behind it.
     np.testing.assert_allclose(lifted.box_size_xyz, [0.4, 0.4, 0.0], atol=1e-9)
-    assert 0.019 < np.sqrt(lifted.variance_xyz[2]) < 0.025  # 1 % of 2 m, mostly along z
+    assert 0.019 < np.sqrt(lifted.box.covariance_xyz[2, 2]) < 0.025  # 1 % of 2 m, mostly along z
     assert len(lifted.points_xyz) == 17 * 17
 
 
@@ -47,11 +47,11 @@ def test_the_hidden_part_widens_the_box_but_gives_no_points():
 
 def test_the_uncertainty_grows_with_the_hidden_share():
     variances = [
-        lift_object(WHOLE, WHOLE, share, flat(), CAMERA).variance_xyz[0]
+        lift_object(WHOLE, WHOLE, share, flat(), CAMERA).box.covariance_xyz[0, 0]
         for share in (0.0, 0.3, 0.9, 1.0)
     ]
     assert variances == sorted(set(variances))
-    unknown = lift_object(WHOLE, WHOLE, np.nan, flat(), CAMERA).variance_xyz[0]
+    unknown = lift_object(WHOLE, WHOLE, np.nan, flat(), CAMERA).box.covariance_xyz[0, 0]
     assert unknown == variances[-1]
 
 
