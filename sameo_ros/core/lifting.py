@@ -48,16 +48,6 @@ class LiftedObject:
     centroid_xyz: npt.NDArray[np.float64]
     box: Extent
 
-    @property
-    def box_centre_xyz(self) -> npt.NDArray[np.float64]:
-        """Centre of the box, float64 (3,)."""
-        return self.box.centre_xyz
-
-    @property
-    def box_size_xyz(self) -> npt.NDArray[np.float64]:
-        """Full lengths of the box along its axes, float64 (3,)."""
-        return self.box.size_xyz
-
 
 def lift_object(
     amodal: MaskCrop,

@@ -103,7 +103,7 @@ def fill_objects(
             detection.bbox.center.orientation.w = 1.0
         else:
             _fill_pose(detection.bbox.center, lifted, placement)
-            _fill_point(detection.bbox.size, lifted.box_size_xyz)
+            _fill_point(detection.bbox.size, lifted.box.size_xyz)
             result = types.result()
             result.hypothesis.class_id = answer.detections.class_ids[index]
             score = answer.detections.scores[index] * answer.prediction.predicted_iou[row]
@@ -151,11 +151,11 @@ def fill_markers(
             marker.color.r, marker.color.g, marker.color.b = colour
             _fill_pose(marker.pose, lifted, placement)
         # RViz does not draw a box without thickness.
-        _fill_point(box.scale, np.maximum(lifted.box_size_xyz, 1e-3))
+        _fill_point(box.scale, np.maximum(lifted.box.size_xyz, 1e-3))
         box.color.a, text.color.a = 0.4, 1.0
         half_m = np.abs(placement.up_xyz @ placement.place_axes(lifted.box.axes))
-        above_m = half_m @ lifted.box_size_xyz / 2 + _TEXT_HEIGHT_M
-        centre = placement.place_points(lifted.box_centre_xyz)
+        above_m = half_m @ lifted.box.size_xyz / 2 + _TEXT_HEIGHT_M
+        centre = placement.place_points(lifted.box.centre_xyz)
         _fill_point(text.pose.position, centre + above_m * placement.up_xyz)
         text.scale.z = _TEXT_HEIGHT_M
         ratio = float(answer.prediction.occlusion_ratio[row])
@@ -245,7 +245,7 @@ def fill_instances(message: Any, answer: Answer, header: Any) -> None:
 
 
 def _fill_pose(message: Any, lifted: LiftedObject, placement: Placement) -> None:
-    _fill_point(message.position, placement.place_points(lifted.box_centre_xyz))
+    _fill_point(message.position, placement.place_points(lifted.box.centre_xyz))
     quaternion = axes_to_quaternion(placement.place_axes(lifted.box.axes))
     turn = message.orientation
     turn.x, turn.y, turn.z, turn.w = quaternion

@@ -28,9 +28,9 @@ def test_a_flat_visible_object_lies_where_its_pixels_look():
     # Erosion leaves columns 62 to 78: 2 to 18 pixels from the centre, mean 10, times 2 m / 100.
     np.testing.assert_allclose(lifted.centroid_xyz, [0.2, 0.2, 2.0])
     # The outline reaches from 0 to 20 pixels.
-    np.testing.assert_allclose(lifted.box_centre_xyz, [0.2, 0.2, 2.0])
+    np.testing.assert_allclose(lifted.box.centre_xyz, [0.2, 0.2, 2.0])
     # What is seen around it lies as far away: there is no room behind it.
-    np.testing.assert_allclose(lifted.box_size_xyz, [0.4, 0.4, 0.0], atol=1e-9)
+    np.testing.assert_allclose(lifted.box.size_xyz, [0.4, 0.4, 0.0], atol=1e-9)
     assert 0.019 < np.sqrt(lifted.box.covariance_xyz[2, 2]) < 0.025  # 1 % of 2 m, mostly along z
     assert len(lifted.points_xyz) == 17 * 17
 
@@ -42,7 +42,7 @@ def test_the_hidden_part_widens_the_box_but_gives_no_points():
     lifted = lift_object(WHOLE, visible, 0.5, depth_m, CAMERA)
     assert lifted.pixels_xy[:, 0].max() == 68  # 70 less the erosion
     np.testing.assert_allclose(lifted.points_xyz[:, 2], 1.0)
-    np.testing.assert_allclose(lifted.box_size_xyz, [0.2, 0.2, 0.0], atol=1e-6)
+    np.testing.assert_allclose(lifted.box.size_xyz, [0.2, 0.2, 0.0], atol=1e-6)
 
 
 def test_the_uncertainty_grows_with_the_hidden_share():
@@ -60,7 +60,7 @@ def test_stray_depths_at_the_edge_and_inside_do_not_stretch_the_box():
     depth_m[50:52, 60:81] = 3.0  # the background shows through at the upper edge
     depth_m[60, 65:75] = 0.2  # 10 of 289 pixels: below 5 %
     lifted = lift_object(WHOLE, WHOLE, 0.0, depth_m, CAMERA)
-    np.testing.assert_allclose(lifted.box_size_xyz[2], 0.0, atol=1e-6)
+    np.testing.assert_allclose(lifted.box.size_xyz[2], 0.0, atol=1e-6)
     np.testing.assert_allclose(lifted.centroid_xyz[2], 1.0)
 
 
@@ -68,7 +68,7 @@ def test_a_slanted_surface_keeps_its_extent_along_the_ray():
     depth_m = np.broadcast_to(np.linspace(1.0, 2.19, 120, dtype=np.float32), IMAGE_HW)
     lifted = lift_object(WHOLE, WHOLE, 0.0, depth_m, CAMERA)
     # Columns 62 to 78 have depths 1.62 to 1.78, and the outline has those of its neighbours.
-    assert 0.15 < lifted.box_size_xyz[2] <= 0.19
+    assert 0.15 < lifted.box.size_xyz[2] <= 0.19
     assert lifted.centroid_xyz[2] == pytest.approx(1.70, abs=0.001)
 
 
@@ -100,7 +100,7 @@ def test_an_object_without_visible_pixels_gives_no_object():
 
 def test_an_empty_amodal_mask_leaves_the_visible_extent():
     lifted = lift_object(MaskCrop.empty(), WHOLE, np.nan, flat(), CAMERA)
-    np.testing.assert_allclose(lifted.box_size_xyz, [0.16, 0.16, 0.0], atol=1e-6)
+    np.testing.assert_allclose(lifted.box.size_xyz, [0.16, 0.16, 0.0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,6 @@ def test_an_absurd_calibration_gives_no_object_or_one_of_numbers(focal, centre, 
     lifted = lift_object(mask, mask, 0.5, np.full((64, 64), 2, np.float32), camera)
     assert (lifted is not None) == (focal == 100 and centre == 31.5) or focal >= 1e30
     if lifted is not None:
-        for values in (lifted.points_xyz, lifted.box_centre_xyz, lifted.box_size_xyz):
+        for values in (lifted.points_xyz, lifted.box.centre_xyz, lifted.box.size_xyz):
             assert np.isfinite(values).all()
         assert np.isfinite(lifted.box.covariance_xyz).all()
