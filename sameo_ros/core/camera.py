@@ -177,6 +177,18 @@ def failures_counted(record: CameraRecord) -> Iterator[None]:
         record.problems.report("failed", f"boxes cannot be answered: {error}", time.monotonic())
 
 
+@contextmanager
+def errors_reported(record: CameraRecord, what: str) -> Iterator[None]:
+    """Catch and report errors of a block in which an image is "encoded" or "searched"."""
+    try:
+        yield
+    except UnreadableMessageError as error:
+        record.problems.report("image", str(error), time.monotonic())
+    except Exception as error:  # one bad message must not end the thread
+        _LOGGER.exception("an image cannot be %s", what)
+        record.problems.report("failed", f"an image cannot be {what}: {error}", time.monotonic())
+
+
 def count_drops(record: CameraRecord, drops: list[Drop], settings: SameoParameters) -> None:
     """Count boxes that were given up, and say why."""
     for drop in drops:

@@ -15,10 +15,10 @@ from sameo_model.runtime.clicks import Clicks
 from sameo_ros.core.answer import Answer
 from sameo_ros.core.camera import (
     Camera,
-    UnreadableMessageError,
     answer_frame,
     count_drops,
     encode_frame,
+    errors_reported,
     failures_counted,
     pixels_of,
 )
@@ -293,32 +293,20 @@ class Worker:
         self, segmenter: Segmenter, camera: Camera, frame: Frame, settings: SameoParameters
     ) -> None:
         """Search a frame; what is found comes back as boxes that wait."""
-        problems = camera.record.problems
-        try:
+        with errors_reported(camera.record, "searched"):
             found = segmenter.find(pixels_of(camera.port, frame), settings)
             with self._delivering:
                 if camera in self._cameras:
                     with self._changed:
                         camera.cache.await_found(frame.stamp_ns, time.monotonic())
                     camera.port.publish_found(frame, found)
-        except UnreadableMessageError as error:
-            problems.report("image", str(error), time.monotonic())
-        except Exception as error:  # one bad message must not end the thread
-            _LOGGER.exception("an image cannot be searched")
-            problems.report("failed", f"an image cannot be searched: {error}", time.monotonic())
 
     def _encode_ahead(
         self, segmenter: Segmenter, camera: Camera, frame: Frame, settings: SameoParameters
     ) -> None:
         """Encode a frame before its boxes come."""
-        problems = camera.record.problems
-        try:
+        with errors_reported(camera.record, "encoded"):
             encode_frame(segmenter, camera.port, frame)
-        except UnreadableMessageError as error:
-            problems.report("image", str(error), time.monotonic())
-        except Exception as error:  # one bad message must not end the thread
-            _LOGGER.exception("an image cannot be encoded")
-            problems.report("failed", f"an image cannot be encoded: {error}", time.monotonic())
         self._trim(camera, settings)
 
     def _trim(self, camera: Camera, settings: SameoParameters) -> None:
