@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections import Counter
@@ -26,7 +25,6 @@ from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.camera import CameraRecord, answer_frame, count_drops, failures_counted
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.frame_cache import Frame, FrameCache
-from sameo_ros.core.placement import Placement
 from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.segmenter import Segmenter
@@ -39,7 +37,7 @@ from sameo_ros.messages.depth import read_depth
 from sameo_ros.messages.detection_reader import DetectionReader
 from sameo_ros.messages.detector_conventions import find_stamp
 from sameo_ros.messages.masks import MaskMessageTypes, fill_mask_array
-from sameo_ros.messages.objects import ObjectMessageTypes, fill_objects, lift_objects
+from sameo_ros.messages.objects import ObjectMessageTypes, fill_objects, lift_objects, place_results
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _MASKS_TYPE = "sameo_ros/msg/AmodalMaskArray"
@@ -254,13 +252,10 @@ class BagRun:
         depth = answer.depth
         if _OBJECTS_TYPE not in self._outputs or depth is None or depth.camera is None:
             return
-        header = copy.copy(frame.message.header)
-        header.frame_id = depth.camera.frame_id or header.frame_id
-        placement = Placement(header.frame_id)
-        target = self._parameters.target_frame
-        if target:
-            placement = self._transforms.find(target, header.frame_id, frame.stamp_ns)
-            header.frame_id = target
+        target_frame = self._parameters.target_frame
+        header, placement = place_results(
+            frame.message.header, depth, self._transforms, target_frame, frame.stamp_ns
+        )
         message = make_message(self._store, _OBJECTS_TYPE)
         objects = lift_objects(answer, depth, placement)
         fill_objects(message, self._object_types, answer, objects, header, placement)

@@ -5,6 +5,7 @@ Messages are duck-typed, and the constructors of those to fill are handed in.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from sameo_ros.core.instances import draw_instances
 from sameo_ros.core.lifting import LiftedObject, lift_object
 from sameo_ros.core.placement import Placement, axes_to_quaternion
 from sameo_ros.core.scene_depth import SceneDepth
+from sameo_ros.core.transforms import TransformTree
 from sameo_ros.messages.conversions import bytes_to_array
 
 _CUBE, _TEXT, _ADD, _DELETE_ALL = 1, 9, 0, 3
@@ -59,6 +61,31 @@ def lift_objects(
             prediction.amodal_masks, visible_masks, prediction.occlusion_ratio, strict=True
         )
     ]
+
+
+def place_results(
+    header: Any, depth: SceneDepth, transforms: TransformTree, target_frame: str, stamp_ns: int
+) -> tuple[Any, Placement]:
+    """Return header and frame of the results in 3D.
+
+    Args:
+        header: std_msgs/Header of the image; it is not changed.
+        depth: Depth of the image; its camera may name another frame.
+        transforms: What /tf says.
+        target_frame: Frame of the results, "" for the camera's optical frame.
+        stamp_ns: Stamp of the image, nanoseconds.
+
+    Raises:
+        LookupError: If the transforms do not connect both frames.
+    """
+    header = copy.deepcopy(header)
+    if depth.camera is not None:
+        header.frame_id = depth.camera.frame_id or header.frame_id
+    if not target_frame:
+        return header, Placement(header.frame_id)
+    placement = transforms.find(target_frame, header.frame_id, stamp_ns)
+    header.frame_id = target_frame
+    return header, placement
 
 
 def find_row(answer: Answer, wanted: str) -> int | None:

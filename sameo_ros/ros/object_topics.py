@@ -5,7 +5,6 @@ The node is handed in, so that this module needs messages but not rclpy.
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ from sameo_ros.messages.objects import (
     fill_objects,
     fill_points,
     lift_objects,
+    place_results,
 )
 
 _TYPES = ObjectMessageTypes(Detection3D, ObjectHypothesisWithPose, Marker, PointField)
@@ -267,14 +267,8 @@ class ObjectTopics:
 
     def _place(self, frame: Frame, depth: SceneDepth) -> tuple[Any, Placement]:
         """Return header and frame of the results; LookupError says why /tf does not tell it."""
-        header = copy.deepcopy(frame.message.header)
-        if depth.camera is not None:
-            header.frame_id = depth.camera.frame_id or header.frame_id
-        placement = Placement(header.frame_id)
-        if self._target_frame:
-            placement = self._transforms.find(self._target_frame, header.frame_id, frame.stamp_ns)
-            header.frame_id = self._target_frame
-        return header, placement
+        header = frame.message.header
+        return place_results(header, depth, self._transforms, self._target_frame, frame.stamp_ns)
 
     def _report(self, sentence: str) -> None:
         self._problems.report("depth", sentence, time.monotonic())
