@@ -29,7 +29,7 @@ from sameo_model.training.config import TrainConfig
 from sameo_model.training.config_loading import config_from_dict
 from sameo_model.training.optimisation import build_optimiser
 from sameo_model.training.run_log import METRICS_NAME
-from sameo_model.training.sample_plan import Draw, Source
+from sameo_model.training.sample_plan import Draw, TrainingSet
 from sameo_model.training.samples import TrainingSamples, collate
 from sameo_model.training.setup import open_sources
 from sameo_model.training.step import TrainingStep
@@ -40,7 +40,10 @@ Clock = Callable[[], float]
 
 
 def measure_plain_loop(
-    config: TrainConfig, model: Sameo, sources: Sequence[Source], clock: Clock = time.perf_counter
+    config: TrainConfig,
+    model: Sameo,
+    sources: Sequence[TrainingSet],
+    clock: Clock = time.perf_counter,
 ) -> float:
     """Return instances per second of the plain loop over the second half of `config.steps`."""
     fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
@@ -63,7 +66,7 @@ def measure_plain_loop(
     return (config.steps - config.steps // 2) * num_boxes / elapsed_s
 
 
-def _single_instances(sources: Sequence[Source]) -> Iterator[Draw]:
+def _single_instances(sources: Sequence[TrainingSet]) -> Iterator[Draw]:
     while True:
         for source_number, source in enumerate(sources):
             for image_index in range(len(source.images)):
@@ -73,7 +76,10 @@ def _single_instances(sources: Sequence[Source]) -> Iterator[Draw]:
 
 
 def measure_trainer(
-    config: TrainConfig, model: Sameo, sources: Sequence[Source], clock: Clock = time.perf_counter
+    config: TrainConfig,
+    model: Sameo,
+    sources: Sequence[TrainingSet],
+    clock: Clock = time.perf_counter,
 ) -> float:
     """Return instances per second of `train` over the second half of `config.steps`."""
     half = config.steps // 2

@@ -71,9 +71,19 @@ class IndexedDataset(Sequence[AmodalImage]):
             view.image_rows = view.image_rows[view.num_instances_per_image() > 0]
         return view
 
-    def take(self, images: Sequence[int] | slice) -> IndexedDataset:
+    def take(self, images: Sequence[int] | np.ndarray | slice) -> IndexedDataset:
         """Return a view of some images, by their numbers in this one, ascending."""
         return IndexedDataset(self._tables, keep=self.keep, image_rows=self.image_rows[images])
+
+    def coco_photographs(self) -> set[int]:
+        """Return the numbers of the COCO photographs that the images show."""
+        ids = self.image_table["coco_image_ids"][self.image_rows]
+        return set(np.unique(ids).tolist()) - {NO_COCO_ID}
+
+    def without_photographs(self, coco_image_ids: set[int]) -> IndexedDataset:
+        """Return a view without the images that show some COCO photographs."""
+        ids = self.image_table["coco_image_ids"][self.image_rows]
+        return self.take(np.flatnonzero(~np.isin(ids, list(coco_image_ids)).any(axis=1)))
 
     def num_instances_per_image(self) -> np.ndarray:
         """Return int64 (L,), how many instances each shown image shows."""

@@ -25,8 +25,13 @@ from sameo_model.training.augment import Scene
 from sameo_model.training.box_loss import IGNORED, NO_OBJECT
 from sameo_model.training.camera import see_through_camera
 from sameo_model.training.config import BoxOptions
-from sameo_model.training.sample_plan import Draw, Source
-from sameo_model.training.samples import MAX_TRIES, UnreadableImageError
+from sameo_model.training.sample_plan import Draw, TrainingSet
+from sameo_model.training.samples import (
+    MAX_TRIES,
+    UnreadableImageError,
+    decode_masks,
+    load_pixels,
+)
 
 MIN_VISIBLE_PIXELS = 48  # of the network's input
 MIN_SHARE_INSIDE = 0.15  # of the visible part, of an object that the border of the part cuts
@@ -37,7 +42,7 @@ Sample = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Clutter(Scene):
+class BoxScene(Scene):
     """A scene with all objects of its picture.
 
     Attributes:
@@ -53,7 +58,7 @@ class BoxSamples(Dataset):
     """Samples by `Draw`; a sample depends on the draw and the seed alone."""
 
     def __init__(
-        self, sources: Sequence[Source], options: BoxOptions, *, image_size: int, seed: int
+        self, sources: Sequence[TrainingSet], options: BoxOptions, *, image_size: int, seed: int
     ) -> None:
         """Prepare samples for a network that sees whole pictures with the side `image_size`.
 
@@ -92,16 +97,16 @@ class BoxSamples(Dataset):
             try:
                 if self.empty_pictures and rng.random() < self.options.empty_share:
                     path = self.empty_pictures[int(rng.integers(len(self.empty_pictures)))]
-                    clutter, is_complete = _empty(path, rng), True
+                    scene, is_complete = _empty(path, rng), True
                 else:
                     image = source.images[draw.image_index]
                     path, is_complete = image.path, source.is_complete
-                    clutter = load_clutter(image, self.options.unwanted)
+                    scene = load_box_scene(image, self.options.unwanted)
             except UnreadableImageError as error:
                 unreadable[str(error.path)] = str(error)
                 draw = replace(draw, image_index=int(rng.integers(len(source.images))))
                 continue
-            part = _turn(_cut(clutter, self.image_size, self.options, rng), rng)
+            part = _turn(_cut(scene, self.image_size, self.options, rng), rng)
             return {
                 **make_targets(part, self.options.side, rng),
                 "is_complete": is_complete,
@@ -114,7 +119,7 @@ class BoxSamples(Dataset):
         )
 
 
-def load_clutter(image: AmodalImage, unwanted: Sequence[str] = ()) -> Clutter:
+def load_box_scene(image: AmodalImage, unwanted: Sequence[str] = ()) -> BoxScene:
     """Read a picture and the masks of its objects.
 
     Args:
@@ -124,52 +129,41 @@ def load_clutter(image: AmodalImage, unwanted: Sequence[str] = ()) -> Clutter:
     Raises:
         UnreadableImageError: If the file is missing or damaged.
     """
-    try:
-        pixels = image.load_rgb()
-    except (OSError, ValueError) as error:
-        raise UnreadableImageError(image.path, error) from error
     known = [item for item in image.instances if item.visible_rle is not None]
     crowds = [
         AmodalInstance(crowd.annotation_id, crowd.category, None, crowd.rle, None, None, None)
         for crowd in image.crowds
     ]
     both = [*known, *crowds]
-    visible = np.zeros((len(both), *image.image_hw), bool)
-    amodal = np.zeros_like(visible)
-    for row, item in enumerate(both):
-        visible[row] = item.visible_mask()
-        amodal[row] = visible[row] if item.amodal_rle is None else item.amodal_mask()
     is_wanted = [item.category not in unwanted for item in known] + [False] * len(crowds)
-    return Clutter(
-        pixels,
-        amodal,
-        visible,
-        np.array([item.amodal_rle is not None for item in both], bool),
+    return BoxScene(
+        load_pixels(image),
+        *decode_masks(both, image.image_hw),
         np.array([rle_area(item.visible_rle) for item in both if item.visible_rle], np.int64),
         np.array(is_wanted, bool),
     )
 
 
-def make_targets(clutter: Clutter, side: int, rng: Rng | None = None) -> dict[str, Any]:
+def make_targets(scene: BoxScene, side: int, rng: Rng | None = None) -> dict[str, Any]:
     """Squash a picture to the input and say which object each cell lies on.
 
     Args:
-        clutter: The picture.
+        scene: The picture.
         side: Of the square input, pixels.
         rng: Changes the picture as another camera would; None leaves it as it is.
 
     Returns:
         `image`, boxes, `has_amodal` and `cells` as `BoxSamples` has them.
     """
-    image = resize_window(np.ascontiguousarray(clutter.image_rgb), side)
+    image = resize_window(np.ascontiguousarray(scene.image_rgb), side)
     if rng is not None:
         image = see_through_camera(image, rng)
-    height, width = clutter.image_rgb.shape[:2]
-    visible = clutter.visible_masks.sum((1, 2))
+    height, width = scene.image_rgb.shape[:2]
+    visible = scene.visible_masks.sum((1, 2))
     is_usable = (
-        clutter.is_wanted
+        scene.is_wanted
         & (visible * (side * side / (height * width)) >= MIN_VISIBLE_PIXELS)
-        & (visible >= MIN_SHARE_INSIDE * clutter.areas)
+        & (visible >= MIN_SHARE_INSIDE * scene.areas)
     )
     rows = np.flatnonzero(is_usable)
     scale = np.array([side / width, side / height] * 2, np.float32)
@@ -177,26 +171,26 @@ def make_targets(clutter: Clutter, side: int, rng: Rng | None = None) -> dict[st
         np.stack([mask_to_box_xyxy(mask) for mask in masks[rows]]) * scale
         if len(rows)
         else np.zeros((0, 4), np.float32)
-        for masks in (clutter.visible_masks, clutter.amodal_masks)
+        for masks in (scene.visible_masks, scene.amodal_masks)
     ]
     return {
         "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
         "visible_xyxy": torch.from_numpy(boxes[0]),
         "amodal_xyxy": torch.from_numpy(boxes[1]),
-        "has_amodal": torch.from_numpy(clutter.has_amodal[rows]),
-        "cells": torch.from_numpy(_object_of_each_cell(clutter, rows, side)),
+        "has_amodal": torch.from_numpy(scene.has_amodal[rows]),
+        "cells": torch.from_numpy(_object_of_each_cell(scene, rows, side)),
     }
 
 
-def _object_of_each_cell(clutter: Clutter, rows: NDArray[np.intp], side: int) -> NDArray[np.int64]:
+def _object_of_each_cell(scene: BoxScene, rows: NDArray[np.intp], side: int) -> NDArray[np.int64]:
     """Return int64 (A,), as `box_loss` takes it."""
-    height, width = clutter.image_rgb.shape[:2]
+    height, width = scene.image_rgb.shape[:2]
     objects = np.full((height, width), NO_OBJECT, np.int64)
     # What is not to be learned first, so that objects win where masks overlap.
-    for row in np.setdiff1d(np.arange(len(clutter.visible_masks)), rows):
-        objects[clutter.visible_masks[row]] = IGNORED
+    for row in np.setdiff1d(np.arange(len(scene.visible_masks)), rows):
+        objects[scene.visible_masks[row]] = IGNORED
     for number, row in enumerate(rows, start=1):
-        objects[clutter.visible_masks[row]] = number
+        objects[scene.visible_masks[row]] = number
     centres = cell_grid(side, side)[0].numpy()
     ys = (centres[:, 1] * height / side).astype(int)
     xs = (centres[:, 0] * width / side).astype(int)
@@ -210,19 +204,19 @@ def _object_of_each_cell(clutter: Clutter, rows: NDArray[np.intp], side: int) ->
     return cells
 
 
-def _cut(clutter: Clutter, image_size: int, options: BoxOptions, rng: Rng) -> Clutter:
+def _cut(scene: BoxScene, image_size: int, options: BoxOptions, rng: Rng) -> BoxScene:
     """Cut a random part out, so that things appear larger or smaller than in the whole picture."""
     low, high = options.scale
     scale = math.exp(rng.uniform(math.log(low), math.log(high)))
     aspect = math.exp(rng.uniform(-0.2, 0.2))
-    height, width = clutter.image_rgb.shape[:2]
+    height, width = scene.image_rgb.shape[:2]
     share = options.side / (image_size * scale)
     part_h = min(height, max(1, round(height * share * aspect)))
     part_w = min(width, max(1, round(width * share / aspect)))
-    return clutter.cut(part_h, part_w, rng)
+    return scene.cut(part_h, part_w, rng)
 
 
-def _turn(clutter: Clutter, rng: Rng) -> Clutter:
+def _turn(scene: BoxScene, rng: Rng) -> BoxScene:
     """Mirror half of the pictures, and turn some by quarters, as cameras above a bin see things."""
     turns = int(rng.choice(4, p=(0.7, 0.1, 0.1, 0.1)))
     is_mirrored = rng.random() < 0.5
@@ -232,14 +226,14 @@ def _turn(clutter: Clutter, rng: Rng) -> Clutter:
         return np.flip(result, axes[1]) if is_mirrored else result
 
     return replace(
-        clutter,
-        image_rgb=turned(clutter.image_rgb, (0, 1)),
-        visible_masks=turned(clutter.visible_masks, (1, 2)),
-        amodal_masks=turned(clutter.amodal_masks, (1, 2)),
+        scene,
+        image_rgb=turned(scene.image_rgb, (0, 1)),
+        visible_masks=turned(scene.visible_masks, (1, 2)),
+        amodal_masks=turned(scene.amodal_masks, (1, 2)),
     )
 
 
-def _empty(path: Path, rng: Rng) -> Clutter:
+def _empty(path: Path, rng: Rng) -> BoxScene:
     """Read a picture without objects, or make a cloth that repeats a part of it."""
     try:
         pixels = read_picture(path).image_rgb
@@ -254,7 +248,7 @@ def _empty(path: Path, rng: Rng) -> Clutter:
         pixels = np.tile(np.asarray(tile, np.uint8), (count, count, 1))
     nothing = np.zeros((0, *pixels.shape[:2]), bool)
     none = np.zeros(0, bool)
-    return Clutter(pixels, nothing, nothing, none, np.zeros(0, np.int64), none)
+    return BoxScene(pixels, nothing, nothing, none, np.zeros(0, np.int64), none)
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sameo_model.training.config import TrainConfig
-from sameo_model.training.sample_plan import Source, log_size_sampler, weight_probabilities
+from sameo_model.training.sample_plan import TrainingSet, draw_probabilities
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Share:
     prompts_per_instance: float
 
 
-def mixture_shares(config: TrainConfig, sources: Sequence[Source]) -> list[Share]:
+def mixture_shares(config: TrainConfig, sources: Sequence[TrainingSet]) -> list[Share]:
     """Return what a whole run takes of each source, as expected values.
 
     Args:
@@ -46,11 +46,7 @@ def mixture_shares(config: TrainConfig, sources: Sequence[Source]) -> list[Share
     """
     most = config.samples.boxes_per_image
     by_size = config.mixing == "log_size"
-    probabilities = (
-        list(log_size_sampler(config, sources).probabilities.values())
-        if by_size
-        else weight_probabilities(sources).tolist()
-    )
+    probabilities = draw_probabilities(config, sources).tolist()
     shares = []
     for source, probability in zip(sources, probabilities, strict=True):
         counts = source.images.num_instances_per_image()
@@ -75,7 +71,7 @@ def mixture_shares(config: TrainConfig, sources: Sequence[Source]) -> list[Share
     return shares
 
 
-def describe_mixture(config: TrainConfig, sources: Sequence[Source]) -> Iterator[str]:
+def describe_mixture(config: TrainConfig, sources: Sequence[TrainingSet]) -> Iterator[str]:
     """Yield a table of the mixture line by line; see `Share`."""
     shares = mixture_shares(config, sources)
     width = max(len("training data"), *(len(share.label) for share in shares))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count, islice
 
 import numpy as np
 
 from sameo_model.data.index import IndexedDataset
-from sameo_model.data.mixing import MixingSampler
 from sameo_model.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingSet:
     """Images of one data set.
 
     Attributes:
@@ -58,7 +58,7 @@ class SamplePlan:
     def __init__(
         self,
         config: TrainConfig,
-        sources: Sequence[Source],
+        sources: Sequence[TrainingSet],
         *,
         first_step: int = 0,
         rank: int = 0,
@@ -92,7 +92,7 @@ class SamplePlan:
 
     def _by_weights(self) -> Iterator[list[Draw]]:
         sizes = np.array([len(source.images) for source in self.sources])
-        probabilities = weight_probabilities(self.sources)
+        probabilities = draw_probabilities(self.config, self.sources)
         share = self.config.images_per_step // self.world_size
         for step in range(self.first_step, self.config.steps):
             start = step * self.config.images_per_step + self.rank * share
@@ -105,40 +105,70 @@ class SamplePlan:
         return Draw((number,), source, int(generator.integers(sizes[source])))
 
     def _by_log_size(self) -> Iterator[list[Draw]]:
-        sampler = log_size_sampler(self.config, self.sources, self.rank, self.world_size)
-        sampler.seek(self.first_step)
-        steps = range(self.first_step, self.config.steps)
-        for step, prompted in zip(steps, sampler, strict=False):
-            yield [
-                Draw(
-                    (step, int(item.dataset[:3]), item.image_index),
-                    int(item.dataset[:3]),
-                    item.image_index,
-                    item.instance_indices,
-                )
-                for item in prompted
-            ]
+        share = self.config.prompts_per_step // self.world_size
+        start = self.rank * share
+        for draws in islice(self._log_size_steps(), self.first_step, self.config.steps):
+            yield _cut(draws, start, start + share)
+
+    def _log_size_steps(self) -> Iterator[list[Draw]]:
+        """Yield the draws of all processes for each step from 0 on (paper section 4.3)."""
+        config = self.config
+        probabilities = draw_probabilities(config, self.sources)
+        seeds = ((config.seed, number) for number in range(len(self.sources)))
+        rounds = [
+            _rounds(source.images, seed) for source, seed in zip(self.sources, seeds, strict=True)
+        ]
+        for step in count():
+            generator = np.random.default_rng([config.seed, step])
+            number = int(generator.choice(len(rounds), p=probabilities))
+            draws, missing = [], config.prompts_per_step
+            while missing:
+                image, size = next(rounds[number])
+                num_chosen = min(size, config.samples.boxes_per_image, missing)
+                chosen = np.sort(generator.choice(size, num_chosen, replace=False))
+                draws.append(Draw((step, number, image), number, image, tuple(chosen.tolist())))
+                missing -= num_chosen
+            yield draws
 
 
-def weight_probabilities(sources: Sequence[Source]) -> np.ndarray:
-    """Return float (S,), the share of the samples that each source has with its weight."""
-    sizes = np.array([len(source.images) for source in sources])
-    given = np.array([source.weight for source in sources])
-    weights = np.where(sizes > 0, np.where(given > 0, given, sizes), 0.0)
-    return weights / weights.sum()
+def _rounds(images: IndexedDataset, seed: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield index and number of instances of images that show some, each round in a new order."""
+    counts = images.num_instances_per_image()
+    shown = np.flatnonzero(counts)
+    for number in count():
+        # The trailing 1 keeps these streams apart from those of the steps.
+        generator = np.random.default_rng([*seed, number, 1])
+        for index in generator.permutation(shown).tolist():
+            yield index, int(counts[index])
 
 
-def log_size_sampler(
-    config: TrainConfig, sources: Sequence[Source], rank: int = 0, world_size: int = 1
-) -> MixingSampler:
-    """Return the sampler of `mixing: log_size`; its data sets are named `<number> <label>`."""
-    # Numbers first: the sampler orders data sets by name, and names may repeat.
-    keys = [f"{i:03d} {source.label}" for i, source in enumerate(sources)]
-    return MixingSampler(
-        {key: source.images for key, source in zip(keys, sources, strict=True)},
-        batch_size=config.prompts_per_step,
-        instances_per_image=config.samples.boxes_per_image,
-        seed=config.seed,
-        rank=rank,
-        world_size=world_size,
-    )
+def _cut(draws: list[Draw], start: int, stop: int) -> list[Draw]:
+    """Return the prompts of a step from number `start` to before `stop`."""
+    share = []
+    for draw in draws:
+        indices = draw.instance_indices or ()
+        if kept := indices[max(start, 0) : max(stop, 0)]:
+            share.append(replace(draw, instance_indices=kept))
+        start, stop = start - len(indices), stop - len(indices)
+    return share
+
+
+def draw_probabilities(config: TrainConfig, sources: Sequence[TrainingSet]) -> np.ndarray:
+    """Return float (S,), the share of the images, with `log_size` of the steps, of each source.
+
+    Raises:
+        ValueError: If a source is too small for `mixing: log_size`.
+    """
+    if config.mixing == "weights":
+        sizes = np.array([len(source.images) for source in sources])
+        given = np.array([source.weight for source in sources])
+        weights = np.where(sizes > 0, np.where(given > 0, given, sizes), 0.0)
+        return weights / weights.sum()
+    counts = [int(source.images.num_instances_per_image().sum()) for source in sources]
+    for source, size in zip(sources, counts, strict=True):
+        if size < 2:
+            raise ValueError(
+                f"data set {source.label} must have at least 2 instances to be drawn with "
+                f"probability log(size) / sum of logs, got {size}; leave it out"
+            )
+    return np.log(counts) / np.log(counts).sum()

@@ -35,7 +35,7 @@ from sameo_model.training.augment import (
 from sameo_model.training.camera import see_through_camera
 from sameo_model.training.config import SampleOptions
 from sameo_model.training.embedding_cache import EmbeddingCache
-from sameo_model.training.sample_plan import Draw, Source
+from sameo_model.training.sample_plan import Draw, TrainingSet
 from sameo_model.training.windows import Window, make_window
 
 MAX_TRIES = 20
@@ -60,7 +60,7 @@ class TrainingSamples(Dataset):
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[TrainingSet],
         options: SampleOptions,
         *,
         image_size: int,
@@ -231,7 +231,7 @@ class TrainingSamples(Dataset):
         x1, y1, x2, y2 = mask_to_box_xyxy(mask).astype(int)
         if (x2 - x1) * (y2 - y1) < MIN_CUTOUT_PIXELS:
             return scene
-        cutout = _load_pixels(donor)[y1:y2, x1:x2]
+        cutout = load_pixels(donor)[y1:y2, x1:x2]
         return paste_occluder(scene, cutout, mask[y1:y2, x1:x2], generator)
 
     def _to_input(self, image_rgb: NDArray[np.uint8], generator: np.random.Generator) -> Tensor:
@@ -325,7 +325,8 @@ def _to_view(window: Window, has_amodal: bool) -> View:
     }
 
 
-def _load_pixels(image: AmodalImage) -> NDArray[np.uint8]:
+def load_pixels(image: AmodalImage) -> NDArray[np.uint8]:
+    """Read an image; an unreadable one raises `UnreadableImageError`."""
     try:
         return image.load_rgb()
     except (OSError, ValueError) as error:
@@ -335,15 +336,20 @@ def _load_pixels(image: AmodalImage) -> NDArray[np.uint8]:
 def _load_scene(
     image: AmodalImage, instances: list[AmodalInstance], *, needs_pixels: bool
 ) -> Scene:
-    height, width = image.image_hw
-    amodal = np.zeros((len(instances), height, width), bool)
-    visible = np.zeros_like(amodal)
+    pixels = load_pixels(image) if needs_pixels else np.zeros((0, 0, 3), np.uint8)
+    return Scene(pixels, *decode_masks(instances, image.image_hw))
+
+
+def decode_masks(
+    instances: Sequence[AmodalInstance], image_hw: tuple[int, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return amodal masks, visible masks and `has_amodal` as `Scene` has them."""
+    visible = np.zeros((len(instances), *image_hw), bool)
+    amodal = np.zeros_like(visible)
     for row, instance in enumerate(instances):
         visible[row] = instance.visible_mask()
         amodal[row] = visible[row] if instance.amodal_rle is None else instance.amodal_mask()
-    has_amodal = np.array([instance.amodal_rle is not None for instance in instances], bool)
-    pixels = _load_pixels(image) if needs_pixels else np.zeros((0, 0, 3), np.uint8)
-    return Scene(pixels, amodal, visible, has_amodal)
+    return amodal, visible, np.array([item.amodal_rle is not None for item in instances], bool)
 
 
 def _resize_masks(masks: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

@@ -12,7 +12,6 @@ import torch
 from sameo_model.data.collection import open_dataset
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_format import InstanceFlag
-from sameo_model.data.mixing import coco_photographs, without_photographs
 from sameo_model.data.parallel import default_workers
 from sameo_model.modeling.box_checkpoint import load_box_detector
 from sameo_model.modeling.box_detector import BOX_DETECTOR, IMAGE_SIZE, BoxDetector
@@ -21,7 +20,7 @@ from sameo_model.modeling.lite_encoder import LiteImageEncoder, load_imagenet_we
 from sameo_model.modeling.presets import PRESETS, build_sameo
 from sameo_model.training.box_validation import BoxValidation
 from sameo_model.training.config import DataSource, TrainConfig
-from sameo_model.training.sample_plan import Source
+from sameo_model.training.sample_plan import TrainingSet
 from sameo_model.training.task import Network
 from sameo_model.training.validation import Validation
 
@@ -34,7 +33,7 @@ def open_sources(
     held_out: Sequence[DataSource] = (),
     *,
     needs_amodal: bool = True,
-) -> list[Source]:
+) -> list[TrainingSet]:
     """Open data sets for training or validation.
 
     Only instances with the true masks that are needed are kept, and images that show one.
@@ -48,7 +47,6 @@ def open_sources(
         FileNotFoundError: If one of them does not exist.
         ValueError: If a name is unknown, or nothing is left of one.
     """
-    check_roots((*sources, *held_out))
     opened = [_open(source, needs_amodal) for source in sources]
     for source, images in zip(sources, opened, strict=True):
         if not len(images):
@@ -68,7 +66,7 @@ def _held_out_photographs(held_out: Sequence[DataSource]) -> set[int]:
     """Return the numbers of the COCO photographs that must not be trained on."""
     photographs: set[int] = set()
     for source in held_out:
-        found = coco_photographs(_open_files(source))
+        found = _open_files(source).coco_photographs()
         if not found:
             _LOGGER.warning(
                 "held_out: %s in %s names no COCO photographs, so nothing is left out for it",
@@ -84,8 +82,8 @@ def _leave_out(
     images: IndexedDataset,
     photographs: set[int],
     held_out: Sequence[DataSource],
-) -> Source:
-    left = without_photographs(images, photographs) if photographs else images
+) -> TrainingSet:
+    left = images.without_photographs(photographs)
     if not len(left):
         names = ", ".join(f"{item.name} {item.split or ''}".strip() for item in held_out)
         raise ValueError(
@@ -95,7 +93,7 @@ def _leave_out(
         )
     label = f"{source.name} {source.root}" + (f" {source.split}" if source.split else "")
     num_left_out = len(images) - len(left)
-    return Source(left, source.weight, label, num_left_out, source.complete)
+    return TrainingSet(left, source.weight, label, num_left_out, source.complete)
 
 
 def check_roots(sources: Sequence[DataSource]) -> None:

@@ -14,7 +14,7 @@ from sameo_model.training.box_samples import BoxSamples, collate_boxes
 from sameo_model.training.box_step import BoxTrainingStep
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.embedding_cache import EmbeddingCache
-from sameo_model.training.sample_plan import Source
+from sameo_model.training.sample_plan import TrainingSet
 from sameo_model.training.samples import TrainingSamples, make_collate
 from sameo_model.training.step import TrainingStep
 
@@ -32,7 +32,7 @@ def build_step(model: Network, config: TrainConfig) -> nn.Module:
 def build_samples(
     model: Network,
     config: TrainConfig,
-    sources: Sequence[Source],
+    sources: Sequence[TrainingSet],
     cache: EmbeddingCache | None,
 ) -> tuple[Dataset, Collate]:
     """Return the samples of a run, and how those of a step are joined."""

@@ -32,7 +32,7 @@ from sameo_model.training.failures import UnreadableImages, check_finite
 from sameo_model.training.interruption import Interruption, deferred_interrupt
 from sameo_model.training.optimisation import MovingAverage, build_optimiser, set_learning_rate
 from sameo_model.training.run_log import Meter, RunLog
-from sameo_model.training.sample_plan import SamplePlan, Source
+from sameo_model.training.sample_plan import SamplePlan, TrainingSet
 from sameo_model.training.step import Batch
 from sameo_model.training.task import Network, build_samples, build_step
 from sameo_model.training.validation import ValidationResult
@@ -46,7 +46,7 @@ Validate = Callable[[Any], ValidationResult]
 def train(
     config: TrainConfig,
     model: Network,
-    sources: Sequence[Source],
+    sources: Sequence[TrainingSet],
     validate: Validate | None = None,
 ) -> Network:
     """Train `model` in place as `config` says, continuing the run in `config.output` if any.
@@ -82,7 +82,7 @@ class Trainer:
         self,
         config: TrainConfig,
         model: Network,
-        sources: Sequence[Source],
+        sources: Sequence[TrainingSet],
         validate: Validate | None = None,
     ) -> None:
         """Load the checkpoint if there is one, and set everything up; see `train`."""
@@ -246,7 +246,7 @@ class Trainer:
             num_writers=self.fabric.world_size,
         )
 
-    def _build_loader(self, sources: Sequence[Source]) -> DataLoader:
+    def _build_loader(self, sources: Sequence[TrainingSet]) -> DataLoader:
         config = self.config
         samples, collate = build_samples(self.model, config, sources, self.cache)
         plan = SamplePlan(

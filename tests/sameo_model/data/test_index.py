@@ -281,3 +281,17 @@ def test_a_view_takes_some_images(tmp_path):
     assert [image.image_id for image in dataset.take([0])] == [dataset[0].image_id]
     assert len(dataset.take(slice(None))) == len(dataset)
     assert len(dataset.take([])) == 0
+
+
+def test_images_that_show_some_coco_photographs_are_left_out(tmp_path):
+    # Image 2 shows photograph 6; image 3 is a composite of 7 and 5.
+    ids = {1: [4], 2: [6], 3: [7, 5], 4: [8, 9], 5: []}
+    images = [fab.image_entry(f"{n}.png", n, coco_image_ids=ids[n]) for n in ids]
+    records = [fab.annotation(n, n, segmentation=fab.rle(fab.BACK)) for n in ids]
+    fab.save_json(tmp_path / "annotations.json", fab.flat(images, records, {1: "box"}))
+    dataset = open_amodal_coco(tmp_path / "annotations.json")
+    assert dataset.coco_photographs() == {4, 5, 6, 7, 8, 9}
+    rest = dataset.without_photographs({5, 6})
+    assert [image.image_id for image in rest] == [1, 4, 5]
+    assert rest.coco_photographs() == {4, 8, 9}
+    assert len(dataset.without_photographs(set())) == 5

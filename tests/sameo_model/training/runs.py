@@ -4,7 +4,7 @@ import torch
 
 from sameo_model.modeling.presets import build_sameo
 from sameo_model.training.config_loading import config_from_dict
-from sameo_model.training.sample_plan import Source
+from sameo_model.training.sample_plan import TrainingSet
 
 PARTS = ["image_encoder", "prompt_encoder", "mask_decoder"]
 
@@ -39,7 +39,7 @@ def make_model(preset="sameo_lite", image_size=64):
 
 
 def make_sources(images):
-    return [Source(images, label="drawn")]
+    return [TrainingSet(images, label="drawn")]
 
 
 def assert_same_weights(first, second, **tolerance):

@@ -12,20 +12,20 @@ from sameo_model.data.types import AmodalImage, AmodalInstance, CrowdRegion
 from sameo_model.modeling.box_detector import cell_grid
 from sameo_model.training.box_samples import (
     BoxSamples,
-    Clutter,
+    BoxScene,
     collate_boxes,
-    load_clutter,
+    load_box_scene,
     make_targets,
 )
 from sameo_model.training.config import BoxOptions
-from sameo_model.training.sample_plan import Draw, Source
+from sameo_model.training.sample_plan import Draw, TrainingSet
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 
 SIDE = 64
 CENTRES = cell_grid(SIDE, SIDE)[0].numpy()
 
 
-def make_clutter(*masks, **changes):
+def make_scene(*masks, **changes):
     """Objects on a picture of the network's size, of which the whole is visible."""
     visible = np.array(masks)
     values = {
@@ -36,7 +36,7 @@ def make_clutter(*masks, **changes):
         "areas": visible.sum((1, 2)),
         "is_wanted": np.ones(len(visible), bool),
     }
-    return Clutter(**{**values, **changes})
+    return BoxScene(**{**values, **changes})
 
 
 def rectangle(x1, y1, x2, y2, hw=(SIDE, SIDE)):
@@ -47,7 +47,7 @@ def rectangle(x1, y1, x2, y2, hw=(SIDE, SIDE)):
 
 def test_cells_carry_the_object_under_their_centre():
     left, right = rectangle(0, 0, 32, 64), rectangle(40, 8, 64, 40)
-    cells = make_targets(make_clutter(left, right), SIDE)["cells"].numpy()
+    cells = make_targets(make_scene(left, right), SIDE)["cells"].numpy()
     x, y = CENTRES.T
     expected = np.where(x < 32, 1, np.where((x >= 40) & (y >= 8) & (y < 40), 2, 0))
     assert cells.tolist() == expected.tolist()
@@ -56,8 +56,8 @@ def test_cells_carry_the_object_under_their_centre():
 def test_boxes_belong_to_the_squashed_picture():
     mask = rectangle(10, 5, 20, 25, hw=(32, 128))
     whole = rectangle(0, 5, 20, 25, hw=(32, 128))
-    clutter = make_clutter(mask, amodal_masks=whole[None])
-    targets = make_targets(clutter, SIDE)
+    scene = make_scene(mask, amodal_masks=whole[None])
+    targets = make_targets(scene, SIDE)
     # 128 x 32 becomes 64 x 64: half the width, twice the height.
     assert targets["visible_xyxy"].tolist() == [[5, 10, 10, 50]]
     assert targets["amodal_xyxy"].tolist() == [[0, 10, 10, 50]]
@@ -67,7 +67,7 @@ def test_boxes_belong_to_the_squashed_picture():
 def test_an_object_between_the_centres_gets_the_nearest_cell():
     # No centre of a cell (4, 12, ...; 8, 24, ...; 16, 48) lies on this bar of 60 x 2 pixels.
     bar = rectangle(2, 29, 62, 31)
-    cells = make_targets(make_clutter(bar), SIDE)["cells"].numpy()
+    cells = make_targets(make_scene(bar), SIDE)["cells"].numpy()
     (cell,) = np.flatnonzero(cells)
     assert CENTRES[cell].tolist() in ([28.0, 28.0], [36.0, 28.0], [28.0, 32.0], [36.0, 32.0])
 
@@ -79,7 +79,7 @@ def test_an_object_between_the_centres_gets_the_nearest_cell():
 )
 def test_what_is_not_to_be_learned_is_neither_object_nor_background(changes):
     first, second = rectangle(0, 0, 32, 32), rectangle(40, 40, 56, 56)
-    targets = make_targets(make_clutter(first, second, **changes), SIDE)
+    targets = make_targets(make_scene(first, second, **changes), SIDE)
     assert targets["visible_xyxy"].tolist() == [[40, 40, 56, 56]]
     x, y = CENTRES.T
     assert (targets["cells"].numpy()[(x < 32) & (y < 32)] == -1).all()
@@ -96,15 +96,15 @@ def test_crowds_and_named_classes_are_unwanted_and_visible_masks_alone_have_no_w
     )
     crowds = (CrowdRegion(3, "cup", rles[2]),)
     image = AmodalImage(1, path, (8, 8), instances, "coco_instances", (), crowds)
-    clutter = load_clutter(image, unwanted=["person"])
-    assert clutter.is_wanted.tolist() == [True, False, False]
-    assert clutter.has_amodal.tolist() == [False, False, False]
-    assert clutter.areas.tolist() == [16, 16, 16]
+    scene = load_box_scene(image, unwanted=["person"])
+    assert scene.is_wanted.tolist() == [True, False, False]
+    assert scene.has_amodal.tolist() == [False, False, False]
+    assert scene.areas.tolist() == [16, 16, 16]
 
 
 def make_samples(images, seed=0, **options):
     options = {"side": 64, **options}
-    return BoxSamples([Source(images)], BoxOptions(**options), image_size=96, seed=seed)
+    return BoxSamples([TrainingSet(images)], BoxOptions(**options), image_size=96, seed=seed)
 
 
 def test_a_sample_depends_on_draw_and_seed_alone(tmp_path):
@@ -161,7 +161,7 @@ def test_an_unreadable_picture_is_replaced_and_named(tmp_path):
 def test_a_batch_is_padded_to_the_most_objects():
     samples = [
         {
-            **make_targets(make_clutter(*masks), SIDE),
+            **make_targets(make_scene(*masks), SIDE),
             "is_complete": True,
             "path": "",
             "unreadable": {},

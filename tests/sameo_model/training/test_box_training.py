@@ -10,7 +10,7 @@ from sameo_model.train import main
 from sameo_model.training.box_step import BoxTrainingStep
 from sameo_model.training.box_validation import BoxValidation, detect
 from sameo_model.training.config_loading import config_from_dict
-from sameo_model.training.sample_plan import Source
+from sameo_model.training.sample_plan import TrainingSet
 from sameo_model.training.trainer import train
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import assert_same_weights
@@ -47,7 +47,7 @@ def test_training_overfits_drawn_scenes(tmp_path):
     load_imagenet_weights(model.image_encoder.backbone)
     before = validate(model).scores["box_visible_ap50"]
     config = make_config(tmp_path, steps=150, log_interval=50, frozen_blocks=16)
-    train(config, model, [Source(images)])
+    train(config, model, [TrainingSet(images)])
     result = validate(model)
     assert before < 0.3
     assert result.scores["drawn/visible_ap50"] > 0.9
@@ -57,7 +57,7 @@ def test_training_overfits_drawn_scenes(tmp_path):
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    whole = train(make_config(tmp_path), make_model(), [Source(images)])
+    whole = train(make_config(tmp_path), make_model(), [TrainingSet(images)])
     half = {"output": str(tmp_path / "parts"), "checkpoint_interval": 2}
     stopped = make_config(tmp_path, **half)
 
@@ -69,8 +69,10 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
 
     # The checkpoint of step 2 is written before step 3 validates, where the run is stopped.
     with pytest.raises(Stopped):
-        train(make_config(tmp_path, **half, val_interval=3), make_model(), [Source(images)], stop)
-    resumed = train(stopped, make_model(), [Source(images)])
+        train(
+            make_config(tmp_path, **half, val_interval=3), make_model(), [TrainingSet(images)], stop
+        )
+    resumed = train(stopped, make_model(), [TrainingSet(images)])
     assert_same_weights(whole.state_dict(), resumed.state_dict())
 
 
@@ -78,7 +80,7 @@ def test_the_backbone_keeps_its_statistics_and_frozen_blocks_their_weights(tmp_p
     images = write_drawn_scenes(tmp_path / "data")
     before = {name: value.clone() for name, value in make_model().state_dict().items()}
     config = make_config(tmp_path, frozen_blocks=5, steps=2)
-    after = train(config, make_model(), [Source(images)]).state_dict()
+    after = train(config, make_model(), [TrainingSet(images)]).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     backbone = {name for name in changed if "backbone" in name}
     assert not any("running" in name for name in backbone)

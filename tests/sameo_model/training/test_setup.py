@@ -7,7 +7,7 @@ import torch
 
 from sameo_model.modeling.checkpoint import save_checkpoint
 from sameo_model.training.config import DataSource
-from sameo_model.training.setup import build_model, build_validation, open_sources
+from sameo_model.training.setup import build_model, build_validation, check_roots, open_sources
 from tests.sameo_model.data import fabricate
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import make_config, make_model
@@ -17,14 +17,13 @@ VITT = "efficient_sam_vitt"
 
 def test_a_missing_root_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"amodal_coco must lie in .*gone.* no such folder"):
-        open_sources([DataSource(str(tmp_path / "gone"))])
+        check_roots([DataSource(str(tmp_path / "gone"))])
 
 
-def test_missing_roots_are_named_together_held_out_ones_too(tmp_path):
-    names = ("first", "second", "third")
-    first, second, third = (DataSource(str(tmp_path / name)) for name in names)
+def test_missing_roots_are_named_together(tmp_path):
+    sources = [DataSource(str(tmp_path / name)) for name in ("first", "second", "third")]
     with pytest.raises(FileNotFoundError, match=r"first, but .*second, but .*third, but .*change"):
-        open_sources([first, second], [third])
+        check_roots(sources)
 
 
 def test_a_set_that_is_empty_after_filtering_is_refused(tmp_path):
