@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def _stats(arguments: argparse.Namespace) -> int:
         "dataset": card.name,
         "split": arguments.split,
         "type": card.type,
-        **statistics.to_json(),
+        **asdict(statistics),
         **_left_out(dataset, removals),
     }
     if card.table_1 is not None:
@@ -156,11 +157,7 @@ def _format(value: float | None) -> str:
 
 
 def _left_out(dataset: IndexedDataset, removals: Sequence[Removal]) -> dict[str, Any]:
-    removed = [
-        {"rule": item.rule, "options": item.options, "num_removed": item.num_removed}
-        for item in removals
-    ]
-    return {"removed": removed, "defects": dataset.defects}
+    return {"removed": [asdict(item) for item in removals], "defects": dataset.defects}
 
 
 def _print_removals(removals: Sequence[Removal]) -> None:
@@ -195,13 +192,8 @@ def _show(arguments: argparse.Namespace) -> int:
     sheet = draw_contact_sheet(dataset, arguments.num, arguments.seed)
     _write_picture(arguments.output, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     print(f"wrote {arguments.output}")
-    content = {
-        "dataset": arguments.name,
-        "split": arguments.split,
-        "picture": str(arguments.output),
-        "num": arguments.num,
-        "seed": arguments.seed,
-    }
+    content = {key: getattr(arguments, key) for key in ("split", "num", "seed")}
+    content |= {"dataset": arguments.name, "picture": str(arguments.output)}
     _write_json(arguments.json, content)
     return 0
 

@@ -79,16 +79,10 @@ def load_card(name: str, config_dir: Path = CONFIG_DIR) -> DatasetCard:
             f"{', '.join(sorted(known - needed))}, got {', '.join(sorted(content))}"
         )
     row = content.get("table_1")
-    return DatasetCard(
-        name=name,
-        title=content["title"],
-        paper=content["paper"],
-        type=content["type"],
-        modalities=tuple(content["modalities"]),
-        licence=content["licence"],
-        obtain=content["obtain"],
-        layout=content["layout"],
-        splits=tuple(content["splits"]),
-        quality_control=tuple(rule_from_config(entry) for entry in content["quality_control"]),
-        table_1=Table1Row(**row) if row else None,
-    )
+    content |= {
+        "modalities": tuple(content["modalities"]),
+        "splits": tuple(content["splits"]),
+        "quality_control": tuple(rule_from_config(entry) for entry in content["quality_control"]),
+        "table_1": Table1Row(**row) if row else None,
+    }
+    return DatasetCard(name=name, **content)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sameo_model.data.amodal_coco_records import (
+from sameo_model.data.amodal_coco_writer import (
     NO_CATEGORY,
     annotation_texts,
     image_text,

@@ -33,7 +33,8 @@ class MinVisibleShare(Rule):
 
     def keep(self, dataset: IndexedDataset) -> np.ndarray:
         """Compare areas; where one of them is unknown the instance stays."""
-        return ~(_visible_share(dataset) < self.value)
+        table = dataset.instance_table
+        return ~(_divide(table["visible_area"], table["amodal_area"], dataset) < self.value)
 
 
 @dataclass(frozen=True)
@@ -156,11 +157,6 @@ def apply_rules(
         removed = before - int(dataset.shown_instances().sum())
         report.append(Removal(rule.name, asdict(rule), removed))  # type: ignore[call-overload]
     return dataset.select(dataset.keep, drop_empty=True), report
-
-
-def _visible_share(dataset: IndexedDataset) -> np.ndarray:
-    table = dataset.instance_table
-    return _divide(table["visible_area"], table["amodal_area"], dataset)
 
 
 def _divide(part: np.ndarray, whole: np.ndarray, dataset: IndexedDataset) -> np.ndarray:

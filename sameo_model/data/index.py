@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from sameo_model.data.index_format import NO_COCO_ID, InstanceFlag
-from sameo_model.data.index_tables import IndexTables
+from sameo_model.data.index_format import IndexTables
 from sameo_model.data.rle import occlusion_rate
 from sameo_model.data.types import AmodalImage, AmodalInstance, CrowdRegion, Rle
 
@@ -182,6 +182,7 @@ class IndexedDataset(Sequence[AmodalImage]):
             stated_occlusion_rate=None
             if np.isnan(row["stated_rate"])
             else float(row["stated_rate"]),
+            is_stuff=bool(flags & InstanceFlag.IS_STUFF),
         )
 
 

@@ -134,9 +134,9 @@ class _Builder:
         self._masks_size += len(packed.masks)
         self.defects.merge(packed.defects)
 
-    def _category(self, pair: tuple[int, str | None], names: Mapping[int, str]) -> int:
+    def _category(self, pair: tuple[int, str], names: Mapping[int, str]) -> int:
         number, name = pair
-        key = (number, names.get(number, "") if name is None else name)
+        key = (number, name or names.get(number, ""))
         return self._categories.setdefault(key, len(self._categories))
 
     def write(self, folder: Path) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.index_format import CROWD_ROW, INSTANCE_ROW, InstanceFlag
-from sameo_model.data.rle import rle_area, rle_box_xywh
-from sameo_model.data.source import ParsedCrowd, ParsedInstance, Source
-from sameo_model.data.types import DatasetFormatError
+from sameo_model.data.rle import rle_area
+from sameo_model.data.source import Source
+from sameo_model.data.types import AmodalInstance, CrowdRegion, DatasetFormatError, Rle
+
+NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class PackedChunk:
         rows: INSTANCE_ROW (R,); offsets are relative to `masks`, `category` to `categories`.
         crowds: CROWD_ROW (C,), likewise; not numbered yet.
         masks: Counts and source ids of the rows.
-        categories: (number, name or None) of the classes in this chunk.
+        categories: (number, name) of the classes in this chunk.
         image_hw: Size of the masks by image row.
         defects: What the rules found.
         num_jobs: How many jobs were worked on.
@@ -33,7 +35,7 @@ class PackedChunk:
     rows: np.ndarray
     crowds: np.ndarray
     masks: bytes
-    categories: list[tuple[int, str | None]]
+    categories: list[tuple[int, str]]
     image_hw: dict[int, tuple[int, int]]
     defects: DefectLog
     num_jobs: int
@@ -46,19 +48,21 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
     rows: list[tuple[Any, ...]] = []
     crowds: list[tuple[int, ...]] = []
     masks = bytearray()
-    categories: dict[tuple[int, str | None], int] = {}
+    categories: dict[tuple[int, str], int] = {}
     sizes: dict[int, tuple[int, int]] = {}
     for image_row, job in jobs:
-        for instance in _parse(source, job, defects):
-            sizes[image_row] = instance.image_hw
-            pair = (instance.category_id, instance.category)
+        for item in _parse(source, job, defects):
+            pair = (item.category_id, item.category)
             category = categories.setdefault(pair, len(categories))
-            if isinstance(instance, ParsedCrowd):
-                counts = instance.rle["counts"]
-                crowds.append((image_row, 0, category, len(masks), len(counts)))
-                masks += counts
-                continue
-            rows.append(_pack(instance, image_row, category, masks))
+            if isinstance(item, CrowdRegion):
+                rle: Rle | None = item.rle
+                crowds.append((image_row, 0, category, len(masks), len(item.rle["counts"])))
+                masks += item.rle["counts"]
+            else:
+                rle = item.amodal_rle or item.visible_rle
+                rows.append(_pack(item, image_row, category, masks))
+            assert rle is not None
+            sizes[image_row] = (rle["size"][0], rle["size"][1])
     return PackedChunk(
         rows=np.array(rows, dtype=INSTANCE_ROW),
         crowds=np.array(crowds, dtype=CROWD_ROW),
@@ -70,7 +74,7 @@ def pack_chunk(work: tuple[Source, list[tuple[int, Any]]]) -> PackedChunk:
     )
 
 
-def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd]:
+def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | CrowdRegion]:
     """Parse a job; a field of a type or value that its reader did not foresee costs this record.
 
     Raises:
@@ -95,43 +99,31 @@ def _name(job: Any) -> str:
 
 
 def _pack(
-    instance: ParsedInstance, image_row: int, category: int, masks: bytearray
+    instance: AmodalInstance, image_row: int, category: int, masks: bytearray
 ) -> tuple[Any, ...]:
     amodal, visible = instance.amodal_rle, instance.visible_rle
+    flags = InstanceFlag.IS_STUFF if instance.is_stuff else InstanceFlag(0)
+    flags |= InstanceFlag.HAS_AMODAL if amodal else 0
+    flags |= InstanceFlag.HAS_VISIBLE if visible else 0
+    flags |= InstanceFlag.VISIBLE_IS_AMODAL if visible and visible is amodal else 0
+    parts = (
+        amodal["counts"] if amodal else b"",
+        visible["counts"] if visible and visible is not amodal else b"",
+        instance.source_id.encode()[:32767],
+    )
     offset = len(masks)
-    flags = InstanceFlag(0)
-    amodal_length = visible_length = amodal_area = visible_area = 0
-    amodal_box = visible_box = (0.0, 0.0, 0.0, 0.0)
-    if amodal is not None:
-        flags |= InstanceFlag.HAS_AMODAL
-        amodal_length, amodal_area = len(amodal["counts"]), rle_area(amodal)
-        amodal_box = rle_box_xywh(amodal)
-        masks += amodal["counts"]
-    if visible is not None:
-        flags |= InstanceFlag.HAS_VISIBLE
-        if visible is amodal:
-            flags |= InstanceFlag.VISIBLE_IS_AMODAL
-            visible_area, visible_box = amodal_area, amodal_box
-        else:
-            visible_length, visible_area = len(visible["counts"]), rle_area(visible)
-            visible_box = rle_box_xywh(visible)
-            masks += visible["counts"]
-    if instance.is_stuff:
-        flags |= InstanceFlag.IS_STUFF
-    source_id = instance.source_id.encode()[:32767]
-    masks += source_id
+    masks += b"".join(parts)
+    rate = instance.stated_occlusion_rate
     return (
         image_row,
         instance.annotation_id,
         category,
         offset,
-        amodal_length,
-        visible_length,
-        len(source_id),
+        *map(len, parts),
         int(flags),
-        amodal_area,
-        visible_area,
-        amodal_box,
-        visible_box,
-        math.nan if instance.stated_rate is None else instance.stated_rate,
+        rle_area(amodal) if amodal else 0,
+        rle_area(visible) if visible else 0,
+        instance.amodal_box_xywh or NO_BOX,
+        instance.visible_box_xywh or NO_BOX,
+        math.nan if rate is None else rate,
     )

@@ -14,10 +14,10 @@ from sameo_model.data.box_agreement import (
     is_box,
 )
 from sameo_model.data.defects import Defect, DefectLog
-from sameo_model.data.rle import intersect_rles, rle_area, rle_box_xywh
+from sameo_model.data.rle import intersect_rles, make_instance, rle_area, rle_box_xywh
 from sameo_model.data.segmentation import parse_segmentation
-from sameo_model.data.source import ParsedCrowd, ParsedInstance, is_size
-from sameo_model.data.types import Rle
+from sameo_model.data.source import is_size
+from sameo_model.data.types import AmodalInstance, CrowdRegion, Rle
 
 # Ids of several files are shifted behind each other in 64 bits.
 MAX_ID = 2**53
@@ -40,7 +40,7 @@ class RawInstance:
         category_id: Number of the class.
         amodal: Whole extent as polygons or run lengths; None in modal sets.
         visible: Visible part; None if the record has none.
-        category: Class name where the record holds it.
+        category: Class name where the record holds it, else "".
         amodal_box_xywh: Annotated box, used for checking only.
         visible_box_xywh: The same of the visible part.
         is_modal: The record knows the visible part alone.
@@ -53,7 +53,7 @@ class RawInstance:
     category_id: int
     amodal: Any
     visible: Any
-    category: str | None = None
+    category: str = ""
     amodal_box_xywh: Any = None
     visible_box_xywh: Any = None
     is_modal: bool = False
@@ -67,7 +67,7 @@ def check_instance(
     image_hw: tuple[int, int],
     absent_visible: AbsentVisible,
     defects: DefectLog,
-) -> ParsedInstance | None:
+) -> AmodalInstance | None:
     """Apply the defect rules to one record.
 
     Args:
@@ -103,22 +103,21 @@ def check_instance(
     _compare_boxes(raw, amodal_rle, visible_rle, image_hw, defects)
     _check_box(raw.amodal_box_xywh, amodal_rle, defects, example)
     _check_box(raw.visible_box_xywh, visible_rle, defects, example)
-    return ParsedInstance(
-        annotation_id=_annotation_id(raw.annotation_id, defects),
-        category_id=raw.category_id,
-        category=raw.category,
-        image_hw=image_hw,
-        amodal_rle=amodal_rle,
-        visible_rle=visible_rle,
+    return make_instance(
+        _annotation_id(raw.annotation_id, defects),
+        raw.category,
+        raw.category_id,
+        amodal_rle,
+        visible_rle,
         is_stuff=raw.is_stuff,
         source_id=raw.source_id,
-        stated_rate=_rate(raw.stated_rate),
+        stated_occlusion_rate=_rate(raw.stated_rate),
     )
 
 
 def check_crowd(
     raw: RawInstance, image_hw: tuple[int, int], defects: DefectLog
-) -> ParsedCrowd | None:
+) -> CrowdRegion | None:
     """Count a crowd region, which is no object, and return it; None if it has no usable mask."""
     defects.add(Defect.CROWD, raw.source_id or raw.annotation_id)
     if not is_size(image_hw):
@@ -128,7 +127,7 @@ def check_crowd(
     rle = parse_segmentation(segmentation, image_hw, DefectLog(), raw.annotation_id)
     if rle is None or not rle_area(rle):
         return None
-    return ParsedCrowd(raw.category_id, raw.category, image_hw, rle)
+    return CrowdRegion(0, raw.category, rle, raw.category_id)
 
 
 def _rate(value: Any) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -78,15 +80,30 @@ def encode_instance(
     source_id: str = "",
 ) -> AmodalInstance:
     """Return the record of an object from its masks, bool (H, W), the amodal one not empty."""
-    amodal_rle, visible_rle = encode_mask(amodal), encode_mask(visible)
+    masks = encode_mask(amodal), encode_mask(visible)
+    return make_instance(annotation_id, category, category_id, *masks, source_id=source_id)
+
+
+def make_instance(
+    annotation_id: int,
+    category: str,
+    category_id: int,
+    amodal_rle: Rle | None,
+    visible_rle: Rle | None,
+    **more: Any,
+) -> AmodalInstance:
+    """Return the record of an object from its encoded masks, of which one may be unknown."""
+    rate = None
+    if amodal_rle is not None and visible_rle is not None:
+        rate = occlusion_rate(rle_area(amodal_rle), rle_area(visible_rle))
     return AmodalInstance(
-        annotation_id=annotation_id,
-        category=category,
-        amodal_rle=amodal_rle,
-        visible_rle=visible_rle,
-        amodal_box_xywh=rle_box_xywh(amodal_rle),
-        visible_box_xywh=rle_box_xywh(visible_rle),
-        occlusion_rate=occlusion_rate(rle_area(amodal_rle), rle_area(visible_rle)),
-        category_id=category_id,
-        source_id=source_id,
+        annotation_id,
+        category,
+        amodal_rle,
+        visible_rle,
+        None if amodal_rle is None else rle_box_xywh(amodal_rle),
+        None if visible_rle is None else rle_box_xywh(visible_rle),
+        rate,
+        category_id,
+        **more,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.data.defects import DefectLog
-from sameo_model.data.types import Rle
+from sameo_model.data.types import AmodalInstance, CrowdRegion
 
 RECORD_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What code raises that meets a field of another type, size or name than is documented."""
@@ -42,55 +42,15 @@ class ImageEntry:
     coco_image_ids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedInstance:
-    """A checked instance on its way into the index.
-
-    Attributes:
-        annotation_id: Number of the annotation; 0 numbers it anew.
-        category_id: Number of the class in the source.
-        category: Class name; None takes it from the source's categories.
-        image_hw: Size of the masks.
-        amodal_rle: Whole extent, None in modal sets.
-        visible_rle: Visible part, the same object as `amodal_rle` if nothing is hidden, None if
-            unknown.
-        is_stuff: Marked as a region without a shape of its own (sky, grass).
-        source_id: Identity in the source, may be empty.
-        stated_rate: Occlusion rate as the file has it; None without.
-    """
-
-    annotation_id: int
-    category_id: int
-    category: str | None
-    image_hw: tuple[int, int]
-    amodal_rle: Rle | None
-    visible_rle: Rle | None
-    is_stuff: bool
-    source_id: str
-    stated_rate: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedCrowd:
-    """A crowd region on its way into the index.
-
-    Attributes:
-        category_id: Number of the class in the source.
-        category: Class name; None takes it from the source's categories.
-        image_hw: Size of the mask.
-        rle: The region.
-    """
-
-    category_id: int
-    category: str | None
-    image_hw: tuple[int, int]
-    rle: Rle
-
-
+@dataclass
 class Source(ABC):
     """One split of one data set in its original files.
 
     A source is pickled to worker processes, so it holds paths and settings, not data.
+
+    Attributes:
+        dataset: Name of the data set.
+        split: Name of the part.
     """
 
     dataset: str
@@ -104,20 +64,24 @@ class Source(ABC):
     def images(self) -> Iterable[ImageEntry]:
         """Yield the images in order."""
 
-    @abstractmethod
     def jobs(
         self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
     ) -> Iterator[tuple[int, Any]]:
-        """Yield (row of the image, work for `parse`) pairs.
+        """Yield (row of the image, work for `parse`) pairs; by default each image's key.
 
         Args:
             images: Row and entry of each image by its key.
             defects: Log for records without a usable image.
         """
+        for key, (row, _) in images.items():
+            yield row, key
 
     @abstractmethod
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd | None]:
-        """Turn one job into instances and crowd regions, in a worker process; None is skipped."""
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | CrowdRegion | None]:
+        """Turn one job into instances and crowd regions, in a worker process; None is skipped.
+
+        An `annotation_id` of 0 is numbered anew, and the empty `category` is that of `categories`.
+        """
 
     def categories(self) -> Mapping[int, str]:
         """Return the names of the classes by number, known once all jobs are drawn."""

@@ -40,10 +40,6 @@ class DatasetStatistics:
     mean_ror: float | None
     histogram: tuple[int, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the numbers as a dict."""
-        return asdict(self)
-
 
 def compute_statistics(dataset: IndexedDataset) -> DatasetStatistics:
     """Count a data set or view; masks are not decoded."""

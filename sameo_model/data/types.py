@@ -46,6 +46,7 @@ class AmodalInstance:
         source_id: Identity of the record in its source; empty if `annotation_id` is the same.
         stated_occlusion_rate: `occlude_rate` of the record as its file has it, which may differ
             from the masks; None without.
+        is_stuff: Marked as a region without a shape of its own (sky, grass).
     """
 
     annotation_id: int
@@ -58,6 +59,7 @@ class AmodalInstance:
     category_id: int = 0
     source_id: str = ""
     stated_occlusion_rate: float | None = None
+    is_stuff: bool = False
 
     def amodal_mask(self) -> np.ndarray:
         """Decode the whole extent.

@@ -280,7 +280,7 @@ def _report(
     rates = np.array([rate for content in contents for rate in content["rates"]]).reshape(-1, 3)
     requested, measured, scale = rates.T
     report = {
-        **statistics.to_json(),
+        **asdict(statistics),
         "num_pairs": len(rates),
         "mean_requested_rate": float(requested.mean()),
         "mean_measured_rate": float(measured.mean()),

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sameo_model.data.amodal_coco_records import annotation_record
+from sameo_model.data.amodal_coco_writer import annotation_record
 from sameo_model.data.rle import encode_instance
 from sameo_model.synthesis.cameras import PinholeCamera
 from sameo_model.synthesis.json_files import write_json

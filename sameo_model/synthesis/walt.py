@@ -248,7 +248,7 @@ def _report(
     paths = [block.record_path.with_suffix(".filtered") for block in blocks]
     filtered = [json.loads(path.read_text()) for path in paths]
     report: dict[str, Any] = {
-        **statistics.to_json(),
+        **asdict(statistics),
         "num_removed_by_max_occlusion_rate": sum(filtered),
         "defects": defects.to_json(),
     }

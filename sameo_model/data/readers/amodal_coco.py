@@ -10,7 +10,7 @@ from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.instances import AbsentVisible
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
-from sameo_model.data.readers.layout import find_file
+from sameo_model.data.readers.layout import find
 from sameo_model.data.source import Source
 
 __all__ = ["AmodalCocoWriter", "open_amodal_coco", "sources", "write_amodal_coco"]
@@ -80,5 +80,5 @@ def sources(root: Path, split: str | None) -> list[Source]:
     if root.is_file():
         return [amodal_coco_source(root)]
     folder = root / split if split else root
-    path = find_file(folder, ["annotations.json"], "amodal_coco")
+    path = find(folder, ["annotations.json"], "amodal_coco")
     return [amodal_coco_source(path, split=split or "")]

@@ -9,6 +9,7 @@ from typing import Any
 
 from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
+from sameo_model.data.readers.layout import absent
 from sameo_model.data.source import Source
 
 NAME = "coco_instances"
@@ -71,10 +72,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
         return [coco_instances_source(root, _images_dir(root, root.parent, ("images", "."), ""))]
     found = _find(root)
     if not found:
-        raise FileNotFoundError(
-            f"{NAME} must have one of {', '.join(pattern for pattern, _ in LAYOUTS)} in {root}, "
-            f"but none is there; see `python -m sameo_model.datasets list` for its layout"
-        )
+        raise absent(root, (pattern for pattern, _ in LAYOUTS), NAME)
     if split is not None and split not in found:
         raise ValueError(
             f"split of {NAME} in {root} must be one of {', '.join(found)}, got {split!r}"

@@ -13,8 +13,8 @@ from sameo_model.data.instances import AbsentVisible, RawInstance, check_instanc
 from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys, find_image
 from sameo_model.data.readers.layout import choose_splits
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
-from sameo_model.data.types import DatasetFormatError
+from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.types import AmodalInstance, DatasetFormatError
 
 KEYS = FlatKeys(amodal=("regions",), visible=())
 SPLITS = {
@@ -83,7 +83,7 @@ class CocoaSource(FlatCocoSource):
                 f"{found}; for the flat form use cocoa_cls"
             )
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         record, image_hw = job
         for number, region in enumerate(record["regions"], start=1):
             source_id = f"{record.get('id', record['image_id'])}/{number}"

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sameo_model.data.defects import Defect, DefectLog
-from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.readers.layout import choose_splits
-from sameo_model.data.readers.mask_files import load_mask_file
-from sameo_model.data.rle import encode_mask
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.readers.mask_files import check_mask_files
+from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.types import AmodalInstance
 
 SPLITS = {name: [f"annotations/{name}.txt"] for name in ("train", "val", "test")}
 
@@ -55,8 +54,6 @@ def parse_line(line: str) -> DyceLine | None:
 class DyceSource(Source):
     """One list of objects."""
 
-    dataset: str
-    split: str
     list_path: Path
     root: Path
 
@@ -85,27 +82,14 @@ class DyceSource(Source):
             else:
                 yield images[line.image][0], (line, source_id)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         """Read the two masks of one object."""
         line, source_id = job
-        paths = [self._find("amodal", line.amodal), self._find("modal", line.visible)]
+        paths = self._find("amodal", line.amodal), self._find("modal", line.visible)
         if not all(path.is_file() for path in paths):
             defects.add(Defect.INCOMPLETE_SAMPLE, source_id)
             return
-        amodal, visible = (load_mask_file(path) for path in paths)
-        if amodal is None or visible is None:
-            defects.add(Defect.UNREADABLE_FILE, source_id)
-            return
-        raw = RawInstance(
-            annotation_id=None,
-            category_id=0,
-            category=line.tag,
-            amodal=encode_mask(amodal),
-            visible=encode_mask(visible),
-            source_id=source_id,
-        )
-        image_hw = (amodal.shape[0], amodal.shape[1])
-        yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+        yield check_mask_files(*paths, line.tag, source_id, defects)
 
     def _find(self, folder: str, name: str) -> Path:
         """Return the file that a list means: a name in its folder, or a path from the root."""

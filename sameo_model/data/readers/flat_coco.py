@@ -20,11 +20,9 @@ from sameo_model.data.readers.layout import join_name
 from sameo_model.data.source import (
     RECORD_ERRORS,
     ImageEntry,
-    ParsedCrowd,
-    ParsedInstance,
     Source,
 )
-from sameo_model.data.types import DatasetFormatError
+from sameo_model.data.types import AmodalInstance, CrowdRegion, DatasetFormatError
 
 _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
 
@@ -51,8 +49,6 @@ class FlatCocoSource(Source):
     """A file in flat COCO form.
 
     Attributes:
-        dataset: Name of the data set.
-        split: Name of the part.
         annotations_path: The JSON file.
         images_dir: Folder that `file_name` is relative to.
         keys: Names of the fields.
@@ -60,8 +56,6 @@ class FlatCocoSource(Source):
         has_coco_ids: The set's `image_id` is COCO's.
     """
 
-    dataset: str
-    split: str
     annotations_path: Path
     images_dir: Path
     keys: FlatKeys
@@ -159,7 +153,7 @@ class FlatCocoSource(Source):
                     f"{', '.join(names)}; the first one has {_keys(record)}"
                 )
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | ParsedCrowd | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | CrowdRegion | None]:
         record, image_hw = job
         if image_hw is None:
             image_hw = _size_hw(record)
@@ -178,7 +172,7 @@ class FlatCocoSource(Source):
         return RawInstance(
             annotation_id=record.get("id"),
             category_id=category if isinstance(category, int) else 0,
-            category=None if isinstance(category, int) else str(category),
+            category="" if isinstance(category, int) else str(category),
             amodal=_first(record, keys.amodal),
             visible=_first(record, keys.visible),
             amodal_box_xywh=_first(record, keys.amodal_box),

@@ -15,7 +15,8 @@ from sameo_model.data.instances import AbsentVisible, RawInstance, check_instanc
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.readers.layout import choose_splits, find_optional, only_split
 from sameo_model.data.rle import encode_mask
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.types import AmodalInstance
 from sameo_model.runtime.pictures import read_values, without_hidden
 
 KEYS = FlatKeys(amodal=("segmentation",), visible=("i_segm",), amodal_box=(), visible_box=())
@@ -101,8 +102,6 @@ def _is_whole(record: dict[str, Any]) -> bool:
 class PanopticSource(Source):
     """Pairs of a picture with class * 1000 + instance and a JSON with the amodal masks."""
 
-    dataset: str
-    split: str
     folder: Path
 
     def files(self) -> list[Path]:
@@ -115,13 +114,7 @@ class PanopticSource(Source):
         for path in sorted(without_hidden(folder.rglob(f"*{_PANOPTIC_ENDING}.json"), folder)):
             yield ImageEntry(str(path), None, self._image_path(path), None)
 
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
-        for key, (row, _) in images.items():
-            yield row, key
-
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         path = Path(job)
         identity = path.relative_to(self.folder / self.split).as_posix()
         picture_path = path.with_suffix(".png")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from sameo_model.data.types import DatasetFormatError
@@ -23,8 +24,8 @@ def join_name(folder: Path, name: str) -> Path:
     return Path(os.path.normpath(path)) if ".." in name else path
 
 
-def find_file(root: Path, candidates: Sequence[str], dataset: str) -> Path:
-    """Return the first file that exists.
+def find(root: Path, candidates: Sequence[str], dataset: str) -> Path:
+    """Return the first file or folder that exists.
 
     Args:
         root: Folder of the data set.
@@ -35,27 +36,17 @@ def find_file(root: Path, candidates: Sequence[str], dataset: str) -> Path:
         FileNotFoundError: If there is none.
     """
     found = find_optional(root, candidates)
-    if found is None or not found.is_file():
-        raise FileNotFoundError(
-            f"{dataset} must have one of {', '.join(candidates)} in {root}, but none is there; "
-            f"see `python -m sameo_model.datasets list` for its layout"
-        )
+    if found is None:
+        raise absent(root, candidates, dataset)
     return found
 
 
-def find_folder(root: Path, candidates: Sequence[str], dataset: str) -> Path:
-    """Return the first folder that exists, `"."` standing for `root`.
-
-    Raises:
-        FileNotFoundError: If there is none.
-    """
-    found = find_optional(root, candidates)
-    if found is None or not found.is_dir():
-        raise FileNotFoundError(
-            f"{dataset} must have one of the folders {', '.join(candidates)} in {root}, but none "
-            f"is there; see `python -m sameo_model.datasets list` for its layout"
-        )
-    return found
+def absent(root: Path, candidates: Iterable[str], dataset: str) -> FileNotFoundError:
+    """Return the error for a data set none of whose possible files is there."""
+    return FileNotFoundError(
+        f"{dataset} must have one of {', '.join(candidates)} in {root}, but none is there; see "
+        f"`python -m sameo_model.datasets list` for its layout"
+    )
 
 
 def find_optional(root: Path, candidates: Sequence[str]) -> Path | None:
@@ -97,11 +88,7 @@ def choose_splits(
         if path is not None:
             found[name] = path
     if not found:
-        candidates = [candidate for names in wanted.values() for candidate in names]
-        raise FileNotFoundError(
-            f"{dataset} must have one of {', '.join(candidates)} in {root}, but none is there; see "
-            f"`python -m sameo_model.datasets list` for its layout"
-        )
+        raise absent(root, chain.from_iterable(wanted.values()), dataset)
     return found
 
 

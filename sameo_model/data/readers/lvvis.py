@@ -10,9 +10,9 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.json_stream import iter_json
-from sameo_model.data.readers.layout import choose_splits, find_folder
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
-from sameo_model.data.types import DatasetFormatError
+from sameo_model.data.readers.layout import choose_splits, find
+from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.types import AmodalInstance, DatasetFormatError
 
 SPLITS = {
     name: [f"{name}_instances.json", f"annotations/{name}_instances.json"]
@@ -28,7 +28,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
             "lvvis",
             name,
             path,
-            find_folder(root, [f"JPEGImages/{name}", f"{name}/JPEGImages", "JPEGImages"], "lvvis"),
+            find(root, [f"JPEGImages/{name}", f"{name}/JPEGImages", "JPEGImages"], "lvvis"),
         )
         for name, path in files.items()
     ]
@@ -38,8 +38,6 @@ def sources(root: Path, split: str | None) -> list[Source]:
 class LvvisSource(Source):
     """One annotation file in YouTube-VIS form; each frame of a video counts as an image."""
 
-    dataset: str
-    split: str
     annotations_path: Path
     images_dir: Path
     _names: dict[int, str] = field(default_factory=dict, repr=False)
@@ -93,7 +91,7 @@ class LvvisSource(Source):
                 source_id = f"{record.get('id')}/{frame}"
                 yield row, (segmentation, record["category_id"], source_id, entry.image_hw)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         segmentation, category_id, source_id, image_hw = job
         raw = RawInstance(
             annotation_id=None,

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from sameo_model.data.defects import Defect, DefectLog
+from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
+from sameo_model.data.rle import encode_mask
+from sameo_model.data.types import AmodalInstance
 from sameo_model.runtime.pictures import read_values
 
 
@@ -27,3 +31,17 @@ def load_mask_file(path: Path) -> np.ndarray | None:
     if values.ndim == 3:
         values = values[..., :3].max(axis=2)
     return (values > values.max() // 2).view(np.uint8)
+
+
+def check_mask_files(
+    amodal_path: Path, visible_path: Path, category: str, source_id: str, defects: DefectLog
+) -> AmodalInstance | None:
+    """Return the object whose masks two pictures show; None if it was skipped."""
+    amodal, visible = load_mask_file(amodal_path), load_mask_file(visible_path)
+    if amodal is None or visible is None:
+        defects.add(Defect.UNREADABLE_FILE, source_id)
+        return None
+    masks = encode_mask(amodal), encode_mask(visible)
+    raw = RawInstance(None, 0, *masks, category=category, source_id=source_id)
+    image_hw = (amodal.shape[0], amodal.shape[1])
+    return check_instance(raw, image_hw, AbsentVisible.SKIP, defects)

@@ -12,10 +12,10 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, check_instance
 from sameo_model.data.readers.cocoa import region_to_raw
-from sameo_model.data.readers.layout import choose_splits, find_folder, join_name
+from sameo_model.data.readers.layout import choose_splits, find, join_name
 from sameo_model.data.readers.safe_pickle import load_plain_pickle
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
-from sameo_model.data.types import DatasetFormatError
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source
+from sameo_model.data.types import AmodalInstance, DatasetFormatError
 
 MPCAT40 = (
     *("void", "wall", "floor", "chair", "door", "table", "picture", "cabinet", "cushion"),
@@ -35,7 +35,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
     """Find the pickles; images lie in `mp3d_train/` and `mp3d_eval/`."""
     files = choose_splits(root, split, SPLITS, "mp3d_amodal")
     return [
-        Mp3dSource("mp3d_amodal", name, path, find_folder(root, [f"mp3d_{name}"], "mp3d_amodal"))
+        Mp3dSource("mp3d_amodal", name, path, find(root, [f"mp3d_{name}"], "mp3d_amodal"))
         for name, path in files.items()
     ]
 
@@ -44,8 +44,6 @@ def sources(root: Path, split: str | None) -> list[Source]:
 class Mp3dSource(Source):
     """One pickle; its images and annotations belong together by their place in the lists."""
 
-    dataset: str
-    split: str
     pickle_path: Path
     images_dir: Path
 
@@ -102,7 +100,7 @@ class Mp3dSource(Source):
             )
         return {**region, "name": names[int(number)]}
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         row, regions, image_hw = job
         for number, region in enumerate(regions, start=1):
             if not isinstance(region, dict):

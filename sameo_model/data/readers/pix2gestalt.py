@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.data.defects import Defect, DefectLog
-from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
-from sameo_model.data.readers.layout import find_folder
-from sameo_model.data.readers.mask_files import load_mask_file
-from sameo_model.data.rle import encode_mask
-from sameo_model.data.source import ImageEntry, ParsedInstance, Source
+from sameo_model.data.readers.layout import find
+from sameo_model.data.readers.mask_files import check_mask_files
+from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.types import AmodalInstance
 
 # Folder and the endings that its file names carry after the sample's id.
 IMAGE = ("occlusion", ("_occlusion",))
@@ -28,7 +27,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
     if split not in (None, *_SPLITS):
         raise ValueError(f"split of pix2gestalt must be one of {', '.join(_SPLITS)}, got {split!r}")
     for folder, _ in _PARTS:
-        find_folder(root, [folder], "pix2gestalt")
+        find(root, [folder], "pix2gestalt")
     return [Pix2GestaltSource("pix2gestalt", split or "", root)]
 
 
@@ -36,8 +35,6 @@ def sources(root: Path, split: str | None) -> list[Source]:
 class Pix2GestaltSource(Source):
     """The samples whose image and both masks exist."""
 
-    dataset: str
-    split: str
     root: Path
 
     def files(self) -> list[Path]:
@@ -62,24 +59,11 @@ class Pix2GestaltSource(Source):
             else:
                 defects.add(Defect.INCOMPLETE_SAMPLE, sample_id)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         """Read the two masks of one sample."""
         sample_id, amodal_name, visible_name = job
-        amodal = load_mask_file(self.root / AMODAL[0] / amodal_name)
-        visible = load_mask_file(self.root / VISIBLE[0] / visible_name)
-        if amodal is None or visible is None:
-            defects.add(Defect.UNREADABLE_FILE, sample_id)
-            return
-        raw = RawInstance(
-            annotation_id=None,
-            category_id=0,
-            category="",
-            amodal=encode_mask(amodal),
-            visible=encode_mask(visible),
-            source_id=sample_id,
-        )
-        image_hw = (amodal.shape[0], amodal.shape[1])
-        yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
+        paths = self.root / AMODAL[0] / amodal_name, self.root / VISIBLE[0] / visible_name
+        yield check_mask_files(*paths, "", sample_id, defects)
 
     def _in_split(self, sample_ids: list[str]) -> list[str]:
         num_val = len(sample_ids) // 100

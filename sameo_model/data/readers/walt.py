@@ -18,8 +18,8 @@ from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.layout import only_split
 from sameo_model.data.rle import encode_mask
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, ParsedInstance, Source
-from sameo_model.data.types import DatasetFormatError
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source
+from sameo_model.data.types import AmodalInstance, DatasetFormatError
 from sameo_model.runtime.pictures import decode_picture, without_hidden
 
 _COMPOSITE_FOLDERS = {"train": "cwalt_train", "test": "cwalt_test"}
@@ -74,8 +74,6 @@ def find_cameras(root: Path) -> dict[str, Path]:
 class WaltCompositeSource(Source):
     """WALT's composites: `mask` (N, H, W[, 3]) with 1 visible and 2 hidden."""
 
-    dataset: str
-    split: str
     folder: Path
 
     def files(self) -> list[Path]:
@@ -88,13 +86,7 @@ class WaltCompositeSource(Source):
             image_path = self.folder / "images" / f"{path.stem}.jpg"
             yield ImageEntry(str(path), None, image_path, None)
 
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
-        for key, (row, _) in images.items():
-            yield row, key
-
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         path = Path(job)
         try:
             with np.load(path, allow_pickle=False) as content:
@@ -216,8 +208,6 @@ def coordinate_scale(detections_extent_xy: tuple[float, float], frame_hw: tuple[
 class RawSource(Source):
     """Detections of one camera: visible masks alone, from a detector, not from people."""
 
-    dataset: str
-    split: str
     camera_dir: Path
 
     def files(self) -> list[Path]:
@@ -250,7 +240,7 @@ class RawSource(Source):
                 defects.add(Defect.SCALED_COORDINATES, detection.number)
             yield images[detection.frame][0], (detection, scale, image_hw)
 
-    def parse(self, job: Any, defects: DefectLog) -> Iterator[ParsedInstance | None]:
+    def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         detection, scale, image_hw = job
         raw = RawInstance(
             annotation_id=detection.number,

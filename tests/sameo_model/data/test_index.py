@@ -233,7 +233,7 @@ def test_a_million_instances_open_in_little_memory(tmp_path):
 
     from sameo_model.data.index import IndexedDataset
     from sameo_model.data.index_format import CROWD_ROW, IMAGE_ROW, INSTANCE_ROW
-    from sameo_model.data.index_tables import load_tables
+    from sameo_model.data.index_format import load_tables
 
     num_images, per_image = 100_000, 10
     images = np.zeros(num_images, dtype=IMAGE_ROW)

@@ -87,7 +87,7 @@ def test_a_set_that_log_size_would_never_draw_is_refused(tmp_path, sources):
     images = sources[0].images
     few = images.select(images.instance_table["annotation_id"] == 1, drop_empty=True)
     config = make_config(tmp_path, mixing="log_size")
-    with pytest.raises(ValueError, match="data set tiny must have at least 2 instances .* got 1"):
+    with pytest.raises(ValueError, match=r"data set tiny must have at least 2 instances .* got 1"):
         list(SamplePlan(config, [TrainingSet(few, label="tiny")]))
 
 
