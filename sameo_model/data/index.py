@@ -53,20 +53,14 @@ class IndexedDataset(Sequence[AmodalImage]):
         is_whole = len(self.image_rows) == len(self.image_table)
         return _restore, (self._tables, keep, None if is_whole else self.image_rows)
 
-    def select(
-        self, keep: np.ndarray, image_keep: np.ndarray | None = None, *, drop_empty: bool = False
-    ) -> IndexedDataset:
-        """Return a view that shows some of the instances and images.
+    def select(self, keep: np.ndarray, *, drop_empty: bool = False) -> IndexedDataset:
+        """Return a view that shows some of the instances.
 
         Args:
             keep: bool (R,), instances of `instance_table` to show, as far as they were shown.
-            image_keep: bool (I,), images of `image_table` to show; None shows all.
             drop_empty: Leave out images that show no instance.
         """
-        image_rows = self.image_rows
-        if image_keep is not None:
-            image_rows = image_rows[image_keep[image_rows]]
-        view = IndexedDataset(self._tables, keep=self.keep & keep, image_rows=image_rows)
+        view = IndexedDataset(self._tables, keep=self.keep & keep, image_rows=self.image_rows)
         if drop_empty:
             view.image_rows = view.image_rows[view.num_instances_per_image() > 0]
         return view

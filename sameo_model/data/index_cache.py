@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def open_index(
-    sources: Sequence[Source], *, workers: int = 1, progress: bool = False, rebuild: bool = False
+    sources: Sequence[Source], *, workers: int = 1, progress: bool = False
 ) -> IndexedDataset:
     """Open the index of some sources, building it first if it is not there or out of date.
 
@@ -43,7 +43,6 @@ def open_index(
         sources: Splits of one data set, at least one.
         workers: Number of processes that parse records while building.
         progress: Show a progress bar while building.
-        rebuild: Build anew even if there is an index.
 
     Raises:
         DatasetFormatError: If the files do not have the form that the readers know.
@@ -52,7 +51,7 @@ def open_index(
         return _build_in_memory(sources, workers=1, progress=progress)
     folder = cache_folder() / "index" / f"{sources[0].dataset}-{_fingerprint(sources)}"
     try:
-        _keep(sources, folder, workers=workers, progress=progress, rebuild=rebuild)
+        _keep(sources, folder, workers=workers, progress=progress)
     except OSError as error:
         _LOGGER.warning(
             "the index of %s cannot be kept in %s (%s) and is built for this run alone; make room "
@@ -71,15 +70,13 @@ def _build_in_memory(sources: Sequence[Source], *, workers: int, progress: bool)
         return IndexedDataset(load_tables(Path(temporary), in_memory=True))
 
 
-def _keep(
-    sources: Sequence[Source], folder: Path, *, workers: int, progress: bool, rebuild: bool
-) -> None:
+def _keep(sources: Sequence[Source], folder: Path, *, workers: int, progress: bool) -> None:
     """Build the index in the cache unless it is there."""
-    if rebuild or not (folder / META_FILE).is_file():
+    if not (folder / META_FILE).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if rebuild or not (folder / META_FILE).is_file():
+            if not (folder / META_FILE).is_file():
                 _build(sources, folder, workers=workers, progress=progress)
 
 

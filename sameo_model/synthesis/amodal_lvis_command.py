@@ -194,8 +194,7 @@ def _open_datasets(args: argparse.Namespace) -> list[IndexedDataset]:
         datasets.append(open_dataset("lvis", args.lvis, args.lvis_split, **options))
     if args.lvvis:
         frames = open_dataset("lvvis", args.lvvis, **options)
-        image_keep = np.arange(len(frames)) % args.lvvis_stride == 0
-        datasets.append(frames.select(np.ones(len(frames.instance_table), dtype=bool), image_keep))
+        datasets.append(frames.take(slice(None, None, args.lvvis_stride)))
     if not datasets:
         raise ValueError("complete objects must come from somewhere; pass --lvis or --lvvis")
     return datasets

@@ -11,11 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from sameo_model.data.collection import open_dataset
-from sameo_model.data.readers.amodal_coco import (
-    AmodalCocoWriter,
-    open_amodal_coco,
-    write_amodal_coco,
-)
+from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
 from tests.sameo_model.data import fabricate as fab
 
 
@@ -57,7 +53,7 @@ def test_the_schema_is_that_of_cocoa_cls_with_two_more_keys(tmp_path, cocoa):
 def test_what_was_written_is_read_back(tmp_path, cocoa):
     path = tmp_path / "out" / "annotations.json"
     write_amodal_coco(path, cocoa)
-    (image,) = open_amodal_coco(path)
+    (image,) = open_dataset("amodal_coco", path)
     assert image.path.samefile(cocoa[0].path)
     assert image.coco_image_ids == (42,)
     for before, after in zip(cocoa[0].instances, image.instances, strict=True):

@@ -13,9 +13,11 @@ from pycocotools import mask as coco_mask
 
 from sameo_model.data import index_cache
 from sameo_model.data.collection import open_dataset
+from sameo_model.data.index_cache import open_index
+from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.conversion import convert_dataset
 from sameo_model.data.index_format import FORMAT_VERSION
-from sameo_model.data.readers.amodal_coco import open_amodal_coco, write_amodal_coco
+from sameo_model.data.amodal_coco_writer import write_amodal_coco
 from sameo_model.data.types import DatasetFormatError
 from tests.sameo_model.data import fabricate as fab
 
@@ -61,8 +63,7 @@ def test_a_sequence_has_slices_negative_indices_and_an_end(tmp_path):
 def test_a_view_shows_some_instances_of_some_images(tmp_path):
     dataset = open_dataset("amodal_coco", write_many(tmp_path))
     keep = dataset.instance_table["annotation_id"] % 2 == 0
-    image_keep = dataset.image_table["image_id"] <= 10
-    view = dataset.select(keep, image_keep, drop_empty=True)
+    view = dataset.take(slice(10)).select(keep, drop_empty=True)
     shown = [instance.annotation_id for image in view for instance in image.instances]
     # Images 1 to 10 have 10 objects with the ids 1 to 10.
     assert sorted(shown) == [2, 4, 6, 8, 10]
@@ -178,7 +179,7 @@ def test_workers_do_not_change_the_index(tmp_path, cached, monkeypatch):
 def test_crowd_regions_are_no_instances_but_kept(tmp_path):
     crowd = {"segmentation": fab.rle(fab.FRONT), "iscrowd": 1, "id": 1}
     path = write_with(tmp_path, crowd)
-    dataset = open_amodal_coco(path)
+    dataset = open_dataset("amodal_coco", path)
     (image,) = dataset
     assert len(image.instances) == len(dataset.instance_table) == 1
     (region,) = image.crowds
@@ -192,15 +193,15 @@ def test_crowd_regions_are_no_instances_but_kept(tmp_path):
 
 def test_conversion_keeps_crowd_regions(tmp_path):
     path = write_with(tmp_path, {"segmentation": fab.rle(fab.FRONT), "iscrowd": 1})
-    write_amodal_coco(tmp_path / "copy.json", open_amodal_coco(path), tmp_path)
-    convert_dataset(open_amodal_coco(path), tmp_path / "converted.json", tmp_path)
+    write_amodal_coco(tmp_path / "copy.json", open_dataset("amodal_coco", path), tmp_path)
+    convert_dataset(open_dataset("amodal_coco", path), tmp_path / "converted.json", tmp_path)
     for name in ("copy.json", "converted.json"):
-        (image,) = open_amodal_coco(tmp_path / name, tmp_path)
+        (image,) = open_index([amodal_coco_source(tmp_path / name, tmp_path)])
         assert len(image.instances) == len(image.crowds) == 1
 
 
 def test_a_stated_occlusion_rate_is_kept_beside_that_of_the_masks(tmp_path):
-    (image,) = open_amodal_coco(write_with(tmp_path, {"occlude_rate": 0.15}))
+    (image,) = open_dataset("amodal_coco", write_with(tmp_path, {"occlude_rate": 0.15}))
     first, second = image.instances
     assert (first.stated_occlusion_rate, second.stated_occlusion_rate) == (None, 0.15)
     assert second.occlusion_rate == 0
@@ -289,7 +290,7 @@ def test_images_that_show_some_coco_photographs_are_left_out(tmp_path):
     images = [fab.image_entry(f"{n}.png", n, coco_image_ids=ids[n]) for n in ids]
     records = [fab.annotation(n, n, segmentation=fab.rle(fab.BACK)) for n in ids]
     fab.save_json(tmp_path / "annotations.json", fab.flat(images, records, {1: "box"}))
-    dataset = open_amodal_coco(tmp_path / "annotations.json")
+    dataset = open_dataset("amodal_coco", tmp_path / "annotations.json")
     assert dataset.coco_photographs() == {4, 5, 6, 7, 8, 9}
     rest = dataset.without_photographs({5, 6})
     assert [image.image_id for image in rest] == [1, 4, 5]

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sameo_model.data.readers.amodal_coco import write_amodal_coco
+from sameo_model.data.amodal_coco_writer import write_amodal_coco
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.types import AmodalImage, AmodalInstance
 

@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sameo_model.data.readers.amodal_coco import open_amodal_coco
+from sameo_model.data.collection import open_dataset
+from sameo_model.data.index_cache import open_index
+from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.synthesis.generation import generate_scenes, open_output
 from sameo_model.synthesis.records import merge_records
 from sameo_model.synthesis.scenes import SceneConfig
@@ -74,7 +76,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(sample, tmp_path):
 
 
 def test_the_set_reads_as_amodal_coco_with_visible_inside_amodal(sample):
-    images = open_amodal_coco(sample / "annotations.json")
+    images = open_dataset("amodal_coco", sample / "annotations.json")
     assert len(images) == 24
     for image in images:
         assert cv2.imread(str(image.path)).shape[:2] == image.image_hw
@@ -88,7 +90,7 @@ def test_the_set_reads_as_amodal_coco_with_visible_inside_amodal(sample):
 
 
 def test_a_finished_scene_is_readable_before_the_set_is(sample):
-    images = open_amodal_coco(sample / "records" / "000004.json", images_dir=sample / "images")
+    images = open_index([amodal_coco_source(sample / "records" / "000004.json", sample / "images")])
     assert [image.path.name for image in images] == [f"000004_0{k}.jpg" for k in range(3)]
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sameo_model.data.readers.amodal_coco import open_amodal_coco
+from sameo_model.data.collection import open_dataset
 from sameo_model.synthesize import main
 from tests.sameo_model.synthesis.fabricate_meshes import cube, lidless_box, write_obj, write_stl
 
@@ -37,7 +37,7 @@ def made(egl, meshes, tmp_path_factory):
 def test_annotations_are_of_ones_own_objects_alone_with_their_names_as_categories(made):
     content = json.loads((made / "annotations.json").read_text())
     assert [category["name"] for category in content["categories"]] == ["block", "tray"]
-    images = open_amodal_coco(made / "annotations.json")
+    images = open_dataset("amodal_coco", made / "annotations.json")
     assert len(images) == 4
     for image in images:
         assert len(image.instances) >= 2
