@@ -27,12 +27,7 @@ class Row:
 
     Attributes:
         case: What was measured, sizes included.
-        contestant: What did the work.
-        unit: Unit of the values.
-        median: Median of the samples.
         low: 10th percentile, which is the smallest one of few samples.
-        high: 90th percentile.
-        num_samples: How many samples there were.
     """
 
     case: str
@@ -61,8 +56,6 @@ def alternate(
     """Time every contestant once a round, so that a slow moment of the machine hits all alike.
 
     Args:
-        case: What is measured.
-        contestants: Calls by name.
         budget_s: Rounds go on until this time is spent.
         min_rounds: At least this many rounds, whatever they take.
         warm_up: Whether a round that does not count goes first.

@@ -30,14 +30,7 @@ _KEYS = ("latency_encode", "latency_decode", "latency_publish", "overhead", "age
 
 @dataclass(frozen=True)
 class Scenario:
-    """How fast camera and detector are, and what the node is told.
-
-    Attributes:
-        name: Words for the table.
-        rate_hz: Rate of the camera.
-        detector_s: Time that the detector takes.
-        parameters: Parameters of the node.
-    """
+    """How fast camera and detector are, and what the node is told."""
 
     name: str
     rate_hz: float

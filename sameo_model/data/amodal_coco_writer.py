@@ -27,7 +27,6 @@ class AmodalCocoWriter:
         """Prepare a file.
 
         Args:
-            path: The annotation file to write.
             images_dir: Folder that `file_name` is relative to; default: `images/` beside `path`.
         """
         self.path = Path(path)
@@ -142,7 +141,6 @@ class AmodalCocoWriter:
         """Return the number of a category, which it gets when it is named first.
 
         Args:
-            name: Its name.
             wanted_id: Its number in the source; 0 takes the next free one.
 
         Raises:
@@ -204,7 +202,6 @@ def image_text(image: AmodalImage, images_dir: Path) -> str:
     """Return the entry of an image.
 
     Args:
-        image: The image.
         images_dir: Folder that `file_name` is relative to.
     """
     height, width = image.image_hw
@@ -225,7 +222,6 @@ def annotation_texts(
     """Return the annotations of an image: its instances, then its crowd regions.
 
     Args:
-        image: The image.
         category_id: Gives the number of a category in the file.
 
     Raises:
@@ -241,8 +237,6 @@ def annotation_record(image_id: int, instance: AmodalInstance, category_id: int)
     """Return the annotation of an instance.
 
     Args:
-        image_id: Number of its image.
-        instance: The instance.
         category_id: Number of its category in the file.
 
     Raises:

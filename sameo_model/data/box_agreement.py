@@ -47,7 +47,6 @@ class BoxAgreement:
     """Counts over records that have a mask and a box of their own; counts of workers add up.
 
     Attributes:
-        num_compared: Records that were compared.
         num_unlike: Records of which a box is more than 2 pixels off its mask's extent.
         num_elsewhere: Those of which a box is far from its mask.
         num_guessed: Records of `num_unlike` for which a cause was looked for.
@@ -92,10 +91,6 @@ class BoxAgreement:
 
 def require_agreement(dataset: str, agreement: Mapping[str, Any]) -> None:
     """Raise DatasetFormatError for a set whose masks and boxes disagree as a whole.
-
-    Args:
-        dataset: Name of the set.
-        agreement: `BoxAgreement.to_json` of the set.
     """
     if fault := agreement["fault"]:
         raise DatasetFormatError(

@@ -33,11 +33,8 @@ class DatasetCard:
     Attributes:
         name: Name in the registry, the file's name.
         title: Name in the literature.
-        paper: Where it was published.
         type: "real", "synthetic" or "any".
         modalities: "visible", "amodal" or both.
-        licence: Terms in one sentence.
-        obtain: How to get it.
         layout: Expected files and folders, one line each.
         splits: Parts that can be asked for; empty if there are none or they depend on the copy.
         quality_control: Rules of paper section 3.2, applied in this order.

@@ -43,14 +43,7 @@ class CheckReport:
     """What a check found.
 
     Attributes:
-        dataset: Name of the data set.
-        num_images: Images that annotations list.
         num_instances: Instances that could be read.
-        num_skipped: Records that the reader had to skip.
-        num_decoded: Pictures that were decoded.
-        defects: Rules that the reader applied, see `DefectLog.to_json`.
-        missing_images: Pictures that are not there.
-        unreadable_images: Decoded pictures that are damaged.
         images_of_other_size: Decoded pictures whose size is not that of the annotations.
         images_with_orientation: Decoded pictures with an EXIF orientation, and whether the size of
             the annotations says that it is applied.
@@ -94,10 +87,7 @@ def check_dataset(
     """Look for every picture and decode some of them.
 
     Args:
-        dataset: Data set as opened, unfiltered.
         num_decoded: How many pictures to decode, spread evenly; None decodes all.
-        workers: Number of processes.
-        progress: Show a progress bar.
     """
     report = CheckReport(
         dataset=dataset.name,

@@ -46,14 +46,12 @@ def open_dataset(
 
     Args:
         name: Name in the registry, one of `dataset_names()`.
-        root: Folder of the data set.
         split: Part of it, such as "train" or "val", or several as one set, such as
             "train+augmented"; None takes all labelled parts.
         quality_control: Apply the set's rules of paper section 3.2 (`config/data/<name>.yaml`) and
             leave out images without instances; otherwise everything that was read is shown.
         allow_broken: Open a set as well whose masks mostly lie elsewhere than the file's boxes.
         workers: Number of processes that read a large set the first time; later an index is used.
-        progress: Show a progress bar meanwhile.
 
     Returns:
         Images with their instances; masks are decoded when asked for.

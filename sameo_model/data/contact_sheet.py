@@ -24,7 +24,6 @@ def draw_contact_sheet(dataset: IndexedDataset, num_instances: int, seed: int) -
     Args:
         dataset: Data set or view with at least one instance.
         num_instances: Number of rows, fewer if there are fewer instances.
-        seed: Chooses the instances.
 
     Returns:
         uint8 (rows * 222, 800, 3), RGB: image, visible, amodal and hidden part side by side, cut

@@ -34,11 +34,9 @@ def convert_dataset(
     """Write a data set or view as one amodal COCO file, the same for any number of workers.
 
     Args:
-        dataset: What to write.
         path: The annotation file; it is complete or absent, never half written.
         images_dir: Folder that `file_name` is relative to; default: `images/` beside `path`.
         workers: Most processes to work in; small sets take fewer.
-        progress: Show a progress bar.
 
     Returns:
         The number of images and of instances written.

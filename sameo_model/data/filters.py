@@ -129,7 +129,6 @@ class Removal:
 
     Attributes:
         rule: Name of the rule.
-        options: Its settings.
         num_removed: Instances that it left out of those which earlier rules kept.
     """
 
@@ -144,7 +143,6 @@ def apply_rules(
     """Leave out what the rules object to, and images that show no instance any more.
 
     Args:
-        dataset: Data set or view.
         rules: Applied in this order, so that an instance counts for the first rule it breaks.
 
     Returns:

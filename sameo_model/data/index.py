@@ -18,8 +18,6 @@ class IndexedDataset(Sequence[AmodalImage]):
     """Images of a built index; records are made when asked for, nothing is held in memory.
 
     Attributes:
-        name: Name of the data set.
-        defects: What the reader repaired and skipped, see `DefectLog.to_json`.
         box_agreement: Whether masks lie where the file's boxes are, see `BoxAgreement.to_json`.
         instance_table: INSTANCE_ROW (R,), read only; all instances, those left out by `select`
             included.

@@ -49,8 +49,6 @@ def build_index(
         sources: Splits of one data set, at least one; ids that clash between them are numbered
             anew.
         folder: Existing, empty folder for the index files.
-        workers: Number of processes that parse records.
-        progress: Show a progress bar on standard error.
 
     Raises:
         DatasetFormatError: If the files do not have the form that the readers know.

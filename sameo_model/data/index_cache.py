@@ -39,11 +39,6 @@ def open_index(
     warning, where the cache cannot be written. Several processes may ask for the same index at
     once: one builds, the others wait.
 
-    Args:
-        sources: Splits of one data set, at least one.
-        workers: Number of processes that parse records while building.
-        progress: Show a progress bar while building.
-
     Raises:
         DatasetFormatError: If the files do not have the form that the readers know.
     """

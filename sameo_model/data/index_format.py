@@ -113,7 +113,6 @@ def load_tables(folder: Path, *, in_memory: bool = False) -> IndexTables:
     """Open the files that `build_index` wrote.
 
     Args:
-        folder: The index.
         in_memory: Copy the files, so that the folder may be deleted.
 
     Raises:

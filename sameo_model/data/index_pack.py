@@ -28,8 +28,6 @@ class PackedChunk:
         masks: Counts and source ids of the rows.
         categories: (number, name) of the classes in this chunk.
         image_hw: Size of the masks by image row.
-        defects: What the rules found.
-        num_jobs: How many jobs were worked on.
     """
 
     rows: np.ndarray

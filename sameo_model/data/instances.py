@@ -37,7 +37,6 @@ class RawInstance:
 
     Attributes:
         annotation_id: Number of the record, or whatever else stands there.
-        category_id: Number of the class.
         amodal: Whole extent as polygons or run lengths; None in modal sets.
         visible: Visible part; None if the record has none.
         category: Class name where the record holds it, else "".
@@ -71,10 +70,8 @@ def check_instance(
     """Apply the defect rules to one record.
 
     Args:
-        raw: Fields of the record.
         image_hw: Height and width of its image in pixels.
         absent_visible: What a missing visible mask means in this data set.
-        defects: Log that receives what was repaired or skipped.
 
     Returns:
         The instance, or None if it was skipped.

@@ -26,8 +26,6 @@ def parse_segmentation(
         segmentation: A flat polygon `[x, y, ...]`, a list of polygons, run lengths with `counts`
             as str, bytes or list, or None.
         image_hw: Height and width of the image in pixels.
-        defects: Log that receives what was repaired.
-        example: Name of the record for the log.
 
     Returns:
         The mask, possibly without pixels; None if nothing usable is left.

@@ -38,7 +38,6 @@ def build_settings(kind: type[Settings], values: dict[str, Any], source: str) ->
     Args:
         kind: A dataclass of numbers, texts, lists of these, and further dataclasses.
         values: Values by field. Whole numbers pass for fractions.
-        source: Where they come from, for the message.
 
     Raises:
         ValueError: If keys are unknown or missing, or values ill-typed or refused by the class.

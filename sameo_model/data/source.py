@@ -30,7 +30,6 @@ class ImageEntry:
     Attributes:
         key: What annotations refer to it by, unique within the source.
         image_id: Number for the record; None numbers it by its place in the list.
-        path: The image file.
         image_hw: Height and width in pixels; None where only the masks tell.
         coco_image_ids: COCO photographs that it shows.
     """
@@ -47,10 +46,6 @@ class Source(ABC):
     """One split of one data set in its original files.
 
     A source is pickled to worker processes, so it holds paths and settings, not data.
-
-    Attributes:
-        dataset: Name of the data set.
-        split: Name of the part.
     """
 
     dataset: str
@@ -71,7 +66,6 @@ class Source(ABC):
 
         Args:
             images: Row and entry of each image by its key.
-            defects: Log for records without a usable image.
         """
         for key, (row, _) in images.items():
             yield row, key

@@ -79,7 +79,6 @@ def draw_histogram(histogram: Sequence[int], title: str) -> Figure:
 
     Args:
         histogram: Counts over equal bins of [0, 1].
-        title: Text above the bars.
     """
     from matplotlib.figure import Figure
 

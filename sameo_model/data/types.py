@@ -114,8 +114,6 @@ class AmodalImage:
     """One photograph or rendering and its annotated objects.
 
     Attributes:
-        image_id: Number of the image, unique within its data set.
-        path: The image file.
         image_hw: Height and width in pixels, as the annotations have it.
         instances: Annotated objects, in the order of the source.
         dataset: Name of the data set in the registry.

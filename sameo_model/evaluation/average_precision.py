@@ -59,9 +59,7 @@ class MatchTable:
         """Sort the matches.
 
         Args:
-            matches: Of all images, classes and buckets.
             image_ids: Images of the data set; their order is that of the weights.
-            bucket: Which bucket to average.
         """
         self.num_images = len(image_ids)
         position = {image_id: i for i, image_id in enumerate(image_ids)}

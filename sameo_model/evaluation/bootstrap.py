@@ -16,9 +16,7 @@ class Difference:
     """A difference with its uncertainty.
 
     Attributes:
-        value: The difference itself.
         low: Lower end of its 95 % confidence interval.
-        high: Upper end.
         p_value: Probability of a difference at least this far from 0 in either direction if
             there was none, estimated from the replicates on either side of 0.
     """
@@ -31,11 +29,6 @@ class Difference:
 
 def draw_weights(num_images: int, replicates: int, seed: int = 0) -> np.ndarray:
     """Draw how often each image is in each replicate.
-
-    Args:
-        num_images: Images I of the data set.
-        replicates: Number R of replicates.
-        seed: Seed of the draw.
 
     Returns:
         float64 (R, I), each row adds up to I.

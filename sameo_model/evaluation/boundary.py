@@ -45,8 +45,6 @@ def contour_matches(
     """Count contour pixels that lie near the other mask's contour.
 
     Args:
-        predicted: Predicted mask.
-        truth: True mask of the same image.
         radius_px: Largest distance, pixels.
 
     Returns:

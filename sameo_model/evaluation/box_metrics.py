@@ -29,10 +29,8 @@ def score_boxes(
     objects whose whole box is not known.
 
     Args:
-        images: What was searched.
         boxes_xyxy: float (N, 4) by image id, pixels.
         scores: float (N,) by image id.
-        kind: Which true boxes.
 
     Returns:
         ``ap`` (IoU .50 to .95), ``ap50``, ``ap75``, ``recall50`` (at most 100 boxes),

@@ -18,7 +18,6 @@ class Buckets:
     """A measure of objects and its ranges; the first range holds everything.
 
     Attributes:
-        name: Name of the option.
         ranges: Label, lowest and highest value, both included.
         truth_measure: The measure of a true object.
         detection_measure: The measure of a detection; one that matched nothing counts against

@@ -41,11 +41,6 @@ class BuiltIn:
 def find_built_in(predictor: Predictor, images: Sequence[AmodalImage], max_boxes: int) -> BuiltIn:
     """Run the detector on each image.
 
-    Args:
-        predictor: A model with a detector.
-        images: The images.
-        max_boxes: Most boxes of each.
-
     Raises:
         ValueError: If the model has no detector.
     """
@@ -74,9 +69,6 @@ def score_found_boxes(
     """Return `score_boxes` of detections, or of other boxes in their place.
 
     Args:
-        images: The images.
-        detections: By image id.
-        kind: Which true boxes.
         boxes_xyxy: Boxes by image id in the order of `detections`; None takes theirs.
     """
     scores = {

@@ -38,8 +38,6 @@ class Evaluation:
     """A result file and the lines per object beside it.
 
     Attributes:
-        path: The JSON file.
-        result: Its content.
         command: `masks` or `detections`.
         objects: IoUs and occlusion rate by image and annotation number.
     """
@@ -55,10 +53,7 @@ class Comparison:
     """One compared number.
 
     Attributes:
-        name: What is compared.
         num: Objects (or images, where the name says so) that it rests on.
-        first: Value in the first evaluation.
-        second: Value in the second.
         judged: Second minus first with its uncertainty.
         is_headline: Whether a loss beyond the tolerance is a regression.
     """

@@ -57,12 +57,8 @@ def summarise_rows(
     """Average every row, with confidence intervals and differences to the headline row.
 
     Args:
-        images: Images that were evaluated.
-        scores: Scores of each row by its name.
         headline: Name of the row whose AP and AR stand for the whole run.
-        buckets: The ranges of the matches.
         replicates: Bootstrap samples of the images; 0 leaves out intervals and tests.
-        seed: Seed of the samples.
 
     Returns:
         `ap`, `ap50`, `ap75`, `ar`, `headline`, `rows` and `differences`, JSON values.
@@ -174,7 +170,6 @@ def calibration(
     Args:
         predicted_ious: The model's own estimate for each detection, in [0, 1].
         true_ious: float (D,), the largest IoU of each detection with any truth.
-        num_bins: Bins of equal width over the predicted IoU.
 
     Returns:
         `iou_spearman` (None where a rank correlation does not exist), `mean_absolute_error` and

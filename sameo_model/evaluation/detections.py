@@ -19,7 +19,6 @@ class Detection:
     """One box of a front end, with its mask where it has one.
 
     Attributes:
-        image_id: Number of the image in the annotations.
         category_id: Number of the class in the annotations; 0 if it is not known.
         score: Confidence, finite; the order within the data set is what AP looks at.
         box_xyxy: x1, y1, x2, y2 in pixels of the image; the tight box of the mask where the
@@ -74,7 +73,6 @@ def suppress_duplicates(detections: Sequence[Detection], iou_threshold: float) -
     """Keep the best of boxes that overlap, whatever their class (greedy NMS).
 
     Args:
-        detections: Detections of one image.
         iou_threshold: A box goes if its IoU with a better one that stays is above this.
 
     Returns:

@@ -27,8 +27,6 @@ class InstanceScore:
     """How well one object was segmented; every IoU is a fraction, NaN where it is undefined.
 
     Attributes:
-        image_id: Number of the image in its data set.
-        annotation_id: Number of the object's annotation.
         category: Class name, "" where the data set has none.
         occlusion_rate: Hidden area over amodal area of the true masks; NaN where the amodal mask
             is not annotated, as is every score that compares with it.
@@ -90,9 +88,7 @@ def score_instance(
     """Score one prediction.
 
     Args:
-        image: Image that the object is in.
         instance: True masks; the visible one must be known.
-        predicted: The model's answer.
         box_xyxy: float32 (4,), the prompt, pixels of the image.
     """
     assert instance.visible_rle is not None

@@ -43,14 +43,10 @@ def evaluate_masks(
     """Score a model on true boxes and average; the in-process form of `evaluate masks`.
 
     Args:
-        predictor: Model to score.
         images: Images with the true visible mask of each object, and the amodal one where the
             data set has it.
-        prompts: Which true mask's tight box is the prompt.
         box_noise: Largest move of each side as a share of the box's size, in [0, 0.5).
-        seed: Seed of the noise and the clicks.
         points: Clicks beside each box, at random places of the visible part, at most 4.
-        progress: Show a progress bar on standard error.
 
     Returns:
         What `summarise` returns.
@@ -68,7 +64,6 @@ class PromptedImage:
     """An image, those of its objects that can be scored, and their prompts.
 
     Attributes:
-        image: The image.
         instances: N objects that can be scored, with a box.
         boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 in pixels.
         points_xy: float32 (N, P, 2), clicks beside the boxes, pixels; None without.
@@ -150,8 +145,6 @@ def score_masks(
     """Yield the scores of each image.
 
     Args:
-        predictor: Model to score.
-        prompted: Images with their prompts.
         **how: Further arguments of `predict_images`.
     """
     images, boxes, points = prompted.images, prompted.boxes, prompted.points

@@ -41,13 +41,11 @@ class ImageMatches:
     """The outcome for one image, one class (or all pooled) and one bucket.
 
     Attributes:
-        image_id: Number of the image.
         category_id: Number of the class, `POOLED` without classes.
         bucket: Position in the buckets' ranges.
         scores: float64 (D,), best first.
         matched: bool (T, D), whether a detection found a truth at an IoU threshold.
         ignored: bool (T, D), whether it counts neither for nor against.
-        num_truths: Truths that count.
     """
 
     image_id: int
@@ -64,8 +62,6 @@ class TruthMatch:
     """Which detection found a truth at IoU 0.5.
 
     Attributes:
-        image_id: Number of the image.
-        annotation_id: Number of the truth.
         iou: IoU of the two masks; 0 if nothing found the truth.
         score: Score of the detection, 0 if there is none.
         detection: Position of the detection in its image, -1 if there is none.
@@ -90,7 +86,6 @@ def match_images(
     Args:
         images: True masks; instances without an amodal mask take no part.
         detections: By image id; those without a mask take no part. Other images are not looked at.
-        settings: How to match.
 
     Returns:
         Matches per class, bucket and image, and the fate of each truth in the first bucket.

@@ -64,7 +64,6 @@ class ModelRun:
     """An opened model and how it is to be run.
 
     Attributes:
-        predictor: The model.
         description: What tells this model and its way of running from others.
         arguments: For `predict_images`: store, batch size, clock and progress bar.
     """
@@ -85,10 +84,7 @@ def open_model(
     """Open what the options name, for a run over the given images and boxes.
 
     Args:
-        options: Parsed options of `add_model_options`.
-        images: Images in order.
         boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels.
-        clock: Is told how long loading and running the model take.
         points: Clicks by image id, of images that have some.
 
     Raises:

@@ -69,10 +69,6 @@ class PredictionStore:
     def __init__(self, folder: Path, fingerprint: str) -> None:
         """Open or make a folder.
 
-        Args:
-            folder: Where the shards are.
-            fingerprint: Names model, settings, images and boxes of the run.
-
         Raises:
             ValueError: If the folder holds another run.
         """
@@ -129,7 +125,6 @@ def fingerprint_run(
 
     Args:
         model: Names the model and how it runs.
-        images: Images in order.
         boxes: Boxes by image id.
         points: Clicks by image id, of images that have some.
     """
@@ -156,15 +151,11 @@ def predict_images(
     """Yield each image with what the model answers to its boxes, in the order of both.
 
     Args:
-        predictor: The model.
-        images: Images in order.
         boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels; N may be 0.
         points: float32 (N, P, 2) by image id, clicks beside the boxes, pixels; images that are not
             named have none.
         store: Where to keep and find predictions; None keeps none.
         batch_size: Images that are encoded together, where the backend can.
-        clock: Is told where the time goes.
-        progress: Show a progress bar on standard error.
     """
     clock = clock or Clock()
     with tqdm(total=len(images), desc="predict", unit="image", disable=not progress) as bar:

@@ -70,7 +70,6 @@ def encode_images(predictor: Predictor, images_rgb: Sequence[np.ndarray]) -> lis
     """Encode images, in one batch where the predictor can.
 
     Args:
-        predictor: The model.
         images_rgb: B images, each uint8 (H, W, 3) RGB of any size.
 
     Returns:

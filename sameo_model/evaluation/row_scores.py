@@ -41,8 +41,6 @@ class RowScores:
     """What scoring found out about one row.
 
     Attributes:
-        matches: Per class, bucket and image.
-        truths: The fate of each true object.
         best_ious: By image id, float64 (D,): the largest IoU of each detection with any truth, NaN
             for one in a crowd region and for one without a mask.
         nearest: By image and annotation number: the largest IoU of the truth with any detection,
@@ -85,13 +83,8 @@ def score_rows(
     """Score every row.
 
     Args:
-        images: True masks.
-        rows: The same detections in each.
-        settings: How to match.
         uoais_from_score: The UOAIS measures, which know no ranking, take detections whose front
             end's score is at least this.
-        workers: Number of processes.
-        progress: Show a progress bar on standard error.
 
     Returns:
         Scores by the rows' names.

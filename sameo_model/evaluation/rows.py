@@ -34,7 +34,6 @@ class Row:
     """One line of the table.
 
     Attributes:
-        name: Key in result files.
         detections: By image id, the same boxes in the same order in every row; one without a mask
             takes no part.
         knows_visible: Whether the detections say what is visible of their objects.
@@ -49,7 +48,6 @@ def front_end_row(detections: Mapping[int, Sequence[Detection]], box_kind: Promp
     """Return the masks that the front end brought.
 
     Args:
-        detections: By image id.
         box_kind: `visible` for a detector that segments what can be seen: its masks are the
             visible masks too, where it gives no others.
     """
@@ -79,11 +77,6 @@ def true_visible_row(
     A box that overlaps no object gets an empty mask, or what a crowd region has inside it, where
     at least half of the box is such a region. This is what a perfect segmentation of what
     can be seen would reach with these boxes and scores.
-
-    Args:
-        images: True masks.
-        detections: By image id.
-        box_kind: Which part of an object the front end's boxes enclose.
     """
     chosen = {
         image.image_id: _true_visible(image, detections.get(image.image_id, ()), box_kind)
@@ -138,8 +131,6 @@ def model_rows(
     """Return what a model answers to the boxes.
 
     Args:
-        images: Images with detections.
-        detections: By image id.
         answers: By image id, one for each detection.
 
     Returns:

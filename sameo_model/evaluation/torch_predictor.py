@@ -140,7 +140,6 @@ def wrap_model(model: Sameo, framing: str | None = None) -> TorchPredictor:
     """Return a predictor that runs a network in PyTorch; training validates with it.
 
     Args:
-        model: The network.
         framing: `image`, `window`, or None for the network's own.
     """
     return TorchPredictor(

@@ -72,8 +72,6 @@ def score_image(
     """Score the objects of one image.
 
     Args:
-        predicted: Predicted objects.
-        truth: True objects.
         image_hw: Height and width of the image, pixels.
         regions: Kinds of masks to score; those that the predictions know.
 

@@ -49,8 +49,6 @@ class AmodalLvisSettings:
     Attributes:
         seed: Chooses pairs, rates and directions.
         num_pairs: Pairs over all shards.
-        complete: When an object counts as complete.
-        composite: How two objects are combined.
         annotate: "target" as in the paper, or "occluder", which annotates both objects.
         image_format: "jpg" or "png".
         jpeg_quality: 0 to 100.
@@ -74,11 +72,8 @@ class Shard:
     """What the pairs of a shard are made of.
 
     Attributes:
-        datasets: Modal data sets of the pool.
         pool_path: POOL_ROW (P,), the complete objects.
         category_ids: Number of every class name.
-        settings: What to make.
-        folder: Folder of the shard.
     """
 
     datasets: Sequence[IndexedDataset]
@@ -102,14 +97,8 @@ def compose_shard(
     """Make one shard, whole or what is missing of it, and its annotations, manifest and report.
 
     Args:
-        datasets: Modal data sets of the pool.
         pool_path: Complete objects, POOL_ROW (P,).
-        output: Folder of all shards.
-        settings: What to make.
         shard: (i, n), which part of the pairs to make.
-        workers: Number of processes; they do not change the result.
-        manifest: What the manifest shall also hold.
-        paper: Row of Table 1 to compare with.
 
     Returns:
         The report.
@@ -161,8 +150,6 @@ def choose_pair(
 
     Args:
         pool: POOL_ROW (P,), in random order, of at least two photographs.
-        pair: Number of the pair.
-        settings: Seed and limits of size.
 
     Returns:
         Pool rows of target and occluder, the factor to resize the occluder by, and the generator

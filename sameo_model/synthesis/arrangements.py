@@ -34,8 +34,6 @@ def arrange(
     """Draw a stage for objects.
 
     Args:
-        rng: Source of randomness.
-        assets: The objects.
         arrangements: Keys of `ARRANGEMENTS` with their shares; None takes tables, floors and bins.
 
     Returns:

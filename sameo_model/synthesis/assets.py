@@ -61,8 +61,6 @@ class Asset:
     Attributes:
         family: The family that it came from, e.g. "procedural".
         name: Category name, e.g. "mug".
-        surfaces: What is drawn.
-        colliders: What collides; each convex.
         density: Of the colliders, kg per cubic metre.
         is_distractor: Whether it only lies in the way: it hides others and gets no annotation.
     """

@@ -17,7 +17,6 @@ def choose_views(rates: list[list[float]], num_views: int) -> list[int]:
 
     Args:
         rates: Occlusion rates in [0, 1] of each candidate's instances.
-        num_views: How many to take.
 
     Returns:
         Indices of candidates, in rising order.

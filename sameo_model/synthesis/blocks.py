@@ -85,10 +85,6 @@ def run_blocks(
     Args:
         make: Makes one block and writes its record last; an importable function, or a `partial` of
             one.
-        blocks: What to make.
-        workers: Number of processes; they do not change the result.
-        title: Text of the progress bar.
-        unit: What is counted.
     """
     missing = [block for block in blocks if not block.record_path.is_file()]
     total, left = (sum(len(block.numbers) for block in part) for part in (blocks, missing))

@@ -57,7 +57,6 @@ class Clutter:
         canvas: float32 (H, W, 3), RGB, 0 to 255.
         amodal: bool (H, W) for each object, whole extent inside the picture, bottom one first.
         visible: bool (H, W) for each object, what later ones leave of it.
-        categories: Class name of each object.
     """
 
     canvas: Canvas
@@ -92,11 +91,7 @@ def draw_clutter(
     """Fill a picture with cut-outs.
 
     Args:
-        rng: Source of randomness.
         background: float32 (H, W, 3), RGB, 0 to 255; it becomes the picture.
-        enlargement: By how much the background was enlarged.
-        cutouts: The objects.
-        options: How they lie.
     """
     clutter = Clutter(background)
     image_hw = (background.shape[0], background.shape[1])
@@ -162,9 +157,7 @@ def draw_bin(rng: Rng, canvas: Canvas, light: Light) -> ClutterRegion:
     """Draw a bin seen from above into a picture and return where in it objects lie.
 
     Args:
-        rng: Source of randomness.
         canvas: float32 (H, W, 3), changed.
-        light: Gives the walls their different brightness.
     """
     height, width = canvas.shape[:2]
     half = rng.uniform((0.36, 0.38), (0.52, 0.54)) * (width, height)

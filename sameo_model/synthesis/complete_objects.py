@@ -86,10 +86,7 @@ class Scorer:
     """What objects are scored with.
 
     Attributes:
-        datasets: Modal data sets.
         model: Bundle name or folder, or "none".
-        backend: Backend of the runtime.
-        rule: Areas that are worth predicting.
     """
 
     datasets: Sequence[IndexedDataset]
@@ -111,12 +108,8 @@ def score_objects(
     """Score the objects of a shard's images that have no scores yet.
 
     Args:
-        datasets: Modal data sets.
-        folder: Where the score files are kept.
-        rule: Areas that are worth predicting.
         model: Name or folder of a trained bundle; "none" gives every object the IoU 1, so that the
             other tests decide alone.
-        backend: Backend of the runtime.
         workers: Number of processes, each with its own copy of the model on one thread.
         shard: (i, n), which part of the blocks to do.
     """

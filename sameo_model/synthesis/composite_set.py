@@ -67,13 +67,7 @@ def make_composites(
     the set. The annotation file appears when all images are done.
 
     Args:
-        output: Folder of the set.
-        num_images: How many composites.
-        photographs_dir: Folder of photographs, searched with its subfolders.
         cutouts_dir: Folder of whole objects with alpha; None draws outlines of photographs.
-        seed: What all randomness follows from.
-        workers: Processes.
-        options: What the composites look like.
 
     Returns:
         Numbers of images and instances, and the path of the contact sheet.

@@ -40,7 +40,6 @@ class CompositeOptions:
         image_hw: height and width in pixels.
         objects: smallest and largest number of objects.
         size: smallest and largest side of an outline as a share of the image's height.
-        clutter: how cut-outs lie.
         degraded: share of the pictures of cut-outs that show a camera's exposure, white balance,
             blur and noise.
         jpeg_quality: smallest and largest quality of pictures of cut-outs.
@@ -62,7 +61,6 @@ class Composite:
         image: uint8 (H, W, 3), RGB.
         amodal: bool (N, H, W), whole objects inside the image, from the bottom to the top.
         visible: bool (N, H, W), what others leave of them.
-        categories: class name of each.
         coco_image_ids: COCO photographs that the background shows.
         jpeg_quality: for the file.
     """
@@ -84,10 +82,7 @@ def draw_cutout_composite(
     """Paste whole objects over each other and over a photograph (paper section 3.3).
 
     Args:
-        cutouts: the objects.
         photographs: what they lie on; None paints surfaces.
-        generator: source of randomness.
-        options: what it looks like.
     """
     background, enlargement, coco_image_ids = _background(photographs, generator, options)
     clutter = draw_clutter(generator, background, enlargement, cutouts, options.clutter)

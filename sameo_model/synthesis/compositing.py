@@ -112,8 +112,6 @@ def wanted_scale(target_area: float, occluder_area: float, jitter: float) -> flo
     """Return the factor that makes an occluder `jitter` times the target's size.
 
     Args:
-        target_area: Pixels of the target.
-        occluder_area: Pixels of the occluder in its photograph.
         jitter: Wanted ratio of sizes, the square roots of the areas.
     """
     return jitter * math.sqrt(target_area / occluder_area)
@@ -138,10 +136,7 @@ def compose(
     Args:
         image: uint8 (H, W, 3), RGB, the target's photograph; it is left as it is.
         target_mask: bool (H, W), the complete target.
-        occluder: Object from another photograph.
         scale: Factor by which to resize it; larger if it could not hide enough otherwise.
-        rule: Rate, seam and limits.
-        generator: Draws the rate and the direction.
     """
     rate = rule.occlusion.sample(generator)
     direction_rad = generator.uniform(0, 2 * math.pi)

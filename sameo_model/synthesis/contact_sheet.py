@@ -51,9 +51,7 @@ def write_contact_sheet(
     """Write `contact_sheet.png` with pictures spread evenly over the set and return its path.
 
     Args:
-        output: Folder of the set.
         record_paths: Records to choose from, each amodal COCO; None takes those of all scenes.
-        num_tiles: Largest number of pictures.
         columns: Pictures side by side.
     """
     if record_paths is None:

@@ -47,7 +47,6 @@ class Cutouts:
 
     Attributes:
         paths: Files, in order of their path inside the folder.
-        categories: Class name of each, from its file's name.
         digest: Of names and contents, so that a set is only continued with the same cut-outs.
     """
 

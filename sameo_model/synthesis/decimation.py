@@ -18,7 +18,6 @@ def decimate(soup: Soup, normals: Array, max_faces: int) -> tuple[Soup, Array]:
     triangles have lost.
 
     Args:
-        soup: The mesh.
         normals: float64 (F, 3, 3), unit normal of every corner.
         max_faces: How many triangles may remain.
     """

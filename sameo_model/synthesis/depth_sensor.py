@@ -23,7 +23,6 @@ def sense_depth(rng: np.random.Generator, depth_m: Depth, focal_px: float) -> De
     does not see past), out of range, or here and there by chance.
 
     Args:
-        rng: Source of randomness.
         depth_m: float32 (H, W), metres along the viewing direction, 0 where there is nothing.
         focal_px: Focal length in pixels.
 

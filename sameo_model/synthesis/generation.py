@@ -50,8 +50,6 @@ def open_output(
     """Make the folder of a set, or check that it was begun with the same settings.
 
     Args:
-        output: The folder.
-        config: What is made.
         sources: What it is made of; photographs count by their content, not by their place.
         mesh_settings: What decides how the user's own objects are made ready.
 
@@ -76,11 +74,7 @@ def generate_scenes(
     """Make the scenes that are missing and yield each one's record as it is finished.
 
     Args:
-        output: Folder of the set, prepared by `open_output`.
-        config: What to make.
         num_scenes: Scenes 0 to `num_scenes` - 1 are made.
-        workers: Number of processes; they do not change the result.
-        sources: Where meshes and photographs come from.
 
     Raises:
         RuntimeError: If rendering does not work or a scene cannot be made.

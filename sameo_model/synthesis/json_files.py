@@ -13,8 +13,6 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     """Write JSON so that the file is complete or absent.
 
     Args:
-        path: The file.
-        content: What it shall hold.
         indent: Spaces of each level, for files that people read; None writes one line.
     """
     separators = (",", ":") if indent is None else None

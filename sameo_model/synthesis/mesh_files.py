@@ -25,10 +25,6 @@ def find_file(name: str, folders: list[Path]) -> Path | None:
 
     Names may have backslashes, quotes, a drive, percent escapes or another case. A file that is
     not at its place is looked for by its last part in the folders and where textures usually lie.
-
-    Args:
-        name: As the mesh's file has it.
-        folders: Where to look, in this order.
     """
     cleaned = name.strip().strip("\"'").replace("\\", "/")
     for text in dict.fromkeys((cleaned, unquote(cleaned))):

@@ -71,10 +71,7 @@ def find_unit(
     The sizes are kept in the set's folder, so that a continued set has the same unit.
 
     Args:
-        output: Folder of the set.
-        discovery: The objects.
         size_range_m: Plausible longest sides in metres.
-        workers: Number of processes.
     """
     jobs = _jobs(output, discovery, Sizing(size_range_m))
     sizes = _map_apart(_measure_apart, jobs, workers)
@@ -84,14 +81,7 @@ def find_unit(
 def prepare_objects(
     output: Path, discovery: Discovery, sizing: Sizing, workers: int
 ) -> Iterator[MeshReport]:
-    """Make the objects ready that are not yet; yield every object's report, in order.
-
-    Args:
-        output: Folder of the set.
-        discovery: The objects.
-        sizing: How large they are.
-        workers: Number of processes; they do not change the result.
-    """
+    """Make the objects ready that are not yet; yield every object's report, in order."""
     return _map_apart(_prepare_apart, _jobs(output, discovery, sizing), workers)
 
 

@@ -43,14 +43,11 @@ class MeshReport:
     """What became of one object.
 
     Attributes:
-        name: Category name.
         key: Path inside the folder of meshes.
         notes: What was odd and how it was repaired.
         skipped: Why it cannot be used; empty if it can.
         unit: Unit that the file is taken to be in, "rescaled" if none was plausible.
         size_m: Longest side in metres.
-        faces: Triangles that are drawn.
-        colliders: Convex pieces that collide.
         bare: Numbers of the surfaces that the file does not colour; every scene paints them anew.
     """
 

@@ -109,10 +109,6 @@ FAMILIES: dict[str, Family] = {
 def find_family_root(family: str, overrides: Mapping[str, Path] | None = None) -> Path:
     """Return the folder of a family's objects.
 
-    Args:
-        family: A key of `FAMILIES`.
-        overrides: Folders to take instead of the installed package's.
-
     Raises:
         FileNotFoundError: If neither the package nor the folder is there.
     """
@@ -140,11 +136,6 @@ def find_family_root(family: str, overrides: Mapping[str, Path] | None = None) -
 @lru_cache(maxsize=64)
 def load_mesh_asset(family: str, name: str, root: Path) -> Asset:
     """Load one object, thinned to a few thousand triangles and small textures.
-
-    Args:
-        family: A key of `FAMILIES`.
-        name: One of that family's objects.
-        root: The family's folder, from `find_family_root`.
 
     Raises:
         FileNotFoundError: If the object's description is missing.

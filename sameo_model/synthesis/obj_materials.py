@@ -98,11 +98,7 @@ def read_plain_obj(path: Path) -> PlainObj:
 
 
 def texture_name(entry: str) -> str:
-    """Return the file that a `map_Kd` entry names, its options left out.
-
-    Args:
-        entry: What follows `map_Kd`.
-    """
+    """Return the file that a `map_Kd` entry names, its options left out."""
     rest = entry.strip()
     while rest.startswith("-"):
         option, _, after = rest.partition(" ")

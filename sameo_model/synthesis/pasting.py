@@ -65,7 +65,6 @@ def draw_light(rng: Rng, background: Canvas, enlargement: float) -> Light:
     """Choose the light of a picture so that it suits its background.
 
     Args:
-        rng: Source of randomness.
         background: float32 (H, W, 3), RGB, 0 to 255.
         enlargement: By how much the background was enlarged; above 1 it is blurred.
     """
@@ -90,11 +89,8 @@ def make_layer(rng: Rng, cutout: Cutout, size_px: float, angle_rad: float, light
     """Scale, turn and flip a cut-out, light it, and soften its outline.
 
     Args:
-        rng: Source of randomness.
-        cutout: The object.
         size_px: Wanted square root of its area; its aspect is kept.
         angle_rad: How far to turn it.
-        light: The picture's.
     """
     area = np.count_nonzero(cutout.alpha > 127)
     scale = size_px / np.sqrt(area)
@@ -116,12 +112,9 @@ def paste(
     """Paste a layer in place, with its shadow on what lies below.
 
     Args:
-        rng: Source of randomness.
         canvas: float32 (H, W, 3), changed.
-        layer: The object.
         x: Column of the layer's left edge in the canvas; may be negative.
         y: Row of its top edge.
-        light: The picture's.
 
     Returns:
         bool (H, W), the object's whole extent inside the picture: where the alpha that was pasted

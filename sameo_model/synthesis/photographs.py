@@ -45,7 +45,6 @@ class Photographs:
         """Return a random crop of a random photograph.
 
         Args:
-            rng: Source of randomness.
             size: Side of the result in pixels.
             mirrored: Join the crop with its mirror images, so that it repeats without seams.
 
@@ -70,7 +69,6 @@ class Photographs:
         """Return one photograph bent around the scene, seen twice around the horizon.
 
         Args:
-            rng: Source of randomness.
             size: Side of a face of the cube in pixels.
 
         Returns:

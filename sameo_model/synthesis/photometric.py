@@ -11,7 +11,6 @@ def degrade(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.ui
     """Return the picture as a middling camera would give it.
 
     Args:
-        rng: Source of randomness.
         image: uint8 (H, W, 3), RGB, 0-255.
 
     Returns:

@@ -36,8 +36,6 @@ def place_above(
     """Draw start poses at which no two objects touch.
 
     Args:
-        rng: Source of randomness.
-        assets: The objects.
         radius_m: Objects start above a disc of this radius.
 
     Returns:

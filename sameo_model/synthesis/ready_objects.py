@@ -36,12 +36,7 @@ def save_ready(path: Path, asset: Asset) -> None:
 
 @lru_cache(maxsize=128)
 def load_ready(path: Path, name: str) -> Asset:
-    """Load a ready object.
-
-    Args:
-        path: What `save_ready` wrote.
-        name: Its category.
-    """
+    """Load a ready object."""
     with np.load(path) as file:
         arrays = dict(file)
     meta = json.loads(str(arrays["meta"]))

@@ -40,7 +40,6 @@ def _upload(model: mujoco.MjModel, *, is_plain: bool = False) -> mujoco.MjrConte
     """Give a scene's meshes and textures to the renderer.
 
     Args:
-        model: The scene.
         is_plain: Draw with one sample a pixel and without shadows, whatever the model says.
     """
     quality = model.vis.quality
@@ -69,7 +68,6 @@ class SceneRenderer:
 
         Args:
             model: The scene, with a camera of number 0.
-            data: Its state after `mj_forward`.
             image_hw: Height and width of the pictures in pixels.
 
         Raises:
@@ -113,7 +111,6 @@ class SceneRenderer:
         """Draw which object is where.
 
         Args:
-            camera: Where from.
             shown: Objects to draw; None draws all.
             stage: Whether table, floor, walls and bin are drawn (and hide what is behind).
 
@@ -136,7 +133,6 @@ class SceneRenderer:
         """Draw only the objects `shown`, nothing hiding them.
 
         Args:
-            camera: Where from.
             shown: Objects to draw; they hide each other.
             wide: Draw `WIDE_FACTOR` times the field of view at as much lower a resolution, so that
                 the middle third of the result is the image.

@@ -35,7 +35,6 @@ class SceneConfig:
     Attributes:
         seed: Each scene's random numbers follow from the seed and the scene's number alone.
         families: Names with the share of objects that is drawn from each; shares sum to 1.
-        views: Pictures of each scene.
         image_hw: Height and width in pixels.
         keep: Which instances become annotations.
         arrangements: Keys of `ARRANGEMENTS` with their shares; None takes loose tables, floors and
@@ -110,7 +109,6 @@ class RenderedScene:
 
     Attributes:
         names: Category name of every object, by its number.
-        views: The pictures.
         failures: Attempts that were thrown away, by cause.
     """
 
@@ -124,10 +122,6 @@ class SceneFactory:
 
     def __init__(self, config: SceneConfig, sources: SceneMaterials | None = None) -> None:
         """Find the families' meshes.
-
-        Args:
-            config: What to make.
-            sources: Where meshes and photographs come from.
 
         Raises:
             FileNotFoundError: If a family's meshes are missing.

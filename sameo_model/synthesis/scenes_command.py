@@ -68,10 +68,6 @@ def make_set(args: argparse.Namespace) -> None:
 def parse_shares(text: str, option: str) -> dict[str, float]:
     """Read "a=0.7,b=0.3" or "a,b" (equal shares).
 
-    Args:
-        text: What was given.
-        option: For what, for messages.
-
     Raises:
         ValueError: If a share is not a number or a name occurs twice.
     """

@@ -19,7 +19,6 @@ def load_settings(
 
     Args:
         path: File with the fields' names as keys, nested for nested settings; None changes nothing.
-        defaults: Settings to change.
         options: Fields that the command line sets, which the file therefore may not.
 
     Raises:

@@ -69,7 +69,6 @@ def make_procedural_asset(
     """Return a random object, of category `name` or (None) of a category drawn by weight.
 
     Args:
-        rng: Source of randomness.
         name: A key of `MAKERS`, or None.
         photographs: Where some textures are cut from; None paints all.
 

@@ -48,7 +48,6 @@ class AssetSource:
 
         Args:
             families: Names with the share of objects that is drawn from each.
-            sources: Where meshes and photographs come from.
 
         Raises:
             FileNotFoundError: If a family's meshes are missing.

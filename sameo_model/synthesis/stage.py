@@ -89,9 +89,7 @@ class SceneBuilder:
         """Start an empty scene.
 
         Args:
-            rng: Source of every random choice.
             image_hw: Height and width of the pictures in pixels.
-            grounds: Photographed surfaces.
         """
         self.rng = rng
         self.grounds = grounds or Grounds()
@@ -198,7 +196,6 @@ class SceneBuilder:
         """Add a free body.
 
         Args:
-            asset: What to add.
             position: float64 (3,), xyz of its frame in metres.
             quat: float64 (4,), rotation as (w, x, y, z).
         """

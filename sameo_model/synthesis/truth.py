@@ -117,10 +117,7 @@ def view_truth(
     away: other objects, table, walls and bin all hide, and none of them cuts the amodal mask.
 
     Args:
-        renderer: The scene.
-        camera: Where from.
         corners: float64 (N, 8, 3), from `object_corners`.
-        keep: Which instances are kept.
         left_out: Objects that hide others and are never kept.
 
     Returns:

@@ -81,13 +81,6 @@ def compose_walt(
 ) -> dict[str, Any]:
     """Make the composites of every camera, or what is missing of them.
 
-    Args:
-        root: Folder of WALT's raw data.
-        output: Folder of the set, begun with `open_folder`.
-        settings: What to make.
-        workers: Number of processes; they do not change the result.
-        paper: Row of Table 1 to compare with.
-
     Returns:
         The report.
 

@@ -66,8 +66,6 @@ class WaltCamera:
     """What is needed of one camera.
 
     Attributes:
-        name: The camera's name.
-        folder: Its folder.
         image_hw: Size of its frames in pixels.
         objects: Whole objects by hour, only hours with at least two.
         frames: Pictures of each of these hours.
@@ -132,7 +130,6 @@ def choose_whole(
         detections: All detections of the frame, unsure ones included: they may hide others.
         scale: Factor from their coordinates to pixels of the frame.
         image_hw: Size of the frame.
-        rule: Limits.
     """
     boxes_xyxy = np.array([detection.box_xyxy for detection in detections]) * scale
     areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)

@@ -65,8 +65,6 @@ def random_window(scene: Scene, generator: np.random.Generator, min_share: float
     """Cut a random window out of the scene.
 
     Args:
-        scene: the scene.
-        generator: source of randomness.
         min_share: smallest side of the window as a share of the image's side, in (0, 1].
     """
     height, width = scene.image_rgb.shape[:2]
@@ -99,10 +97,8 @@ def paste_occluder(
     section 3.3, done on the fly).
 
     Args:
-        scene: the scene, with at least one instance.
         cutout_rgb: uint8 (h, w, 3), RGB, tight crop around an unoccluded object.
         cutout_mask: bool (h, w), that object's mask.
-        generator: source of randomness.
     """
     target = scene.amodal_masks[generator.integers(len(scene.amodal_masks))]
     rows, columns = np.flatnonzero(target.any(1)), np.flatnonzero(target.any(0))

@@ -27,7 +27,6 @@ def box_loss(predictions: BoxPredictions, batch: dict[str, Tensor]) -> dict[str,
     2019), weighted by their quality.
 
     Args:
-        predictions: Of B images with A cells each.
         batch: ``cells`` int64 (B, A), 1 + index of the object under the cell's centre, 0 for none,
             -1 where nothing is to be learned; ``visible_xyxy`` and ``amodal_xyxy`` float32
             (B, N, 4), pixels of the input; ``has_amodal`` bool (B, N), False where the whole box

@@ -63,10 +63,7 @@ class BoxSamples(Dataset):
         """Prepare samples for a network that sees whole pictures with the side `image_size`.
 
         Args:
-            sources: Data sets that draws refer to.
-            options: How samples are drawn.
             image_size: Side of the square input in use, pixels.
-            seed: Of all randomness.
 
         Raises:
             FileNotFoundError: If a folder of empty pictures has none.
@@ -123,7 +120,6 @@ def load_box_scene(image: AmodalImage, unwanted: Sequence[str] = ()) -> BoxScene
     """Read a picture and the masks of its objects.
 
     Args:
-        image: The record.
         unwanted: Classes that are neither objects to find nor background; crowds are never.
 
     Raises:
@@ -148,7 +144,6 @@ def make_targets(scene: BoxScene, side: int, rng: Rng | None = None) -> dict[str
     """Squash a picture to the input and say which object each cell lies on.
 
     Args:
-        scene: The picture.
         side: Of the square input, pixels.
         rng: Changes the picture as another camera would; None leaves it as it is.
 

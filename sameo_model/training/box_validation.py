@@ -28,7 +28,6 @@ class BoxValidation:
     """Scores a detector on fixed images.
 
     Attributes:
-        sets: Images by the name of their data set.
         num_pictures: Images of each set to draw.
     """
 
@@ -61,7 +60,6 @@ def detect(model: BoxDetector, image_rgb: Uint8Array) -> tuple[FloatArray, Float
     """Find boxes with the network in PyTorch.
 
     Args:
-        model: The detector.
         image_rgb: uint8 (H, W, 3), RGB.
 
     Returns:

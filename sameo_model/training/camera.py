@@ -22,7 +22,6 @@ def see_through_camera(image_rgb: Image, rng: Rng) -> Image:
 
     Args:
         image_rgb: uint8 (H, W, 3), RGB.
-        rng: Source of randomness.
 
     Returns:
         uint8 (H, W, 3), RGB.

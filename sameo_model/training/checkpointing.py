@@ -47,11 +47,8 @@ class RunState:
     """Everything that a run needs to continue.
 
     Attributes:
-        model: the network, without wrappers.
-        optimiser: its optimiser.
         average: moving average of weights, None without.
         scaler: gradient scaler of float16, None without.
-        step: optimiser steps that are done.
         best_score: highest validation score so far, None before the first validation.
     """
 
@@ -180,9 +177,7 @@ def check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> No
     """Refuse to resume what would not be the same run.
 
     Args:
-        path: The checkpoint, for messages.
         saved: Configuration in it, as nested plain values; keys that it lacks had their default.
-        config: Configuration to resume with.
 
     Raises:
         ValueError: If values differ that may not.

@@ -89,7 +89,6 @@ def draw_curves(curves: Mapping[str, Curve], starts: Sequence[int] = (0,)) -> Fi
     """Draw one panel of training losses, and one of validation scores where there are any.
 
     Args:
-        curves: by name, as `read_curves` gives them.
         starts: steps at which a vertical line marks another run.
 
     Raises:

@@ -31,7 +31,6 @@ class EmbeddingCache:
 
         Args:
             folder: where the files are; other encoders may have theirs in it.
-            fingerprint: names everything that embeddings depend on (see `fingerprint_encoder`).
             limit_bytes: most bytes that the folder may hold.
             num_writers: processes that write at the same time and share what is left.
         """
@@ -67,7 +66,6 @@ class EmbeddingCache:
         """Keep an embedding if it still fits.
 
         Args:
-            image_path: the image.
             embedding: float16 (256, S/16, S/16).
         """
         file = io.BytesIO()

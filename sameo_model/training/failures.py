@@ -46,11 +46,7 @@ def check_finite(
     """Stop the run at a value that is not finite, and keep the samples that led to it.
 
     Args:
-        subject: what the value is, for the message.
-        value: scalar.
         step: optimiser step, from 0.
-        batches: samples of the step.
-        output: run folder.
 
     Raises:
         FloatingPointError: If the value is not finite.

@@ -38,7 +38,6 @@ def mixture_shares(config: TrainConfig, sources: Sequence[TrainingSet]) -> list[
     """Return what a whole run takes of each source, as expected values.
 
     Args:
-        config: The run.
         sources: Its training data, each with at least one image.
 
     Raises:

@@ -37,8 +37,6 @@ class Draw:
 
     Attributes:
         stream: numbers that, with the run's seed, seed the sample's randomness.
-        source: index of the source.
-        image_index: index of the image in the source.
         instance_indices: indices into the image's instances; None leaves the choice to chance.
     """
 

@@ -71,10 +71,7 @@ class TrainingSamples(Dataset):
         """Prepare samples for a square model input of side `image_size`.
 
         Args:
-            sources: data sets that draws refer to.
-            options: how samples are drawn.
             image_size: side of the model input, pixels.
-            seed: of all randomness.
             framing: what the network sees of an image.
             cache: embeddings used instead of images; `options` must not change images then.
         """

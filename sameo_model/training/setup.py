@@ -39,7 +39,6 @@ def open_sources(
     Only instances with the true masks that are needed are kept, and images that show one.
 
     Args:
-        sources: the data sets.
         held_out: data sets whose COCO photographs are left out of `sources`.
         needs_amodal: whether both masks are needed, or the visible one is enough.
 

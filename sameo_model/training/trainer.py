@@ -57,9 +57,7 @@ def train(
     this, and Ctrl-C loses the steps since the last checkpoint.
 
     Args:
-        config: the run.
         model: network with its initial weights; replaced by the checkpoint's when resuming.
-        sources: training images.
         validate: called with the model every `val_interval` steps and at the end.
 
     Returns:
@@ -158,9 +156,6 @@ class Trainer:
 
     def _step(self, batches: Sequence[Batch]) -> tuple[dict[str, float], int, int]:
         """Do one optimiser step.
-
-        Args:
-            batches: this process' share of the step; gradients accumulate over them.
 
         Returns:
             Losses, and the numbers of images and boxes of all processes.

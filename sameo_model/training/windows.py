@@ -53,10 +53,7 @@ def make_window(
     """Cut the window of one box, with the true masks inside it.
 
     Args:
-        scene: The picture and its masks.
-        row: Which of its objects.
         box_xyxy: float32 (4,), the prompt, pixels of the picture.
-        framing: How windows are cut.
         image_size: Side S of the model's input, pixels.
         target_size: Side T of the masks, pixels.
         rng: Changes the window as another camera and another view would; None leaves it as it is.

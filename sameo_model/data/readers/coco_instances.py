@@ -54,9 +54,7 @@ def coco_instances_source(
     """Describe one file of visible masks.
 
     Args:
-        annotations_path: The JSON file.
         images_dir: Folder that `file_name` is relative to.
-        split: Name of the part.
     """
     return CocoInstancesSource(NAME, split, annotations_path, images_dir, KEYS)
 

@@ -49,9 +49,7 @@ class FlatCocoSource(Source):
     """A file in flat COCO form.
 
     Attributes:
-        annotations_path: The JSON file.
         images_dir: Folder that `file_name` is relative to.
-        keys: Names of the fields.
         absent_visible: What a record without visible mask means.
         has_coco_ids: The set's `image_id` is COCO's.
     """

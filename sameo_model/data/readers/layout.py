@@ -28,9 +28,7 @@ def find(root: Path, candidates: Sequence[str], dataset: str) -> Path:
     """Return the first file or folder that exists.
 
     Args:
-        root: Folder of the data set.
         candidates: Paths relative to `root`; patterns with `*` are allowed.
-        dataset: Name for the error.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -67,10 +65,7 @@ def choose_splits(
     """Find the annotation files of the wanted splits.
 
     Args:
-        root: Folder of the data set.
         split: One split, or None for all that are there.
-        files: Candidate paths of each split.
-        dataset: Name for errors.
 
     Returns:
         Annotation file by split, at least one.

@@ -18,7 +18,6 @@ def load_plain_pickle(path: Path, extra: Mapping[tuple[str, str], Any] | None = 
     Numpy scalars come back as Python numbers.
 
     Args:
-        path: The pickle.
         extra: What may be called besides, by module and name; it goes before the usual.
 
     Raises:

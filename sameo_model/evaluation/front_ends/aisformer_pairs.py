@@ -19,8 +19,6 @@ def add_visible_masks(path: Path, raw: RawFile, mask_key: str) -> tuple[RawFile,
 
     Args:
         path: The file that was read; its name tells what it holds.
-        raw: Its content.
-        mask_key: Key of the masks.
 
     Returns:
         The content, and a note about what was found.

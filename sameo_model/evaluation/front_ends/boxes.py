@@ -21,7 +21,6 @@ class Labels:
 
     Attributes:
         images: File names by number, in the order of the file.
-        categories: Class names by number.
     """
 
     images: dict[int, str] = field(default_factory=dict)

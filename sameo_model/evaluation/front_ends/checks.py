@@ -40,8 +40,6 @@ def check_boxes(
     Args:
         boxes: float64 (N, 4), as in the file.
         sizes_hw: Height and width of the image of each box.
-        box_format: How the boxes are meant to be read.
-        subject: What the file is called in the message.
     """
     if not len(boxes):
         return

@@ -28,9 +28,7 @@ def read_coco_results(
     """Read a JSON file of detections.
 
     Args:
-        path: The file.
         box_format: What the numbers of `bbox` are; COCO says x, y, width, height.
-        mask_key: Key of the mask that is scored.
         for_prompting: Whether a model is to be prompted with the boxes. Then records of our own
             `predict` count with the detector's box and score, not with those of their masks.
 

@@ -42,9 +42,6 @@ class ImageFinder:
         """Look the images of a file up.
 
         Args:
-            images: Images of the annotations, in their order.
-            raw: The file's content.
-            path: The file, for messages.
             images_dir: Folder that the images' own names are relative to; None takes the deepest
                 folder that holds them all.
 
@@ -191,9 +188,6 @@ class ClassFinder:
         """Prepare for a file.
 
         Args:
-            categories: Names of the annotations' classes by number.
-            raw: The file's content.
-            path: The file, for messages.
             names: The detector's classes in its order; empty for the annotations' by number.
             is_strict: Whether an unknown class is an error; otherwise its number is kept.
 

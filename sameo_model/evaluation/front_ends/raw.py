@@ -42,8 +42,6 @@ class RawFile:
     """The content of a front end's file.
 
     Attributes:
-        format: Name of the file format.
-        detections: Its records.
         box_format: What the four numbers of a box are.
         has_class_positions: Classes are numbered 0, 1, ... in the order of the detector's
             classes, not as in the annotations.

@@ -87,12 +87,6 @@ def read_detections(
 ) -> DetectionSet:
     """Read the detections of a front end.
 
-    Args:
-        path: Its file.
-        images: Images that are evaluated, in the order of the annotations.
-        categories: Names of the annotations' classes by number.
-        options: How to read the file.
-
     Raises:
         FileNotFoundError: If there is no such file.
         DatasetFormatError: If the file is damaged, is unsafe to read, belongs to another data

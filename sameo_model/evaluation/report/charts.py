@@ -25,12 +25,7 @@ LINES: dict[str, dict[str, Any]] = {
 
 
 def draw_charts(result: Mapping[str, Any], tables: Mapping[str, MatchTable]) -> list[str]:
-    """Return `<svg>` elements: precision, IoU by occlusion, and calibration where there is a model.
-
-    Args:
-        result: The numbers of the run.
-        tables: Matches of each row by its name.
-    """
+    """Return `<svg>` elements: precision, IoU by occlusion, and calibration with a model."""
     charts = [_draw_precision(result, tables, threshold) for threshold in (0.5, 0.75)]
     charts.append(_draw_occlusion(result))
     if result["calibration"]:

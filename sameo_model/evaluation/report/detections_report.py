@@ -56,13 +56,7 @@ def write_detections_report(
     """Write `index.html`, `report.md`, `result.json`, `rows.csv` and `instances.csv`.
 
     Args:
-        folder: Is made if need be.
-        result: The numbers of the run.
-        images: Images that were evaluated.
-        rows: The rows' detections.
-        scores: The rows' scores.
         chosen: Objects for `figure.png`, which is also shown in the page; none writes none.
-        columns: Columns of the figure.
 
     Raises:
         FileNotFoundError: If an image of the gallery is missing.

@@ -35,8 +35,6 @@ class Case:
     """An object that is shown.
 
     Attributes:
-        image: Its image.
-        instance: Its true masks.
         detection: The detection that overlaps it most; None if none touches it.
         iou: IoU of the two, 0 without a detection.
     """
@@ -55,8 +53,6 @@ def choose_cases(
     Occluded objects are chosen, if there are enough; whole ones show nothing about amodal masks.
 
     Args:
-        images: True masks.
-        scores: Scores of the row that is shown.
         detections: By image id; each with a mask.
 
     Returns:
@@ -127,7 +123,6 @@ def draw_line(
     """Draw one object several times: pairs of masks, or nothing over the photograph.
 
     Args:
-        image: The photograph.
         pairs: Masks of each panel; None leaves the photograph as it is.
         boxes_xyxy: Box of each panel; None is that of its amodal mask.
         around: Masks around which the photograph is cut out.

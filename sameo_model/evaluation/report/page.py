@@ -31,12 +31,7 @@ pre { overflow-x: auto; background: var(--band); padding: 12px; border-radius: 6
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page.
-
-    Attributes:
-        title: Its heading.
-        body: Its content as HTML.
-    """
+    """A part of the page."""
 
     title: str
     body: str

@@ -47,8 +47,6 @@ class ChosenObject:
     """An object of the figure.
 
     Attributes:
-        image: Its image.
-        instance: Its true masks.
         answers: What each row of the table answered to the box that fits it best; None where no
             box does.
     """
@@ -91,9 +89,6 @@ def find_objects(
 
     Args:
         wanted: Numbers of image (None: any) and annotation.
-        images: Images that were evaluated.
-        rows: The rows' detections.
-        scores: Scores of the row that says which box fits.
 
     Raises:
         ValueError: If there is no such object.
