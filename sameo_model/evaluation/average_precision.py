@@ -16,23 +16,6 @@ _NOTHING = np.zeros(1)  # the precision at a recall that is not reached
 
 
 @dataclass(frozen=True)
-class ApScores:
-    """AP and AR, fractions; NaN where there is no truth.
-
-    Attributes:
-        ap: Mean over IoU thresholds .50 to .95 in steps of .05 and over classes.
-        ap50: AP at IoU .50.
-        ap75: AP at IoU .75.
-        ar: Recall with at most `max_detections` per image, mean over thresholds and classes.
-    """
-
-    ap: float
-    ap50: float
-    ap75: float
-    ar: float
-
-
-@dataclass(frozen=True)
 class _ClassTable:
     """Detections of a class over all images, best first.
 
@@ -71,25 +54,30 @@ class MatchTable:
             for number in categories
         ]
 
-    def scores(self, image_weights: np.ndarray | None = None) -> ApScores:
+    def scores(self, image_weights: np.ndarray | None = None) -> dict[str, float]:
         """Average.
 
         Args:
             image_weights: float (I,), how often each image counts; None counts each once.
+
+        Returns:
+            `ap`, the mean over IoU thresholds .50 to .95 in steps of .05 and over classes; `ap50`
+            and `ap75`, at one threshold; `ar`, the recall with at most `max_detections` per image,
+            mean over thresholds and classes. Fractions, NaN where there is no truth.
         """
         weights = np.ones(self.num_images) if image_weights is None else image_weights
         scored = [_score_class(table, weights) for table in self._classes]
         rows = [row for row in scored if row is not None]
         if not rows:
-            return ApScores(np.nan, np.nan, np.nan, np.nan)
+            return dict.fromkeys(METRICS, np.nan)
         precision = np.mean([row[0] for row in rows], axis=0)
         recall = np.mean([row[1] for row in rows], axis=0)
-        return ApScores(
-            float(precision.mean()),
-            float(precision[_threshold_index(0.5)]),
-            float(precision[_threshold_index(0.75)]),
-            float(recall.mean()),
-        )
+        return {
+            "ap": float(precision.mean()),
+            "ap50": float(precision[_threshold_index(0.5)]),
+            "ap75": float(precision[_threshold_index(0.75)]),
+            "ar": float(recall.mean()),
+        }
 
     def precision_curve(self, iou_threshold: float) -> np.ndarray:
         """Return the precision at `RECALLS`, float (101,), mean over classes with truths."""

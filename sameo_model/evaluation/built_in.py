@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.box_metrics import MOST_BOXES, score_boxes
 from sameo_model.evaluation.detections import Detection, boxes_of
 from sameo_model.runtime.predictor import Predictor
-from sameo_model.runtime.types import Detections, FloatArray
+from sameo_model.runtime.types import FloatArray
 
 BUILT_IN = "builtin"
 """Stands for the bundle's own detector where a file of detections is asked for."""
@@ -25,21 +24,14 @@ BoxScores = Mapping[str, Mapping[str, float]]
 """What `score_boxes` returns, under `visible` and, where whole shapes are known, `amodal`."""
 
 
-@dataclass(frozen=True)
-class BuiltIn:
-    """What the detector found.
+def find_built_in(
+    predictor: Predictor, images: Sequence[AmodalImage], max_boxes: int
+) -> tuple[list[Detection], dict[int, FloatArray]]:
+    """Run the model's detector on each image.
 
-    Attributes:
-        detections: Visible boxes, those of an image best first.
-        amodal_boxes: float32 (N, 4) by image id, whole boxes in the same order.
-    """
-
-    detections: list[Detection]
-    amodal_boxes: dict[int, FloatArray]
-
-
-def find_built_in(predictor: Predictor, images: Sequence[AmodalImage], max_boxes: int) -> BuiltIn:
-    """Run the detector on each image.
+    Returns:
+        Visible boxes, those of an image best first; and whole boxes in the same order, float32
+        (N, 4) by image id.
 
     Raises:
         ValueError: If the model has no detector.
@@ -49,15 +41,11 @@ def find_built_in(predictor: Predictor, images: Sequence[AmodalImage], max_boxes
     for image in tqdm(images, desc="detector", unit="image"):
         found = predictor.detect(image.load_rgb(), max_boxes=max_boxes, min_score=MIN_SCORE)
         amodal_boxes[image.image_id] = found.amodal_boxes_xyxy
-        detections += _to_detections(image.image_id, found)
-    return BuiltIn(detections, amodal_boxes)
-
-
-def _to_detections(image_id: int, found: Detections) -> list[Detection]:
-    return [
-        Detection(image_id, 0, score, (box[0], box[1], box[2], box[3]))
-        for box, score in zip(found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True)
-    ]
+        detections += [
+            Detection(image.image_id, 0, score, (box[0], box[1], box[2], box[3]))
+            for box, score in zip(found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True)
+        ]
+    return detections, amodal_boxes
 
 
 def score_found_boxes(

@@ -218,10 +218,8 @@ def _compare_ap(
     whole = [table.scores() for table in tables]
     comparisons = []
     for metric in METRICS:
-        values = [getattr(scores, metric) for scores in whole]
-        changes = [
-            np.array([getattr(scores, metric) for scores in side], dtype=float) for side in samples
-        ]
+        values = [scores[metric] for scores in whole]
+        changes = [np.array([scores[metric] for scores in side]) for side in samples]
         judged = difference(values[1] - values[0], changes[1] - changes[0])
         name = TITLES[metric]
         comparisons.append(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sameo_model.data.types import AmodalImage, DatasetFormatError
-from sameo_model.evaluation.detection_results import truth_info
 from sameo_model.evaluation.matching import ImageMatches
 from sameo_model.evaluation.result_files import instances_path, write_json
 from sameo_model.evaluation.row_scores import RowScores
@@ -56,11 +54,13 @@ def instances_csv(images: Sequence[AmodalImage], scores: Mapping[str, RowScores]
     writer.writerow(
         ["image_id", "annotation_id", "category", "occlusion_rate", *(f"iou_{n}" for n in found)]
     )
-    for key, info in truth_info(images).items():
+    truths = ((image.image_id, item) for image in images for item in image.instances)
+    for image_id, item in truths:
+        key = image_id, item.annotation_id
         if any(key in row for row in found.values()):
-            rate = "" if math.isnan(info.occlusion_rate) else f"{info.occlusion_rate:.6g}"
+            rate = "" if item.occlusion_rate is None else f"{item.occlusion_rate:.6g}"
             ious = [f"{row[key]:.6g}" for row in found.values()]
-            writer.writerow([*key, info.category, rate, *ious])
+            writer.writerow([*key, item.category, rate, *ious])
     return text.getvalue()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from scipy.stats import spearmanr
 
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import uoais
-from sameo_model.evaluation.average_precision import METRICS, ApScores, MatchTable
+from sameo_model.evaluation.average_precision import METRICS, MatchTable
 from sameo_model.evaluation.bootstrap import difference, draw_weights, interval
 from sameo_model.evaluation.buckets import Buckets
 from sameo_model.evaluation.mask_metrics import BIN_EDGES, bin_index
@@ -20,29 +19,7 @@ from sameo_model.evaluation.matching import TruthMatch
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import LABELS
 
-
-@dataclass(frozen=True)
-class TruthInfo:
-    """What is known of a true object besides its masks."""
-
-    image_id: int
-    annotation_id: int
-    category: str
-    occlusion_rate: float
-
-
-def truth_info(images: Sequence[AmodalImage]) -> dict[tuple[int, int], TruthInfo]:
-    """Return the true objects by image and annotation number; an unknown rate is NaN."""
-    return {
-        (image.image_id, item.annotation_id): TruthInfo(
-            image.image_id,
-            item.annotation_id,
-            item.category,
-            math.nan if item.occlusion_rate is None else item.occlusion_rate,
-        )
-        for image in images
-        for item in image.instances
-    }
+NUM_BINS = 10  # of the predicted IoU
 
 
 def summarise_rows(
@@ -64,7 +41,11 @@ def summarise_rows(
         `ap`, `ap50`, `ap75`, `ar`, `headline`, `rows` and `differences`, JSON values.
     """
     image_ids = sorted(image.image_id for image in images)
-    info = truth_info(images)
+    rates = {
+        (image.image_id, item.annotation_id): item.occlusion_rate
+        for image in images
+        for item in image.instances
+    }
     weights = draw_weights(len(image_ids), replicates, seed) if replicates else np.zeros((0, 1))
     samples: dict[str, dict[str, np.ndarray]] = {}
     rows: list[dict[str, Any]] = []
@@ -79,7 +60,7 @@ def summarise_rows(
                 **whole,
                 "ci": {m: _known_pair(interval(samples[name][m])) for m in METRICS},
                 "buckets": _bucket_rows(row_scores, image_ids, buckets),
-                "iou_by_occlusion": _by_occlusion(row_scores.truths, info),
+                "iou_by_occlusion": _by_occlusion(row_scores.truths, rates),
                 "uoais": uoais.average(row_scores.uoais),
             }
         )
@@ -96,8 +77,8 @@ def summarise_rows(
     }
 
 
-def _values(scores: ApScores) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in asdict(scores).items()}
+def _values(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in scores.items()}
 
 
 def _known_pair(pair: tuple[float, float]) -> list[float] | None:
@@ -106,7 +87,7 @@ def _known_pair(pair: tuple[float, float]) -> list[float] | None:
 
 def _resample(table: MatchTable, weights: np.ndarray) -> dict[str, np.ndarray]:
     replicates = [table.scores(row) for row in weights]
-    return {name: np.array([getattr(s, name) for s in replicates], float) for name in METRICS}
+    return {name: np.array([s[name] for s in replicates], float) for name in METRICS}
 
 
 def _bucket_rows(
@@ -120,13 +101,13 @@ def _bucket_rows(
 
 
 def _by_occlusion(
-    truths: Sequence[TruthMatch], info: Mapping[tuple[int, int], TruthInfo]
+    truths: Sequence[TruthMatch], rates: Mapping[tuple[int, int], float | None]
 ) -> list[dict[str, Any]]:
     """Group truths by occlusion; one that nothing found at IoU 0.5 counts with IoU 0."""
     values: list[list[float]] = [[] for _ in BIN_EDGES[1:]]
     for truth in truths:
-        rate = info[truth.image_id, truth.annotation_id].occlusion_rate
-        if not math.isnan(rate):
+        rate = rates[truth.image_id, truth.annotation_id]
+        if rate is not None:
             values[bin_index(rate)].append(truth.iou)
     return [
         {
@@ -162,9 +143,7 @@ def _difference_row(
     return result
 
 
-def calibration(
-    predicted_ious: Sequence[float], true_ious: np.ndarray, num_bins: int = 10
-) -> dict[str, Any]:
+def calibration(predicted_ious: Sequence[float], true_ious: np.ndarray) -> dict[str, Any]:
     """Compare predicted with true IoU.
 
     Args:
@@ -179,14 +158,14 @@ def calibration(
     spearman = None
     if len(np.unique(predicted)) > 1 and len(np.unique(true)) > 1:
         spearman = float(spearmanr(predicted, true).statistic)
-    number = np.minimum((predicted * num_bins).astype(int), num_bins - 1)
+    number = np.minimum((predicted * NUM_BINS).astype(int), NUM_BINS - 1)
     bins = []
-    for n in range(num_bins):
+    for n in range(NUM_BINS):
         chosen = number == n
         bins.append(
             {
-                "lo": n / num_bins,
-                "hi": (n + 1) / num_bins,
+                "lo": n / NUM_BINS,
+                "hi": (n + 1) / NUM_BINS,
                 "num": int(chosen.sum()),
                 "predicted": float(predicted[chosen].mean()) if chosen.any() else None,
                 "true": float(true[chosen].mean()) if chosen.any() else None,

@@ -161,10 +161,7 @@ def run(options: argparse.Namespace) -> int:
         "num_detections": sum(len(items) for items in detections.values()),
         "boxes": boxes,
         "calibration": _calibration(built.answers, scores),
-        "paper": [
-            row.as_dict()
-            for row in rows_for(options.dataset, class_specific=options.class_specific)
-        ],
+        "paper": rows_for(options.dataset, class_specific=options.class_specific),
         "settings": {
             **_settings(options),
             "format": found.format,
@@ -224,12 +221,12 @@ def _find_built_in(
             options.model, options.backend, threads=options.threads, precision=options.precision
         ) as predictor,
     ):
-        built_in = find_built_in(predictor, truth.images, options.max_dets)
-    groups = group_by_image(built_in.detections)
+        found, amodal_boxes = find_built_in(predictor, truth.images, options.max_dets)
+    groups = group_by_image(found)
     scores = {"visible": score_found_boxes(truth.images, groups, "visible")}
     if has_amodal(truth):
-        scores["amodal"] = score_found_boxes(truth.images, groups, "amodal", built_in.amodal_boxes)
-    return DetectionSet(BUILT_IN, built_in.detections), scores
+        scores["amodal"] = score_found_boxes(truth.images, groups, "amodal", amodal_boxes)
+    return DetectionSet(BUILT_IN, found), scores
 
 
 def _score_boxes_alone(options: argparse.Namespace, truth: TruthSet, clock: Clock) -> None:

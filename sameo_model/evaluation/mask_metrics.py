@@ -35,17 +35,14 @@ def evaluate_masks(
     images: Sequence[AmodalImage],
     *,
     prompts: PromptKind = "visible",
-    box_noise: float = 0.0,
     seed: int = 0,
     points: int = 0,
-    progress: bool = False,
 ) -> dict[str, Any]:
     """Score a model on true boxes and average; the in-process form of `evaluate masks`.
 
     Args:
         images: Images with the true visible mask of each object, and the amodal one where the
             data set has it.
-        box_noise: Largest move of each side as a share of the box's size, in [0, 0.5).
         points: Clicks beside each box, at random places of the visible part, at most 4.
 
     Returns:
@@ -54,9 +51,8 @@ def evaluate_masks(
     Raises:
         ValueError: If no object can be scored, or an argument is out of range.
     """
-    prompted = PromptedImages(images, prompts, box_noise, seed, points)
-    rows = score_masks(predictor, prompted, progress=progress)
-    return summarise([score for scores in rows for score in scores])
+    prompted = PromptedImages(images, prompts, seed=seed, points=points)
+    return summarise([score for scores in score_masks(predictor, prompted) for score in scores])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +18,12 @@ from tqdm import tqdm
 from sameo_model.data.parallel import chunked
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.crops import crop_to_rle, rle_to_crop
-from sameo_model.evaluation.image_loading import load_ahead
 from sameo_model.evaluation.instance_scores import PredictedObject
-from sameo_model.evaluation.predictors import encode_images
 from sameo_model.runtime import Predictor
 from sameo_model.runtime.files import write_whole
-from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop, Prediction
+from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop, Prediction, Uint8Array
 
+NUM_AHEAD = 4
 SHARD_IMAGES = 64
 RUN_FILE = "run.json"
 _SHARD_FORMAT = 1
@@ -180,9 +181,14 @@ def _predict_shard(
     batch_size: int,
     clock: Clock,
 ) -> Iterator[list[PredictedObject]]:
-    for batch in chunked(load_ahead(images), batch_size):
+    encode_batch = getattr(predictor, "encode_batch", None)
+    for batch in chunked(_load_ahead(images), batch_size):
+        pixels = [image_rgb for _, image_rgb in batch]
         with clock.model_time():
-            embeddings = encode_images(predictor, [pixels for _, pixels in batch])
+            if encode_batch and len(batch) > 1:
+                embeddings = encode_batch(pixels)
+            else:
+                embeddings = [predictor.encode(image_rgb) for image_rgb in pixels]
         for (image, _), embedding in zip(batch, embeddings, strict=True):
             with clock.model_time():
                 number = image.image_id
@@ -191,6 +197,19 @@ def _predict_shard(
                 )
             clock.num_predicted += 1
             yield predicted_objects(prediction)
+
+
+def _load_ahead(images: Iterable[AmodalImage]) -> Iterator[tuple[AmodalImage, Uint8Array]]:
+    """Yield each image with its pixels, uint8 (H, W, 3) RGB; threads load the next ones."""
+    waiting: deque[tuple[AmodalImage, Future]] = deque()
+    with ThreadPoolExecutor(2) as pool:
+        for image in images:
+            waiting.append((image, pool.submit(image.load_rgb)))
+            if len(waiting) > NUM_AHEAD:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for image, future in waiting:
+            yield image, future.result()
 
 
 def predicted_objects(prediction: Prediction) -> list[PredictedObject]:

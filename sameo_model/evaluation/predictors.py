@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-
 from sameo_model.runtime import Predictor, load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
 from sameo_model.runtime.bundle import MODEL_JSON, find_bundle, sha256_of
@@ -64,18 +59,3 @@ def describe_predictor(predictor: Predictor, model: str | None) -> dict[str, str
         "device": backend.device,
         "framing": predictor.framing.kind,
     }
-
-
-def encode_images(predictor: Predictor, images_rgb: Sequence[np.ndarray]) -> list[Any]:
-    """Encode images, in one batch where the predictor can.
-
-    Args:
-        images_rgb: B images, each uint8 (H, W, 3) RGB of any size.
-
-    Returns:
-        B embeddings for `predictor.decode`.
-    """
-    encode_batch = getattr(predictor, "encode_batch", None)
-    if encode_batch and len(images_rgb) > 1:
-        return encode_batch(images_rgb)
-    return [predictor.encode(image_rgb) for image_rgb in images_rgb]

@@ -71,12 +71,7 @@ class ImageFinder:
         Raises:
             DatasetFormatError: If several images fit its name, and its number does not decide.
         """
-        if self._by_position is not None:
-            return self._by_position[int(row.image or 0)]
-        key = (row.image, row.name)
-        if key not in self._found:
-            self._found[key] = self._look_up(row)
-        image, overruled, doubt = self._found[key]
+        image, overruled, doubt = self._look_up_once(row)
         if overruled:
             self._overruled.add(overruled)
         if doubt:
@@ -90,8 +85,16 @@ class ImageFinder:
             notes.append("image_id is taken for the number in the images' file names")
         return notes
 
+    def _look_up_once(self, row: RawDetection) -> tuple[AmodalImage | None, str, str]:
+        key = (row.image, row.name)
+        if key not in self._found:
+            self._found[key] = self._look_up(row)
+        return self._found[key]
+
     def _look_up(self, row: RawDetection) -> tuple[AmodalImage | None, str, str]:
         """Return the image, how its name overruled its number, and what is doubtful."""
+        if self._by_position is not None:
+            return self._by_position[int(row.image or 0)], "", ""
         number = row.image if isinstance(row.image, int) else None
         name = row.name or (row.image if isinstance(row.image, str) else None)
         if name is None:
@@ -146,7 +149,7 @@ class ImageFinder:
         return stems if numbers <= stems.keys() else {}
 
     def _check(self, raw: RawFile, path: Path) -> None:
-        if not raw.detections or any(self._probe(row) for row in raw.detections):
+        if not raw.detections or any(self._look_up_once(row)[0] for row in raw.detections):
             return
         first = raw.detections[:3]
         theirs = ", ".join(str(row.name or row.image) for row in first)
@@ -158,14 +161,6 @@ class ImageFinder:
             f"{path} and the annotations have no image in common (detections: {theirs}, ...; "
             f"annotations: {ours}, ...); give the results of this data set"
         )
-
-    def _probe(self, row: RawDetection) -> bool:
-        if self._by_position is not None:
-            return True
-        key = (row.image, row.name)
-        if key not in self._found:
-            self._found[key] = self._look_up(row)
-        return self._found[key][0] is not None
 
 
 def _root(images: Sequence[AmodalImage]) -> Path | None:

@@ -18,7 +18,7 @@ from sameo_model.evaluation.average_precision import METRICS, MatchTable
 from sameo_model.evaluation.detection_files import instances_csv
 from sameo_model.evaluation.report.charts import draw_charts
 from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
-from sameo_model.evaluation.report.page import Section, html_table, render_page
+from sameo_model.evaluation.report.page import html_table, render_page
 from sameo_model.evaluation.report.qualitative import (
     DEFAULT_COLUMNS,
     ChosenObject,
@@ -69,7 +69,7 @@ def write_detections_report(
         write_whole(folder / "figure.png", data)
         source = base64.b64encode(data).decode("ascii")
         body = f'<img src="data:image/png;base64,{source}" alt="{", ".join(columns)}">'
-        sections.insert(1, Section("Chosen objects", body))
+        sections.insert(1, ("Chosen objects", body))
     write_json(folder / "result.json", dict(result))
     write_whole(folder / "rows.csv", _rows_csv(result))
     write_whole(folder / "instances.csv", instances_csv(images, scores))
@@ -112,7 +112,7 @@ def _sections(
     images: Sequence[AmodalImage],
     rows: Sequence[Row],
     scores: Mapping[str, RowScores],
-) -> list[Section]:
+) -> list[tuple[str, str]]:
     headline = result["headline"]
     names = [row["name"] for row in result["rows"]]
     tables = _tables(result)
@@ -121,18 +121,18 @@ def _sections(
     charts = "".join(draw_charts(result, matches))
     first = html_table(tables[0][1], chosen=[names.index(headline)])
     sections = [
-        Section(tables[0][0], RULES + first),
-        Section("Charts", f'<div class="charts">{charts}</div>'),
+        (tables[0][0], RULES + first),
+        ("Charts", f'<div class="charts">{charts}</div>'),
     ]
-    sections += [Section(title, html_table(lines)) for title, lines in tables[1:]]
+    sections += [(title, html_table(lines)) for title, lines in tables[1:]]
     detections = {row.name: row.detections for row in rows}[headline]
     cases = choose_cases(images, scores[headline], detections)
     for group in GROUPS:
         if cases[group]:
             pictures = "\n".join(figure(case) for case in cases[group])
-            sections.append(Section(f"Cases: {group}", f'<div class="gallery">{pictures}</div>'))
+            sections.append((f"Cases: {group}", f'<div class="gallery">{pictures}</div>'))
     settings = escape(json.dumps(result["settings"], indent=2))
-    return [*sections, Section("Settings", f"<pre>{settings}</pre>")]
+    return [*sections, ("Settings", f"<pre>{settings}</pre>")]
 
 
 def _rows_csv(result: Mapping[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 
 _STYLE = """
@@ -29,19 +28,11 @@ pre { overflow-x: auto; background: var(--band); padding: 12px; border-radius: 6
 """
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page."""
-
-    title: str
-    body: str
-
-
-def render_page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """Return a whole HTML document; title and subtitle are plain text."""
+def render_page(title: str, subtitle: str, sections: Sequence[tuple[str, str]]) -> str:
+    """Return a whole HTML document of sections, plain headings with HTML below."""
     body = "\n".join(
-        f"<section><h2>{escape(section.title)}</h2>\n{section.body}\n</section>"
-        for section in sections
+        f"<section><h2>{escape(heading)}</h2>\n{content}\n</section>"
+        for heading, content in sections
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -35,15 +35,17 @@ def test_all_six_tables_are_there():
 def test_lines_hold_the_printed_numbers(dataset, table, front_end, method, expected):
     rows = rows_for(dataset, class_specific=table in "AB")
     (row,) = [
-        row for row in rows if (row.table, row.front_end, row.method) == (table, front_end, method)
+        row
+        for row in rows
+        if (row["table"], row["front_end"], row["method"]) == (table, front_end, method)
     ]
-    assert tuple(row.scores[name] for name in ("ap", "ap50", "ap75", "ar")) == expected
+    assert tuple(row["scores"][name] for name in ("ap", "ap50", "ap75", "ar")) == expected
 
 
 def test_refinement_and_prompt_ablations_are_there():
     rows = rows_for("cocoa_cls", class_specific=False)
-    refined = {row.method: row.scores["ap"] for row in rows if row.table == "4"}
-    prompts = {row.training_prompt: row.scores["ap"] for row in rows if row.table == "5"}
+    refined = {row["method"]: row["scores"]["ap"] for row in rows if row["table"] == "4"}
+    prompts = {row["training_prompt"]: row["scores"]["ap"] for row in rows if row["table"] == "5"}
 
     assert refined == {"sameo_no_rescore": 0.524, "sameo": 0.543}
     assert prompts == {"amodal": 0.530, "visible": 0.537, "random": 0.542}

@@ -153,7 +153,7 @@ def test_buckets_equal_aisformers_own(data, name, class_specific):
     ids = sorted(image.image_id for image in images)
     records = json.loads((folder / FILES[1]).read_text())
     expected = _evaluate(images, records, class_specific=class_specific)
-    ours = [MatchTable(matches, ids, bucket).scores().ap for bucket in range(len(RANGES))]
+    ours = [MatchTable(matches, ids, bucket).scores()["ap"] for bucket in range(len(RANGES))]
     assert ours == pytest.approx(expected)
     assert len(set(expected)) == len(RANGES)
 
