@@ -6,12 +6,13 @@ python -m sameo_model.synthesize scenes --output DIR --scenes 100
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from sameo_model.data.arguments import whole_number
 from sameo_model.synthesis.amodal_lvis_command import add_amodal_lvis_command
+from sameo_model.synthesis.command_line import add_command
 from sameo_model.synthesis.walt_command import add_walt_command
 
 _SCENES_HELP = """\
@@ -56,20 +57,12 @@ where it stopped when started again; a larger --scenes extends a set.
 
 def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand `scenes`."""
-    parser = commands.add_parser(
-        "scenes",
-        help="render clutter with physics",
-        description=_SCENES_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the set")
-    parser.add_argument("--scenes", type=int, default=100, help="number of scenes (100)")
-    parser.add_argument("--views", type=int, default=8, help="pictures of each scene (8)")
-    parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
-    parser.add_argument(
-        "--families", help="NAME or NAME=SHARE,... (procedural; meshes with --meshes DIR)"
-    )
-    parser.add_argument(
+    title = "render clutter with physics"
+    add = add_command(commands, "scenes", run_scenes, title=title, description=_SCENES_HELP)
+    add("--scenes", type=whole_number(1), default=100, help="number of scenes (100)")
+    add("--views", type=int, default=8, help="pictures of each scene (8)")
+    add("--families", help="NAME or NAME=SHARE,... (procedural; meshes with --meshes DIR)")
+    add(
         "--meshes",
         action="append",
         default=[],
@@ -77,7 +70,7 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="folder of your own objects; or FAMILY=FOLDER: take a family's meshes from there "
         "instead of from the installed package (may be repeated)",
     )
-    parser.add_argument(
+    add(
         "--mesh-size",
         type=float,
         nargs=2,
@@ -85,46 +78,39 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         metavar=("MIN", "MAX"),
         help="plausible longest sides of your objects in metres (0.03 0.4)",
     )
-    parser.add_argument(
+    add(
         "--unit",
         choices=("m", "mm", "cm", "inch"),
         help="of all your objects (default: the one in which most of them have a plausible size)",
     )
-    parser.add_argument(
+    add(
         "--arrangements",
         metavar="NAME=SHARE,...",
         help="how objects lie, or 'all' (loose on tables and floors and in bins; all with --meshes "
         "DIR)",
     )
-    parser.add_argument(
+    add(
         "--distractors",
         type=float,
         metavar="SHARE",
         help="share of objects that are shapes in the way, without annotation "
         "(0; 0.2 with --meshes DIR)",
     )
-    parser.add_argument(
+    add(
         "--balance",
         action=argparse.BooleanOptionalAction,
         help="choose views so that all rates of occlusion are common (no; yes with --meshes DIR)",
     )
-    parser.add_argument(
-        "--depth-noise",
-        action="store_true",
-        help="write depth as an affordable camera measures it, too",
-    )
-    parser.add_argument(
+    noise = "write depth as an affordable camera measures it, too"
+    add("--depth-noise", action="store_true", help=noise)
+    add(
         "--photographs",
         type=Path,
         metavar="DIR",
         help="folder of photographs (JPEG, PNG, WebP): random crops become tables, floors, walls, "
         "surroundings and some objects' surfaces; two dozen or more look best",
     )
-    parser.add_argument("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)"
-    )
-    parser.set_defaults(run=run_scenes)
+    add("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
 
 
 def run_scenes(args: argparse.Namespace) -> None:
@@ -158,30 +144,21 @@ it stopped when started again; a larger --num-images extends a set.
 
 def add_composites_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand `composites`."""
-    parser = commands.add_parser(
-        "composites",
-        help="paste cut-out objects or random outlines over photographs",
-        description=_COMPOSITES_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    title = "paste cut-out objects or random outlines over photographs"
+    add = add_command(
+        commands, "composites", run_composites, title=title, description=_COMPOSITES_HELP
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder of the set")
-    parser.add_argument(
-        "--cutouts", type=Path, metavar="DIR", help="folder of whole objects, pictures with alpha"
-    )
-    parser.add_argument(
+    cutouts = "folder of whole objects, pictures with alpha"
+    add("--cutouts", type=Path, metavar="DIR", help=cutouts)
+    add(
         "--photographs",
         type=Path,
         metavar="DIR",
         help="folder of JPEG, PNG or WebP files, with its subfolders; with --cutouts it may be "
         "left out: surfaces are painted then",
     )
-    parser.add_argument("--num-images", type=int, default=1000, help="of composites (1000)")
-    parser.add_argument("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
-    parser.add_argument("--seed", type=int, default=0, help="what all randomness follows from (0)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)"
-    )
-    parser.set_defaults(run=run_composites)
+    add("--num-images", type=whole_number(1), default=1000, help="of composites (1000)")
+    add("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
 
 
 def run_composites(args: argparse.Namespace) -> None:

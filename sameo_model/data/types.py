@@ -29,6 +29,11 @@ class Rle(TypedDict):
     counts: bytes
 
 
+def decode_rle(rle: Rle) -> np.ndarray:
+    """Return the mask of an encoding, bool (H, W)."""
+    return coco_mask.decode(rle).view(bool)
+
+
 @dataclass(frozen=True, slots=True)
 class AmodalInstance:
     """One object: its whole (amodal) extent and the part of it that is visible.
@@ -89,7 +94,7 @@ class AmodalInstance:
                 f"instance {self.annotation_id} has no {kind} mask; use a data set that "
                 f"annotates it or leave the instance out"
             )
-        return coco_mask.decode(rle).view(bool)
+        return decode_rle(rle)
 
 
 @dataclass(frozen=True, slots=True)

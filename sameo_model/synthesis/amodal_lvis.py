@@ -13,16 +13,19 @@ import cv2
 import numpy as np
 
 from sameo_model.data.amodal_coco_writer import write_amodal_coco
-from sameo_model.data.catalogue import Table1Row
 from sameo_model.data.defects import MAX_EXAMPLES
 from sameo_model.data.index import IndexedDataset
-from sameo_model.data.index_cache import open_index
-from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.rle import encode_instance
-from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.runtime.bundle import sha256_of
-from sameo_model.synthesis.blocks import Block, merge_blocks, run_blocks, shard_range, split_blocks
+from sameo_model.synthesis.blocks import (
+    Block,
+    describe_set,
+    merge_blocks,
+    run_blocks,
+    shard_range,
+    split_blocks,
+)
 from sameo_model.synthesis.complete_objects import CompletenessRule
 from sameo_model.synthesis.compositing import (
     CompositeRule,
@@ -92,7 +95,6 @@ def compose_shard(
     shard: tuple[int, int],
     workers: int,
     manifest: Mapping[str, Any],
-    paper: Table1Row | None = None,
 ) -> dict[str, Any]:
     """Make one shard, whole or what is missing of it, and its annotations, manifest and report.
 
@@ -120,7 +122,7 @@ def compose_shard(
     run_blocks(make, blocks, workers=workers, title="composites", unit="pairs")
     merge_blocks(folder, blocks)
     annotations_path = folder / "annotations.json"
-    report = _report(annotations_path, [block.record_path for block in blocks], paper)
+    report = _report(folder, [block.record_path for block in blocks])
     write_json(folder / "report.json", report, indent=1)
     content = {
         "version": VERSION,
@@ -257,17 +259,14 @@ def _save(path: Path, picture: np.ndarray, settings: AmodalLvisSettings) -> None
         raise OSError(f"picture {path} could not be written; is the disk full?")
 
 
-def _report(
-    annotations_path: Path, record_paths: Sequence[Path], paper: Table1Row | None
-) -> dict[str, Any]:
-    source = amodal_coco_source(annotations_path, dataset=NAME, split=annotations_path.parent.name)
-    statistics = compute_statistics(open_index([source]))
+def _report(folder: Path, record_paths: Sequence[Path]) -> dict[str, Any]:
+    statistics, paper = describe_set(folder, NAME)
     contents = [json.loads(_rates_path(path).read_text()) for path in record_paths]
     failures = [failure for content in contents for failure in content["failures"]]
     rates = np.array([rate for content in contents for rate in content["rates"]]).reshape(-1, 3)
     requested, measured, scale = rates.T
-    report = {
-        **asdict(statistics),
+    return {
+        **statistics,
         "num_pairs": len(rates),
         "mean_requested_rate": float(requested.mean()),
         "mean_measured_rate": float(measured.mean()),
@@ -275,10 +274,8 @@ def _report(
         "mean_scale": float(scale.mean()),
         "num_failures": len(failures),
         "failures": failures[:MAX_EXAMPLES],
+        "paper": paper,
     }
-    if paper is not None:
-        report["paper"] = compare_with_paper(statistics, paper)
-    return report
 
 
 def _rates_path(record_path: Path) -> Path:

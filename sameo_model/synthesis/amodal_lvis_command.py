@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from sameo_model.data.arguments import whole_number
-from sameo_model.data.catalogue import load_card
 from sameo_model.data.collection import open_dataset
 from sameo_model.data.index import IndexedDataset
-from sameo_model.data.parallel import default_workers
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.synthesis.amodal_lvis import VERSION, AmodalLvisSettings, compose_shard
 from sameo_model.synthesis.blocks import open_folder
+from sameo_model.synthesis.command_line import add_command
 from sameo_model.synthesis.complete_objects import (
     NO_MODEL,
     default_rule,
@@ -48,56 +47,24 @@ def add_amodal_lvis_command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
 ) -> None:
     """Add the subcommand."""
-    parser = commands.add_parser(
-        "amodal-lvis",
-        help="occlude complete objects of LVIS",
-        description=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--lvis", type=Path, help="root of LVIS v1 with COCO's photographs")
-    parser.add_argument("--lvis-split", help="train or val; default: both")
-    parser.add_argument("--lvvis", type=Path, help="root of LV-VIS")
-    parser.add_argument(
-        "--lvvis-stride",
-        type=whole_number(1),
-        default=5,
-        help="take every n-th frame of LV-VIS (5)",
-    )
-    parser.add_argument(
-        "--model",
-        required=True,
-        help='name or folder of a trained bundle; "none" trusts borders and neighbours alone',
-    )
-    parser.add_argument("--backend", default="auto", help="backend of the model (auto)")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the set")
-    parser.add_argument("--scores", type=Path, help="folder of the scores (DIR/complete)")
-    parser.add_argument(
-        "--config", type=Path, help="YAML with further settings, as config/synthesis shows"
-    )
-    parser.add_argument(
-        "--pairs", type=whole_number(1), default=150_000, help="over all shards (150000)"
-    )
-    parser.add_argument(
-        "--seed", type=whole_number(0), default=0, help="what all randomness follows from (0)"
-    )
-    parser.add_argument(
-        "--annotate",
-        choices=("target", "occluder"),
-        default="target",
-        help="one instance per image, or the occluder as well",
-    )
-    parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="pictures (jpg)")
-    parser.add_argument("--stage", choices=("all", "complete", "compose"), default="all")
-    parser.add_argument(
-        "--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="part to make (0/1)"
-    )
-    parser.add_argument(
-        "--workers",
-        type=whole_number(1),
-        default=default_workers(),
-        help="default: all cores; each loads the model, so use 1 with a GPU backend",
-    )
-    parser.set_defaults(run=run_amodal_lvis)
+    title = "occlude complete objects of LVIS"
+    add = add_command(commands, "amodal-lvis", run_amodal_lvis, title=title, description=_HELP)
+    number = whole_number(1)
+    model = 'name or folder of a trained bundle; "none" trusts borders and neighbours alone'
+    annotate = "one instance per image, or the occluder as well"
+    add("--lvis", type=Path, help="root of LVIS v1 with COCO's photographs")
+    add("--lvis-split", help="train or val; default: both")
+    add("--lvvis", type=Path, help="root of LV-VIS")
+    add("--lvvis-stride", type=number, default=5, help="take every n-th frame of LV-VIS (5)")
+    add("--model", required=True, help=model)
+    add("--backend", default="auto", help="backend of the model (auto); a GPU's needs --workers 1")
+    add("--scores", type=Path, help="folder of the scores (DIR/complete)")
+    add("--config", type=Path, help="YAML with further settings, as config/synthesis shows")
+    add("--pairs", type=number, default=150_000, help="over all shards (150000)")
+    add("--annotate", choices=("target", "occluder"), default="target", help=annotate)
+    add("--format", choices=("jpg", "png"), default="jpg", help="pictures (jpg)")
+    add("--stage", choices=("all", "complete", "compose"), default="all")
+    add("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="part to make (0/1)")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -174,7 +141,6 @@ def _compose(
         shard=args.shard,
         workers=args.workers,
         manifest={**manifest, "num_complete_objects": len(pool)},
-        paper=load_card("amodal_lvis").table_1,
     )
     _print_report(report)
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from sameo_model.data.amodal_coco_writer import AmodalCocoWriter
+from sameo_model.data.catalogue import load_card
+from sameo_model.data.index_cache import open_index
 from sameo_model.data.parallel import ordered_map
+from sameo_model.data.readers.amodal_coco import amodal_coco_source
+from sameo_model.data.statistics import compare_with_paper, compute_statistics
 from sameo_model.synthesis.json_files import write_json
 
 SETTINGS_FILE = "settings.json"
@@ -104,6 +108,15 @@ def merge_blocks(output: Path, blocks: Iterable[Block]) -> tuple[int, int]:
         for block in tqdm(blocks, desc="annotations", unit=" blocks"):
             writer.append_file(block.record_path)
     return writer.num_images, writer.num_annotations
+
+
+def describe_set(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the numbers of Table 1 of a finished set, and the same beside the paper's."""
+    source = amodal_coco_source(folder / "annotations.json", dataset=name, split=folder.name)
+    statistics = compute_statistics(open_index([source]))
+    row = load_card(name).table_1
+    assert row is not None
+    return asdict(statistics), compare_with_paper(statistics, row)
 
 
 def split_blocks(total: int, block_size: int) -> Iterator[range]:

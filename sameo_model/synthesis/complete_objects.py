@@ -81,20 +81,6 @@ def default_rule(model: str) -> CompletenessRule:
     return CompletenessRule()
 
 
-@dataclass(frozen=True)
-class Scorer:
-    """What objects are scored with.
-
-    Attributes:
-        model: Bundle name or folder, or "none".
-    """
-
-    datasets: Sequence[IndexedDataset]
-    model: str
-    backend: str
-    rule: CompletenessRule
-
-
 def score_objects(
     datasets: Sequence[IndexedDataset],
     folder: Path,
@@ -121,7 +107,7 @@ def score_objects(
             Block(score_path(folder, source, number), ranges[number], source)
             for number in shard_range(len(ranges), shard)
         ]
-    score = partial(_score_block, Scorer(datasets, model, backend, rule))
+    score = partial(_score_block, datasets, rule, model, backend)
     run_blocks(score, blocks, workers=workers, title="complete objects", unit="images")
 
 
@@ -169,10 +155,17 @@ def score_path(folder: Path, source: int, block: int) -> Path:
     return folder / f"{source}-{block:06d}.npy"
 
 
-def _score_block(scorer: Scorer, block: Block) -> None:
+def _score_block(
+    datasets: Sequence[IndexedDataset],
+    rule: CompletenessRule,
+    model: str,
+    backend: str,
+    block: Block,
+) -> None:
     cv2.setNumThreads(1)
-    dataset = scorer.datasets[block.source]
-    rows = [row for k in block.numbers for row in _score_image(scorer, dataset[k], k)]
+    predictor = None if model == NO_MODEL else _predictor(model, backend)
+    images = datasets[block.source]
+    rows = [row for k in block.numbers for row in _score_image(rule, predictor, images[k], k)]
     path = block.record_path
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
     np.save(temporary, np.array(rows, dtype=SCORE_ROW))
@@ -180,15 +173,15 @@ def _score_block(scorer: Scorer, block: Block) -> None:
 
 
 def _score_image(
-    scorer: Scorer, image: AmodalImage, index: int
+    rule: CompletenessRule, predictor: Predictor | None, image: AmodalImage, index: int
 ) -> list[tuple[int, int, int, float, float, bool]]:
     masks = [instance.visible_mask() for instance in image.instances]
     areas = [int(np.count_nonzero(mask)) for mask in masks]
-    largest = scorer.rule.max_image_share * image.image_hw[0] * image.image_hw[1]
-    candidates = [i for i, area in enumerate(areas) if scorer.rule.min_area <= area <= largest]
+    largest = rule.max_image_share * image.image_hw[0] * image.image_hw[1]
+    candidates = [i for i, area in enumerate(areas) if rule.min_area <= area <= largest]
     if not candidates or not image.path.is_file():
         return []
-    if scorer.model == NO_MODEL:
+    if predictor is None:
         ious = [1.0] * len(candidates)
     else:
         try:
@@ -197,7 +190,7 @@ def _score_image(
             # Damaged: its objects cannot be judged, and so they are not used.
             return []
         boxes = np.stack([instance_box_xyxy(image.instances[i], "visible") for i in candidates])
-        ious = _predicted_ious(scorer, photograph, boxes, [masks[i] for i in candidates])
+        ious = _predicted_ious(predictor, photograph, boxes, [masks[i] for i in candidates])
     return [
         (
             index,
@@ -212,10 +205,9 @@ def _score_image(
 
 
 def _predicted_ious(
-    scorer: Scorer, photograph: np.ndarray, boxes_xyxy: np.ndarray, masks: list[np.ndarray]
+    predictor: Predictor, photograph: np.ndarray, boxes_xyxy: np.ndarray, masks: list[np.ndarray]
 ) -> list[float]:
     """Return the IoU of each predicted amodal mask with the true visible mask."""
-    predictor = _predictor(scorer.model, scorer.backend)
     prediction = predictor.decode(predictor.encode(photograph), boxes_xyxy, visible=False)
     return [
         crop.iou(MaskCrop.from_mask(mask))

@@ -74,13 +74,9 @@ def make_composites(
 
     Raises:
         FileNotFoundError: If a folder does not exist.
-        ValueError: If a folder holds nothing that can be read, both are missing, a number is not
-            positive, or the output was begun with other settings.
+        ValueError: If a folder holds nothing that can be read, both are missing, or the output was
+            begun with other settings.
     """
-    if num_images < 1 or workers < 1:
-        raise ValueError(
-            f"the numbers of images and workers must be at least 1, got {num_images} and {workers}"
-        )
     source = _open_source(photographs_dir, cutouts_dir, seed, options or CompositeOptions())
     open_folder(output, _settings(source))
     for folder in ("images", "records"):

@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 from sameo_model.runtime.pictures import read_image
 from sameo_model.synthesis.records import read_records
 
+NUM_TILES, COLUMNS = 24, 4
 _TILE_WH = (320, 240)
 Item = TypeVar("Item")
 
@@ -42,32 +43,26 @@ def draw_instances(
     return drawn
 
 
-def write_contact_sheet(
-    output: Path,
-    record_paths: Sequence[Path] | None = None,
-    num_tiles: int = 24,
-    columns: int = 4,
-) -> Path:
+def write_contact_sheet(output: Path, record_paths: Sequence[Path] | None = None) -> Path:
     """Write `contact_sheet.png` with pictures spread evenly over the set and return its path.
 
     Args:
         record_paths: Records to choose from, each amodal COCO; None takes those of all scenes.
-        columns: Pictures side by side.
     """
     if record_paths is None:
         records = [record for _, record in read_records(output)]
     else:
-        records = [json.loads(path.read_text()) for path in _spread(record_paths, num_tiles)]
+        records = [json.loads(path.read_text()) for path in _spread(record_paths, NUM_TILES)]
     pairs = [(record, image) for record in records for image in record["images"]]
     tiles = []
-    for record, entry in _spread(pairs, num_tiles):
+    for record, entry in _spread(pairs, NUM_TILES):
         image = cv2.cvtColor(read_image(output / "images" / entry["file_name"]), cv2.COLOR_RGB2BGR)
         mine = [a for a in record["annotations"] if a["image_id"] == entry["id"]]
         drawn = draw_instances(np.asarray(image, dtype=np.uint8), mine)
         tiles.append(cv2.resize(drawn, _TILE_WH, interpolation=cv2.INTER_AREA))
     blank = np.zeros_like(tiles[0])
-    tiles += [blank] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[k : k + columns], axis=1) for k in range(0, len(tiles), columns)]
+    tiles += [blank] * (-len(tiles) % COLUMNS)
+    rows = [np.concatenate(tiles[k : k + COLUMNS], axis=1) for k in range(0, len(tiles), COLUMNS)]
     path = output / "contact_sheet.png"
     cv2.imwrite(str(path), np.concatenate(rows))
     return path

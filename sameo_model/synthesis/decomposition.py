@@ -1,4 +1,4 @@
-"""Stand a mesh's collision shape for by convex pieces: a box, one hull, or V-HACD's hulls."""
+"""Approximate a mesh's collision shape by convex pieces: a box, one hull, or V-HACD's hulls."""
 
 from __future__ import annotations
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import mujoco
 
-from sameo_model.data.parallel import end_with_parent
+from sameo_model.data.parallel import ordered_map
 from sameo_model.synthesis.blocks import open_folder
 from sameo_model.synthesis.meshes import FAMILIES
 from sameo_model.synthesis.ready_objects import OWN
@@ -24,8 +23,6 @@ from sameo_model.synthesis.shapes import MAKERS
 from sameo_model.synthesis.sources import PROCEDURAL, SceneMaterials
 
 VERSION = 3  # of the generator: raise it when the same seed gives other pictures
-_factory: SceneFactory | None = None
-_sources: SceneMaterials | None = None
 
 
 def category_ids(config: SceneConfig, sources: SceneMaterials | None = None) -> dict[str, int]:
@@ -71,7 +68,7 @@ def generate_scenes(
     workers: int,
     sources: SceneMaterials | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Make the scenes that are missing and yield each one's record as it is finished.
+    """Make the scenes that are missing and yield their records in order.
 
     Args:
         num_scenes: Scenes 0 to `num_scenes` - 1 are made.
@@ -82,31 +79,16 @@ def generate_scenes(
     missing = [k for k in range(num_scenes) if not record_path(output, k).exists()]
     if not missing:
         return
-    executor = ProcessPoolExecutor(
-        min(workers, len(missing)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(config, sources),
-    )
-    try:
-        jobs = [executor.submit(_make_scene, output, number) for number in missing]
-        for job in as_completed(jobs):
-            yield job.result()
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+    factory = SceneFactory(config, sources)
+    make = partial(_make_scene, output, factory, category_ids(config, sources))
+    yield from ordered_map(make, missing, min(workers, len(missing)))
     shutil.rmtree(output / ".partial", ignore_errors=True)
 
 
-def _start_worker(config: SceneConfig, sources: SceneMaterials | None) -> None:
-    global _factory, _sources
-    end_with_parent()
+def _make_scene(
+    output: Path, factory: SceneFactory, categories: dict[str, int], number: int
+) -> dict[str, Any]:
     # Mesa's software rasteriser works in its caller's thread: the processes share the cores.
     os.environ["LP_NUM_THREADS"] = "0"
     cv2.setNumThreads(1)
-    _factory, _sources = SceneFactory(config, sources), sources
-
-
-def _make_scene(output: Path, number: int) -> dict[str, Any]:
-    assert _factory is not None
-    scene = _factory.make(number)
-    return write_scene(output, number, scene, category_ids(_factory.config, _sources))
+    return write_scene(output, number, factory.make(number), categories)

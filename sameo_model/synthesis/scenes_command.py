@@ -100,10 +100,6 @@ def split_meshes(values: list[str]) -> tuple[dict[str, Path], Path | None]:
 
 
 def _config(args: argparse.Namespace, own: Path | None) -> SceneConfig:
-    if args.scenes < 1 or args.workers < 1:
-        raise ValueError(
-            f"--scenes and --workers must be at least 1, got {args.scenes} and {args.workers}"
-        )
     if not 0 < args.mesh_size[0] < args.mesh_size[1] <= 2:
         raise ValueError(
             f"--mesh-size must be 0 < MIN < MAX <= 2 (metres), got {args.mesh_size[0]:g} "

@@ -13,16 +13,12 @@ import cv2
 import numpy as np
 
 from sameo_model.data.amodal_coco_writer import write_amodal_coco
-from sameo_model.data.catalogue import Table1Row
 from sameo_model.data.defects import DefectLog
-from sameo_model.data.index_cache import open_index
-from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.walt import find_cameras, read_frame
 from sameo_model.data.rle import encode_instance, occlusion_rate, rle_area
 from sameo_model.data.segmentation import parse_segmentation
-from sameo_model.data.statistics import compare_with_paper, compute_statistics
-from sameo_model.data.types import AmodalImage, AmodalInstance
-from sameo_model.synthesis.blocks import Block, merge_blocks, run_blocks, split_blocks
+from sameo_model.data.types import AmodalImage, decode_rle
+from sameo_model.synthesis.blocks import Block, describe_set, merge_blocks, run_blocks, split_blocks
 from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.walt_objects import (
     WaltCamera,
@@ -77,7 +73,6 @@ def compose_walt(
     settings: WaltSettings,
     *,
     workers: int,
-    paper: Table1Row | None = None,
 ) -> dict[str, Any]:
     """Make the composites of every camera, or what is missing of them.
 
@@ -111,7 +106,14 @@ def compose_walt(
     make = partial(_make_block, cameras, settings, output)
     run_blocks(make, blocks, workers=workers, title="composites", unit="images")
     merge_blocks(output, blocks)
-    report = _report(output, blocks, defects, paper)
+    paths = [block.record_path.with_suffix(".filtered") for block in blocks]
+    statistics, paper = describe_set(output, "walt")
+    report = {
+        **statistics,
+        "num_removed_by_max_occlusion_rate": sum(json.loads(path.read_text()) for path in paths),
+        "defects": defects.to_json(),
+        "paper": paper,
+    }
     num_objects = {camera.name: sum(map(len, camera.objects.values())) for camera in cameras}
     manifest = {"version": VERSION, "settings": asdict(settings), "whole_objects": num_objects}
     write_json(output / "manifest.json", manifest, indent=1)
@@ -205,8 +207,7 @@ def _paste_layers(
         rle = parse_segmentation(polygon, image_hw, DefectLog(), item.source_id)
         if frame is None or frame.shape != picture.shape or rle is None or not rle_area(rle):
             continue
-        instance = AmodalInstance(1, "", rle, rle, None, None, None)
-        mask = instance.amodal_mask()
+        mask = decode_rle(rle)
         picture[mask] = frame[mask]
         masks.append(mask)
         shown.append(item)
@@ -231,23 +232,6 @@ def visible_parts(
         if visible.any():
             parts.append((place, mask, visible))
     return parts[::-1]
-
-
-def _report(
-    output: Path, blocks: Sequence[Block], defects: DefectLog, paper: Table1Row | None
-) -> dict[str, Any]:
-    source = amodal_coco_source(output / "annotations.json", dataset="walt")
-    statistics = compute_statistics(open_index([source]))
-    paths = [block.record_path.with_suffix(".filtered") for block in blocks]
-    filtered = [json.loads(path.read_text()) for path in paths]
-    report: dict[str, Any] = {
-        **asdict(statistics),
-        "num_removed_by_max_occlusion_rate": sum(filtered),
-        "defects": defects.to_json(),
-    }
-    if paper is not None:
-        report["paper"] = compare_with_paper(statistics, paper)
-    return report
 
 
 def settings_of_folder(root: Path, settings: WaltSettings) -> Mapping[str, Any]:

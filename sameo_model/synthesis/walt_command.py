@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sameo_model.data.arguments import whole_number
-from sameo_model.data.catalogue import load_card
-from sameo_model.data.parallel import default_workers
 from sameo_model.synthesis.blocks import open_folder
+from sameo_model.synthesis.command_line import add_command
 from sameo_model.synthesis.settings_file import load_settings
 from sameo_model.synthesis.walt import WaltSettings, compose_walt, settings_of_folder
 
@@ -29,32 +28,15 @@ continues when started again.
 
 def add_walt_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
-    parser = commands.add_parser(
-        "walt",
-        help="composite time-lapse frames of WALT",
-        description=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--walt", type=Path, required=True, help="folder of the cameras")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the set")
-    parser.add_argument(
-        "--num-images", type=whole_number(1), default=3000, help="composites per camera (3000)"
-    )
-    parser.add_argument(
-        "--objects", type=whole_number(1), default=30, help="most objects per image (30)"
-    )
-    parser.add_argument("--layer-order", choices=("bottom", "random"), default="bottom")
-    parser.add_argument("--max-occlusion-rate", type=float, default=0.7, help="threshold (0.7)")
-    parser.add_argument(
-        "--seed", type=whole_number(0), default=0, help="what all randomness follows from (0)"
-    )
-    parser.add_argument(
-        "--config", type=Path, help="YAML with further settings, as config/synthesis shows"
-    )
-    parser.add_argument(
-        "--workers", type=whole_number(1), default=default_workers(), help="default: all cores"
-    )
-    parser.set_defaults(run=run_walt)
+    title = "composite time-lapse frames of WALT"
+    add = add_command(commands, "walt", run_walt, title=title, description=_HELP)
+    number = whole_number(1)
+    add("--walt", type=Path, required=True, help="folder of the cameras")
+    add("--num-images", type=number, default=3000, help="composites per camera (3000)")
+    add("--objects", type=number, default=30, help="most objects per image (30)")
+    add("--layer-order", choices=("bottom", "random"), default="bottom")
+    add("--max-occlusion-rate", type=float, default=0.7, help="threshold (0.7)")
+    add("--config", type=Path, help="YAML with further settings, as config/synthesis shows")
 
 
 def run_walt(args: argparse.Namespace) -> None:
@@ -73,9 +55,7 @@ def run_walt(args: argparse.Namespace) -> None:
         max_occlusion_rate=args.max_occlusion_rate,
     )
     open_folder(args.output, settings_of_folder(args.walt, settings))
-    report = compose_walt(
-        args.walt, args.output, settings, workers=args.workers, paper=load_card("walt").table_1
-    )
+    report = compose_walt(args.walt, args.output, settings, workers=args.workers)
     for key, row in report["paper"].items():
         print(f"{key:20} {row['measured']!s:<22} paper {row['paper']}")
     removed = report["num_removed_by_max_occlusion_rate"]

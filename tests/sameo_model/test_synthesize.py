@@ -27,7 +27,6 @@ def test_shares_are_read():
         (["--arrangements", "heap"], "arrangements must be of table, floor, bin, flat"),
         (["--distractors", "1"], "share of distractors must be in"),
         (["--families", "robosuite", "--meshes", "robosuite=/nowhere"], "must be a folder"),
-        (["--scenes", "0"], "must be at least 1"),
         (["--views", "0"], "views must be at least 1"),
         (["--image-size", "wide"], "must look like 640x480"),
         (["--image-size", "8x8"], "64 to 8192"),
@@ -42,6 +41,14 @@ def test_a_wrong_argument_ends_with_one_sentence_and_leaves_nothing(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("option", ["--scenes", "--workers"])
+def test_a_number_out_of_range_is_refused_with_its_option(option, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["scenes", "--output", str(tmp_path / "set"), option, "0"])
+    error = capsys.readouterr().err
+    assert f"argument {option}: must be a whole number of at least 1, got '0'" in error
 
 
 def test_help_teaches(capsys):
