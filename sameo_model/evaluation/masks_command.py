@@ -20,27 +20,6 @@ from sameo_model.evaluation.predictions import Clock
 from sameo_model.evaluation.result_files import instances_path, write_instances, write_json
 from sameo_model.runtime.clicks import MAX_CLICKS
 
-SHOWN = (
-    "num_instances",
-    "num_occluded",
-    "miou_full",
-    "miou_full_occluded",
-    "miou_full_unoccluded",
-    "miou_hidden",
-    "miou_visible",
-    "miou_visible_unoccluded",
-    "agreement_unoccluded",
-    "boundary_f",
-    "boundary_f_visible",
-    "iou_spearman",
-    "baseline_visible_miou_full",
-    "baseline_box_miou_full",
-    "baseline_hull_miou_full",
-    "baseline_visible_miou_full_occluded",
-    "baseline_box_miou_full_occluded",
-    "baseline_hull_miou_full_occluded",
-)
-
 BY_SIZE = ("miou_full", "miou_visible", "boundary_f", "boundary_f_visible")
 
 
@@ -118,7 +97,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _table(result: dict[str, Any]) -> str:
     lines = [
-        f"{name:<38}{_cell(result[name])}{_interval(result['ci'].get(name))}" for name in SHOWN
+        f"{name:<38}{_cell(value)}{_interval(result['ci'].get(name))}"
+        for name, value in result.items()
+        if not isinstance(value, list | dict)
     ]
     if result["num_occluded"] is not None:
         lines.append(f"{'occlusion':<12}{'num':>8}{'miou_full':>12}{'miou_hidden':>14}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -63,14 +64,6 @@ class RowScores:
         self.uoais += other.uoais
 
 
-@dataclass(frozen=True)
-class _Job:
-    images: list[AmodalImage]
-    rows: list[Row]
-    settings: MatchSettings
-    uoais_from_score: float
-
-
 def score_rows(
     images: Sequence[AmodalImage],
     rows: Sequence[Row],
@@ -92,51 +85,47 @@ def score_rows(
     if len(images) < MIN_PARALLEL_IMAGES:
         workers = 1
     result = {row.name: RowScores() for row in rows}
-    jobs = _jobs(images, rows, settings, uoais_from_score)
+    jobs = ((chunk, [_cut(row, chunk) for row in rows]) for chunk in chunked(images, CHUNK_IMAGES))
+    score = partial(_score_chunk, settings, uoais_from_score)
     with tqdm(total=len(images), desc="score", unit="image", disable=not progress) as bar:
-        for size, scores in ordered_map(_score_chunk, jobs, workers):
+        for size, scores in ordered_map(score, jobs, workers):
             for name, row_scores in scores.items():
                 result[name].extend(row_scores)
             bar.update(size)
     return result
 
 
-def _jobs(
-    images: Sequence[AmodalImage],
-    rows: Sequence[Row],
-    settings: MatchSettings,
-    uoais_from_score: float,
-) -> Iterator[_Job]:
-    for chunk in chunked(images, CHUNK_IMAGES):
-        ids = [image.image_id for image in chunk]
-        parts = [
-            replace(row, detections={i: row.detections.get(i, ()) for i in ids}) for row in rows
-        ]
-        yield _Job(chunk, parts, settings, uoais_from_score)
+def _cut(row: Row, images: Sequence[AmodalImage]) -> Row:
+    """Return the part of a row that answers some images."""
+    ids = [image.image_id for image in images]
+    return replace(row, detections={i: row.detections.get(i, ()) for i in ids})
 
 
-def _score_chunk(job: _Job) -> tuple[int, dict[str, RowScores]]:
-    truth_masks = {image.image_id: _truth_masks(image) for image in job.images}
+def _score_chunk(
+    settings: MatchSettings, uoais_from_score: float, job: tuple[list[AmodalImage], list[Row]]
+) -> tuple[int, dict[str, RowScores]]:
+    images, rows = job
+    truth_masks = {image.image_id: _truth_masks(image) for image in images}
     # Every row has the same boxes in the same order, so the first one's scores choose.
     chosen = {
-        image_id: [n for n, item in enumerate(found) if item.score >= job.uoais_from_score]
-        for image_id, found in job.rows[0].detections.items()
+        image_id: [n for n, item in enumerate(found) if item.score >= uoais_from_score]
+        for image_id, found in rows[0].detections.items()
     }
     # Rows that differ in scores alone share their masks, and what depends on masks alone.
     by_masks: dict[tuple[int, ...], RowScores] = {}
     result = {}
-    for row in job.rows:
-        scores = RowScores(*match_images(job.images, row.detections, job.settings))
+    for row in rows:
+        scores = RowScores(*match_images(images, row.detections, settings))
         masks = (id(item.mask_rle) for found in row.detections.values() for item in found)
         key = (row.knows_visible, *masks)
         if key not in by_masks:
-            _add_mask_scores(scores, job.images, row, truth_masks, chosen)
+            _add_mask_scores(scores, images, row, truth_masks, chosen)
         else:
             same = by_masks[key]
             scores.best_ious, scores.nearest = same.best_ious, same.nearest
             scores.uoais = same.uoais
         result[row.name] = by_masks[key] = scores
-    return len(job.images), result
+    return len(images), result
 
 
 def _add_mask_scores(

@@ -105,27 +105,16 @@ class SceneRenderer:
         mujoco.mjr_readPixels(image, None, self._rect, self._picture_context)
         return np.ascontiguousarray(image[::-1])
 
-    def objects(
-        self, camera: PinholeCamera, shown: set[int] | None = None, *, stage: bool = True
-    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """Draw which object is where.
-
-        Args:
-            shown: Objects to draw; None draws all.
-            stage: Whether table, floor, walls and bin are drawn (and hide what is behind).
+    def objects(self, camera: PinholeCamera) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        """Draw which object is where; table, floor, walls and bin hide what is behind.
 
         Returns:
             int16 (H, W), object numbers, -1 elsewhere, and float32 (H, W), depth in metres along
             the viewing direction, 0 where there is nothing.
         """
-        self._update(camera, shown, stage)
-        self._set_flags(segment=True)
-        mujoco.mjr_restoreBuffer(self._mask_context)
-        mujoco.mjr_render(self._rect, self._scene, self._mask_context)
-        colours = np.empty((*self.image_hw, 3), dtype=np.uint8)
         z_buffer = np.empty(self.image_hw, dtype=np.float32)
-        mujoco.mjr_readPixels(colours, z_buffer, self._rect, self._mask_context)
-        return self._decode(colours)[::-1], self._to_metres(z_buffer)[::-1]
+        numbers = self._draw_numbers(camera, None, z_buffer, stage=True)
+        return numbers, self._to_metres(z_buffer)[::-1]
 
     def object_mask(
         self, camera: PinholeCamera, shown: set[int], *, wide: bool = False
@@ -143,12 +132,22 @@ class SceneRenderer:
         if wide:
             half = np.arctan(WIDE_FACTOR * np.tan(np.radians(camera.fovy_deg) / 2))
             camera = PinholeCamera(camera.position, camera.rotation, float(np.degrees(2 * half)))
-        self._update(camera, shown, stage=False)
+        return self._draw_numbers(camera, shown, None, stage=False)
+
+    def _draw_numbers(
+        self,
+        camera: PinholeCamera,
+        shown: set[int] | None,
+        z_buffer: NDArray[np.float32] | None,
+        *,
+        stage: bool,
+    ) -> NDArray[np.int16]:
+        self._update(camera, shown, stage)
         self._set_flags(segment=True)
         mujoco.mjr_restoreBuffer(self._mask_context)
         mujoco.mjr_render(self._rect, self._scene, self._mask_context)
         colours = np.empty((*self.image_hw, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(colours, None, self._rect, self._mask_context)
+        mujoco.mjr_readPixels(colours, z_buffer, self._rect, self._mask_context)
         return self._decode(colours)[::-1]
 
     def _update(self, camera: PinholeCamera, shown: set[int] | None, stage: bool) -> None:

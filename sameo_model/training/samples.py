@@ -6,9 +6,8 @@ has a view for each box.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -271,11 +270,6 @@ def collate_step(samples: list[Sample], max_images: int) -> list[dict[str, Any]]
     """
     size = max_images or len(samples)
     return [collate(samples[i : i + size]) for i in range(0, len(samples), size)]
-
-
-def make_collate(max_images: int) -> Callable[[list[Sample]], list[dict[str, Any]]]:
-    """Return `collate_step` with its limit, in a form that worker processes can receive."""
-    return partial(collate_step, max_images=max_images)
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:

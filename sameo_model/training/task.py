@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,7 @@ from sameo_model.training.box_step import BoxTrainingStep
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.embedding_cache import EmbeddingCache
 from sameo_model.training.sample_plan import TrainingSet
-from sameo_model.training.samples import TrainingSamples, make_collate
+from sameo_model.training.samples import TrainingSamples, collate_step
 from sameo_model.training.step import TrainingStep
 
 Network = Sameo | BoxDetector
@@ -47,4 +48,4 @@ def build_samples(
         framing=model.framing,
         cache=cache,
     )
-    return mask_samples, make_collate(config.max_images_at_once)
+    return mask_samples, partial(collate_step, max_images=config.max_images_at_once)
