@@ -90,8 +90,7 @@ class BoxAgreement:
 
 
 def require_agreement(dataset: str, agreement: Mapping[str, Any]) -> None:
-    """Raise DatasetFormatError for a set whose masks and boxes disagree as a whole.
-    """
+    """Raise DatasetFormatError for a set whose masks and boxes disagree as a whole."""
     if fault := agreement["fault"]:
         raise DatasetFormatError(
             f"{dataset} is broken: {fault}; correct the annotation file, and look at it with "

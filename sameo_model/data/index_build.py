@@ -28,13 +28,7 @@ from sameo_model.data.index_format import (
 )
 from sameo_model.data.index_pack import PackedChunk, pack_chunk
 from sameo_model.data.parallel import chunked, ordered_map
-from sameo_model.data.source import (
-    MAX_SIDE_PX,
-    RECORD_ERRORS,
-    ImageEntry,
-    Source,
-    is_size,
-)
+from sameo_model.data.source import MAX_SIDE_PX, RECORD_ERRORS, ImageEntry, Source, is_size
 from sameo_model.data.types import DatasetFormatError
 
 CHUNK_JOBS = 64

@@ -62,10 +62,7 @@ class RawInstance:
 
 
 def check_instance(
-    raw: RawInstance,
-    image_hw: tuple[int, int],
-    absent_visible: AbsentVisible,
-    defects: DefectLog,
+    raw: RawInstance, image_hw: tuple[int, int], absent_visible: AbsentVisible, defects: DefectLog
 ) -> AmodalInstance | None:
     """Apply the defect rules to one record.
 

@@ -66,10 +66,7 @@ def random_clicks_xy(mask: np.ndarray, count: int, generator: np.random.Generato
 
 
 def jitter_boxes_xyxy(
-    boxes_xyxy: np.ndarray,
-    share: float,
-    generator: np.random.Generator,
-    image_hw: tuple[int, int],
+    boxes_xyxy: np.ndarray, share: float, generator: np.random.Generator, image_hw: tuple[int, int]
 ) -> np.ndarray:
     """Move each side of each box by a uniform random share of the box's size.
 

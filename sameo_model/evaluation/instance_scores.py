@@ -8,11 +8,7 @@ from typing import Any
 
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.evaluation.boundary import boundary_f
-from sameo_model.evaluation.crops import (
-    box_to_crop,
-    convex_hull,
-    rle_to_crop,
-)
+from sameo_model.evaluation.crops import box_to_crop, convex_hull, rle_to_crop
 from sameo_model.runtime.types import FloatArray, ImageHW, MaskCrop
 
 OCCLUDED_ABOVE = 0.05
@@ -80,10 +76,7 @@ class PredictedObject:
 
 
 def score_instance(
-    image: AmodalImage,
-    instance: AmodalInstance,
-    predicted: PredictedObject,
-    box_xyxy: FloatArray,
+    image: AmodalImage, instance: AmodalInstance, predicted: PredictedObject, box_xyxy: FloatArray
 ) -> InstanceScore:
     """Score one prediction.
 

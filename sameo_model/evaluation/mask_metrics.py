@@ -72,12 +72,7 @@ class PromptedImage:
 
     @classmethod
     def build(
-        cls,
-        image: AmodalImage,
-        prompts: PromptKind,
-        box_noise: float,
-        seed: int,
-        points: int = 0,
+        cls, image: AmodalImage, prompts: PromptKind, box_noise: float, seed: int, points: int = 0
     ) -> PromptedImage:
         """Draw the prompts of an image; they depend on the seed and the image's id alone."""
         instances = scorable_instances(image, prompts)

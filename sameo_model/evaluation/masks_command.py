@@ -9,12 +9,7 @@ from typing import Any
 
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.data_options import add_data_options, check_amodal, open_truth
-from sameo_model.evaluation.mask_metrics import (
-    PromptedImages,
-    intervals,
-    score_masks,
-    summarise,
-)
+from sameo_model.evaluation.mask_metrics import PromptedImages, intervals, score_masks, summarise
 from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.predictions import Clock
 from sameo_model.evaluation.result_files import instances_path, write_instances, write_json

@@ -140,9 +140,7 @@ def _truth_records(images: Sequence[AmodalImage], buckets: Buckets) -> list[dict
 
 
 def _detection_records(
-    images: Sequence[AmodalImage],
-    detections: Mapping[int, Sequence[Detection]],
-    buckets: Buckets,
+    images: Sequence[AmodalImage], detections: Mapping[int, Sequence[Detection]], buckets: Buckets
 ) -> list[dict]:
     pairs = [
         (position, detection)

@@ -112,10 +112,5 @@ def open_model(
         yield ModelRun(
             predictor,
             description,
-            {
-                "store": store,
-                "batch_size": options.batch_size,
-                "clock": clock,
-                "progress": True,
-            },
+            {"store": store, "batch_size": options.batch_size, "clock": clock, "progress": True},
         )

@@ -23,12 +23,7 @@ def rows_for(dataset: str, *, class_specific: bool) -> list[dict[str, Any]]:
         `zero_shot`; `scores`, fractions by metric; `training_prompt` (table 5), None elsewhere.
     """
     return [
-        {
-            "training_prompt": None,
-            **row,
-            "table": table["table"],
-            "scores": row["scores"][dataset],
-        }
+        {"training_prompt": None, **row, "table": table["table"], "scores": row["scores"][dataset]}
         for table in json.loads(PATH.read_text())["tables"]
         for row in table["rows"]
         if dataset in row["scores"] and table["class_specific"] == class_specific

@@ -22,13 +22,7 @@ from sameo_model.evaluation.matching import (
     scorable,
 )
 from sameo_model.evaluation.rows import Row
-from sameo_model.evaluation.uoais import (
-    REGIONS,
-    ObjectMasks,
-    Region,
-    RegionScores,
-    score_image,
-)
+from sameo_model.evaluation.uoais import REGIONS, ObjectMasks, Region, RegionScores, score_image
 
 CHUNK_IMAGES = 32
 # A detection of which this much lies in a crowd region, and which is no object, does not count.

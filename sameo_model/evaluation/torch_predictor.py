@@ -79,11 +79,7 @@ class TorchBackend(Backend):
         return self._draw(self.encode_batch(images), boxes[:, np.newaxis], visible, prompts)
 
     def _draw(
-        self,
-        embeddings: Features,
-        boxes: FloatArray,
-        visible: bool,
-        clicks: Clicks | None = None,
+        self, embeddings: Features, boxes: FloatArray, visible: bool, clicks: Clicks | None = None
     ) -> DecoderOutput:
         """Draw boxes (B, N, 4) of B embeddings, to arrays of B * N rows."""
         side = self.model.image_size

@@ -17,12 +17,7 @@ from sameo_model.runtime.bundle import load_bundle
 from sameo_model.synthesis.amodal_lvis import VERSION, AmodalLvisSettings, compose_shard
 from sameo_model.synthesis.blocks import open_folder
 from sameo_model.synthesis.command_line import add_command
-from sameo_model.synthesis.complete_objects import (
-    NO_MODEL,
-    default_rule,
-    load_pool,
-    score_objects,
-)
+from sameo_model.synthesis.complete_objects import NO_MODEL, default_rule, load_pool, score_objects
 from sameo_model.synthesis.settings_file import load_settings
 
 _HELP = """\
@@ -43,9 +38,7 @@ same bytes, whatever --workers. An interrupted run continues when started again.
 """
 
 
-def add_amodal_lvis_command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
+def add_amodal_lvis_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommand."""
     title = "occlude complete objects of LVIS"
     add = add_command(commands, "amodal-lvis", run_amodal_lvis, title=title, description=_HELP)

@@ -9,15 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.synthesis.cutouts import Cutouts
-from sameo_model.synthesis.pasting import (
-    Canvas,
-    Layer,
-    Light,
-    Rng,
-    draw_light,
-    make_layer,
-    paste,
-)
+from sameo_model.synthesis.pasting import Canvas, Layer, Light, Rng, draw_light, make_layer, paste
 from sameo_model.synthesis.placement import overlap_area, solve_offset
 
 Mask = NDArray[np.bool_]

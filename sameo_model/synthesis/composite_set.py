@@ -94,10 +94,7 @@ def make_composites(
 
 
 def _open_source(
-    photographs_dir: Path | None,
-    cutouts_dir: Path | None,
-    seed: int,
-    options: CompositeOptions,
+    photographs_dir: Path | None, cutouts_dir: Path | None, seed: int, options: CompositeOptions
 ) -> CompositeRecipe:
     if photographs_dir is None and cutouts_dir is None:
         raise ValueError(

@@ -152,10 +152,5 @@ def composite_record(
         instances.append(encode_instance(number, category, category_id, whole, part))
     height, width = composite.image.shape[:2]
     return AmodalImage(
-        image_id,
-        path,
-        (height, width),
-        tuple(instances),
-        "amodal_coco",
-        composite.coco_image_ids,
+        image_id, path, (height, width), tuple(instances), "amodal_coco", composite.coco_image_ids
     )

@@ -10,12 +10,7 @@ import numpy as np
 from sameo_model.synthesis.assets import Asset, scale_asset
 from sameo_model.synthesis.decomposition import box_around, decompose, hull_around, thicken
 from sameo_model.synthesis.mesh_discovery import MeshFile
-from sameo_model.synthesis.mesh_reading import (
-    MeshPart,
-    parts_to_surfaces,
-    read_parts,
-    repair_parts,
-)
+from sameo_model.synthesis.mesh_reading import MeshPart, parts_to_surfaces, read_parts, repair_parts
 from sameo_model.synthesis.mesh_units import unit_of
 from sameo_model.synthesis.mjcf_objects import read_mjcf
 from sameo_model.synthesis.physics import settle

@@ -31,9 +31,7 @@ _MESH = int(mujoco.mjtGeom.mjGEOM_MESH)
 _ENDLESS = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD))
 
 
-def read_mjcf(
-    path: Path,
-) -> tuple[tuple[ObjectSurface, ...], tuple[Collider, ...], dict[int, str]]:
+def read_mjcf(path: Path) -> tuple[tuple[ObjectSurface, ...], tuple[Collider, ...], dict[int, str]]:
     """Read a model in its initial pose, in metres.
 
     What does not collide is drawn, or everything if all collides. Its own colliders are kept,

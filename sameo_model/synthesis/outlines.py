@@ -6,12 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sameo_model.synthesis.composites import (
-    Composite,
-    CompositeOptions,
-    Mask,
-    stack_masks,
-)
+from sameo_model.synthesis.composites import Composite, CompositeOptions, Mask, stack_masks
 from sameo_model.synthesis.photographs import Photographs
 
 Window = tuple[slice, slice]

@@ -68,11 +68,7 @@ class WaltSettings:
 
 
 def compose_walt(
-    root: Path,
-    output: Path,
-    settings: WaltSettings,
-    *,
-    workers: int,
+    root: Path, output: Path, settings: WaltSettings, *, workers: int
 ) -> dict[str, Any]:
     """Make the composites of every camera, or what is missing of them.
 
@@ -214,9 +210,7 @@ def _paste_layers(
     return masks, shown
 
 
-def visible_parts(
-    amodal_masks: Sequence[np.ndarray],
-) -> list[tuple[int, np.ndarray, np.ndarray]]:
+def visible_parts(amodal_masks: Sequence[np.ndarray]) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """Return (place, amodal mask, visible mask) of stacked objects that are not wholly hidden.
 
     Args:

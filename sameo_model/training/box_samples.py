@@ -26,12 +26,7 @@ from sameo_model.training.box_loss import IGNORED, NO_OBJECT
 from sameo_model.training.camera import see_through_camera
 from sameo_model.training.config import BoxOptions
 from sameo_model.training.sample_plan import Draw, TrainingSet
-from sameo_model.training.samples import (
-    MAX_TRIES,
-    UnreadableImageError,
-    decode_masks,
-    load_pixels,
-)
+from sameo_model.training.samples import MAX_TRIES, UnreadableImageError, decode_masks, load_pixels
 
 MIN_VISIBLE_PIXELS = 48  # of the network's input
 MIN_SHARE_INSIDE = 0.15  # of the visible part, of an object that the border of the part cuts

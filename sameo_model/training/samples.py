@@ -24,13 +24,7 @@ from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.runtime.clicks import CLICK, NO_CLICK
 from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 from sameo_model.runtime.preprocess import resize_image
-from sameo_model.training.augment import (
-    Scene,
-    drop_unusable,
-    flip,
-    paste_occluder,
-    random_window,
-)
+from sameo_model.training.augment import Scene, drop_unusable, flip, paste_occluder, random_window
 from sameo_model.training.camera import see_through_camera
 from sameo_model.training.config import SampleOptions
 from sameo_model.training.embedding_cache import EmbeddingCache

@@ -29,10 +29,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def open_sources(
-    sources: Sequence[DataSource],
-    held_out: Sequence[DataSource] = (),
-    *,
-    needs_amodal: bool = True,
+    sources: Sequence[DataSource], held_out: Sequence[DataSource] = (), *, needs_amodal: bool = True
 ) -> list[TrainingSet]:
     """Open data sets for training or validation.
 

@@ -177,11 +177,7 @@ def _check_all_boxes(
 
 
 def _to_detection(
-    row: RawDetection,
-    image: AmodalImage,
-    box_format: BoxFormat,
-    classes: ClassFinder,
-    path: Path,
+    row: RawDetection, image: AmodalImage, box_format: BoxFormat, classes: ClassFinder, path: Path
 ) -> Detection:
     mask = _to_rle(row.mask, image, path)
     return Detection(

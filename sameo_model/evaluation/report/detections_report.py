@@ -19,11 +19,7 @@ from sameo_model.evaluation.detection_files import instances_csv
 from sameo_model.evaluation.report.charts import draw_charts
 from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
 from sameo_model.evaluation.report.page import html_table, render_page
-from sameo_model.evaluation.report.qualitative import (
-    DEFAULT_COLUMNS,
-    ChosenObject,
-    draw_figure,
-)
+from sameo_model.evaluation.report.qualitative import DEFAULT_COLUMNS, ChosenObject, draw_figure
 from sameo_model.evaluation.result_files import write_json
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import Row
@@ -120,10 +116,7 @@ def _sections(
     matches = {name: MatchTable(row.matches, image_ids) for name, row in scores.items()}
     charts = "".join(draw_charts(result, matches))
     first = html_table(tables[0][1], chosen=[names.index(headline)])
-    sections = [
-        (tables[0][0], RULES + first),
-        ("Charts", f'<div class="charts">{charts}</div>'),
-    ]
+    sections = [(tables[0][0], RULES + first), ("Charts", f'<div class="charts">{charts}</div>')]
     sections += [(title, html_table(lines)) for title, lines in tables[1:]]
     detections = {row.name: row.detections for row in rows}[headline]
     cases = choose_cases(images, scores[headline], detections)
