@@ -23,18 +23,13 @@ LIBRARIES = ("torch", "openvino", "onnxruntime", "numpy", "opencv-python-headles
 
 @dataclass(frozen=True)
 class Row:
-    """One measured number.
+    """One measured number."""
 
-    Attributes:
-        case: What was measured, sizes included.
-        low: 10th percentile, which is the smallest one of few samples.
-    """
-
-    case: str
+    case: str  # what was measured, sizes included
     contestant: str
     unit: str
     median: float
-    low: float
+    low: float  # 10th percentile, which is the smallest one of few samples
     high: float
     num_samples: int
 

@@ -45,18 +45,13 @@ CAUSES = {
 @dataclass
 class BoxAgreement:
     """Counts over records that have a mask and a box of their own; counts of workers add up.
-
-    Attributes:
-        num_unlike: Records of which a box is more than 2 pixels off its mask's extent.
-        num_elsewhere: Those of which a box is far from its mask.
-        num_guessed: Records of `num_unlike` for which a cause was looked for.
-        causes: How many of these each key of `CAUSES` explains.
     """
 
     num_compared: int = 0
-    num_unlike: int = 0
-    num_elsewhere: int = 0
-    num_guessed: int = 0
+    num_unlike: int = 0  # records of which a box is more than 2 pixels off its mask's extent
+    num_elsewhere: int = 0  # those of which a box is far from its mask
+    num_guessed: int = 0  # records of `num_unlike` for which a cause was looked for
+    # how many of these each key of `CAUSES` explains
     causes: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: BoxAgreement) -> None:
@@ -101,16 +96,11 @@ def require_agreement(dataset: str, agreement: Mapping[str, Any]) -> None:
 @dataclass(frozen=True)
 class BoxedMask:
     """A box of the file and the mask that it should enclose.
-
-    Attributes:
-        box_xywh: As the file has it, None without one.
-        segmentation: As the file has it.
-        rle: What the reader made of it; None if nothing usable was left.
     """
 
-    box_xywh: Any
-    segmentation: Any
-    rle: Rle | None
+    box_xywh: Any  # as the file has it, None without one
+    segmentation: Any  # as the file has it
+    rle: Rle | None  # what the reader made of it; None if nothing usable was left
 
 
 def compare(agreement: BoxAgreement, masks: Sequence[BoxedMask], image_hw: tuple[int, int]) -> None:

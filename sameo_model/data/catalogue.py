@@ -29,29 +29,20 @@ class Table1Row:
 @dataclass(frozen=True)
 class DatasetCard:
     """One file of `config/data`.
-
-    Attributes:
-        name: Name in the registry, the file's name.
-        title: Name in the literature.
-        type: "real", "synthetic" or "any".
-        modalities: "visible", "amodal" or both.
-        layout: Expected files and folders, one line each.
-        splits: Parts that can be asked for; empty if there are none or they depend on the copy.
-        quality_control: Rules of paper section 3.2, applied in this order.
-        table_1: The paper's row, None for sets that it does not list.
     """
 
-    name: str
-    title: str
+    name: str  # name in the registry, the file's name
+    title: str  # name in the literature
     paper: str
-    type: str
-    modalities: tuple[str, ...]
+    type: str  # "real", "synthetic" or "any"
+    modalities: tuple[str, ...]  # "visible", "amodal" or both
     licence: str
     obtain: str
-    layout: str
+    layout: str  # expected files and folders, one line each
+    # parts that can be asked for; empty if there are none or they depend on the copy
     splits: tuple[str, ...]
-    quality_control: tuple[Rule, ...]
-    table_1: Table1Row | None = None
+    quality_control: tuple[Rule, ...]  # rules of paper section 3.2, applied in this order
+    table_1: Table1Row | None = None  # the paper's row, None for sets that it does not list
 
 
 def load_card(name: str, config_dir: Path = CONFIG_DIR) -> DatasetCard:

@@ -126,15 +126,11 @@ def rule_from_config(entry: Mapping[str, Any]) -> Rule:
 @dataclass(frozen=True)
 class Removal:
     """What one rule did.
-
-    Attributes:
-        rule: Name of the rule.
-        num_removed: Instances that it left out of those which earlier rules kept.
     """
 
-    rule: str
+    rule: str  # name of the rule
     options: Mapping[str, Any]
-    num_removed: int
+    num_removed: int  # instances that it left out of those which earlier rules kept
 
 
 def apply_rules(

@@ -82,24 +82,16 @@ class InstanceFlag(IntFlag):
 @dataclass(frozen=True, eq=False)
 class IndexTables:
     """Content of an index.
-
-    Attributes:
-        folder: Where the files lie that the arrays are mapped from; None if they are copies.
-        meta: Name, categories and defects.
-        images: IMAGE_ROW (I,), in the order of the sources.
-        instances: INSTANCE_ROW (R,), ordered by image.
-        crowds: CROWD_ROW (C,), ordered by image.
-        masks: uint8, run lengths and source ids of the instances.
-        paths: uint8, paths of the images.
     """
 
+    # where the files lie that the arrays are mapped from; None if they are copies
     folder: Path | None
-    meta: dict[str, Any]
-    images: np.ndarray
-    instances: np.ndarray
-    crowds: np.ndarray
-    masks: np.ndarray
-    paths: np.ndarray
+    meta: dict[str, Any]  # name, categories and defects
+    images: np.ndarray  # IMAGE_ROW (I,), in the order of the sources
+    instances: np.ndarray  # INSTANCE_ROW (R,), ordered by image
+    crowds: np.ndarray  # CROWD_ROW (C,), ordered by image
+    masks: np.ndarray  # uint8, run lengths and source ids of the instances
+    paths: np.ndarray  # uint8, paths of the images
 
     def __reduce__(self) -> tuple[Callable[..., IndexTables], tuple[Any, ...]]:
         """Pickle mapped tables as their folder, so that worker processes map the files again."""

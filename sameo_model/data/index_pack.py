@@ -21,20 +21,14 @@ NO_BOX = (0.0, 0.0, 0.0, 0.0)
 @dataclass(frozen=True, slots=True)
 class PackedChunk:
     """Index rows of some jobs.
-
-    Attributes:
-        rows: INSTANCE_ROW (R,); offsets are relative to `masks`, `category` to `categories`.
-        crowds: CROWD_ROW (C,), likewise; not numbered yet.
-        masks: Counts and source ids of the rows.
-        categories: (number, name) of the classes in this chunk.
-        image_hw: Size of the masks by image row.
     """
 
+    # INSTANCE_ROW (R,); offsets are relative to `masks`, `category` to `categories`
     rows: np.ndarray
-    crowds: np.ndarray
-    masks: bytes
-    categories: list[tuple[int, str]]
-    image_hw: dict[int, tuple[int, int]]
+    crowds: np.ndarray  # CROWD_ROW (C,), likewise; not numbered yet
+    masks: bytes  # counts and source ids of the rows
+    categories: list[tuple[int, str]]  # (number, name) of the classes in this chunk
+    image_hw: dict[int, tuple[int, int]]  # size of the masks by image row
     defects: DefectLog
     num_jobs: int
 

@@ -34,30 +34,19 @@ class AbsentVisible(Enum):
 @dataclass(frozen=True, slots=True)
 class RawInstance:
     """Fields of an original record, masks still in the form of the file.
-
-    Attributes:
-        annotation_id: Number of the record, or whatever else stands there.
-        amodal: Whole extent as polygons or run lengths; None in modal sets.
-        visible: Visible part; None if the record has none.
-        category: Class name where the record holds it, else "".
-        amodal_box_xywh: Annotated box, used for checking only.
-        visible_box_xywh: The same of the visible part.
-        is_modal: The record knows the visible part alone.
-        is_stuff: Marked as stuff.
-        source_id: Identity in the source.
-        stated_rate: Occlusion rate as the file has it, used for reproducing others' buckets only.
     """
 
-    annotation_id: Any
+    annotation_id: Any  # number of the record, or whatever else stands there
     category_id: int
-    amodal: Any
-    visible: Any
-    category: str = ""
-    amodal_box_xywh: Any = None
-    visible_box_xywh: Any = None
-    is_modal: bool = False
-    is_stuff: bool = False
-    source_id: str = ""
+    amodal: Any  # whole extent as polygons or run lengths; None in modal sets
+    visible: Any  # visible part; None if the record has none
+    category: str = ""  # class name where the record holds it, else ""
+    amodal_box_xywh: Any = None  # annotated box, used for checking only
+    visible_box_xywh: Any = None  # the same of the visible part
+    is_modal: bool = False  # the record knows the visible part alone
+    is_stuff: bool = False  # marked as stuff
+    source_id: str = ""  # identity in the source
+    # occlusion rate as the file has it, used for reproducing others' buckets only
     stated_rate: Any = None
 
 

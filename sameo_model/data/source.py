@@ -26,19 +26,13 @@ def is_size(image_hw: tuple[int, int]) -> bool:
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
     """An image as its data set lists it.
-
-    Attributes:
-        key: What annotations refer to it by, unique within the source.
-        image_id: Number for the record; None numbers it by its place in the list.
-        image_hw: Height and width in pixels; None where only the masks tell.
-        coco_image_ids: COCO photographs that it shows.
     """
 
-    key: int | str
-    image_id: int | None
+    key: int | str  # what annotations refer to it by, unique within the source
+    image_id: int | None  # number for the record; None numbers it by its place in the list
     path: Path
-    image_hw: tuple[int, int] | None
-    coco_image_ids: tuple[int, ...] = ()
+    image_hw: tuple[int, int] | None  # height and width in pixels; None where only the masks tell
+    coco_image_ids: tuple[int, ...] = ()  # COCO photographs that it shows
 
 
 @dataclass

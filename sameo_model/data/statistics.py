@@ -21,23 +21,16 @@ NUM_BINS = 20
 @dataclass(frozen=True)
 class DatasetStatistics:
     """Numbers of Table 1; shares are in [0, 1].
-
-    Attributes:
-        num_images: Images that show at least one instance.
-        num_images_without_instances: Images that show none.
-        num_instances: All instances.
-        num_unknown: Instances whose amodal or visible mask is unknown; they do not count below.
-        poi: Share of occluded instances: the visible mask differs from the amodal one in any pixel.
-        mean_ror: Mean share of the object that is hidden, over occluded instances.
-        histogram: How many occluded instances fall in each of 20 equal bins of that share.
     """
 
-    num_images: int
-    num_images_without_instances: int
-    num_instances: int
-    num_unknown: int
+    num_images: int  # images that show at least one instance
+    num_images_without_instances: int  # images that show none
+    num_instances: int  # all instances
+    num_unknown: int  # instances whose amodal or visible mask is unknown; they do not count below
+    # share of occluded instances: the visible mask differs from the amodal one in any pixel
     poi: float | None
-    mean_ror: float | None
+    mean_ror: float | None  # mean share of the object that is hidden, over occluded instances
+    # how many occluded instances fall in each of 20 equal bins of that share
     histogram: tuple[int, ...]
 
 

@@ -17,20 +17,14 @@ _NOTHING = np.zeros(1)  # the precision at a recall that is not reached
 
 @dataclass(frozen=True)
 class _ClassTable:
-    """Detections of a class over all images, best first.
+    """Detections of a class over all images, best first."""
 
-    Attributes:
-        image: int (D,), position of the image of each detection.
-        counted: float (1, D) or (T, D), 1 for a detection that counts; one row serves all
-            thresholds where nothing is ignored.
-        hits: For each threshold, int (H,): positions of the true positives.
-        num_truths: float (I,), by image.
-    """
-
-    image: np.ndarray
+    image: np.ndarray  # int (D,), position of the image of each detection
+    # float (1, D) or (T, D), 1 for a detection that counts; one row serves all thresholds where
+    # nothing is ignored
     counted: np.ndarray
-    hits: list[np.ndarray]
-    num_truths: np.ndarray
+    hits: list[np.ndarray]  # for each threshold, int (H,): positions of the true positives
+    num_truths: np.ndarray  # float (I,), by image
 
 
 class MatchTable:

@@ -15,18 +15,13 @@ Range = tuple[str, float, float]
 
 @dataclass(frozen=True)
 class Buckets:
-    """A measure of objects and its ranges; the first range holds everything.
-
-    Attributes:
-        ranges: Label, lowest and highest value, both included.
-        truth_measure: The measure of a true object.
-        detection_measure: The measure of a detection; one that matched nothing counts against
-            the buckets that hold its own measure only.
-    """
+    """A measure of objects and its ranges; the first range holds everything."""
 
     name: str
-    ranges: tuple[Range, ...]
-    truth_measure: Callable[[AmodalInstance], float]
+    ranges: tuple[Range, ...]  # label, lowest and highest value, both included
+    truth_measure: Callable[[AmodalInstance], float]  # the measure of a true object
+    # the measure of a detection; one that matched nothing counts against the buckets that hold its
+    # own measure only
     detection_measure: Callable[[Detection], float]
 
 

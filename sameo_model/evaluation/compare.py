@@ -35,35 +35,25 @@ _SAME_SETTINGS = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A result file and the lines per object beside it.
-
-    Attributes:
-        command: `masks` or `detections`.
-        objects: IoUs and occlusion rate by image and annotation number.
-    """
+    """A result file and the lines per object beside it."""
 
     path: Path
     result: Mapping[str, Any]
-    command: str
+    command: str  # `masks` or `detections`
+    # ioUs and occlusion rate by image and annotation number
     objects: Mapping[tuple[str, str], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One compared number.
-
-    Attributes:
-        num: Objects (or images, where the name says so) that it rests on.
-        judged: Second minus first with its uncertainty.
-        is_headline: Whether a loss beyond the tolerance is a regression.
-    """
+    """One compared number."""
 
     name: str
-    num: int
+    num: int  # objects (or images, where the name says so) that it rests on
     first: float
     second: float
-    judged: Difference
-    is_headline: bool
+    judged: Difference  # second minus first with its uncertainty
+    is_headline: bool  # whether a loss beyond the tolerance is a regression
 
 
 def load_evaluation(path: Path) -> Evaluation:

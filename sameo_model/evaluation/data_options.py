@@ -38,18 +38,12 @@ FORMATS: dict[str, Callable[[Path, Path], Source]] = {
 
 @dataclass(frozen=True)
 class TruthSet:
-    """The images that are evaluated.
+    """The images that are evaluated."""
 
-    Attributes:
-        images: Those with true masks, after `--limit`.
-        all_images: All images of the annotations, in their order.
-        categories: Names of the classes by number.
-        notes: What the reader repaired or left out, in sentences.
-    """
-
-    images: IndexedDataset
-    all_images: IndexedDataset
-    categories: dict[int, str]
+    images: IndexedDataset  # those with true masks, after `--limit`
+    all_images: IndexedDataset  # all images of the annotations, in their order
+    categories: dict[int, str]  # names of the classes by number
+    # what the reader repaired or left out, in sentences
     notes: list[str] = field(default_factory=list)
 
 

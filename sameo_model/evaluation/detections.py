@@ -16,25 +16,16 @@ BoxXyxy = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One box of a front end, with its mask where it has one.
-
-    Attributes:
-        category_id: Number of the class in the annotations; 0 if it is not known.
-        score: Confidence, finite; the order within the data set is what AP looks at.
-        box_xyxy: x1, y1, x2, y2 in pixels of the image; the tight box of the mask where the
-            front end gave none.
-        mask_rle: The mask that is scored, or None for a front end with boxes alone.
-        visible_rle: What the front end says is visible of it, or None.
-        visible_share: Visible over amodal area as the front end states it, NaN for an empty mask,
-            or None.
-    """
+    """One box of a front end, with its mask where it has one."""
 
     image_id: int
-    category_id: int
-    score: float
+    category_id: int  # number of the class in the annotations; 0 if it is not known
+    score: float  # confidence, finite; the order within the data set is what AP looks at
+    # x1, y1, x2, y2 in pixels of the image; the tight box of the mask where the front end gave none
     box_xyxy: BoxXyxy
-    mask_rle: Rle | None = None
-    visible_rle: Rle | None = None
+    mask_rle: Rle | None = None  # the mask that is scored, or None for a front end with boxes alone
+    visible_rle: Rle | None = None  # what the front end says is visible of it, or None
+    # visible over amodal area as the front end states it, NaN for an empty mask, or None
     visible_share: float | None = None
 
     def with_masks(self, mask_rle: Rle, visible_rle: Rle | None) -> Detection:

@@ -20,45 +20,32 @@ AMODAL_SCORES = (
 
 @dataclass(frozen=True, slots=True)
 class InstanceScore:
-    """How well one object was segmented; every IoU is a fraction, NaN where it is undefined.
-
-    Attributes:
-        category: Class name, "" where the data set has none.
-        occlusion_rate: Hidden area over amodal area of the true masks; NaN where the amodal mask
-            is not annotated, as is every score that compares with it.
-        amodal_area: Pixels of the true amodal mask, 0 where it is not annotated.
-        visible_side_px: Longer side of the true visible mask's tight box, pixels.
-        predicted_iou: The model's own estimate of `iou_full`.
-        iou_full: Predicted against true amodal mask.
-        iou_hidden: The same with the true visible mask taken from both; NaN for an object that
-            is not occluded (rate of 0.05 or less).
-        iou_visible: Predicted against true visible mask; NaN without a visible decoder or where
-            nothing of the object is visible.
-        boundary_f: F-score of the amodal contour (`boundary.boundary_f`).
-        boundary_f_visible: The same of the visible mask; NaN where `iou_visible` is.
-        agreement: IoU of the predicted amodal with the predicted visible mask; NaN without the
-            latter. Where nothing hides an object it should be 1.
-        baseline_visible: IoU of the true visible mask with the true amodal mask.
-        baseline_box: IoU of the filled prompt box with the true amodal mask.
-        baseline_hull: IoU of the convex hull of the true visible mask with the amodal mask.
-    """
+    """How well one object was segmented; every IoU is a fraction, NaN where it is undefined."""
 
     image_id: int
     annotation_id: int
-    category: str
+    category: str  # class name, "" where the data set has none
+    # hidden area over amodal area of the true masks; NaN where the amodal mask is not annotated, as
+    # is every score that compares with it
     occlusion_rate: float
-    amodal_area: int
-    visible_side_px: int
-    predicted_iou: float
-    iou_full: float
+    amodal_area: int  # pixels of the true amodal mask, 0 where it is not annotated
+    visible_side_px: int  # longer side of the true visible mask's tight box, pixels
+    predicted_iou: float  # the model's own estimate of `iou_full`
+    iou_full: float  # predicted against true amodal mask
+    # the same with the true visible mask taken from both; NaN for an object that is not occluded
+    # (rate of 0.05 or less)
     iou_hidden: float
+    # predicted against true visible mask; NaN without a visible decoder or where nothing of the
+    # object is visible
     iou_visible: float
-    boundary_f: float
-    boundary_f_visible: float
+    boundary_f: float  # F-score of the amodal contour (`boundary.boundary_f`)
+    boundary_f_visible: float  # the same of the visible mask; NaN where `iou_visible` is
+    # ioU of the predicted amodal with the predicted visible mask; NaN without the latter. Where
+    # nothing hides an object it should be 1.
     agreement: float
-    baseline_visible: float
-    baseline_box: float
-    baseline_hull: float
+    baseline_visible: float  # ioU of the true visible mask with the true amodal mask
+    baseline_box: float  # ioU of the filled prompt box with the true amodal mask
+    baseline_hull: float  # ioU of the convex hull of the true visible mask with the amodal mask
 
     @property
     def is_occluded(self) -> bool:

@@ -57,17 +57,12 @@ def evaluate_masks(
 
 @dataclass(frozen=True)
 class PromptedImage:
-    """An image, those of its objects that can be scored, and their prompts.
-
-    Attributes:
-        instances: N objects that can be scored, with a box.
-        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 in pixels.
-        points_xy: float32 (N, P, 2), clicks beside the boxes, pixels; None without.
-    """
+    """An image, those of its objects that can be scored, and their prompts."""
 
     image: AmodalImage
-    instances: Sequence[AmodalInstance]
-    boxes_xyxy: FloatArray
+    instances: Sequence[AmodalInstance]  # n objects that can be scored, with a box
+    boxes_xyxy: FloatArray  # float32 (N, 4), x1, y1, x2, y2 in pixels
+    # float32 (N, P, 2), clicks beside the boxes, pixels; None without
     points_xy: FloatArray | None = None
 
     @classmethod

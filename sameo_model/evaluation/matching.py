@@ -38,40 +38,26 @@ class MatchSettings:
 
 @dataclass(frozen=True)
 class ImageMatches:
-    """The outcome for one image, one class (or all pooled) and one bucket.
-
-    Attributes:
-        category_id: Number of the class, `POOLED` without classes.
-        bucket: Position in the buckets' ranges.
-        scores: float64 (D,), best first.
-        matched: bool (T, D), whether a detection found a truth at an IoU threshold.
-        ignored: bool (T, D), whether it counts neither for nor against.
-    """
+    """The outcome for one image, one class (or all pooled) and one bucket."""
 
     image_id: int
-    category_id: int
-    bucket: int
-    scores: np.ndarray
-    matched: np.ndarray
-    ignored: np.ndarray
+    category_id: int  # number of the class, `POOLED` without classes
+    bucket: int  # position in the buckets' ranges
+    scores: np.ndarray  # float64 (D,), best first
+    matched: np.ndarray  # bool (T, D), whether a detection found a truth at an IoU threshold
+    ignored: np.ndarray  # bool (T, D), whether it counts neither for nor against
     num_truths: int
 
 
 @dataclass(frozen=True)
 class TruthMatch:
-    """Which detection found a truth at IoU 0.5.
-
-    Attributes:
-        iou: IoU of the two masks; 0 if nothing found the truth.
-        score: Score of the detection, 0 if there is none.
-        detection: Position of the detection in its image, -1 if there is none.
-    """
+    """Which detection found a truth at IoU 0.5."""
 
     image_id: int
     annotation_id: int
-    iou: float
-    score: float
-    detection: int
+    iou: float  # ioU of the two masks; 0 if nothing found the truth
+    score: float  # score of the detection, 0 if there is none
+    detection: int  # position of the detection in its image, -1 if there is none
 
 
 def match_images(

@@ -61,16 +61,11 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
 
 @dataclass(frozen=True)
 class ModelRun:
-    """An opened model and how it is to be run.
-
-    Attributes:
-        description: What tells this model and its way of running from others.
-        arguments: For `predict_images`: store, batch size, clock and progress bar.
-    """
+    """An opened model and how it is to be run."""
 
     predictor: Predictor
-    description: Mapping[str, str]
-    arguments: dict[str, Any]
+    description: Mapping[str, str]  # what tells this model and its way of running from others
+    arguments: dict[str, Any]  # for `predict_images`: store, batch size, clock and progress bar
 
 
 @contextmanager

@@ -31,15 +31,10 @@ _SHARD_FORMAT = 1
 
 @dataclass
 class Clock:
-    """Where the time went.
+    """Where the time went."""
 
-    Attributes:
-        model_s: Seconds of loading the model and inside its encode and decode.
-        num_predicted: Images that the model saw; the others came from shards.
-    """
-
-    model_s: float = 0.0
-    num_predicted: int = 0
+    model_s: float = 0.0  # seconds of loading the model and inside its encode and decode
+    num_predicted: int = 0  # images that the model saw; the others came from shards
     _started: float = field(default_factory=time.perf_counter)
 
     @contextmanager

@@ -31,17 +31,12 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
-
-    Attributes:
-        detections: By image id, the same boxes in the same order in every row; one without a mask
-            takes no part.
-        knows_visible: Whether the detections say what is visible of their objects.
-    """
+    """One line of the table."""
 
     name: str
+    # by image id, the same boxes in the same order in every row; one without a mask takes no part
     detections: Mapping[int, Sequence[Detection]]
-    knows_visible: bool = True
+    knows_visible: bool = True  # whether the detections say what is visible of their objects
 
 
 def front_end_row(detections: Mapping[int, Sequence[Detection]], box_kind: PromptKind) -> Row:

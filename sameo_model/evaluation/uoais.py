@@ -42,25 +42,15 @@ class ObjectMasks:
 
 @dataclass(frozen=True, slots=True)
 class RegionScores:
-    """Measures of one kind of mask, fractions; of one image or averaged over images.
+    """Measures of one kind of mask, fractions; of one image or averaged over images."""
 
-    Attributes:
-        overlap_precision: Shared pixels over predicted pixels.
-        overlap_recall: Shared pixels over true pixels.
-        overlap_f: Their harmonic mean.
-        boundary_precision: The same with contours.
-        boundary_recall: The same with contours.
-        boundary_f: The same with contours.
-        good_share: Share of true objects that are paired with an F above 0.75.
-    """
-
-    overlap_precision: float
-    overlap_recall: float
-    overlap_f: float
-    boundary_precision: float
-    boundary_recall: float
-    boundary_f: float
-    good_share: float
+    overlap_precision: float  # shared pixels over predicted pixels
+    overlap_recall: float  # shared pixels over true pixels
+    overlap_f: float  # their harmonic mean
+    boundary_precision: float  # the same with contours
+    boundary_recall: float  # the same with contours
+    boundary_f: float  # the same with contours
+    good_share: float  # share of true objects that are paired with an F above 0.75
 
 
 def score_image(

@@ -47,23 +47,16 @@ NAME = "amodal_lvis"
 
 @dataclass(frozen=True)
 class AmodalLvisSettings:
-    """Everything that the pictures follow from.
+    """Everything that the pictures follow from."""
 
-    Attributes:
-        seed: Chooses pairs, rates and directions.
-        num_pairs: Pairs over all shards.
-        annotate: "target" as in the paper, or "occluder", which annotates both objects.
-        image_format: "jpg" or "png".
-        jpeg_quality: 0 to 100.
-    """
-
-    seed: int
-    num_pairs: int
+    seed: int  # chooses pairs, rates and directions
+    num_pairs: int  # pairs over all shards
     complete: CompletenessRule = field(default_factory=CompletenessRule)
     composite: CompositeRule = field(default_factory=CompositeRule)
+    # "target" as in the paper, or "occluder", which annotates both objects
     annotate: Literal["target", "occluder"] = "target"
-    image_format: Literal["jpg", "png"] = "jpg"
-    jpeg_quality: int = 92
+    image_format: Literal["jpg", "png"] = "jpg"  # "jpg" or "png"
+    jpeg_quality: int = 92  # 0 to 100
 
     def __post_init__(self) -> None:
         if not 0 <= self.jpeg_quality <= 100:
@@ -72,16 +65,11 @@ class AmodalLvisSettings:
 
 @dataclass(frozen=True)
 class Shard:
-    """What the pairs of a shard are made of.
-
-    Attributes:
-        pool_path: POOL_ROW (P,), the complete objects.
-        category_ids: Number of every class name.
-    """
+    """What the pairs of a shard are made of."""
 
     datasets: Sequence[IndexedDataset]
-    pool_path: Path
-    category_ids: Mapping[str, int]
+    pool_path: Path  # POOL_ROW (P,), the complete objects
+    category_ids: Mapping[str, int]  # number of every class name
     settings: AmodalLvisSettings
     folder: Path
 

@@ -14,62 +14,42 @@ IDENTITY_QUAT = (1.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class ObjectSurface:
-    """A textured triangle soup in the object's frame.
+    """A textured triangle soup in the object's frame."""
 
-    Attributes:
-        triangles: float64 (F, 3, 3), corners xyz in metres, counter-clockwise from outside.
-        normals: float64 (F, 3, 3), unit normal of every corner.
-        uvs: float64 (F, 3, 2), texture coordinates of every corner; they repeat beyond [0, 1].
-        texture: uint8 (H, W, 3), RGB, 0-255, or None for a plain colour.
-        rgb: Colour in [0, 1], multiplied with the texture.
-        specular: Strength of highlights in [0, 1].
-        shininess: Sharpness of highlights in [0, 1].
-    """
-
+    # (F, 3, 3), corners xyz in metres, counter-clockwise from outside
     triangles: NDArray[np.float64]
-    normals: NDArray[np.float64]
+    normals: NDArray[np.float64]  # (F, 3, 3), unit normal of every corner
+    # (F, 3, 2), texture coordinates of every corner; they repeat beyond [0, 1]
     uvs: NDArray[np.float64]
-    texture: NDArray[np.uint8] | None = None
+    texture: NDArray[np.uint8] | None = None  # (H, W, 3), RGB, 0-255, or None for a plain colour
+    # colour in [0, 1], multiplied with the texture
     rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    specular: float = 0.3
-    shininess: float = 0.3
+    specular: float = 0.3  # strength of highlights in [0, 1]
+    shininess: float = 0.3  # sharpness of highlights in [0, 1]
 
 
 @dataclass(frozen=True)
 class Collider:
-    """A convex piece of an object's collision shape, in the object's frame.
+    """A convex piece of an object's collision shape, in the object's frame."""
 
-    Attributes:
-        shape: A MuJoCo primitive, or "hull" for the convex hull of `points`.
-        size: Half sizes in metres in MuJoCo's order for that primitive; empty for a hull.
-        position: xyz in metres.
-        quat: Rotation as (w, x, y, z).
-        points: float64 (P, 3), metres, for a hull; else None.
-    """
-
-    shape: ColliderShape
+    shape: ColliderShape  # a MuJoCo primitive, or "hull" for the convex hull of `points`
+    # half sizes in metres in MuJoCo's order for that primitive; empty for a hull
     size: tuple[float, ...] = ()
-    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    quat: tuple[float, float, float, float] = IDENTITY_QUAT
-    points: NDArray[np.float64] | None = None
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)  # xyz in metres
+    quat: tuple[float, float, float, float] = IDENTITY_QUAT  # rotation as (w, x, y, z)
+    points: NDArray[np.float64] | None = None  # (P, 3), metres, for a hull; else None
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One loose object.
+    """One loose object."""
 
-    Attributes:
-        family: The family that it came from, e.g. "procedural".
-        name: Category name, e.g. "mug".
-        density: Of the colliders, kg per cubic metre.
-        is_distractor: Whether it only lies in the way: it hides others and gets no annotation.
-    """
-
-    family: str
-    name: str
+    family: str  # the family that it came from, e.g. "procedural"
+    name: str  # category name, e.g. "mug"
     surfaces: tuple[ObjectSurface, ...]
     colliders: tuple[Collider, ...]
-    density: float = 400.0
+    density: float = 400.0  # of the colliders, kg per cubic metre
+    # whether it only lies in the way: it hides others and gets no annotation
     is_distractor: bool = False
 
     @property

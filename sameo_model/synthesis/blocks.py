@@ -68,17 +68,11 @@ def digest_files(folder: Path, paths: Iterable[Path]) -> str:
 
 @dataclass(frozen=True)
 class Block:
-    """What is made together.
+    """What is made together."""
 
-    Attributes:
-        record_path: File that appears when all of it is there.
-        numbers: Numbers of the images or pairs.
-        source: Number of the data set or camera that they come from.
-    """
-
-    record_path: Path
-    numbers: range
-    source: int = 0
+    record_path: Path  # file that appears when all of it is there
+    numbers: range  # numbers of the images or pairs
+    source: int = 0  # number of the data set or camera that they come from
 
 
 def run_blocks(

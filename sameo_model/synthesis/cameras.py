@@ -14,17 +14,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """A pinhole camera with square pixels and the principal point in the middle of the image.
+    """A pinhole camera with square pixels and the principal point in the middle of the image."""
 
-    Attributes:
-        position: float64 (3,), xyz in metres in the world.
-        rotation: float64 (3, 3), world from camera; columns right, down, forward (OpenCV).
-        fovy_deg: Vertical field of view in degrees.
-    """
-
-    position: Array
-    rotation: Array
-    fovy_deg: float
+    position: Array  # float64 (3,), xyz in metres in the world
+    rotation: Array  # float64 (3, 3), world from camera; columns right, down, forward (OpenCV)
+    fovy_deg: float  # vertical field of view in degrees
 
     def focal_px(self, height: int) -> float:
         """Return the focal length in pixels of an image of that height."""

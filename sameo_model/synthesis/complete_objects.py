@@ -43,21 +43,15 @@ POOL_ROW = np.dtype([("source", "<i4"), *_SCORES])
 
 @dataclass(frozen=True)
 class CompletenessRule:
-    """When an object counts as complete.
+    """When an object counts as complete."""
 
-    Attributes:
-        min_iou: Least IoU of predicted amodal and true visible mask.
-        min_area: Least visible area in pixels; smaller objects are not predicted either.
-        max_image_share: Largest visible area as a share of the image.
-        allow_border: Take objects that touch the image's border, which usually cuts them.
-        max_contact_share: Largest share of the outline that other annotated objects touch, which
-            may be what covers it; 1 takes all. See `default_rule`.
-    """
-
-    min_iou: float = 0.9
-    min_area: int = 1024
-    max_image_share: float = 0.5
+    min_iou: float = 0.9  # least IoU of predicted amodal and true visible mask
+    min_area: int = 1024  # least visible area in pixels; smaller objects are not predicted either
+    max_image_share: float = 0.5  # largest visible area as a share of the image
+    # take objects that touch the image's border, which usually cuts them
     allow_border: bool = False
+    # largest share of the outline that other annotated objects touch, which may be what covers it;
+    # 1 takes all. See `default_rule`.
     max_contact_share: float = 1.0
 
     def __post_init__(self) -> None:

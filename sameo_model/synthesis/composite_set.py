@@ -30,19 +30,12 @@ BLOCK_IMAGES = 16
 
 @dataclass(frozen=True)
 class CompositeRecipe:
-    """What the pictures of a set follow from, besides their numbers.
+    """What the pictures of a set follow from, besides their numbers."""
 
-    Attributes:
-        cutouts: Whole objects; None draws outlines.
-        photographs: What they lie on; None paints surfaces.
-        seed: Of all randomness.
-        options: What composites look like.
-    """
-
-    cutouts: Cutouts | None
-    photographs: Photographs | None
-    seed: int
-    options: CompositeOptions
+    cutouts: Cutouts | None  # whole objects; None draws outlines
+    photographs: Photographs | None  # what they lie on; None paints surfaces
+    seed: int  # of all randomness
+    options: CompositeOptions  # what composites look like
 
     def category_ids(self) -> dict[str, int]:
         """Return the number of every category, from 1, by name."""

@@ -34,43 +34,29 @@ MIN_AREA = 100
 
 @dataclass(frozen=True)
 class CompositeOptions:
-    """What composites look like.
+    """What composites look like."""
 
-    Attributes:
-        image_hw: height and width in pixels.
-        objects: smallest and largest number of objects.
-        size: smallest and largest side of an outline as a share of the image's height.
-        degraded: share of the pictures of cut-outs that show a camera's exposure, white balance,
-            blur and noise.
-        jpeg_quality: smallest and largest quality of pictures of cut-outs.
-    """
-
-    image_hw: tuple[int, int] = (480, 640)
-    objects: tuple[int, int] = (5, 13)
+    image_hw: tuple[int, int] = (480, 640)  # height and width in pixels
+    objects: tuple[int, int] = (5, 13)  # smallest and largest number of objects
+    # smallest and largest side of an outline as a share of the image's height
     size: tuple[float, float] = (0.13, 0.6)
     clutter: ClutterOptions = field(default_factory=ClutterOptions)
+    # share of the pictures of cut-outs that show a camera's exposure, white balance, blur and noise
     degraded: float = 0.7
-    jpeg_quality: tuple[int, int] = (60, 96)
+    jpeg_quality: tuple[int, int] = (60, 96)  # smallest and largest quality of pictures of cut-outs
 
 
 @dataclass(frozen=True)
 class Composite:
-    """A finished picture and its truth.
+    """A finished picture and its truth."""
 
-    Attributes:
-        image: uint8 (H, W, 3), RGB.
-        amodal: bool (N, H, W), whole objects inside the image, from the bottom to the top.
-        visible: bool (N, H, W), what others leave of them.
-        coco_image_ids: COCO photographs that the background shows.
-        jpeg_quality: for the file.
-    """
-
-    image: Image
+    image: Image  # uint8 (H, W, 3), RGB
+    # (N, H, W), whole objects inside the image, from the bottom to the top
     amodal: NDArray[np.bool_]
-    visible: NDArray[np.bool_]
+    visible: NDArray[np.bool_]  # (N, H, W), what others leave of them
     categories: tuple[str, ...]
-    coco_image_ids: tuple[int, ...] = ()
-    jpeg_quality: int = 93
+    coco_image_ids: tuple[int, ...] = ()  # COCO photographs that the background shows
+    jpeg_quality: int = 93  # for the file
 
 
 def draw_cutout_composite(

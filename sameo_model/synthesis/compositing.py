@@ -20,26 +20,19 @@ MAX_SCALE = 100.0
 
 @dataclass(frozen=True)
 class CompositeRule:
-    """How two objects are combined.
+    """How two objects are combined."""
 
-    Attributes:
-        occlusion: Distribution of the requested occlusion rate.
-        size_jitter: The occluder's size (square root of its area) is the target's, times or
-            divided by up to 1 + this.
-        max_growth: How much larger than that it may become where it could not hide enough.
-        min_scale: Smallest factor by which an occluder is resized.
-        max_scale: Largest factor, because enlarged objects look blurred.
-        seam: "hard" as in the paper, or "feathered".
-        feather_px: Width of the soft rim inside the occluder's outline, in pixels.
-    """
-
+    # distribution of the requested occlusion rate
     occlusion: OcclusionRange = field(default_factory=OcclusionRange)
+    # the occluder's size (square root of its area) is the target's, times or divided by up to 1 +
+    # this
     size_jitter: float = 0.25
+    # how much larger than that it may become where it could not hide enough
     max_growth: float = 1.6
-    min_scale: float = 0.2
-    max_scale: float = 2.0
-    seam: Literal["hard", "feathered"] = "hard"
-    feather_px: float = 2.0
+    min_scale: float = 0.2  # smallest factor by which an occluder is resized
+    max_scale: float = 2.0  # largest factor, because enlarged objects look blurred
+    seam: Literal["hard", "feathered"] = "hard"  # "hard" as in the paper, or "feathered"
+    feather_px: float = 2.0  # width of the soft rim inside the occluder's outline, in pixels
 
     def __post_init__(self) -> None:
         if not 0 < self.min_scale <= self.max_scale <= MAX_SCALE:
@@ -59,40 +52,24 @@ class CompositeRule:
 
 @dataclass(frozen=True)
 class Occluder:
-    """An object cut out of its photograph.
+    """An object cut out of its photograph."""
 
-    Attributes:
-        x: Column of the crop's left edge in its photograph, pixels.
-        y: Row of the crop's top edge.
-        mask: bool (h, w), tight.
-        rgb: uint8 (h, w, 3), RGB; what is off the mask is never shown.
-    """
-
-    x: int
-    y: int
-    mask: np.ndarray
-    rgb: np.ndarray
+    x: int  # column of the crop's left edge in its photograph, pixels
+    y: int  # row of the crop's top edge
+    mask: np.ndarray  # bool (h, w), tight
+    rgb: np.ndarray  # uint8 (h, w, 3), RGB; what is off the mask is never shown
 
 
 @dataclass(frozen=True)
 class OccludedImage:
-    """A photograph with an occluder pasted over its target.
+    """A photograph with an occluder pasted over its target."""
 
-    Attributes:
-        image: uint8 (H, W, 3), RGB.
-        visible_mask: bool (H, W), what remains of the target.
-        occluder_mask: bool (H, W), the occluder as far as it lies in the image.
-        requested_rate: Hidden share that was asked for.
-        rate: Hidden share of the target.
-        scale: Factor by which the occluder was resized.
-    """
-
-    image: np.ndarray
-    visible_mask: np.ndarray
-    occluder_mask: np.ndarray
-    requested_rate: float
-    rate: float
-    scale: float
+    image: np.ndarray  # uint8 (H, W, 3), RGB
+    visible_mask: np.ndarray  # bool (H, W), what remains of the target
+    occluder_mask: np.ndarray  # bool (H, W), the occluder as far as it lies in the image
+    requested_rate: float  # hidden share that was asked for
+    rate: float  # hidden share of the target
+    scale: float  # factor by which the occluder was resized
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray) -> Occluder:

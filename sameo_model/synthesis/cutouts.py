@@ -30,29 +30,20 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cutout:
-    """One whole object.
+    """One whole object."""
 
-    Attributes:
-        rgb: uint8 (h, w, 3), RGB; outside the object and at its rim the nearest inner colour.
-        alpha: uint8 (h, w), 0 outside, 255 on the object, tight.
-    """
-
+    # (h, w, 3), RGB; outside the object and at its rim the nearest inner colour
     rgb: NDArray[np.uint8]
-    alpha: NDArray[np.uint8]
+    alpha: NDArray[np.uint8]  # (h, w), 0 outside, 255 on the object, tight
 
 
 @dataclass(frozen=True)
 class Cutouts:
-    """A folder of cut-outs, read when drawn.
+    """A folder of cut-outs, read when drawn."""
 
-    Attributes:
-        paths: Files, in order of their path inside the folder.
-        digest: Of names and contents, so that a set is only continued with the same cut-outs.
-    """
-
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...]  # files, in order of their path inside the folder
     categories: tuple[str, ...]
-    digest: str
+    digest: str  # of names and contents, so that a set is only continued with the same cut-outs
 
     def draw(self, rng: np.random.Generator) -> tuple[Cutout, str]:
         """Return a random cut-out and its class name."""

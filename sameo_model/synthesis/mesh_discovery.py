@@ -22,32 +22,21 @@ _STORAGE_NAME = re.compile(
 
 @dataclass(frozen=True)
 class MeshFile:
-    """One object in a folder.
+    """One object in a folder."""
 
-    Attributes:
-        name: Category name: of the file, or of its folder where the file's name says nothing.
-        path: What to load.
-        key: Path inside the folder, unique.
-    """
-
-    name: str
-    path: Path
-    key: str
+    name: str  # category name: of the file, or of its folder where the file's name says nothing
+    path: Path  # what to load
+    key: str  # path inside the folder, unique
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """What a folder holds.
+    """What a folder holds."""
 
-    Attributes:
-        objects: The objects, in order of their path.
-        left_out: Mesh files that are parts or other forms of an object, with the reason.
-        digest: Of names and contents of all files that can decide how an object looks.
-    """
-
-    objects: tuple[MeshFile, ...]
+    objects: tuple[MeshFile, ...]  # the objects, in order of their path
+    # mesh files that are parts or other forms of an object, with the reason
     left_out: dict[str, str]
-    digest: str
+    digest: str  # of names and contents of all files that can decide how an object looks
 
 
 def find_objects(folder: Path) -> Discovery:

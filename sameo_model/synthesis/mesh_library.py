@@ -42,15 +42,10 @@ Job = tuple[Path, MeshFile, Sizing]
 
 @dataclass(frozen=True)
 class MeshLibrary:
-    """Objects that are ready.
+    """Objects that are ready."""
 
-    Attributes:
-        objects: Folder of the ready objects.
-        reports: Of the objects that can be used, in order of their key.
-    """
-
-    objects: Path
-    reports: tuple[MeshReport, ...]
+    objects: Path  # folder of the ready objects
+    reports: tuple[MeshReport, ...]  # of the objects that can be used, in order of their key
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -20,40 +20,26 @@ from sameo_model.synthesis.stage import SceneBuilder, Stage
 
 @dataclass(frozen=True)
 class Sizing:
-    """How large objects are taken to be.
+    """How large objects are taken to be."""
 
-    Attributes:
-        range_m: Plausible longest sides in metres.
-        unit: Unit of the folder; None decides for each file alone.
-        is_given: Whether the user named the unit, so that no file is taken in another.
-    """
-
-    range_m: tuple[float, float]
-    unit: str | None = None
-    is_given: bool = False
+    range_m: tuple[float, float]  # plausible longest sides in metres
+    unit: str | None = None  # unit of the folder; None decides for each file alone
+    is_given: bool = False  # whether the user named the unit, so that no file is taken in another
 
 
 @dataclass(frozen=True)
 class MeshReport:
-    """What became of one object.
-
-    Attributes:
-        key: Path inside the folder of meshes.
-        notes: What was odd and how it was repaired.
-        skipped: Why it cannot be used; empty if it can.
-        unit: Unit that the file is taken to be in, "rescaled" if none was plausible.
-        size_m: Longest side in metres.
-        bare: Numbers of the surfaces that the file does not colour; every scene paints them anew.
-    """
+    """What became of one object."""
 
     name: str
-    key: str
-    notes: tuple[str, ...] = ()
-    skipped: str = ""
-    unit: str = ""
-    size_m: float = 0.0
+    key: str  # path inside the folder of meshes
+    notes: tuple[str, ...] = ()  # what was odd and how it was repaired
+    skipped: str = ""  # why it cannot be used; empty if it can
+    unit: str = ""  # unit that the file is taken to be in, "rescaled" if none was plausible
+    size_m: float = 0.0  # longest side in metres
     faces: int = 0
     colliders: int = 0
+    # numbers of the surfaces that the file does not colour; every scene paints them anew
     bare: tuple[int, ...] = ()
 
 

@@ -28,23 +28,15 @@ _WELD_SHARE = 1e-5  # corners nearer than this share of the size are one
 
 @dataclass(frozen=True)
 class MeshPart:
-    """A piece of a mesh file with one look.
+    """A piece of a mesh file with one look."""
 
-    Attributes:
-        triangles: float64 (F, 3, 3), corners xyz in the file's unit, z up.
-        uvs: float64 (F, 3, 2), row 0 of the texture at v = 0; None where there are none.
-        texture: uint8 (H, W, 3), RGB, or None.
-        rgb: Colour in [0, 1], or None.
-        face_colours: uint8 (F, 3), RGB, colour of each face, or None.
-        is_open: Whether its inside may be seen, so that both sides are drawn.
-    """
-
-    triangles: Array
+    triangles: Array  # float64 (F, 3, 3), corners xyz in the file's unit, z up
+    # float64 (F, 3, 2), row 0 of the texture at v = 0; None where there are none
     uvs: Array | None = None
-    texture: Image | None = None
-    rgb: tuple[float, float, float] | None = None
-    face_colours: NDArray[np.uint8] | None = None
-    is_open: bool = False
+    texture: Image | None = None  # uint8 (H, W, 3), RGB, or None
+    rgb: tuple[float, float, float] | None = None  # colour in [0, 1], or None
+    face_colours: NDArray[np.uint8] | None = None  # (F, 3), RGB, colour of each face, or None
+    is_open: bool = False  # whether its inside may be seen, so that both sides are drawn
 
     @property
     def is_bare(self) -> bool:

@@ -30,23 +30,15 @@ _PRIMITIVES: dict[int, ColliderShape] = {
 
 @dataclass(frozen=True)
 class Family:
-    """A family of mesh objects.
+    """A family of mesh objects."""
 
-    Attributes:
-        package: Import name of the Python package that ships the meshes.
-        folder: Where the objects lie inside the package.
-        pattern: Path of an object's description in the folder, with {name}.
-        requirements: What to install for it.
-        objects: Category names with the factor that brings the object to a plausible size.
-        for_training: Whether weights may be trained on its pictures.
-    """
-
-    package: str
-    folder: str
-    pattern: str
-    requirements: str
+    package: str  # import name of the Python package that ships the meshes
+    folder: str  # where the objects lie inside the package
+    pattern: str  # path of an object's description in the folder, with {name}
+    requirements: str  # what to install for it
+    # category names with the factor that brings the object to a plausible size
     objects: Mapping[str, float]
-    for_training: bool
+    for_training: bool  # whether weights may be trained on its pictures
 
 
 FAMILIES: dict[str, Family] = {

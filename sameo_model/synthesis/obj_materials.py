@@ -33,31 +33,20 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
 @dataclass
 class ObjMaterial:
-    """How a material looks.
+    """How a material looks."""
 
-    Attributes:
-        rgb: Colour in [0, 1], or None.
-        texture: Name of the texture as the file has it; None for none.
-        library: File that it comes from.
-    """
-
-    rgb: tuple[float, float, float] | None = None
-    texture: str | None = None
-    library: Path | None = None
+    rgb: tuple[float, float, float] | None = None  # colour in [0, 1], or None
+    texture: str | None = None  # name of the texture as the file has it; None for none
+    library: Path | None = None  # file that it comes from
 
 
 @dataclass
 class PlainObj:
-    """An OBJ file that says of each face how it looks.
+    """An OBJ file that says of each face how it looks."""
 
-    Attributes:
-        text: The file, with materials named `m0`, `m1`, ... of the library `LIBRARY`.
-        files: Contents of the library and of the textures by name.
-        notes: What is missing or damaged; these faces have a material without any look.
-    """
-
-    text: str
-    files: dict[str, bytes]
+    text: str  # the file, with materials named `m0`, `m1`, ... of the library `LIBRARY`.
+    files: dict[str, bytes]  # contents of the library and of the textures by name
+    # what is missing or damaged; these faces have a material without any look
     notes: list[str] = field(default_factory=list)
 
 

@@ -20,14 +20,10 @@ MARGIN_PX = 4  # free border of a layer: what a blur of its outline needs
 
 @dataclass(frozen=True)
 class Layer:
-    """An object as it is pasted.
+    """An object as it is pasted."""
 
-    Attributes:
-        rgb: float32 (h, w, 3), 0 to 255; also beyond the outline an object's colour.
-        alpha: float32 (h, w), how much of the object shows; it is where this is above 0.5.
-    """
-
-    rgb: Canvas
+    rgb: Canvas  # float32 (h, w, 3), 0 to 255; also beyond the outline an object's colour
+    # (h, w), how much of the object shows; it is where this is above 0.5
     alpha: NDArray[np.float32]
 
     @property
@@ -38,27 +34,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Light:
-    """What the objects of one picture share.
+    """What the objects of one picture share."""
 
-    Attributes:
-        shade_xy: Brightness gained per object width and height, as under a lamp at one side.
-        tint: float32 (3,), factors of red, green and blue.
-        exposure_share: How far an object's brightness moves towards its background's, 0 to 1.
-        shadow_xy: Where shadows fall, pixels for an object of 100 pixels.
-        shadow_softness: Blur of shadows as a share of the object's size.
-        shadow_depth: Share of light that a shadow takes; 0 for none.
-        blur_px: Standard deviation of the blur that objects get, as their background has.
-        noise: Standard deviation of the background's noise, grey values.
-    """
-
+    # brightness gained per object width and height, as under a lamp at one side
     shade_xy: tuple[float, float]
-    tint: NDArray[np.float32]
-    exposure_share: float
-    shadow_xy: tuple[float, float]
-    shadow_softness: float
-    shadow_depth: float
-    blur_px: float
-    noise: float
+    tint: NDArray[np.float32]  # (3,), factors of red, green and blue
+    exposure_share: float  # how far an object's brightness moves towards its background's, 0 to 1
+    shadow_xy: tuple[float, float]  # where shadows fall, pixels for an object of 100 pixels
+    shadow_softness: float  # blur of shadows as a share of the object's size
+    shadow_depth: float  # share of light that a shadow takes; 0 for none
+    blur_px: float  # standard deviation of the blur that objects get, as their background has
+    noise: float  # standard deviation of the background's noise, grey values
 
 
 def draw_light(rng: Rng, background: Canvas, enlargement: float) -> Light:

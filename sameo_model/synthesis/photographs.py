@@ -31,15 +31,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Photographs:
-    """A set of photographs, read when drawn.
+    """A set of photographs, read when drawn."""
 
-    Attributes:
-        paths: Files, in order of their path inside the folder.
-        digest: Of names and contents, so that a set is only continued with the same photographs.
-    """
-
-    paths: tuple[Path, ...]
-    digest: str
+    paths: tuple[Path, ...]  # files, in order of their path inside the folder
+    digest: str  # of names and contents, so that a set is only continued with the same photographs
 
     def crop(self, rng: Rng, size: int, *, mirrored: bool = False) -> Image:
         """Return a random crop of a random photograph.

@@ -10,18 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class OcclusionRange:
-    """Distribution of requested occlusion rates: a beta distribution on [lowest, highest].
+    """Distribution of requested occlusion rates: a beta distribution on [lowest, highest]."""
 
-    Attributes:
-        mean: Mean of the distribution; the paper's Table 1 has 0.345 for Amodal-LVIS.
-        lowest: Smallest rate.
-        highest: Largest rate; objects of which less is seen can hardly be prompted.
-        concentration: Sum of the beta distribution's parameters; the larger, the narrower.
-    """
-
-    mean: float = 0.345
-    lowest: float = 0.05
-    highest: float = 0.75
+    mean: float = 0.345  # mean of the distribution; the paper's Table 1 has 0.345 for Amodal-LVIS
+    lowest: float = 0.05  # smallest rate
+    highest: float = 0.75  # largest rate; objects of which less is seen can hardly be prompted
+    # sum of the beta distribution's parameters; the larger, the narrower
     concentration: float = 4.0
 
     def __post_init__(self) -> None:
@@ -40,18 +34,12 @@ class OcclusionRange:
 
 @dataclass(frozen=True)
 class OccluderOffset:
-    """Solution of `solve_offset`.
+    """Solution of `solve_offset`."""
 
-    Attributes:
-        x: Column of the occluder's left edge, relative to the target crop's left edge.
-        y: Row of the occluder's top edge, relative to the target crop's top edge.
-        rate: Share of the target's pixels that the occluder covers there.
-        is_reached: False if the occluder cannot hide as much as was wanted; it is centred then.
-    """
-
-    x: int
-    y: int
-    rate: float
+    x: int  # column of the occluder's left edge, relative to the target crop's left edge
+    y: int  # row of the occluder's top edge, relative to the target crop's top edge
+    rate: float  # share of the target's pixels that the occluder covers there
+    # false if the occluder cannot hide as much as was wanted; it is centred then
     is_reached: bool = True
 
 

@@ -86,35 +86,24 @@ class SceneConfig:
 
 @dataclass(frozen=True)
 class RenderedView:
-    """One picture of a scene.
+    """One picture of a scene."""
 
-    Attributes:
-        camera: Where it was taken from.
-        image: uint8 (H, W, 3), RGB, 0-255.
-        depth_m: float32 (H, W), metres along the viewing direction, 0 where there is nothing.
-        instances: Its kept instances.
-        sensed_depth_m: float32 (H, W), the depth as a camera measures it, or None.
-    """
-
-    camera: PinholeCamera
-    image: Image
+    camera: PinholeCamera  # where it was taken from
+    image: Image  # uint8 (H, W, 3), RGB, 0-255
+    # (H, W), metres along the viewing direction, 0 where there is nothing
     depth_m: NDArray[np.float32]
-    instances: list[InstanceTruth]
+    instances: list[InstanceTruth]  # its kept instances
+    # (H, W), the depth as a camera measures it, or None
     sensed_depth_m: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
 class RenderedScene:
-    """A rendered scene.
+    """A rendered scene."""
 
-    Attributes:
-        names: Category name of every object, by its number.
-        failures: Attempts that were thrown away, by cause.
-    """
-
-    names: list[str]
+    names: list[str]  # category name of every object, by its number
     views: list[RenderedView]
-    failures: dict[str, int]
+    failures: dict[str, int]  # attempts that were thrown away, by cause
 
 
 class SceneFactory:

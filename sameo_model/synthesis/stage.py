@@ -59,15 +59,10 @@ def sample_stage(rng: Rng, radius_m: float, kind: StageKind | None = None) -> St
 
 @dataclass(frozen=True)
 class Grounds:
-    """Photographed surfaces for table, floor, walls and sky.
+    """Photographed surfaces for table, floor, walls and sky."""
 
-    Attributes:
-        tiles: uint8 (H, W, 3) each, RGB: surfaces made to be repeated.
-        photographs: Photographs of anything, or None.
-    """
-
-    tiles: tuple[Image, ...] = ()
-    photographs: Photographs | None = None
+    tiles: tuple[Image, ...] = ()  # uint8 (H, W, 3) each, RGB: surfaces made to be repeated
+    photographs: Photographs | None = None  # photographs of anything, or None
 
 
 def open_fence(model: mujoco.MjModel) -> bool:

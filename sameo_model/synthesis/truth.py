@@ -18,17 +18,11 @@ _MARGIN_PX = 6.0  # more than two pixels of the wide view
 
 @dataclass(frozen=True)
 class Keep:
-    """Which instances become annotations.
+    """Which instances become annotations."""
 
-    Attributes:
-        visible_share: Least visible part of the amodal mask.
-        amodal_px: Least amodal area in pixels.
-        frame_share: Least part of the whole silhouette that lies inside the image.
-    """
-
-    visible_share: float = 0.10
-    amodal_px: int = 200
-    frame_share: float = 0.60
+    visible_share: float = 0.10  # least visible part of the amodal mask
+    amodal_px: int = 200  # least amodal area in pixels
+    frame_share: float = 0.60  # least part of the whole silhouette that lies inside the image
 
 
 @dataclass(frozen=True)

@@ -35,26 +35,18 @@ BLOCK_IMAGES = 8
 
 @dataclass(frozen=True)
 class WaltSettings:
-    """Everything that the pictures follow from.
+    """Everything that the pictures follow from."""
 
-    Attributes:
-        seed: Chooses hours, objects and layers.
-        images_per_camera: Composites of each camera.
-        objects_per_image: Most objects that are pasted into one scene; WALT has 30.
-        layer_order: "bottom" pastes objects whose outline ends lower, which are nearer to a
-            camera above the road, later; "random" pastes in any order.
-        max_occlusion_rate: Objects that are hidden further are not annotated.
-        objects: When a detection counts as whole.
-        jpeg_quality: 0 to 100.
-    """
-
-    seed: int
-    images_per_camera: int
-    objects_per_image: int = 30
+    seed: int  # chooses hours, objects and layers
+    images_per_camera: int  # composites of each camera
+    objects_per_image: int = 30  # most objects that are pasted into one scene; WALT has 30
+    # "bottom" pastes objects whose outline ends lower, which are nearer to a camera above the road,
+    # later; "random" pastes in any order
     layer_order: Literal["bottom", "random"] = "bottom"
-    max_occlusion_rate: float = 0.7
+    max_occlusion_rate: float = 0.7  # objects that are hidden further are not annotated
+    # when a detection counts as whole
     objects: WaltObjectRule = field(default_factory=WaltObjectRule)
-    jpeg_quality: int = 92
+    jpeg_quality: int = 92  # 0 to 100
 
     def __post_init__(self) -> None:
         if not 0 <= self.jpeg_quality <= 100:

@@ -27,55 +27,35 @@ MAX_MEDIAN_FRAMES = 15
 
 @dataclass(frozen=True)
 class WaltObjectRule:
-    """When a detection counts as a whole object.
+    """When a detection counts as a whole object."""
 
-    Attributes:
-        min_confidence: Least score of the detector.
-        max_box_overlap: Largest share of its box that any other box in the frame may cover.
-        min_area: Least area of its box in pixels.
-        border_px: Boxes that come nearer to the image's border are left out.
-    """
-
-    min_confidence: float = 0.9
+    min_confidence: float = 0.9  # least score of the detector
+    # largest share of its box that any other box in the frame may cover
     max_box_overlap: float = 0.0
-    min_area: int = 400
-    border_px: int = 2
+    min_area: int = 400  # least area of its box in pixels
+    border_px: int = 2  # boxes that come nearer to the image's border are left out
 
 
 @dataclass(frozen=True)
 class WaltObject:
-    """A whole object.
+    """A whole object."""
 
-    Attributes:
-        frame_path: Picture that shows it.
-        hour: Hour of the day, which decides light and shadows.
-        polygon_xy: float64 (P, 2), outline in pixels of the frame.
-        label_id: Class of the detector.
-        source_id: Camera and number of the detection.
-    """
-
-    frame_path: Path
-    hour: int
-    polygon_xy: np.ndarray
-    label_id: int
-    source_id: str
+    frame_path: Path  # picture that shows it
+    hour: int  # hour of the day, which decides light and shadows
+    polygon_xy: np.ndarray  # float64 (P, 2), outline in pixels of the frame
+    label_id: int  # class of the detector
+    source_id: str  # camera and number of the detection
 
 
 @dataclass(frozen=True)
 class WaltCamera:
-    """What is needed of one camera.
-
-    Attributes:
-        image_hw: Size of its frames in pixels.
-        objects: Whole objects by hour, only hours with at least two.
-        frames: Pictures of each of these hours.
-    """
+    """What is needed of one camera."""
 
     name: str
     folder: Path
-    image_hw: tuple[int, int]
-    objects: dict[int, list[WaltObject]]
-    frames: dict[int, list[Path]]
+    image_hw: tuple[int, int]  # size of its frames in pixels
+    objects: dict[int, list[WaltObject]]  # whole objects by hour, only hours with at least two
+    frames: dict[int, list[Path]]  # pictures of each of these hours
 
 
 def read_camera(name: str, folder: Path, rule: WaltObjectRule, defects: DefectLog) -> WaltCamera:

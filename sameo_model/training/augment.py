@@ -17,19 +17,12 @@ SceneT = TypeVar("SceneT", bound="Scene")
 
 @dataclass(frozen=True)
 class Scene:
-    """One image with the true masks of some of its instances.
+    """One image with the true masks of some of its instances."""
 
-    Attributes:
-        image_rgb: uint8 (H, W, 3), RGB, 0 to 255.
-        amodal_masks: bool (N, H, W), whole shapes inside the image.
-        visible_masks: bool (N, H, W), visible parts, each inside its amodal mask.
-        has_amodal: bool (N,), False where the whole shape is not known; its mask is the visible one
-            then.
-    """
-
-    image_rgb: NDArray[np.uint8]
-    amodal_masks: NDArray[np.bool_]
-    visible_masks: NDArray[np.bool_]
+    image_rgb: NDArray[np.uint8]  # (H, W, 3), RGB, 0 to 255
+    amodal_masks: NDArray[np.bool_]  # (N, H, W), whole shapes inside the image
+    visible_masks: NDArray[np.bool_]  # (N, H, W), visible parts, each inside its amodal mask
+    # (N,), False where the whole shape is not known; its mask is the visible one then
     has_amodal: NDArray[np.bool_]
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Scene:

@@ -38,15 +38,11 @@ Sample = dict[str, Any]
 
 @dataclass(frozen=True)
 class BoxScene(Scene):
-    """A scene with all objects of its picture.
+    """A scene with all objects of its picture."""
 
-    Attributes:
-        areas: int64 (N,), pixels of the whole visible parts, before anything was cut away.
-        is_wanted: bool (N,), False for what is neither an object to find nor background.
-    """
-
+    # (N,), pixels of the whole visible parts, before anything was cut away
     areas: NDArray[np.int64]
-    is_wanted: NDArray[np.bool_]
+    is_wanted: NDArray[np.bool_]  # (N,), False for what is neither an object to find nor background
 
 
 class BoxSamples(Dataset):

@@ -25,14 +25,10 @@ DRAWN_SCORE = 0.3
 
 @dataclass(frozen=True)
 class BoxValidation:
-    """Scores a detector on fixed images.
-
-    Attributes:
-        num_pictures: Images of each set to draw.
-    """
+    """Scores a detector on fixed images."""
 
     sets: Mapping[str, Sequence[AmodalImage]]
-    num_pictures: int = 0
+    num_pictures: int = 0  # images of each set to draw
 
     def __call__(self, model: BoxDetector) -> ValidationResult:
         """Score `model` as it is: `<set>/visible_ap` and so on, and the means over the sets."""

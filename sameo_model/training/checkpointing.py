@@ -44,19 +44,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class RunState:
-    """Everything that a run needs to continue.
-
-    Attributes:
-        average: moving average of weights, None without.
-        scaler: gradient scaler of float16, None without.
-        best_score: highest validation score so far, None before the first validation.
-    """
+    """Everything that a run needs to continue."""
 
     model: Network
     optimiser: torch.optim.Optimizer
-    average: MovingAverage | None = None
-    scaler: Any = None
+    average: MovingAverage | None = None  # moving average of weights, None without
+    scaler: Any = None  # gradient scaler of float16, None without
     step: int = 0
+    # highest validation score so far, None before the first validation
     best_score: float | None = None
 
 

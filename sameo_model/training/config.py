@@ -27,200 +27,143 @@ Metric = Literal[
 
 @dataclass(frozen=True)
 class DataSource:
-    """One data set to train or validate on.
+    """One data set to train or validate on."""
 
-    Attributes:
-        root: folder of the data set.
-        name: format, a name that `python -m sameo_model.datasets list` shows.
-        split: split within the data set, where it has several; `a+b` takes two as one set.
-        weight: relative share of samples with `mixing: weights`; the default of 0 means the
-            number of its images.
-        min_occlusion: only instances of which at least this share is hidden, in [0, 1]; above 0
-            leaves out sets that know visible masks alone.
-        quality_control: whether the set's rules of paper section 3.2 apply.
-        complete: box detector: whether every object of each picture is labelled; where not, cells
-            without a labelled object that score above 0.3 teach nothing.
-    """
-
-    root: str
-    name: str = "amodal_coco"
+    root: str  # folder of the data set
+    name: str = "amodal_coco"  # format, a name that `python -m sameo_model.datasets list` shows
+    # split within the data set, where it has several; `a+b` takes two as one set
     split: str | None = None
+    # relative share of samples with `mixing: weights`; the default of 0 means the number of its
+    # images
     weight: float = 0.0
+    # only instances of which at least this share is hidden, in [0, 1]; above 0 leaves out sets that
+    # know visible masks alone
     min_occlusion: float = 0.0
-    quality_control: bool = True
+    quality_control: bool = True  # whether the set's rules of paper section 3.2 apply
+    # box detector: whether every object of each picture is labelled; where not, cells without a
+    # labelled object that score above 0.3 teach nothing
     complete: bool = True
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How a training sample is drawn.
+    """How a training sample is drawn."""
 
-    Attributes:
-        boxes_per_image: most boxes K that an image gets in a step.
-        target_stride: model input pixels per pixel of the true masks (4 is the logits' own).
-        prompt: `visible`, `amodal` or `random` (each with equal probability, section 3.1): the
-            true mask whose tight box is the prompt.
-        box_jitter: each side of the box moves by up to this share of the box's size.
-        augment: other cameras and views: colours, blur, noise, mirror images; with image framing a
-            random part of the image, with windows quarter turns and a random padding.
-        paste: probability of pasting a whole object of another image over this one.
-        min_window: image framing: smallest part of the image as a share of its side.
-        points: most clicks beside a box, at random places of the visible part (appendix E); each
-            box gets from none to as many, at most 4.
-        padding: window framing: smallest and largest padding that `augment` draws.
-    """
-
-    boxes_per_image: int = 8
-    target_stride: int = 4
+    boxes_per_image: int = 8  # most boxes K that an image gets in a step
+    target_stride: int = 4  # model input pixels per pixel of the true masks (4 is the logits' own)
+    # `visible`, `amodal` or `random` (each with equal probability, section 3.1): the true mask
+    # whose tight box is the prompt
     prompt: Literal["random", "visible", "amodal"] = "random"
-    box_jitter: float = 0.0
+    box_jitter: float = 0.0  # each side of the box moves by up to this share of the box's size
+    # other cameras and views: colours, blur, noise, mirror images; with image framing a random part
+    # of the image, with windows quarter turns and a random padding
     augment: bool = True
-    paste: float = 0.0
-    min_window: float = 0.5
+    paste: float = 0.0  # probability of pasting a whole object of another image over this one
+    min_window: float = 0.5  # image framing: smallest part of the image as a share of its side
+    # most clicks beside a box, at random places of the visible part (appendix E); each box gets
+    # from none to as many, at most 4
     points: int = 0
+    # window framing: smallest and largest padding that `augment` draws
     padding: tuple[float, float] = (0.3, 0.75)
 
 
 @dataclass(frozen=True)
 class BoxOptions:
-    """How a training sample of the box detector is drawn.
+    """How a training sample of the box detector is drawn."""
 
-    Attributes:
-        side: of the square part of a picture that the network sees in training, pixels, a
-            multiple of 32; the whole picture has `image_size` at scale 1.
-        scale: smallest and largest scale of the picture.
-        empty_pictures: folders with pictures that show nothing to find.
-        empty_share: probability of such a picture, or of a cloth printed with it.
-        unwanted: classes that are neither objects to find nor background.
-    """
-
+    # of the square part of a picture that the network sees in training, pixels, a multiple of 32;
+    # the whole picture has `image_size` at scale 1
     side: int = 384
-    scale: tuple[float, float] = (0.75, 1.6)
-    empty_pictures: tuple[str, ...] = ()
-    empty_share: float = 0.1
-    unwanted: tuple[str, ...] = ()
+    scale: tuple[float, float] = (0.75, 1.6)  # smallest and largest scale of the picture
+    empty_pictures: tuple[str, ...] = ()  # folders with pictures that show nothing to find
+    empty_share: float = 0.1  # probability of such a picture, or of a cloth printed with it
+    unwanted: tuple[str, ...] = ()  # classes that are neither objects to find nor background
 
 
 @dataclass(frozen=True)
 class OptimiserOptions:
-    """How weights are updated; the defaults are the paper's (section 4.1).
+    """How weights are updated; the defaults are the paper's (section 4.1)."""
 
-    Attributes:
-        name: `adam`, `adamw` or `sgd`.
-        lr: learning rate.
-        encoder_lr_scale: factor on `lr` for the image encoder's pretrained weights.
-        weight_decay: decoupled for adamw.
-        schedule: `constant` or `cosine` (down to 2 % of `lr` at the last step).
-        warmup_steps: steps of linear warm-up.
-        max_grad_norm: gradients are scaled down to this norm; 0 leaves them alone.
-        ema_decay: decay of the moving average of the trained weights, which then is what is
-            validated and written as the result; 0 keeps none.
-    """
-
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = 1e-4
-    encoder_lr_scale: float = 1.0
-    weight_decay: float = 0.0
+    name: Literal["adam", "adamw", "sgd"] = "adam"  # `adam`, `adamw` or `sgd`
+    lr: float = 1e-4  # learning rate
+    encoder_lr_scale: float = 1.0  # factor on `lr` for the image encoder's pretrained weights
+    weight_decay: float = 0.0  # decoupled for adamw
+    # `constant` or `cosine` (down to 2 % of `lr` at the last step)
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
-    max_grad_norm: float = 0.0
+    warmup_steps: int = 0  # steps of linear warm-up
+    max_grad_norm: float = 0.0  # gradients are scaled down to this norm; 0 leaves them alone
+    # decay of the moving average of the trained weights, which then is what is validated and
+    # written as the result; 0 keeps none
     ema_decay: float = 0.0
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that determines a training run.
+    """Everything that determines a training run."""
 
-    Attributes:
-        train: data sets to train on.
-        held_out: data sets whose photographs are left out of `train`, which may share them.
-        val: data sets to validate on; none skips validation.
-        preset: network (see `sameo_model.modeling.presets`), or `box_detector`.
-        image_size: side of the square model input; 0 is that of `init`, or the preset's own.
-        init: checkpoint to start from; empty starts from the preset's pretrained backbone.
-        visible_decoder: give official EfficientSAM weights a visible decoder: a copy of their
-            decoder as it was; other checkpoints keep theirs in any case.
-        copy_visible_decoder: start the amodal decoder as a copy of the visible one (stage 2).
-        decoders: decoders whose loss counts: `mask_decoder` draws the amodal masks,
-            `visible_decoder` the visible ones; with both, the sum of their losses. The decoder
-            of `sameo_lite` learns both; of sets that know visible masks alone, these.
-        trainable: parts that are updated; the rest stays frozen.
-        frozen_blocks: first blocks of an EfficientNet-Lite backbone that stay as they are, with the
-            stem; 3 freezes all up to stride 4, 5 up to stride 8.
-        frozen_depthwise: whether the depthwise kernels of that backbone stay as they are. Their
-            gradients take most of a step on a CPU, and they are a twentieth of its weights.
-        mask_selection: which candidate masks carry the mask loss (see `sameo_loss`).
-        iou_candidates: which candidate masks carry the IoU loss (equation 5): `all` of them, or
-            those `selected` for the mask loss.
-        samples: how samples are drawn.
-        boxes: how those of the box detector are drawn.
-        mixing: how images are drawn. `weights`: each on its own, with the sources' weights.
-            `log_size`: each step from one source, with probability log(its instances) / sum of
-            the logs (section 4.3), and within a source each image once per round.
-        images_per_step: with `weights`, images in each optimiser step, over all processes.
-        prompts_per_step: with `log_size`, boxes in each optimiser step, over all processes.
-        max_images_at_once: most images that go through the network together; a larger step
-            accumulates gradients over several passes. 0 never splits a step.
-        optimiser: how weights are updated.
-        steps: optimiser steps.
-        precision: `32-true`, `bf16-mixed` or, on a GPU, `16-mixed`.
-        compile: compile encoder and decoders before the first step.
-        embedding_cache: folder that keeps the frozen encoder's embeddings, empty for none; only for
-            EfficientSAM, without image augmentation.
-        embedding_cache_gb: most 10^9 bytes that this folder may hold.
-        workers: processes that prepare samples, per training process.
-        max_unreadable: image files that may be unreadable before the run stops.
-        seed: of samples and initial weights.
-        log_interval: steps between log entries.
-        checkpoint_interval: steps between checkpoints.
-        val_interval: steps between validations; 0 validates at the end only.
-        val_images: images used for each validation, drawn from all sets of `val` in equal
-            parts, always the same ones; 0 uses all.
-        val_prompts: true masks whose boxes prompt; scores are averaged over the kinds.
-        val_pictures: validation images whose masks are drawn into TensorBoard each time.
-        best_metric: score whose highest value makes a checkpoint the best one.
-        allow_changes: resume although the run in `output` was started with other values.
-        output: run folder (checkpoints, TensorBoard, resolved configuration).
-    """
-
-    train: tuple[DataSource, ...] = ()
+    train: tuple[DataSource, ...] = ()  # data sets to train on
+    # data sets whose photographs are left out of `train`, which may share them
     held_out: tuple[DataSource, ...] = ()
-    val: tuple[DataSource, ...] = ()
-    preset: str = "sameo_lite"
-    image_size: int = 0
-    init: str = ""
+    val: tuple[DataSource, ...] = ()  # data sets to validate on; none skips validation
+    preset: str = "sameo_lite"  # network (see `sameo_model.modeling.presets`), or `box_detector`
+    image_size: int = 0  # side of the square model input; 0 is that of `init`, or the preset's own
+    init: str = ""  # checkpoint to start from; empty starts from the preset's pretrained backbone
+    # give official EfficientSAM weights a visible decoder: a copy of their decoder as it was; other
+    # checkpoints keep theirs in any case
     visible_decoder: bool = False
+    # start the amodal decoder as a copy of the visible one (stage 2)
     copy_visible_decoder: bool = False
+    # decoders whose loss counts: `mask_decoder` draws the amodal masks, `visible_decoder` the
+    # visible ones; with both, the sum of their losses. The decoder of `sameo_lite` learns both; of
+    # sets that know visible masks alone, these.
     decoders: tuple[Decoder, ...] = ("mask_decoder",)
-    trainable: tuple[Part, ...] = ("mask_decoder",)
+    trainable: tuple[Part, ...] = ("mask_decoder",)  # parts that are updated; the rest stays frozen
+    # first blocks of an EfficientNet-Lite backbone that stay as they are, with the stem; 3 freezes
+    # all up to stride 4, 5 up to stride 8
     frozen_blocks: int = 0
+    # whether the depthwise kernels of that backbone stay as they are. Their gradients take most of
+    # a step on a CPU, and they are a twentieth of its weights.
     frozen_depthwise: bool = False
+    # which candidate masks carry the mask loss (see `sameo_loss`)
     mask_selection: MaskSelection = "min_loss"
+    # which candidate masks carry the IoU loss (equation 5): `all` of them, or those `selected` for
+    # the mask loss
     iou_candidates: Literal["all", "selected"] = "all"
-    samples: SampleOptions = field(default_factory=SampleOptions)
-    boxes: BoxOptions = field(default_factory=BoxOptions)
+    samples: SampleOptions = field(default_factory=SampleOptions)  # how samples are drawn
+    boxes: BoxOptions = field(default_factory=BoxOptions)  # how those of the box detector are drawn
+    # how images are drawn. `weights`: each on its own, with the sources' weights. `log_size`: each
+    # step from one source, with probability log(its instances) / sum of the logs (section 4.3), and
+    # within a source each image once per round.
     mixing: Literal["weights", "log_size"] = "weights"
-    images_per_step: int = 4
-    prompts_per_step: int = 32
+    images_per_step: int = 4  # with `weights`, images in each optimiser step, over all processes
+    prompts_per_step: int = 32  # with `log_size`, boxes in each optimiser step, over all processes
+    # most images that go through the network together; a larger step accumulates gradients over
+    # several passes. 0 never splits a step.
     max_images_at_once: int = 0
-    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
-    steps: int = 1000
+    optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)  # how weights are updated
+    steps: int = 1000  # optimiser steps
+    # `32-true`, `bf16-mixed` or, on a GPU, `16-mixed`
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    compile: bool = False
+    compile: bool = False  # compile encoder and decoders before the first step
+    # folder that keeps the frozen encoder's embeddings, empty for none; only for EfficientSAM,
+    # without image augmentation
     embedding_cache: str = ""
-    embedding_cache_gb: float = 10.0
-    workers: int = 1
-    max_unreadable: int = 10
-    seed: int = 0
-    log_interval: int = 20
-    checkpoint_interval: int = 200
-    val_interval: int = 0
+    embedding_cache_gb: float = 10.0  # most 10^9 bytes that this folder may hold
+    workers: int = 1  # processes that prepare samples, per training process
+    max_unreadable: int = 10  # image files that may be unreadable before the run stops
+    seed: int = 0  # of samples and initial weights
+    log_interval: int = 20  # steps between log entries
+    checkpoint_interval: int = 200  # steps between checkpoints
+    val_interval: int = 0  # steps between validations; 0 validates at the end only
+    # images used for each validation, drawn from all sets of `val` in equal parts, always the same
+    # ones; 0 uses all
     val_images: int = 0
+    # true masks whose boxes prompt; scores are averaged over the kinds
     val_prompts: tuple[PromptKind, ...] = ("visible",)
-    val_pictures: int = 4
-    best_metric: Metric = "miou_full"
-    allow_changes: bool = False
-    output: str = "runs/train"
+    val_pictures: int = 4  # validation images whose masks are drawn into TensorBoard each time
+    best_metric: Metric = "miou_full"  # score whose highest value makes a checkpoint the best one
+    allow_changes: bool = False  # resume although the run in `output` was started with other values
+    output: str = "runs/train"  # run folder (checkpoints, TensorBoard, resolved configuration)
 
 
 def find_problems(config: TrainConfig) -> list[str]:

@@ -32,15 +32,10 @@ SMOOTHED = 9  # entries of the training loss that are averaged
 
 
 class Curve(NamedTuple):
-    """Values by step.
+    """Values by step."""
 
-    Attributes:
-        steps: float64 (K,), ascending, counted on from run to run.
-        values: float64 (K,).
-    """
-
-    steps: NDArray[np.float64]
-    values: NDArray[np.float64]
+    steps: NDArray[np.float64]  # (K,), ascending, counted on from run to run
+    values: NDArray[np.float64]  # (K,)
 
 
 def read_curves(runs: Sequence[Path]) -> tuple[dict[str, Curve], list[int]]:

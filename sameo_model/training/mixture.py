@@ -13,25 +13,15 @@ from sameo_model.training.sample_plan import TrainingSet, draw_probabilities
 
 @dataclass(frozen=True)
 class Share:
-    """What a run takes of one data set.
+    """What a run takes of one data set."""
 
-    Attributes:
-        label: Name and folder of the set.
-        num_images: Images that are left after filtering.
-        num_instances: Instances on them.
-        num_held_out: Images that `held_out` left out.
-        probability: Share of the steps (`mixing: log_size`) or of the images (`weights`).
-        rounds: How often the run sees each image on average.
-        prompts_per_instance: How often it prompts for each instance on average.
-    """
-
-    label: str
-    num_images: int
-    num_instances: int
-    num_held_out: int
-    probability: float
-    rounds: float
-    prompts_per_instance: float
+    label: str  # name and folder of the set
+    num_images: int  # images that are left after filtering
+    num_instances: int  # instances on them
+    num_held_out: int  # images that `held_out` left out
+    probability: float  # share of the steps (`mixing: log_size`) or of the images (`weights`)
+    rounds: float  # how often the run sees each image on average
+    prompts_per_instance: float  # how often it prompts for each instance on average
 
 
 def mixture_shares(config: TrainConfig, sources: Sequence[TrainingSet]) -> list[Share]:

@@ -14,35 +14,24 @@ from sameo_model.training.config import TrainConfig
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Images of one data set.
+    """Images of one data set."""
 
-    Attributes:
-        images: what is left of the set.
-        weight: relative share of the samples with `mixing: weights` (0: the number of images).
-        label: name and folder.
-        num_held_out: images that `held_out` left out.
-        is_complete: whether every object of each picture is labelled.
-    """
-
-    images: IndexedDataset
+    images: IndexedDataset  # what is left of the set
+    # relative share of the samples with `mixing: weights` (0: the number of images)
     weight: float = 0.0
-    label: str = ""
-    num_held_out: int = 0
-    is_complete: bool = True
+    label: str = ""  # name and folder
+    num_held_out: int = 0  # images that `held_out` left out
+    is_complete: bool = True  # whether every object of each picture is labelled
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One sample to prepare.
+    """One sample to prepare."""
 
-    Attributes:
-        stream: numbers that, with the run's seed, seed the sample's randomness.
-        instance_indices: indices into the image's instances; None leaves the choice to chance.
-    """
-
-    stream: tuple[int, ...]
+    stream: tuple[int, ...]  # numbers that, with the run's seed, seed the sample's randomness
     source: int
     image_index: int
+    # indices into the image's instances; None leaves the choice to chance
     instance_indices: tuple[int, ...] | None = None
 
 

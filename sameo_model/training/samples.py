@@ -239,8 +239,8 @@ class TrainingSamples(Dataset):
     def _boxes(
         self, scene: Scene, rows: NDArray[np.intp], generator: np.random.Generator
     ) -> NDArray[np.float32]:
-        options = self.options
         """Return the prompts, float32 (n, 4) in pixels of the image."""
+        options = self.options
         is_amodal_prompt = {
             "amodal": np.ones(len(rows), bool),
             "visible": np.zeros(len(rows), bool),

@@ -36,17 +36,11 @@ class ValidationResult:
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores a network on fixed images.
+    """Scores a network on fixed images."""
 
-    Attributes:
-        images: images with both true masks.
-        prompts: kinds of boxes.
-        num_pictures: images to draw, spread evenly over `images`.
-    """
-
-    images: Sequence[AmodalImage]
-    prompts: tuple[PromptKind, ...] = ("visible",)
-    num_pictures: int = 0
+    images: Sequence[AmodalImage]  # images with both true masks
+    prompts: tuple[PromptKind, ...] = ("visible",)  # kinds of boxes
+    num_pictures: int = 0  # images to draw, spread evenly over `images`
 
     def __call__(self, model: Sameo) -> ValidationResult:
         """Score `model` as it is."""

@@ -24,20 +24,13 @@ LARGEST_CUT = 1.5
 
 @dataclass(frozen=True)
 class Window:
-    """One training window.
+    """One training window."""
 
-    Attributes:
-        image_rgb: uint8 (S, S, 3), RGB.
-        box_xyxy: float32 (4,), the prompt, window pixels.
-        amodal_mask: bool (T, T), whole object, T = S / target_stride; the visible part where the
-            whole is not known.
-        visible_mask: bool (T, T), visible part.
-    """
-
-    image_rgb: NDArray[np.uint8]
-    box_xyxy: NDArray[np.float32]
+    image_rgb: NDArray[np.uint8]  # (S, S, 3), RGB
+    box_xyxy: NDArray[np.float32]  # (4,), the prompt, window pixels
+    # (T, T), whole object, T = S / target_stride; the visible part where the whole is not known
     amodal_mask: NDArray[np.bool_]
-    visible_mask: NDArray[np.bool_]
+    visible_mask: NDArray[np.bool_]  # (T, T), visible part
 
 
 def make_window(

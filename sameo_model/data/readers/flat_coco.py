@@ -21,35 +21,25 @@ _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
 @dataclass(frozen=True)
 class FlatKeys:
     """Names that a data set gives to the fields; the first key that a record has counts.
-
-    Attributes:
-        amodal: Keys of the whole extent; empty for a modal set.
-        visible: Keys of the visible part.
-        amodal_box: Keys of the box x, y, width, height around the whole extent.
-        visible_box: The same around the visible part.
     """
 
-    amodal: tuple[str, ...]
-    visible: tuple[str, ...]
+    amodal: tuple[str, ...]  # keys of the whole extent; empty for a modal set
+    visible: tuple[str, ...]  # keys of the visible part
+    # keys of the box x, y, width, height around the whole extent
     amodal_box: tuple[str, ...] = ("bbox",)
-    visible_box: tuple[str, ...] = ("visible_bbox",)
+    visible_box: tuple[str, ...] = ("visible_bbox",)  # the same around the visible part
 
 
 @dataclass
 class FlatCocoSource(Source):
     """A file in flat COCO form.
-
-    Attributes:
-        images_dir: Folder that `file_name` is relative to.
-        absent_visible: What a record without visible mask means.
-        has_coco_ids: The set's `image_id` is COCO's.
     """
 
     annotations_path: Path
-    images_dir: Path
+    images_dir: Path  # folder that `file_name` is relative to
     keys: FlatKeys
-    absent_visible: AbsentVisible = AbsentVisible.SKIP
-    has_coco_ids: bool = False
+    absent_visible: AbsentVisible = AbsentVisible.SKIP  # what a record without visible mask means
+    has_coco_ids: bool = False  # the set's `image_id` is COCO's
     _names: dict[int, str] = field(default_factory=dict, repr=False)
 
     def files(self) -> list[Path]:

@@ -114,22 +114,14 @@ class WaltCompositeSource(Source):
 
 class WaltDetection(NamedTuple):
     """One raw detection.
-
-    Attributes:
-        number: Place in the file, from 1.
-        frame: Stem of the frame's file name.
-        box_xyxy: float64 (4,), pixels of the frame before `scale`.
-        polygon_xy: float64 (P, 2), outline in the same pixels.
-        confidence: Detector's score in [0, 1].
-        label_id: 1 or 2 for vehicles.
     """
 
-    number: int
-    frame: str
-    box_xyxy: np.ndarray
-    polygon_xy: np.ndarray
-    confidence: float
-    label_id: int
+    number: int  # place in the file, from 1
+    frame: str  # stem of the frame's file name
+    box_xyxy: np.ndarray  # float64 (4,), pixels of the frame before `scale`
+    polygon_xy: np.ndarray  # float64 (P, 2), outline in the same pixels
+    confidence: float  # detector's score in [0, 1]
+    label_id: int  # 1 or 2 for vehicles
 
 
 def iter_detections(camera_dir: Path, defects: DefectLog) -> Iterator[WaltDetection]:

@@ -11,29 +11,20 @@ BoxFormat = Literal["xywh", "xyxy"]
 
 @dataclass(frozen=True, slots=True)
 class RawDetection:
-    """One record of a front end's file.
+    """One record of a front end's file."""
 
-    Attributes:
-        image: What the file calls its image: a number or a file name; None if `name` says it.
-        category: What the file calls its class: a number or a name; None if it has none.
-        score: Confidence; not checked yet.
-        box: Four numbers in the file's box format; None if there is no box.
-        mask: COCO segmentation (RLE or polygons) of the object; None if there is none.
-        visible: The same of its visible part; None if there is none.
-        name: File name of the image, where the record has one beside a number.
-        class_name: Name of the class, where the record has one beside a number.
-        visible_share: Visible over amodal area as the front end states it, NaN for an empty mask;
-            None if it does not.
-    """
-
+    # what the file calls its image: a number or a file name; None if `name` says it
     image: int | str | None
+    # what the file calls its class: a number or a name; None if it has none
     category: int | str | None
-    score: float
-    box: Sequence[float] | None
-    mask: Any = None
-    visible: Any = None
-    name: str | None = None
-    class_name: str | None = None
+    score: float  # confidence; not checked yet
+    box: Sequence[float] | None  # four numbers in the file's box format; None if there is no box
+    mask: Any = None  # COCO segmentation (RLE or polygons) of the object; None if there is none
+    visible: Any = None  # the same of its visible part; None if there is none
+    name: str | None = None  # file name of the image, where the record has one beside a number
+    class_name: str | None = None  # name of the class, where the record has one beside a number
+    # visible over amodal area as the front end states it, NaN for an empty mask; None if it does
+    # not
     visible_share: float | None = None
 
 

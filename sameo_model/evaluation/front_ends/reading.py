@@ -37,41 +37,26 @@ _BY_SUFFIX = {
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a front end's file is to be read.
+    """How a front end's file is to be read."""
 
-    Attributes:
-        format: One of `FORMATS`; `auto` goes by the suffix of the file's name.
-        box_format: What the numbers of a box in JSON are.
-        mask_key: Key of the mask that is scored in COCO's form.
-        class_specific: Whether classes must be understood.
-        class_names: The detector's classes in its order, for files that number classes by
-            position; empty for the annotations' classes by rising number.
-        for_prompting: Whether a model is to be prompted with the boxes.
-        images_dir: Folder that the images' own names are relative to.
-    """
-
-    format: str = "auto"
-    box_format: BoxFormat = "xywh"
-    mask_key: str = "segmentation"
-    class_specific: bool = False
+    format: str = "auto"  # one of `FORMATS`; `auto` goes by the suffix of the file's name
+    box_format: BoxFormat = "xywh"  # what the numbers of a box in JSON are
+    mask_key: str = "segmentation"  # key of the mask that is scored in COCO's form
+    class_specific: bool = False  # whether classes must be understood
+    # the detector's classes in its order, for files that number classes by position; empty for the
+    # annotations' classes by rising number
     class_names: Sequence[str] = ()
-    for_prompting: bool = True
-    images_dir: Path | None = None
+    for_prompting: bool = True  # whether a model is to be prompted with the boxes
+    images_dir: Path | None = None  # folder that the images' own names are relative to
 
 
 @dataclass(frozen=True)
 class DetectionSet:
-    """The detections of the evaluated images.
+    """The detections of the evaluated images."""
 
-    Attributes:
-        format: Format that the file turned out to have.
-        detections: Those of known images, in the order of the file.
-        notes: What was left out, in sentences.
-    """
-
-    format: str
-    detections: list[Detection]
-    notes: list[str] = field(default_factory=list)
+    format: str  # format that the file turned out to have
+    detections: list[Detection]  # those of known images, in the order of the file
+    notes: list[str] = field(default_factory=list)  # what was left out, in sentences
 
     @property
     def has_masks(self) -> bool:

@@ -32,17 +32,12 @@ MaskPair = tuple[MaskCrop | None, MaskCrop | None]
 
 @dataclass(frozen=True)
 class Case:
-    """An object that is shown.
-
-    Attributes:
-        detection: The detection that overlaps it most; None if none touches it.
-        iou: IoU of the two, 0 without a detection.
-    """
+    """An object that is shown."""
 
     image: AmodalImage
     instance: AmodalInstance
-    detection: Detection | None
-    iou: float
+    detection: Detection | None  # the detection that overlaps it most; None if none touches it
+    iou: float  # ioU of the two, 0 without a detection
 
 
 def choose_cases(

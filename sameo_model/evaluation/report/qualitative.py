@@ -44,15 +44,11 @@ _TITLE_HEIGHT = 24
 
 @dataclass(frozen=True)
 class ChosenObject:
-    """An object of the figure.
-
-    Attributes:
-        answers: What each row of the table answered to the box that fits it best; None where no
-            box does.
-    """
+    """An object of the figure."""
 
     image: AmodalImage
     instance: AmodalInstance
+    # what each row of the table answered to the box that fits it best; None where no box does
     answers: Mapping[str, Detection | None]
 
 
