@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -47,10 +48,10 @@ class AmodalCocoWriter:
             raise ValueError(f"annotations must go to a file, but {self.path} is something else")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers()
-        self._images_path = self._temporary_path("images")
-        self._annotations_path = self._temporary_path("annotations")
-        self._images_file = self._images_path.open("w")
-        self._annotations_file = self._annotations_path.open("w+")
+        self._temporary = self.path.with_name(f"{self._temporary_prefix}{os.getpid()}")
+        self._images_file = self._temporary.open("w")
+        # Without a name: it is gone when the process ends, however that happens.
+        self._annotations_file = tempfile.TemporaryFile("w+", dir=self.path.parent)
         self._images_file.write('{"images": [')
         return self
 
@@ -68,23 +69,21 @@ class AmodalCocoWriter:
                 if error_type is None:
                     self._finish(self._images_file, self._annotations_file)
             if error_type is None:
-                self._images_path.replace(self.path)
+                self._temporary.replace(self.path)
         finally:
-            self._annotations_path.unlink()
-            self._images_path.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
 
-    def _temporary_path(self, part: str) -> Path:
+    @property
+    def _temporary_prefix(self) -> str:
         # With the machine's name: a process number says nothing about those of a cluster.
-        return self.path.with_name(f".{self.path.name}.{os.uname().nodename}-{os.getpid()}.{part}")
+        return f".{self.path.name}.{os.uname().nodename}-"
 
     def _remove_leftovers(self) -> None:
         """Delete what writers of this file left that were killed on this machine."""
-        for part in ("images", "annotations"):
-            own = glob.escape(f".{self.path.name}.{os.uname().nodename}-")
-            for path in self.path.parent.glob(f"{own}*.{part}"):
-                number = path.name.removesuffix(f".{part}").rpartition("-")[2]
-                if number.isdigit() and not _is_running(int(number)):
-                    path.unlink(missing_ok=True)
+        for path in self.path.parent.glob(f"{glob.escape(self._temporary_prefix)}*"):
+            number = path.name.removeprefix(self._temporary_prefix)
+            if number.isdigit() and not _is_running(int(number)):
+                path.unlink(missing_ok=True)
 
     def write(self, image: AmodalImage) -> None:
         """Append one image with its instances.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fnmatch
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,91 +14,68 @@ from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_format import InstanceFlag
 
 
-class Rule(ABC):
-    """A condition that instances must meet to stay; `name` is its name in configurations."""
+def min_visible_share(dataset: IndexedDataset, value: float) -> np.ndarray:
+    """The visible part is at least `value` of the whole object, where both are known."""
+    table = dataset.instance_table
+    return ~(_divide(table["visible_area"], table["amodal_area"], dataset) < value)
 
-    name: ClassVar[str]
 
-    @abstractmethod
+def max_occlusion_rate(dataset: IndexedDataset, value: float) -> np.ndarray:
+    """At most `value` of the object is hidden, as far as that is known.
+
+    Composites may be stacked beyond recognition.
+    """
+    table = dataset.instance_table
+    hidden = table["amodal_area"] - table["visible_area"]
+    return ~(_divide(hidden, table["amodal_area"], dataset) > value)
+
+
+def max_image_share(dataset: IndexedDataset, value: float) -> np.ndarray:
+    """The whole object, in modal sets its visible part, covers at most `value` of the image."""
+    table = dataset.instance_table
+    image_hw = dataset.image_table["image_hw"][table["image_row"]].astype(np.int64)
+    has_amodal = (table["flags"] & InstanceFlag.HAS_AMODAL) != 0
+    area = np.where(has_amodal, table["amodal_area"], table["visible_area"])
+    return area / image_hw.prod(axis=1) <= value
+
+
+def exclude_categories(dataset: IndexedDataset, patterns: Sequence[str]) -> np.ndarray:
+    """The class name matches none of `patterns`, in which `*` stands for any text.
+
+    Case and blanks at the ends do not matter.
+    """
+    excluded = [
+        any(fnmatch.fnmatchcase(name.strip().lower(), pattern.lower()) for pattern in patterns)
+        for name in dataset.category_names()
+    ]
+    return ~np.array(excluded, dtype=bool)[dataset.instance_table["category"]]
+
+
+def exclude_stuff(dataset: IndexedDataset) -> np.ndarray:
+    """The source does not mark the instance as stuff."""
+    return (dataset.instance_table["flags"] & InstanceFlag.IS_STUFF) == 0
+
+
+# Conditions that instances must meet to stay: bool (R,), by row of the instance table.
+RULES: Mapping[str, Callable[..., np.ndarray]] = {
+    rule.__name__: rule
+    for rule in (
+        *(min_visible_share, max_occlusion_rate, max_image_share),
+        *(exclude_categories, exclude_stuff),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One of `RULES` with its options."""
+
+    name: str
+    options: Mapping[str, Any]
+
     def keep(self, dataset: IndexedDataset) -> np.ndarray:
         """Return bool (R,), True for rows of the instance table that meet the condition."""
-
-
-@dataclass(frozen=True)
-class MinVisibleShare(Rule):
-    """The visible part is at least `value` of the whole object."""
-
-    value: float
-    name: ClassVar[str] = "min_visible_share"
-
-    def keep(self, dataset: IndexedDataset) -> np.ndarray:
-        """Compare areas; where one of them is unknown the instance stays."""
-        table = dataset.instance_table
-        return ~(_divide(table["visible_area"], table["amodal_area"], dataset) < self.value)
-
-
-@dataclass(frozen=True)
-class MaxOcclusionRate(Rule):
-    """At most `value` of the object is hidden; against composites stacked beyond recognition."""
-
-    value: float
-    name: ClassVar[str] = "max_occlusion_rate"
-
-    def keep(self, dataset: IndexedDataset) -> np.ndarray:
-        """Compare areas; where one of them is unknown the instance stays."""
-        table = dataset.instance_table
-        hidden = table["amodal_area"] - table["visible_area"]
-        return ~(_divide(hidden, table["amodal_area"], dataset) > self.value)
-
-
-@dataclass(frozen=True)
-class MaxImageShare(Rule):
-    """The whole object covers at most `value` of the image."""
-
-    value: float
-    name: ClassVar[str] = "max_image_share"
-
-    def keep(self, dataset: IndexedDataset) -> np.ndarray:
-        """Compare the amodal area (in modal sets the visible area) with the image's."""
-        table = dataset.instance_table
-        image_hw = dataset.image_table["image_hw"][table["image_row"]].astype(np.int64)
-        has_amodal = (table["flags"] & InstanceFlag.HAS_AMODAL) != 0
-        area = np.where(has_amodal, table["amodal_area"], table["visible_area"])
-        return area / image_hw.prod(axis=1) <= self.value
-
-
-@dataclass(frozen=True)
-class ExcludeCategories(Rule):
-    """The class name matches none of `patterns`, in which `*` stands for any text."""
-
-    patterns: tuple[str, ...]
-    name: ClassVar[str] = "exclude_categories"
-
-    def keep(self, dataset: IndexedDataset) -> np.ndarray:
-        """Compare names without regard to case and to blanks at the ends."""
-        patterns = [pattern.lower() for pattern in self.patterns]
-        excluded = [
-            any(fnmatch.fnmatchcase(name.strip().lower(), pattern) for pattern in patterns)
-            for name in dataset.category_names()
-        ]
-        return ~np.array(excluded, dtype=bool)[dataset.instance_table["category"]]
-
-
-@dataclass(frozen=True)
-class ExcludeStuff(Rule):
-    """The source does not mark the instance as stuff."""
-
-    name: ClassVar[str] = "exclude_stuff"
-
-    def keep(self, dataset: IndexedDataset) -> np.ndarray:
-        """Look at the mark."""
-        return (dataset.instance_table["flags"] & InstanceFlag.IS_STUFF) == 0
-
-
-RULES: Mapping[str, type[Rule]] = {
-    rule.name: rule
-    for rule in (MinVisibleShare, MaxOcclusionRate, MaxImageShare, ExcludeCategories, ExcludeStuff)
-}
+        return RULES[self.name](dataset, **self.options)
 
 
 def rule_from_config(entry: Mapping[str, Any]) -> Rule:
@@ -107,20 +84,16 @@ def rule_from_config(entry: Mapping[str, Any]) -> Rule:
     Raises:
         ValueError: If the rule or an option is unknown or missing.
     """
-    options = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in entry.items()
-        if key != "rule"
-    }
+    options = {key: value for key, value in entry.items() if key != "rule"}
     name = str(entry.get("rule"))
     if name not in RULES:
         raise ValueError(f"rule must be one of {', '.join(sorted(RULES))}, got {name!r}")
-    known = {field.name for field in fields(RULES[name])}  # type: ignore[arg-type]
+    known = set(inspect.signature(RULES[name]).parameters) - {"dataset"}
     if set(options) != known:
         raise ValueError(
             f"rule {name} must have the options {sorted(known)}, got {sorted(options)}"
         )
-    return RULES[name](**options)
+    return Rule(name, options)
 
 
 @dataclass(frozen=True)
@@ -149,7 +122,7 @@ def apply_rules(
         before = int(dataset.shown_instances().sum())
         dataset = dataset.select(rule.keep(dataset))
         removed = before - int(dataset.shown_instances().sum())
-        report.append(Removal(rule.name, asdict(rule), removed))  # type: ignore[call-overload]
+        report.append(Removal(rule.name, rule.options, removed))
     return dataset.select(dataset.keep, drop_empty=True), report
 
 

@@ -15,9 +15,6 @@ def encode_mask(mask: np.ndarray) -> Rle:
 
     Args:
         mask: bool or uint8 (H, W), 0 off the object and 1 (True) on it.
-
-    Returns:
-        Compressed encoding with `counts` as bytes.
     """
     return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8, copy=False)))
 

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import uoais
 from sameo_model.evaluation.average_precision import METRICS, MatchTable
 from sameo_model.evaluation.bootstrap import difference, draw_weights, interval
 from sameo_model.evaluation.buckets import Buckets
-from sameo_model.evaluation.mask_metrics import BIN_EDGES, bin_index
+from sameo_model.evaluation.mask_metrics import BIN_EDGES, bin_index, spearman
 from sameo_model.evaluation.matching import TruthMatch
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import LABELS
@@ -155,9 +154,6 @@ def calibration(predicted_ious: Sequence[float], true_ious: np.ndarray) -> dict[
         `bins` of `{lo, hi, num, predicted, true}`.
     """
     predicted, true = np.asarray(predicted_ious, float), np.asarray(true_ious, float)
-    spearman = None
-    if len(np.unique(predicted)) > 1 and len(np.unique(true)) > 1:
-        spearman = float(spearmanr(predicted, true).statistic)
     number = np.minimum((predicted * NUM_BINS).astype(int), NUM_BINS - 1)
     bins = []
     for n in range(NUM_BINS):
@@ -172,4 +168,4 @@ def calibration(predicted_ious: Sequence[float], true_ious: np.ndarray) -> dict[
             }
         )
     error = float(np.abs(predicted - true).mean()) if len(predicted) else None
-    return {"iou_spearman": spearman, "mean_absolute_error": error, "bins": bins}
+    return {"iou_spearman": spearman(predicted, true), "mean_absolute_error": error, "bins": bins}

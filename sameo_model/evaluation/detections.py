@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from sameo_model.data.types import Rle
+from sameo_model.runtime.boxes import box_ious
 from sameo_model.runtime.types import FloatArray
 
 BoxXyxy = tuple[float, float, float, float]
@@ -47,19 +47,6 @@ def boxes_of(detections: Sequence[Detection]) -> FloatArray:
     return np.array(boxes, dtype=np.float32).reshape(-1, 4)
 
 
-def box_ious(first_xyxy: FloatArray, second_xyxy: FloatArray) -> np.ndarray:
-    """Return the IoU of each pair of boxes, float64 (N, M), 0 for boxes without area.
-
-    Args:
-        first_xyxy: float (N, 4), x1, y1, x2, y2 in pixels.
-        second_xyxy: float (M, 4).
-    """
-    boxes = [np.asarray(boxes, float) for boxes in (first_xyxy, second_xyxy)]
-    boxes_xywh = [np.concatenate([b[:, :2], b[:, 2:] - b[:, :2]], axis=1) for b in boxes]
-    ious = coco_mask.iou(*boxes_xywh, [0] * len(second_xyxy))
-    return np.reshape(ious, (len(first_xyxy), len(second_xyxy)))
-
-
 def suppress_duplicates(detections: Sequence[Detection], iou_threshold: float) -> list[Detection]:
     """Keep the best of boxes that overlap, whatever their class (greedy NMS).
 
@@ -70,7 +57,8 @@ def suppress_duplicates(detections: Sequence[Detection], iou_threshold: float) -
         Those that stay, best score first.
     """
     ranked = sorted(detections, key=lambda detection: -detection.score)
-    ious = box_ious(boxes_of(ranked), boxes_of(ranked))
+    boxes = boxes_of(ranked).astype(float)
+    ious = box_ious(boxes, boxes)
     kept: list[int] = []
     for row in range(len(ranked)):
         if not kept or ious[row, kept].max() <= iou_threshold:

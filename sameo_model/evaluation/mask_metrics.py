@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 
 from sameo_model.data.index import IndexedDataset
@@ -203,7 +204,9 @@ def summarise(scores: Sequence[InstanceScore]) -> dict[str, Any]:
         "agreement_unoccluded": _mean(unoccluded, "agreement"),
         "boundary_f": _mean(scores, "boundary_f"),
         "boundary_f_visible": _mean(scores, "boundary_f_visible"),
-        "iou_spearman": _spearman(known),
+        "iou_spearman": spearman(
+            [score.predicted_iou for score in known], [score.iou_full for score in known]
+        ),
     }
     for name in BASELINES:
         summary[f"baseline_{name}_miou_full"] = _mean(scores, f"baseline_{name}")
@@ -287,10 +290,9 @@ def _mean(scores: Iterable[InstanceScore], name: str) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _spearman(scores: Sequence[InstanceScore]) -> float | None:
-    predicted = [score.predicted_iou for score in scores]
-    true = [score.iou_full for score in scores]
-    if len(set(predicted)) < 2 or len(set(true)) < 2:
+def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
+    """Return the rank correlation of two series; None where it does not exist."""
+    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
         return None
-    value = float(spearmanr(predicted, true).statistic)
+    value = float(spearmanr(first, second).statistic)
     return None if math.isnan(value) else value

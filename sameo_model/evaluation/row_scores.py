@@ -67,14 +67,11 @@ def score_rows(
     workers: int = 1,
     progress: bool = False,
 ) -> dict[str, RowScores]:
-    """Score every row.
+    """Score every row, by its name.
 
     Args:
         uoais_from_score: The UOAIS measures, which know no ranking, take detections whose front
             end's score is at least this.
-
-    Returns:
-        Scores by the rows' names.
     """
     if len(images) < MIN_PARALLEL_IMAGES:
         workers = 1

@@ -11,8 +11,9 @@ from sameo_model.data.prompts import PromptKind
 from sameo_model.data.rle import encode_mask, intersect_rles, rle_area
 from sameo_model.data.types import AmodalImage, Rle
 from sameo_model.evaluation.crops import box_to_crop, crop_to_rle
-from sameo_model.evaluation.detections import Detection, box_ious, boxes_of
+from sameo_model.evaluation.detections import Detection, boxes_of
 from sameo_model.evaluation.instance_scores import PredictedObject
+from sameo_model.runtime.boxes import box_ious
 from sameo_model.runtime.types import ImageHW
 
 FRONT_END = "front_end"
@@ -92,7 +93,7 @@ def _true_visible(
             boxes.append((x, y, x + width, y + height))
             masks.append(instance.visible_rle)
     empty = _empty_mask(image.image_hw)
-    ious = box_ious(boxes_of(detections), np.array(boxes, dtype=float).reshape(-1, 4))
+    ious = box_ious(boxes_of(detections).astype(float), np.array(boxes, dtype=float).reshape(-1, 4))
     result = []
     for item, row in zip(detections, ious, strict=True):
         best = row.max(initial=0.0)

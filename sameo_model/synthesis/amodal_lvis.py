@@ -84,14 +84,11 @@ def compose_shard(
     workers: int,
     manifest: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Make one shard, whole or what is missing of it, and its annotations, manifest and report.
+    """Make one shard, whole or what is missing of it, with its annotations; return its report.
 
     Args:
         pool_path: Complete objects, POOL_ROW (P,).
         shard: (i, n), which part of the pairs to make.
-
-    Returns:
-        The report.
     """
     folder = output / shard_name(shard)
     (folder / "images").mkdir(parents=True, exist_ok=True)

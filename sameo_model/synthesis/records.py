@@ -36,11 +36,7 @@ def record_path(output: Path, number: int) -> Path:
 def write_scene(
     output: Path, number: int, scene: RenderedScene, categories: dict[str, int]
 ) -> dict[str, Any]:
-    """Write one scene: pictures first, its record last.
-
-    Returns:
-        The record.
-    """
+    """Write one scene, pictures first, and return its record, which comes last."""
     record: dict[str, Any] = {"images": [], "annotations": [], "cameras": []}
     partial = output / ".partial" / f"{number:06d}.{os.getpid()}"
     folders = ["images", "depth"]

@@ -62,10 +62,7 @@ class WaltSettings:
 def compose_walt(
     root: Path, output: Path, settings: WaltSettings, *, workers: int
 ) -> dict[str, Any]:
-    """Make the composites of every camera, or what is missing of them.
-
-    Returns:
-        The report.
+    """Make the composites of every camera that are missing; return the report.
 
     Raises:
         FileNotFoundError: If there is no camera.

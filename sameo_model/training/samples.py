@@ -257,11 +257,7 @@ class TrainingSamples(Dataset):
 
 
 def collate_step(samples: list[Sample], max_images: int) -> list[dict[str, Any]]:
-    """Join the samples of one step into batches of at most `max_images` (0: one batch).
-
-    Returns:
-        One `collate` per batch.
-    """
+    """Join the samples of a step with `collate`, at most `max_images` at once (0: all)."""
     size = max_images or len(samples)
     return [collate(samples[i : i + size]) for i in range(0, len(samples), size)]
 

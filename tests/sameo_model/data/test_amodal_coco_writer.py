@@ -116,7 +116,7 @@ def test_a_killed_writer_leaves_the_old_file_and_its_leftovers_are_removed(tmp_p
         assert process.stdout.readline() == "written\n"
         process.kill()
     assert path.read_bytes() == before
-    assert len(list(path.parent.iterdir())) == 3
+    assert len(list(path.parent.iterdir())) == 2
     write_amodal_coco(path, cocoa)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -124,7 +124,7 @@ def test_a_killed_writer_leaves_the_old_file_and_its_leftovers_are_removed(tmp_p
 
 def test_what_a_writer_on_another_machine_writes_is_left_alone(tmp_path, cocoa):
     path = tmp_path / "annotations.json"
-    other = tmp_path / ".annotations.json.another.machine-1.images"
+    other = tmp_path / ".annotations.json.another.machine-1"
     other.write_text("{")
     write_amodal_coco(path, cocoa)
     assert other.read_text() == "{"
@@ -137,7 +137,7 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path, cocoa):
     ) as process:
         assert process.stdout.readline() == "written\n"
         write_amodal_coco(path, cocoa)
-        assert len(list(path.parent.iterdir())) == 3
+        assert len(list(path.parent.iterdir())) == 2
         process.kill()
 
 

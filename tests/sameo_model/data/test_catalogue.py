@@ -6,7 +6,7 @@ import pytest
 
 from sameo_model.data.catalogue import CONFIG_DIR, load_card
 from sameo_model.data.collection import dataset_names
-from sameo_model.data.filters import MinVisibleShare
+from sameo_model.data.filters import Rule
 
 
 def test_every_data_set_has_a_description_and_the_other_way_round():
@@ -30,7 +30,7 @@ def test_table_1_adds_up_to_the_papers_instances():
 def test_the_papers_rules_for_rendered_rooms_are_configured():
     for name in ("dyce", "mp3d_amodal"):
         rules = {rule.name: rule for rule in load_card(name).quality_control}
-        assert rules["min_visible_share"] == MinVisibleShare(0.1)
+        assert rules["min_visible_share"] == Rule("min_visible_share", {"value": 0.1})
         assert rules["max_image_share"].value == 0.9
         assert "wall" in rules["exclude_categories"].patterns
     for name in ("cocoa", "kitti360_aps"):

@@ -10,7 +10,7 @@ from sameo_model.data import conversion
 from sameo_model.data.amodal_coco_writer import write_amodal_coco
 from sameo_model.data.collection import open_dataset
 from sameo_model.data.conversion import convert_dataset
-from sameo_model.data.filters import MaxOcclusionRate, apply_rules
+from sameo_model.data.filters import Rule, apply_rules
 from sameo_model.data.index import IndexedDataset
 from tests.sameo_model.data import fabricate as fab
 
@@ -64,7 +64,7 @@ def test_classes_without_numbers_are_numbered_as_they_come(tmp_path):
 
 @pytest.mark.usefixtures("_small_chunks")
 def test_what_a_view_leaves_out_is_not_written(tmp_path, many):
-    view, _ = apply_rules(many, [MaxOcclusionRate(0.1)])
+    view, _ = apply_rules(many, [Rule("max_occlusion_rate", {"value": 0.1})])
     assert convert_dataset(view, tmp_path / "out.json", workers=2) == (7, 7)
     document = json.loads((tmp_path / "out.json").read_text())
     # Every other instance hides 4 of 20 pixels, and its class goes with it.
