@@ -44,8 +44,7 @@ CAUSES = {
 
 @dataclass
 class BoxAgreement:
-    """Counts over records that have a mask and a box of their own; counts of workers add up.
-    """
+    """Counts over records that have a mask and a box of their own; counts of workers add up."""
 
     num_compared: int = 0
     num_unlike: int = 0  # records of which a box is more than 2 pixels off its mask's extent
@@ -95,8 +94,7 @@ def require_agreement(dataset: str, agreement: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class BoxedMask:
-    """A box of the file and the mask that it should enclose.
-    """
+    """A box of the file and the mask that it should enclose."""
 
     box_xywh: Any  # as the file has it, None without one
     segmentation: Any  # as the file has it

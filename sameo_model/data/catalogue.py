@@ -28,8 +28,7 @@ class Table1Row:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """One file of `config/data`.
-    """
+    """One file of `config/data`."""
 
     name: str  # name in the registry, the file's name
     title: str  # name in the literature

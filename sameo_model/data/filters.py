@@ -98,8 +98,7 @@ def rule_from_config(entry: Mapping[str, Any]) -> Rule:
 
 @dataclass(frozen=True)
 class Removal:
-    """What one rule did.
-    """
+    """What one rule did."""
 
     rule: str  # name of the rule
     options: Mapping[str, Any]

@@ -81,8 +81,7 @@ class InstanceFlag(IntFlag):
 
 @dataclass(frozen=True, eq=False)
 class IndexTables:
-    """Content of an index.
-    """
+    """Content of an index."""
 
     # where the files lie that the arrays are mapped from; None if they are copies
     folder: Path | None

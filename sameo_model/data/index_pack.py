@@ -20,8 +20,7 @@ NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class PackedChunk:
-    """Index rows of some jobs.
-    """
+    """Index rows of some jobs."""
 
     # INSTANCE_ROW (R,); offsets are relative to `masks`, `category` to `categories`
     rows: np.ndarray

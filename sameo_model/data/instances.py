@@ -33,8 +33,7 @@ class AbsentVisible(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RawInstance:
-    """Fields of an original record, masks still in the form of the file.
-    """
+    """Fields of an original record, masks still in the form of the file."""
 
     annotation_id: Any  # number of the record, or whatever else stands there
     category_id: int

@@ -25,8 +25,7 @@ def is_size(image_hw: tuple[int, int]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """An image as its data set lists it.
-    """
+    """An image as its data set lists it."""
 
     key: int | str  # what annotations refer to it by, unique within the source
     image_id: int | None  # number for the record; None numbers it by its place in the list

@@ -20,8 +20,7 @@ NUM_BINS = 20
 
 @dataclass(frozen=True)
 class DatasetStatistics:
-    """Numbers of Table 1; shares are in [0, 1].
-    """
+    """Numbers of Table 1; shares are in [0, 1]."""
 
     num_images: int  # images that show at least one instance
     num_images_without_instances: int  # images that show none

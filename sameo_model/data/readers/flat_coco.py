@@ -20,8 +20,7 @@ _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
 
 @dataclass(frozen=True)
 class FlatKeys:
-    """Names that a data set gives to the fields; the first key that a record has counts.
-    """
+    """Names that a data set gives to the fields; the first key that a record has counts."""
 
     amodal: tuple[str, ...]  # keys of the whole extent; empty for a modal set
     visible: tuple[str, ...]  # keys of the visible part
@@ -32,8 +31,7 @@ class FlatKeys:
 
 @dataclass
 class FlatCocoSource(Source):
-    """A file in flat COCO form.
-    """
+    """A file in flat COCO form."""
 
     annotations_path: Path
     images_dir: Path  # folder that `file_name` is relative to

@@ -113,8 +113,7 @@ class WaltCompositeSource(Source):
 
 
 class WaltDetection(NamedTuple):
-    """One raw detection.
-    """
+    """One raw detection."""
 
     number: int  # place in the file, from 1
     frame: str  # stem of the frame's file name
