@@ -40,26 +40,22 @@ class Problem:
 
 @dataclass
 class CheckReport:
-    """What a check found.
-
-    Attributes:
-        num_instances: Instances that could be read.
-        images_of_other_size: Decoded pictures whose size is not that of the annotations.
-        images_with_orientation: Decoded pictures with an EXIF orientation, and whether the size of
-            the annotations says that it is applied.
-        fault: What is wrong with masks and boxes as a whole, see `BoxAgreement.fault`.
-    """
+    """What a check found."""
 
     dataset: str
     num_images: int
-    num_instances: int
+    num_instances: int  # instances that could be read
     num_skipped: int
     num_decoded: int
     defects: dict[str, Any]
     missing_images: Problem = field(default_factory=Problem)
     unreadable_images: Problem = field(default_factory=Problem)
+    # decoded pictures whose size is not that of the annotations
     images_of_other_size: Problem = field(default_factory=Problem)
+    # decoded pictures with an EXIF orientation, and whether the size of the annotations says that
+    # it is applied
     images_with_orientation: Problem = field(default_factory=Problem)
+    # what is wrong with masks and boxes as a whole, see `BoxAgreement.fault`
     fault: str | None = None
 
     def problems(self) -> dict[str, Problem]:

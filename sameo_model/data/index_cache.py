@@ -13,8 +13,7 @@ from pathlib import Path
 
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_build import build_index
-from sameo_model.data.index_format import FORMAT_VERSION, META_FILE
-from sameo_model.data.index_format import load_tables
+from sameo_model.data.index_format import FORMAT_VERSION, META_FILE, load_tables
 from sameo_model.data.source import Source
 
 _LOGGER = logging.getLogger(__name__)

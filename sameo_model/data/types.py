@@ -36,35 +36,25 @@ def decode_rle(rle: Rle) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class AmodalInstance:
-    """One object: its whole (amodal) extent and the part of it that is visible.
+    """One object: its whole (amodal) extent and the part of it that is visible."""
 
-    Attributes:
-        annotation_id: Number of the annotation, at least 1, unique within its data set.
-        category: Class name, "" where the data set has none.
-        amodal_rle: Whole extent in pixels of the image; None in modal data sets (LVIS, LV-VIS).
-        visible_rle: Visible part, equal to `amodal_rle` for an object that nothing covers; None
-            where it is not known.
-        amodal_box_xywh: Tight box of the amodal mask, x, y, width, height in pixels.
-        visible_box_xywh: Tight box of the visible mask in the same form.
-        occlusion_rate: Hidden area over amodal area, in [0, 1]; None if a mask is unknown.
-        category_id: Number of the class in the source, 0 where it has none.
-        source_id: Identity of the record in its source; empty if `annotation_id` is the same.
-        stated_occlusion_rate: `occlude_rate` of the record as its file has it, which may differ
-            from the masks; None without.
-        is_stuff: Marked as a region without a shape of its own (sky, grass).
-    """
-
-    annotation_id: int
-    category: str
+    annotation_id: int  # number of the annotation, at least 1, unique within its data set
+    category: str  # class name, "" where the data set has none
+    # whole extent in pixels of the image; None in modal data sets (LVIS, LV-VIS)
     amodal_rle: Rle | None
+    # visible part, equal to `amodal_rle` for an object that nothing covers; None where it is not
+    # known
     visible_rle: Rle | None
-    amodal_box_xywh: BoxXywh | None
-    visible_box_xywh: BoxXywh | None
+    amodal_box_xywh: BoxXywh | None  # tight box of the amodal mask, x, y, width, height in pixels
+    visible_box_xywh: BoxXywh | None  # tight box of the visible mask in the same form
+    # hidden area over amodal area, in [0, 1]; None if a mask is unknown
     occlusion_rate: float | None
-    category_id: int = 0
+    category_id: int = 0  # number of the class in the source, 0 where it has none
+    # identity of the record in its source; empty if `annotation_id` is the same
     source_id: str = ""
+    # `occlude_rate` of the record as its file has it, which may differ from the masks; None without
     stated_occlusion_rate: float | None = None
-    is_stuff: bool = False
+    is_stuff: bool = False  # marked as a region without a shape of its own (sky, grass)
 
     def amodal_mask(self) -> np.ndarray:
         """Decode the whole extent.
@@ -99,41 +89,27 @@ class AmodalInstance:
 
 @dataclass(frozen=True, slots=True)
 class CrowdRegion:
-    """Objects that were annotated together: detections there are neither right nor wrong.
+    """Objects that were annotated together: detections there are neither right nor wrong."""
 
-    Attributes:
-        annotation_id: Number of the annotation, different from those of all objects.
-        category: Class name, "" where the data set has none.
-        rle: The region in pixels of the image.
-        category_id: Number of the class in the source, 0 where it has none.
-    """
-
-    annotation_id: int
-    category: str
-    rle: Rle
-    category_id: int = 0
+    annotation_id: int  # number of the annotation, different from those of all objects
+    category: str  # class name, "" where the data set has none
+    rle: Rle  # the region in pixels of the image
+    category_id: int = 0  # number of the class in the source, 0 where it has none
 
 
 @dataclass(frozen=True, slots=True)
 class AmodalImage:
-    """One photograph or rendering and its annotated objects.
-
-    Attributes:
-        image_hw: Height and width in pixels, as the annotations have it.
-        instances: Annotated objects, in the order of the source.
-        dataset: Name of the data set in the registry.
-        coco_image_ids: Numbers of the COCO photographs that the picture shows, so that a held-out
-            photograph can be left out of every set; two for a composite, none for other sources.
-        crowds: Crowd regions, which are no objects.
-    """
+    """One photograph or rendering and its annotated objects."""
 
     image_id: int
     path: Path
-    image_hw: tuple[int, int]
-    instances: Sequence[AmodalInstance]
-    dataset: str
+    image_hw: tuple[int, int]  # height and width in pixels, as the annotations have it
+    instances: Sequence[AmodalInstance]  # annotated objects, in the order of the source
+    dataset: str  # name of the data set in the registry
+    # numbers of the COCO photographs that the picture shows, so that a held-out photograph can be
+    # left out of every set; two for a composite, none for other sources
     coco_image_ids: tuple[int, ...] = ()
-    crowds: tuple[CrowdRegion, ...] = ()
+    crowds: tuple[CrowdRegion, ...] = ()  # crowd regions, which are no objects
 
     def load_rgb(self) -> np.ndarray:
         """Read the image file.

@@ -13,17 +13,13 @@ DEFAULT_REPLICATES = 1000
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference with its uncertainty.
-
-    Attributes:
-        low: Lower end of its 95 % confidence interval.
-        p_value: Probability of a difference at least this far from 0 in either direction if
-            there was none, estimated from the replicates on either side of 0.
-    """
+    """A difference with its uncertainty."""
 
     value: float
-    low: float
+    low: float  # lower end of its 95 % confidence interval
     high: float
+    # probability of a difference at least this far from 0 in either direction if there was none,
+    # estimated from the replicates on either side of 0
     p_value: float
 
 

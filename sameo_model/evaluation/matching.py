@@ -22,17 +22,13 @@ POOLED = -1
 
 @dataclass(frozen=True)
 class MatchSettings:
-    """How detections are matched.
+    """How detections are matched."""
 
-    Attributes:
-        class_specific: Match within classes only; otherwise all classes are pooled.
-        max_detections: Best detections of an image that count, of each class with
-            `class_specific`, of all classes together without.
-        buckets: The measure and its ranges by which truths and detections are also told apart.
-    """
-
-    class_specific: bool = False
+    class_specific: bool = False  # match within classes only; otherwise all classes are pooled
+    # best detections of an image that count, of each class with `class_specific`, of all classes
+    # together without
     max_detections: int = 100
+    # the measure and its ranges by which truths and detections are also told apart
     buckets: Buckets = ALL_SIZES
 
 

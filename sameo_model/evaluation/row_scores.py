@@ -33,21 +33,17 @@ MIN_PARALLEL_IMAGES = 200
 
 @dataclass
 class RowScores:
-    """What scoring found out about one row.
-
-    Attributes:
-        best_ious: By image id, float64 (D,): the largest IoU of each detection with any truth, NaN
-            for one in a crowd region and for one without a mask.
-        nearest: By image and annotation number: the largest IoU of the truth with any detection,
-            and that detection's position in its image, -1 where nothing touches the truth.
-        uoais: Measures of each image.
-    """
+    """What scoring found out about one row."""
 
     matches: list[ImageMatches] = field(default_factory=list)
     truths: list[TruthMatch] = field(default_factory=list)
+    # by image id, float64 (D,): the largest IoU of each detection with any truth, NaN for one in a
+    # crowd region and for one without a mask
     best_ious: dict[int, np.ndarray] = field(default_factory=dict)
+    # by image and annotation number: the largest IoU of the truth with any detection, and that
+    # detection's position in its image, -1 where nothing touches the truth
     nearest: dict[tuple[int, int], tuple[float, int]] = field(default_factory=dict)
-    uoais: list[dict[Region, RegionScores]] = field(default_factory=list)
+    uoais: list[dict[Region, RegionScores]] = field(default_factory=list)  # measures of each image
 
     def extend(self, other: RowScores) -> None:
         """Add the scores of further images."""

@@ -17,42 +17,31 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ClutterOptions:
-    """How cut-outs lie.
+    """How cut-outs lie."""
 
-    Attributes:
-        objects: Smallest and largest number of objects.
-        size: Smallest and largest size of an object (square root of its area) as a share of the
-            picture's height.
-        size_jitter: Objects of one picture differ by up to this factor from its common size.
-        on_another: Share of objects that are laid onto a chosen object, to hide a chosen part.
-        large_share: Share of those that hide 0.3 to 0.8 of it; the others hide 0.06 to 0.3.
-        max_hidden: No object is hidden more than this.
-        crowded: Share of pictures with many objects close together.
-        bins: Share of the crowded ones whose objects lie in a bin.
-    """
-
-    objects: tuple[int, int] = (3, 14)
+    objects: tuple[int, int] = (3, 14)  # smallest and largest number of objects
+    # smallest and largest size of an object (square root of its area) as a share of the picture's
+    # height
     size: tuple[float, float] = (0.04, 0.42)
+    # objects of one picture differ by up to this factor from its common size
     size_jitter: float = 1.4
+    # share of objects that are laid onto a chosen object, to hide a chosen part
     on_another: float = 0.62
+    # share of those that hide 0.3 to 0.8 of it; the others hide 0.06 to 0.3
     large_share: float = 0.5
-    max_hidden: float = 0.85
-    crowded: float = 0.4
-    bins: float = 0.6
+    max_hidden: float = 0.85  # no object is hidden more than this
+    crowded: float = 0.4  # share of pictures with many objects close together
+    bins: float = 0.6  # share of the crowded ones whose objects lie in a bin
 
 
 @dataclass
 class Clutter:
-    """A picture that is being filled.
+    """A picture that is being filled."""
 
-    Attributes:
-        canvas: float32 (H, W, 3), RGB, 0 to 255.
-        amodal: bool (H, W) for each object, whole extent inside the picture, bottom one first.
-        visible: bool (H, W) for each object, what later ones leave of it.
-    """
-
-    canvas: Canvas
+    canvas: Canvas  # float32 (H, W, 3), RGB, 0 to 255
+    # bool (H, W) for each object, whole extent inside the picture, bottom one first
     amodal: list[Mask] = field(default_factory=list)
+    # bool (H, W) for each object, what later ones leave of it
     visible: list[Mask] = field(default_factory=list)
     categories: list[str] = field(default_factory=list)
 

@@ -30,28 +30,21 @@ MAX_ATTEMPTS = 20
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What decides every pixel and number of a synthesised set.
+    """What decides every pixel and number of a synthesised set."""
 
-    Attributes:
-        seed: Each scene's random numbers follow from the seed and the scene's number alone.
-        families: Names with the share of objects that is drawn from each; shares sum to 1.
-        image_hw: Height and width in pixels.
-        keep: Which instances become annotations.
-        arrangements: Keys of `ARRANGEMENTS` with their shares; None takes loose tables, floors and
-            bins.
-        distractors: Share of procedural objects that only lie in the way and are not annotated.
-        is_balanced: Whether views are chosen for a balance of occlusion rates; None for not.
-        has_depth_noise: Whether depth as a camera measures it is written too; None for not.
-    """
-
-    seed: int = 0
+    seed: int = 0  # each scene's random numbers follow from the seed and the scene's number alone
+    # names with the share of objects that is drawn from each; shares sum to 1
     families: Mapping[str, float] = field(default_factory=lambda: {PROCEDURAL: 1.0})
     views: int = 8
-    image_hw: tuple[int, int] = (480, 640)
-    keep: Keep = field(default_factory=Keep)
+    image_hw: tuple[int, int] = (480, 640)  # height and width in pixels
+    keep: Keep = field(default_factory=Keep)  # which instances become annotations
+    # keys of `ARRANGEMENTS` with their shares; None takes loose tables, floors and bins
     arrangements: Mapping[str, float] | None = None
+    # share of procedural objects that only lie in the way and are not annotated
     distractors: float | None = None
+    # whether views are chosen for a balance of occlusion rates; None for not
     is_balanced: bool | None = None
+    # whether depth as a camera measures it is written too; None for not
     has_depth_noise: bool | None = None
 
     def __post_init__(self) -> None:

@@ -25,17 +25,13 @@ PROCEDURAL = "procedural"
 
 @dataclass(frozen=True)
 class SceneMaterials:
-    """Where meshes and photographs come from.
+    """Where meshes and photographs come from."""
 
-    Attributes:
-        mesh_roots: Folders to take instead of the installed packages', by family.
-        photographs: For tables, walls, surroundings and some objects' surfaces; None for none.
-        library: The user's own objects; None for none.
-    """
-
+    # folders to take instead of the installed packages', by family
     mesh_roots: Mapping[str, Path] = field(default_factory=dict)
+    # for tables, walls, surroundings and some objects' surfaces; None for none
     photographs: Photographs | None = None
-    library: MeshLibrary | None = None
+    library: MeshLibrary | None = None  # the user's own objects; None for none
 
 
 class AssetSource:

@@ -29,20 +29,15 @@ _GEOM_TYPES = {
 
 @dataclass(frozen=True)
 class Stage:
-    """Where objects lie; the supporting surface is the plane z = 0.
+    """Where objects lie; the supporting surface is the plane z = 0."""
 
-    Attributes:
-        kind: Table (a board above a floor), floor, bin (four walls) or shelf (open towards -y).
-        half_xy: Half sizes of the usable area in metres.
-        wall_m: Height of a bin's or shelf's walls in metres, else 0.
-        boards_z: Heights of a shelf's boards in metres, the lowest 0; else empty.
-        fence_m: Half side of an unseen fence that holds a pile together while it forms, or 0.
-    """
-
+    # table (a board above a floor), floor, bin (four walls) or shelf (open towards -y)
     kind: StageKind
-    half_xy: tuple[float, float]
-    wall_m: float = 0.0
+    half_xy: tuple[float, float]  # half sizes of the usable area in metres
+    wall_m: float = 0.0  # height of a bin's or shelf's walls in metres, else 0
+    # heights of a shelf's boards in metres, the lowest 0; else empty
     boards_z: tuple[float, ...] = ()
+    # half side of an unseen fence that holds a pile together while it forms, or 0
     fence_m: float = 0.0
 
 

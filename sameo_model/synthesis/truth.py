@@ -27,16 +27,12 @@ class Keep:
 
 @dataclass(frozen=True)
 class InstanceTruth:
-    """One object in one view.
+    """One object in one view."""
 
-    Attributes:
-        index: Number of the object in the scene.
-        amodal_mask: bool (H, W), what the object covers inside the image with nothing before it.
-        visible_mask: bool (H, W), the part that nothing hides, a subset of `amodal_mask`.
-    """
-
-    index: int
+    index: int  # number of the object in the scene
+    # bool (H, W), what the object covers inside the image with nothing before it
     amodal_mask: NDArray[np.bool_]
+    # bool (H, W), the part that nothing hides, a subset of `amodal_mask`
     visible_mask: NDArray[np.bool_]
 
     @property

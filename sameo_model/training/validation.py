@@ -22,15 +22,12 @@ MAX_PICTURE_BOXES = 8
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What one validation found.
+    """What one validation found."""
 
-    Attributes:
-        scores: of `evaluate_masks`, averaged over the kinds of prompts where there are several;
-            then those of each kind too, under `<kind>_prompts/`.
-        pictures: uint8 (H, W, 3) RGB by name: truth on the left, prediction on the right.
-    """
-
+    # of `evaluate_masks`, averaged over the kinds of prompts where there are several; then those of
+    # each kind too, under `<kind>_prompts/`
     scores: dict[str, Any]
+    # uint8 (H, W, 3) RGB by name: truth on the left, prediction on the right
     pictures: dict[str, Uint8Array] = field(default_factory=dict)
 
 

@@ -17,12 +17,9 @@ from sameo_model.runtime.box_source import BoxPrompt, BoxSource
 
 @dataclass(frozen=True)
 class Labels:
-    """What a COCO file calls its images and classes.
+    """What a COCO file calls its images and classes."""
 
-    Attributes:
-        images: File names by number, in the order of the file.
-    """
-
+    # file names by number, in the order of the file
     images: dict[int, str] = field(default_factory=dict)
     categories: dict[int, str] = field(default_factory=dict)
 

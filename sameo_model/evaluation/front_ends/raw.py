@@ -30,19 +30,15 @@ class RawDetection:
 
 @dataclass(frozen=True)
 class RawFile:
-    """The content of a front end's file.
-
-    Attributes:
-        box_format: What the four numbers of a box are.
-        has_class_positions: Classes are numbered 0, 1, ... in the order of the detector's
-            classes, not as in the annotations.
-        has_image_positions: Images are numbered 0, 1, ... in the order of the annotations.
-        num_images: Images that the file speaks of, where it lists those without detections too.
-    """
+    """The content of a front end's file."""
 
     format: str
     detections: Sequence[RawDetection]
-    box_format: BoxFormat
+    box_format: BoxFormat  # what the four numbers of a box are
+    # classes are numbered 0, 1, ... in the order of the detector's classes, not as in the
+    # annotations
     has_class_positions: bool = False
+    # images are numbered 0, 1, ... in the order of the annotations
     has_image_positions: bool = False
+    # images that the file speaks of, where it lists those without detections too
     num_images: int | None = None
