@@ -21,7 +21,7 @@ from sameo_model.runtime.files import write_whole
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.config_loading import config_from_dict
 from sameo_model.training.optimisation import MovingAverage
-from sameo_model.training.task import Network
+from sameo_model.training.step import Network
 
 CHECKPOINT_NAME = "last.ckpt"
 CONFIG_NAME = "config.json"

@@ -21,7 +21,7 @@ from sameo_model.modeling.presets import PRESETS, build_sameo
 from sameo_model.training.box_validation import BoxValidation
 from sameo_model.training.config import DataSource, TrainConfig
 from sameo_model.training.sample_plan import TrainingSet
-from sameo_model.training.task import Network
+from sameo_model.training.step import Network
 from sameo_model.training.validation import Validation
 
 VAL_SEED = 0  # not the run's own: runs of several seeds are validated on the same images

@@ -1,4 +1,4 @@
-"""What happens to one batch: encode each image once, decode all of its boxes, sum the losses."""
+"""What happens to one batch of masks or of boxes: run the network, sum the losses."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, Pyramid
 from sameo_model.modeling.prompt_encoder import PointLabel
 from sameo_model.modeling.sameo import BOTH_TOKENS, Features, MaskKind, Sameo
+from sameo_model.training.box_loss import box_loss
 from sameo_model.training.config import Decoder, Part, TrainConfig
 from sameo_model.training.losses import sameo_loss
 
 Batch = dict[str, Any]
+Network = Sameo | BoxDetector
 CORNER_LABELS = (PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT)
 
 
@@ -154,3 +157,43 @@ def _choose_attention(device: torch.device) -> AbstractContextManager:
     if device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
+
+
+class BoxTrainingStep(nn.Module):
+    """Loss of one batch.
+
+    The backbone keeps ImageNet's batch statistics; neck and heads, which start from random weights,
+    use those of the batch.
+    """
+
+    def __init__(self, model: BoxDetector, config: TrainConfig) -> None:
+        """Wrap `model` and freeze what `config` does not train."""
+        super().__init__()
+        self.model = model
+        encoder = model.image_encoder
+        encoder.requires_grad_("image_encoder" in config.trainable)
+        model.box_head.requires_grad_("box_head" in config.trainable)
+        encoder.backbone.freeze(config.frozen_blocks, config.frozen_depthwise)
+        self.normalised_by_batch = [
+            part
+            for part, name in ((encoder.neck, "image_encoder"), (model.box_head, "box_head"))
+            if name in config.trainable
+        ]
+
+    def forward(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the losses of `box_loss`, and an empty tensor: no embeddings to keep.
+
+        Args:
+            batch: What `collate_boxes` returns.
+        """
+        for part in self.normalised_by_batch:
+            part.train()
+        images = batch["image"].contiguous(memory_format=torch.channels_last)
+        return box_loss(self.model(images), batch), images.new_empty(0)
+
+
+def build_step(model: Network, config: TrainConfig) -> nn.Module:
+    """Return the module that turns a batch into losses."""
+    if isinstance(model, BoxDetector):
+        return BoxTrainingStep(model, config)
+    return TrainingStep(model, config)

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,11 +14,12 @@ import cv2
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.checkpoint import save_checkpoint
 from sameo_model.modeling.sameo import Sameo
+from sameo_model.training.box_samples import BoxSamples, collate_boxes
 from sameo_model.training.checkpointing import (
     RunState,
     explain_full_disk,
@@ -33,8 +35,8 @@ from sameo_model.training.interruption import Interruption, deferred_interrupt
 from sameo_model.training.optimisation import MovingAverage, build_optimiser, set_learning_rate
 from sameo_model.training.run_log import Meter, RunLog
 from sameo_model.training.sample_plan import SamplePlan, TrainingSet
-from sameo_model.training.step import Batch
-from sameo_model.training.task import Network, build_samples, build_step
+from sameo_model.training.samples import TrainingSamples, collate_step
+from sameo_model.training.step import Batch, Network, build_step
 from sameo_model.training.validation import ValidationResult
 
 BEST_NAME = "best.safetensors"
@@ -241,9 +243,27 @@ class Trainer:
             num_writers=self.fabric.world_size,
         )
 
+    def _build_samples(
+        self, sources: Sequence[TrainingSet]
+    ) -> tuple[Dataset, Callable[[list[dict[str, Any]]], list[Batch]]]:
+        """Return the samples, and how those of a step are joined."""
+        config, side = self.config, self.model.image_size
+        if isinstance(self.model, BoxDetector):
+            boxes = BoxSamples(sources, config.boxes, image_size=side, seed=config.seed)
+            return boxes, collate_boxes
+        masks = TrainingSamples(
+            sources,
+            config.samples,
+            image_size=side,
+            seed=config.seed,
+            framing=self.model.framing,
+            cache=self.cache,
+        )
+        return masks, partial(collate_step, max_images=config.max_images_at_once)
+
     def _build_loader(self, sources: Sequence[TrainingSet]) -> DataLoader:
         config = self.config
-        samples, collate = build_samples(self.model, config, sources, self.cache)
+        samples, collate = self._build_samples(sources)
         plan = SamplePlan(
             config,
             sources,

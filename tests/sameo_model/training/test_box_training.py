@@ -7,10 +7,10 @@ from sameo_model.modeling.box_checkpoint import load_box_detector
 from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.lite_encoder import load_imagenet_weights
 from sameo_model.train import main
-from sameo_model.training.box_step import BoxTrainingStep
 from sameo_model.training.box_validation import BoxValidation, detect
 from sameo_model.training.config_loading import config_from_dict
 from sameo_model.training.sample_plan import TrainingSet
+from sameo_model.training.step import BoxTrainingStep
 from sameo_model.training.trainer import train
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
 from tests.sameo_model.training.runs import assert_same_weights
