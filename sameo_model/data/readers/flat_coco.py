@@ -30,33 +30,45 @@ class FlatKeys:
 
 
 @dataclass
-class FlatCocoSource(Source):
-    """A file in flat COCO form."""
+class CocoFileSource(Source):
+    """A JSON file with lists of pictures, annotations and categories."""
 
     annotations_path: Path
-    images_dir: Path  # folder that `file_name` is relative to
-    keys: FlatKeys
-    absent_visible: AbsentVisible = AbsentVisible.SKIP  # what a record without visible mask means
-    has_coco_ids: bool = False  # the set's `image_id` is COCO's
-    _names: dict[int, str] = field(default_factory=dict, repr=False)
+    images_dir: Path  # folder that names of files are relative to
+    _names: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     def files(self) -> list[Path]:
         return [self.annotations_path]
 
-    def images(self) -> Iterator[ImageEntry]:
-        """Yield the entries of the list `images`."""
+    def categories(self) -> Mapping[int, str]:
+        return self._names
+
+    def entries(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a list that the file must have."""
         found = False
         for key, entry in iter_json(self.annotations_path):
-            if key == "images":
+            if key == name:
                 found = True
-                yield self._image_entry(entry)
+                yield entry
             elif found:
                 return
         if not found:
             raise DatasetFormatError(
-                f"{self.annotations_path} must have a list `images` with at least one entry, got "
+                f"{self.annotations_path} must have a list `{name}` with at least one entry, got "
                 f"none; it is not a {self.dataset} annotation file"
             )
+
+
+@dataclass
+class FlatCocoSource(CocoFileSource):
+    """A file in flat COCO form."""
+
+    keys: FlatKeys
+    absent_visible: AbsentVisible = AbsentVisible.SKIP  # what a record without visible mask means
+    has_coco_ids: bool = False  # the set's `image_id` is COCO's
+
+    def images(self) -> Iterator[ImageEntry]:
+        return map(self._image_entry, self.entries("images"))
 
     def _image_entry(self, entry: dict[str, Any]) -> ImageEntry:
         try:
@@ -114,9 +126,6 @@ class FlatCocoSource(Source):
                     continue
                 row, entry = row_and_entry
                 yield row, (record, entry.image_hw)
-
-    def categories(self) -> Mapping[int, str]:
-        return self._names
 
     def _probe(self, record: dict[str, Any]) -> None:
         """Check the first record's keys, so that a wrong file fails with a sentence."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.json_stream import iter_json
+from sameo_model.data.readers.flat_coco import CocoFileSource
 from sameo_model.data.readers.layout import choose_splits, find
 from sameo_model.data.source import ImageEntry, Source
-from sameo_model.data.types import AmodalInstance, DatasetFormatError
+from sameo_model.data.types import AmodalInstance
 
 SPLITS = {
     name: [f"{name}_instances.json", f"annotations/{name}_instances.json"]
@@ -35,35 +36,18 @@ def sources(root: Path, split: str | None) -> list[Source]:
 
 
 @dataclass
-class LvvisSource(Source):
+class LvvisSource(CocoFileSource):
     """One annotation file in YouTube-VIS form; each frame of a video counts as an image."""
-
-    annotations_path: Path
-    images_dir: Path
-    _names: dict[int, str] = field(default_factory=dict, repr=False)
-
-    def files(self) -> list[Path]:
-        return [self.annotations_path]
 
     def images(self) -> Iterator[ImageEntry]:
         """Yield the frames of the list `videos`."""
-        found = False
-        for key, video in iter_json(self.annotations_path):
-            if key == "videos":
-                found = True
-                image_hw = (int(video["height"]), int(video["width"]))
-                for frame, name in enumerate(video["file_names"]):
-                    # Names were written on Windows; only folder and file name are reliable.
-                    parts = str(name).replace("\\", "/").split("/")[-2:]
-                    path = self.images_dir.joinpath(*parts)
-                    yield ImageEntry(f"{video['id']}/{frame}", None, path, image_hw)
-            elif found:
-                return
-        if not found:
-            raise DatasetFormatError(
-                f"{self.annotations_path} must have a list `videos` with at least one entry, got "
-                f"none; it is not an lvvis annotation file"
-            )
+        for video in self.entries("videos"):
+            image_hw = (int(video["height"]), int(video["width"]))
+            for frame, name in enumerate(video["file_names"]):
+                # Names were written on Windows; only folder and file name are reliable.
+                parts = str(name).replace("\\", "/").split("/")[-2:]
+                path = self.images_dir.joinpath(*parts)
+                yield ImageEntry(f"{video['id']}/{frame}", None, path, image_hw)
 
     def jobs(
         self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
@@ -102,9 +86,6 @@ class LvvisSource(Source):
             source_id=source_id,
         )
         yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
-
-    def categories(self) -> Mapping[int, str]:
-        return self._names
 
 
 def _is_record(record: Any) -> bool:
