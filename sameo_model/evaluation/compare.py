@@ -21,9 +21,9 @@ from sameo_model.evaluation.bootstrap import (
     draw_weights,
     resample,
 )
-from sameo_model.evaluation.detection_files import matches_path, read_matches
 from sameo_model.evaluation.instance_scores import OCCLUDED_ABOVE
 from sameo_model.evaluation.mask_metrics import BIN_EDGES, bin_index
+from sameo_model.evaluation.result_files import matches_path, read_matches
 from sameo_model.evaluation.text_tables import TITLES
 
 # Settings that must be equal for objects to be paired; a model or its options may differ.

@@ -29,7 +29,6 @@ from sameo_model.evaluation.data_options import (
     has_amodal,
     open_truth,
 )
-from sameo_model.evaluation.detection_files import write_detection_files
 from sameo_model.evaluation.detection_results import calibration, summarise_rows
 from sameo_model.evaluation.detections import (
     Detection,
@@ -49,7 +48,7 @@ from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.paper_tables import rows_for
 from sameo_model.evaluation.predictions import Clock, predict_images
 from sameo_model.evaluation.predictors import open_predictor
-from sameo_model.evaluation.result_files import write_json
+from sameo_model.evaluation.result_files import write_detection_files, write_json
 from sameo_model.evaluation.row_scores import RowScores, score_rows
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import align, difference_lines, row_lines

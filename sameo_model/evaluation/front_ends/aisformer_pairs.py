@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sameo_model.evaluation.front_ends.coco_results import read_coco_results
-from sameo_model.evaluation.front_ends.detectron2_results import read_detectron2
+from sameo_model.evaluation.front_ends.coco_results import read_coco_results, read_detectron2
 from sameo_model.evaluation.front_ends.raw import RawDetection, RawFile
 
 AMODAL, VISIBLE = "instances_amodal", "instances_visible"

@@ -1,4 +1,4 @@
-"""COCO result JSON in the dialects that detectors write, and the output of our own `predict`."""
+"""COCO results in the dialects that detectors write, Detectron2's file, and our own `predict`'s."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
+from sameo_model.evaluation.front_ends.safe_load import load_torch
 from sameo_model.runtime.box_fields import BoxFormError, without_repeats
 
 VISIBLE_KEYS = ("visible_mask", "visible_segmentation", "inmodal_seg")
@@ -51,7 +52,7 @@ def read_coco_results(
         return RawFile("boxes by image", _read_mapping(path, content), "xyxy")
     if not isinstance(content, list):
         raise DatasetFormatError(f"{path} {_FORMS}, got {type(content).__name__}")
-    records = parse_records(path, content, mask_key)
+    records = _parse_records(path, content, mask_key)
     records = [
         row if row.name or row.image not in names else replace(row, name=names[row.image])
         for row in records
@@ -61,7 +62,37 @@ def read_coco_results(
     return RawFile("COCO results", records, box_format)
 
 
-def parse_records(path: Path, records: Sequence[Any], mask_key: str) -> list[RawDetection]:
+def read_detectron2(path: Path, *, mask_key: str) -> RawFile:
+    """Read the file that Detectron2's COCO evaluator leaves in its output folder.
+
+    It holds one entry per image with `instances` in COCO's result form; unlike in
+    `coco_instances_results.json`, classes are numbered by their position.
+
+    Raises:
+        DatasetFormatError: If the file is damaged, holds more than plain data, or has another
+            form.
+    """
+    content = load_torch(path)
+    is_known = isinstance(content, list) and all(
+        isinstance(entry, Mapping) and isinstance(entry.get("instances"), list) for entry in content
+    )
+    if not is_known:
+        raise DatasetFormatError(
+            f"{path} must hold a list of {{image_id, instances}}, as Detectron2's evaluator writes "
+            f"it; got something else"
+        )
+    records = [
+        {"image_id": entry.get("image_id"), **record}
+        for entry in content
+        for record in entry["instances"]
+    ]
+    detections = _parse_records(path, records, mask_key)
+    return RawFile(
+        "Detectron2", detections, "xywh", has_class_positions=True, num_images=len(content)
+    )
+
+
+def _parse_records(path: Path, records: Sequence[Any], mask_key: str) -> list[RawDetection]:
     """Take the fields out of COCO result records.
 
     Raises:

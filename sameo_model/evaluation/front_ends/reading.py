@@ -17,8 +17,7 @@ from sameo_model.data.types import AmodalImage, DatasetFormatError, Rle
 from sameo_model.evaluation.detections import BoxXyxy, Detection
 from sameo_model.evaluation.front_ends.aisformer_pairs import add_visible_masks
 from sameo_model.evaluation.front_ends.checks import check_boxes, check_scores
-from sameo_model.evaluation.front_ends.coco_results import read_coco_results
-from sameo_model.evaluation.front_ends.detectron2_results import read_detectron2
+from sameo_model.evaluation.front_ends.coco_results import read_coco_results, read_detectron2
 from sameo_model.evaluation.front_ends.finders import ClassFinder, ImageFinder
 from sameo_model.evaluation.front_ends.mmdetection_results import read_mmdetection
 from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile

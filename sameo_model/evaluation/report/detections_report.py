@@ -15,12 +15,11 @@ import cv2
 
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.average_precision import METRICS, MatchTable
-from sameo_model.evaluation.detection_files import instances_csv
 from sameo_model.evaluation.report.charts import draw_charts
 from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
 from sameo_model.evaluation.report.page import html_table, render_page
 from sameo_model.evaluation.report.qualitative import DEFAULT_COLUMNS, ChosenObject, draw_figure
-from sameo_model.evaluation.result_files import write_json
+from sameo_model.evaluation.result_files import instances_csv, write_json
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import (

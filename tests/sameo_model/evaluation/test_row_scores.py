@@ -6,10 +6,10 @@ import pytest
 from sameo_model.data.rle import encode_mask
 from sameo_model.evaluation import row_scores
 from sameo_model.evaluation.buckets import BUCKETS
-from sameo_model.evaluation.detection_files import read_matches, write_matches
 from sameo_model.evaluation.detection_results import METRICS, calibration, summarise_rows
 from sameo_model.evaluation.detections import Detection
 from sameo_model.evaluation.matching import MatchSettings
+from sameo_model.evaluation.result_files import read_matches, write_matches
 from sameo_model.evaluation.row_scores import score_rows
 from sameo_model.evaluation.rows import SAMEO, SAMEO_PLAIN, Row
 from tests.sameo_model.evaluation.random_sets import random_set

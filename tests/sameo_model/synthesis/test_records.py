@@ -1,7 +1,7 @@
 import numpy as np
 
 from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
-from sameo_model.synthesis.occlusion_order import hiding_pairs
+from sameo_model.synthesis.records import hiding_pairs
 
 
 def annotation(number, amodal, visible):
