@@ -22,7 +22,7 @@ LIBRARIES = ("torch", "openvino", "onnxruntime", "numpy", "opencv-python-headles
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One measured number."""
 
     case: str  # what was measured, sizes included
@@ -34,7 +34,9 @@ class Row:
     num_samples: int
 
     @classmethod
-    def from_samples(cls, case: str, contestant: str, unit: str, samples: Sequence[float]) -> Row:
+    def from_samples(
+        cls, case: str, contestant: str, unit: str, samples: Sequence[float]
+    ) -> Measurement:
         """Summarise samples."""
         low, median, high = np.percentile(samples, (10, 50, 90)).tolist()
         return cls(case, contestant, unit, median, low, high, len(samples))
@@ -47,7 +49,7 @@ def alternate(
     budget_s: float,
     min_rounds: int = 3,
     warm_up: bool = True,
-) -> list[Row]:
+) -> list[Measurement]:
     """Time every contestant once a round, so that a slow moment of the machine hits all alike.
 
     Args:
@@ -67,7 +69,7 @@ def alternate(
             call()
             samples_ms[name].append(1000 * (time.perf_counter() - started_s))
         num_rounds += 1
-    return [Row.from_samples(case, name, "ms", samples_ms[name]) for name in contestants]
+    return [Measurement.from_samples(case, name, "ms", samples_ms[name]) for name in contestants]
 
 
 def conditions() -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _cpu_info() -> dict[str, str]:
 
 
 def write_results(
-    output: Path, rows: Sequence[Row], settings: Mapping[str, Any], notes: Sequence[str]
+    output: Path, rows: Sequence[Measurement], settings: Mapping[str, Any], notes: Sequence[str]
 ) -> str:
     """Write `speed.json` and `speed.md` into a folder and return the Markdown."""
     output.mkdir(parents=True, exist_ok=True)
@@ -118,12 +120,12 @@ def write_results(
     return text
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Measurement]:
     """Read the rows of a `speed.json`."""
-    return [Row(**row) for row in json.loads(path.read_bytes())["rows"]]
+    return [Measurement(**row) for row in json.loads(path.read_bytes())["rows"]]
 
 
-def markdown_table(rows: Sequence[Row]) -> list[str]:
+def markdown_table(rows: Sequence[Measurement]) -> list[str]:
     """Return table lines; the ratio says how many times faster than `BASELINES` a row is."""
     base = {
         row.case: row.median
@@ -143,7 +145,7 @@ def markdown_table(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def comparison_table(base: Sequence[Row], new: Sequence[Row]) -> list[str]:
+def comparison_table(base: Sequence[Measurement], new: Sequence[Measurement]) -> list[str]:
     """Return table lines of what both runs measured; a change within both spreads is marked."""
     old = {(row.case, row.contestant): row for row in base}
     lines = [

@@ -33,7 +33,7 @@ from benchmarks.contestants import (
 )
 from benchmarks.measure import (
     BASELINE,
-    Row,
+    Measurement,
     alternate,
     comparison_table,
     conditions,
@@ -63,7 +63,7 @@ NOTES = (
 )
 
 
-def measure(model: Path, sections: Sequence[str], *, quick: bool) -> Iterator[list[Row]]:
+def measure(model: Path, sections: Sequence[str], *, quick: bool) -> Iterator[list[Measurement]]:
     """Run the sections that were asked for; ``model`` is the bundle of `sameo_lite`.
 
     Yields:
@@ -116,7 +116,7 @@ def _vitt_bundle(image_size: int) -> Path:
 
 def _measure_model(
     folder: Path, previous: Path | None, budget_s: float, *, quick: bool
-) -> Iterator[list[Row]]:
+) -> Iterator[list[Measurement]]:
     info = load_bundle(folder).info
     model = f"{info.preset} {info.image_size}"
     players = {name: open_contestant(name, folder) for name in contestant_names(folder)}
@@ -147,7 +147,7 @@ def _measure_model(
 
 def _measure_parts(
     model: str, players: dict[str, Predictor], budget_s: float, *, quick: bool
-) -> Iterator[list[Row]]:
+) -> Iterator[list[Measurement]]:
     """Time image encoder and decoder apart."""
     image_size = next(iter(players.values())).image_size
     squashed = resize_image(load_scene(), image_size)
@@ -184,7 +184,7 @@ def _predict(player: Predictor, image: Uint8Array, num_boxes: int) -> None:
     player.decode(player.encode(image), scatter_boxes(num_boxes))
 
 
-def _measure_postprocessing(budget_s: float) -> list[Row]:
+def _measure_postprocessing(budget_s: float) -> list[Measurement]:
     """Ten discs of 200 pixels in a picture of 1280 x 720, as 128 x 128 logits."""
     import torch
     from torch.nn import functional as F
@@ -239,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "quick": options.quick,
     }
     started_s = time.perf_counter()
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     text = ""
     for part in measure(find_bundle(options.model), options.sections, quick=options.quick):
         rows += part

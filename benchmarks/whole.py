@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.contestants import RUNTIMES, contestant_names, load_scene, scatter_boxes
-from benchmarks.measure import Row
+from benchmarks.measure import Measurement
 from benchmarks.own_domain import take_own_domain
 from sameo_model.runtime.bundle import load_bundle
 
@@ -25,7 +25,7 @@ NODE_MEDIANS = {
 }
 
 
-def measure_node(model: Path, num_frames: int) -> list[Row]:
+def measure_node(model: Path, num_frames: int) -> list[Measurement]:
     """Measure the node, the next frame sent when the answer to the last came."""
     take_own_domain()
     rows = []
@@ -37,13 +37,13 @@ def measure_node(model: Path, num_frames: int) -> list[Row]:
             start_s, measured = _measure_frames(model, name, visible, num_frames)
             starts_s.append(start_s)
             rows += measured
-        rows.append(Row.from_samples("node: start until active", name, "s", starts_s))
+        rows.append(Measurement.from_samples("node: start until active", name, "s", starts_s))
     return rows
 
 
 def _measure_frames(
     model: Path, name: str, visible: bool, num_frames: int
-) -> tuple[float, list[Row]]:
+) -> tuple[float, list[Measurement]]:
     """Return the seconds until a node of its own is active, and how it answers."""
     from tests.sameo_ros.node_bench import Client, boxes_for, start_node
 
@@ -84,12 +84,14 @@ def _measure_frames(
             node.stop()
     case = f"node, {'amodal and visible' if visible else 'amodal'} masks of 10 boxes"
     return start_s, [
-        Row.from_samples(f"{case}: sent to received", name, "ms", latencies_ms[WARM_UP_FRAMES:]),
+        Measurement.from_samples(
+            f"{case}: sent to received", name, "ms", latencies_ms[WARM_UP_FRAMES:]
+        ),
         *(
-            Row.from_samples(f"{case}: {words}", name, "ms", [float(values[key])])
+            Measurement.from_samples(f"{case}: {words}", name, "ms", [float(values[key])])
             for key, words in NODE_MEDIANS.items()
         ),
-        Row.from_samples(f"{case}: cores busy", name, "cores", [cores]),
+        Measurement.from_samples(f"{case}: cores busy", name, "cores", [cores]),
     ]
 
 
@@ -99,7 +101,7 @@ def processor_time_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def measure_processes(bundle: Path, names: Sequence[str], rounds: int = 2) -> list[Row]:
+def measure_processes(bundle: Path, names: Sequence[str], rounds: int = 2) -> list[Measurement]:
     """Measure start-up and peak memory of `predict` with 10 boxes, each in a fresh process."""
     figures = ("process start to loaded", "process start to first masks", "peak memory")
     units = ("s", "s", "MiB")
@@ -110,7 +112,7 @@ def measure_processes(bundle: Path, names: Sequence[str], rounds: int = 2) -> li
                 samples[figure, name].append(value)
     info = load_bundle(bundle).info
     return [
-        Row.from_samples(
+        Measurement.from_samples(
             f"{info.preset} {info.image_size}: {figure}", name, unit, samples[figure, name]
         )
         for figure, unit in zip(figures, units, strict=True)
@@ -132,7 +134,7 @@ def _watch_process(bundle: Path, name: str) -> tuple[float, float, float]:
     return loaded_s, answered_s, json.loads(last_line)["peak_mib"]
 
 
-def measure_data_and_training(*, quick: bool) -> list[Row]:
+def measure_data_and_training(*, quick: bool) -> list[Measurement]:
     """Render scenes with one process, then train `sameo_lite` on them."""
     num_scenes, num_steps = (2, 2) if quick else (4, 6)
     with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +148,7 @@ def measure_data_and_training(*, quick: bool) -> list[Row]:
     return rows
 
 
-def _measure_rendering(output: Path, num_scenes: int) -> list[Row]:
+def _measure_rendering(output: Path, num_scenes: int) -> list[Measurement]:
     from sameo_model.synthesis.generation import generate_scenes, open_output
     from sameo_model.synthesis.records import merge_records
     from sameo_model.synthesis.scenes import SceneConfig
@@ -164,14 +166,14 @@ def _measure_rendering(output: Path, num_scenes: int) -> list[Row]:
     merge_records(output, num_scenes)
     case = "synthesize scenes, one process"
     return [
-        Row.from_samples(case, "pictures of 640 x 480", "1/s", pictures_per_s),
-        Row.from_samples(case, "instances", "1/s", instances_per_s),
+        Measurement.from_samples(case, "pictures of 640 x 480", "1/s", pictures_per_s),
+        Measurement.from_samples(case, "instances", "1/s", instances_per_s),
     ]
 
 
 def _measure_training(
     scenes: Path, output: Path, trainable: list[str], num_steps: int, side: int
-) -> Row:
+) -> Measurement:
     from sameo_model.modeling import build_sameo
     from sameo_model.training.config_loading import config_from_dict
     from sameo_model.training.run_log import METRICS_NAME
@@ -199,4 +201,4 @@ def _measure_training(
     rates = [entry["train/instances_per_s"] for entry in entries[1:]]
     case = f"train sameo_lite {side}, bf16, 4 images of at most 8 boxes"
     parts = "decoder alone" if len(trainable) == 1 else "encoders and decoder"
-    return Row.from_samples(case, parts, "instances/s", rates)
+    return Measurement.from_samples(case, parts, "instances/s", rates)

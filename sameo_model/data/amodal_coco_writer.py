@@ -55,12 +55,7 @@ class AmodalCocoWriter:
         self._images_file.write('{"images": [')
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
         """Join the two parts and rename them into place, or remove them after an error."""
         assert self._images_file is not None
         assert self._annotations_file is not None

@@ -146,22 +146,18 @@ def wrap_model(model: Sameo, framing: str | None = None) -> TorchPredictor:
     )
 
 
-def load_torch_predictor(
-    model: str | Path | None, device: str = "auto", framing: str | None = None
-) -> TorchPredictor:
-    """Load a checkpoint into PyTorch.
+def load_torch_predictor(model: str | Path | None, framing: str | None = None) -> TorchPredictor:
+    """Load a checkpoint into PyTorch, on the first GPU if there is one, else on the CPU.
 
     Args:
         model: What `load_checkpoint` accepts: a checkpoint file, a bundle's folder or name; None
             is the bundled `sameo_lite`.
-        device: A PyTorch device, or `auto`: the first GPU if there is one, else the CPU.
         framing: `image`, `window`, or None for the network's own.
 
     Raises:
         FileNotFoundError: If there is no such model.
         ValueError: If the file is not a checkpoint of this network.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     network = load_checkpoint("sameo_lite" if model is None else model).to(device).eval()
     return wrap_model(network, framing)

@@ -13,12 +13,12 @@ import numpy as np
 from sameo_model.synthesis.assets import Collider
 from sameo_model.synthesis.colliders import Parts, disc_collider, hull
 from sameo_model.synthesis.surfaces import (
+    Z_TO_Y,
     box_soup,
     extrude_soup,
     join_soups,
     lathe_soup,
     move_soup,
-    rotation_to,
     superquadric_soup,
     tube_soup,
 )
@@ -165,7 +165,7 @@ def toy_car(rng: Rng) -> Parts:
     wheels = []
     for x in (-0.3 * long, 0.3 * long):
         for y in (-wide / 2 - 0.004, wide / 2 + 0.004):
-            wheels.append(move_soup(lathe_soup(disc, 20), rotation_to(1), (x, y, -tall / 2)))
+            wheels.append(move_soup(lathe_soup(disc, 20), Z_TO_Y, (x, y, -tall / 2)))
             colliders.append(
                 Collider(
                     "cylinder", (wheel, 0.006), (x, y, -tall / 2), (0.7071068, 0.7071068, 0.0, 0.0)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Z_TO_Y = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
+"""Rotation that turns the z axis into y."""
 
 
 class Soup(NamedTuple):
@@ -32,12 +34,6 @@ def move_soup(soup: Soup, rotation: Array | None = None, offset: object = (0, 0,
     """Rotate by a (3, 3) matrix (None: not at all), then shift by xyz in metres."""
     triangles = soup.triangles if rotation is None else soup.triangles @ rotation.T
     return Soup(triangles + np.asarray(offset, dtype=np.float64), soup.uvs)
-
-
-def rotation_to(axis: int) -> Array:
-    """Return the (3, 3) rotation that turns the z axis into axis 0 (x), 1 (y) or 2 (z)."""
-    turns = {0: [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], 1: [[1, 0, 0], [0, 0, 1], [0, -1, 0]]}
-    return np.array(turns[axis], dtype=np.float64) if axis in turns else np.eye(3)
 
 
 def grid_soup(points: Array, uvs: Array) -> Soup:

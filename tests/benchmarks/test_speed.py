@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import previous_release, speed
 from benchmarks.contestants import contestant_names, load_scene, scatter_boxes
-from benchmarks.measure import BASELINE, Row, alternate, comparison_table, markdown_table
+from benchmarks.measure import BASELINE, Measurement, alternate, comparison_table, markdown_table
 from benchmarks.previous_release import write_previous_release
 from benchmarks.speed import main
 from sameo_model.modeling import CheckpointMismatchError, load_checkpoint
@@ -29,19 +29,22 @@ def test_contestants_take_turns_and_the_first_round_does_not_count():
 
 def test_a_row_holds_median_and_spread():
     # Of 0 to 10 the median is 5, a tenth lies below 1, a tenth above 9.
-    row = Row.from_samples("case", "a", "ms", [10, 0, 1, 2, 9, 3, 8, 4, 7, 5, 6])
+    row = Measurement.from_samples("case", "a", "ms", [10, 0, 1, 2, 9, 3, 8, 4, 7, 5, 6])
     assert (row.median, row.low, row.high, row.num_samples) == (5, 1, 9, 11)
 
 
 def test_ratio_says_how_many_times_faster_than_the_reference_style():
-    rows = [Row("case", BASELINE, "ms", 300, 290, 310, 3), Row("case", "ours", "ms", 50, 49, 51, 3)]
+    rows = [
+        Measurement("case", BASELINE, "ms", 300, 290, 310, 3),
+        Measurement("case", "ours", "ms", 50, 49, 51, 3),
+    ]
     assert markdown_table(rows)[-1] == "| case | ours | 50 | 49 to 51 | ms | 3 | 6.00 |"
 
 
 def test_comparison_marks_changes_within_the_spread():
-    before = [Row("x", "a", "ms", 10, 9, 11, 3), Row("y", "a", "ms", 10, 9, 11, 3)]
-    now = [Row("x", "a", "ms", 5, 4, 6, 3), Row("y", "a", "ms", 12, 10.5, 13, 3)]
-    assert comparison_table(before, [*now, Row("new", "a", "ms", 1, 1, 1, 3)])[2:] == [
+    before = [Measurement("x", "a", "ms", 10, 9, 11, 3), Measurement("y", "a", "ms", 10, 9, 11, 3)]
+    now = [Measurement("x", "a", "ms", 5, 4, 6, 3), Measurement("y", "a", "ms", 12, 10.5, 13, 3)]
+    assert comparison_table(before, [*now, Measurement("new", "a", "ms", 1, 1, 1, 3)])[2:] == [
         "| x | a | 10 | 5 | ms | 0.50 |  |",
         "| y | a | 10 | 12 | ms | 1.20 | spreads overlap |",
     ]

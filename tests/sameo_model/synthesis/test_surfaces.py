@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sameo_model.synthesis.surfaces import (
+    Z_TO_Y,
     Soup,
     box_soup,
     corner_normals,
     extrude_soup,
     lathe_soup,
     move_soup,
-    rotation_to,
     superquadric_soup,
     tube_soup,
 )
@@ -55,11 +55,9 @@ def test_a_straight_tube_is_nearly_a_cylinder():
     assert volume(tube_soup(path, np.full(9, 0.5), 64)) == pytest.approx(np.pi / 2, rel=0.01)
 
 
-@pytest.mark.parametrize("axis", [0, 1, 2])
-def test_turning_the_z_axis_keeps_the_volume(axis):
-    rotation = rotation_to(axis)
-    assert rotation @ [0, 0, 1] == pytest.approx(np.eye(3)[axis])
-    assert volume(move_soup(box_soup((1, 2, 3)), rotation, (5, 6, 7))) == pytest.approx(6.0)
+def test_turning_the_z_axis_keeps_the_volume():
+    assert pytest.approx([0, 1, 0]) == Z_TO_Y @ [0, 0, 1]
+    assert volume(move_soup(box_soup((1, 2, 3)), Z_TO_Y, (5, 6, 7))) == pytest.approx(6.0)
 
 
 def test_normals_of_a_box_are_not_smoothed_across_its_edges():
