@@ -40,7 +40,7 @@ class Evaluation:
     path: Path
     result: Mapping[str, Any]
     command: str  # `masks` or `detections`
-    # ioUs and occlusion rate by image and annotation number
+    # IoUs and occlusion rate by image and annotation number
     objects: Mapping[tuple[str, str], Mapping[str, float]]
 
 

@@ -40,12 +40,12 @@ class InstanceScore:
     iou_visible: float
     boundary_f: float  # F-score of the amodal contour (`boundary.boundary_f`)
     boundary_f_visible: float  # the same of the visible mask; NaN where `iou_visible` is
-    # ioU of the predicted amodal with the predicted visible mask; NaN without the latter. Where
+    # IoU of the predicted amodal with the predicted visible mask; NaN without the latter. Where
     # nothing hides an object it should be 1.
     agreement: float
-    baseline_visible: float  # ioU of the true visible mask with the true amodal mask
-    baseline_box: float  # ioU of the filled prompt box with the true amodal mask
-    baseline_hull: float  # ioU of the convex hull of the true visible mask with the amodal mask
+    baseline_visible: float  # IoU of the true visible mask with the true amodal mask
+    baseline_box: float  # IoU of the filled prompt box with the true amodal mask
+    baseline_hull: float  # IoU of the convex hull of the true visible mask with the amodal mask
 
     @property
     def is_occluded(self) -> bool:

@@ -51,7 +51,7 @@ class TruthMatch:
 
     image_id: int
     annotation_id: int
-    iou: float  # ioU of the two masks; 0 if nothing found the truth
+    iou: float  # IoU of the two masks; 0 if nothing found the truth
     score: float  # score of the detection, 0 if there is none
     detection: int  # position of the detection in its image, -1 if there is none
 

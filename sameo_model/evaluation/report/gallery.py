@@ -37,7 +37,7 @@ class Case:
     image: AmodalImage
     instance: AmodalInstance
     detection: Detection | None  # the detection that overlaps it most; None if none touches it
-    iou: float  # ioU of the two, 0 without a detection
+    iou: float  # IoU of the two, 0 without a detection
 
 
 def choose_cases(
