@@ -14,7 +14,6 @@ from sameo_model.evaluation.crops import box_to_crop, crop_to_rle
 from sameo_model.evaluation.detections import Detection, boxes_of
 from sameo_model.evaluation.instance_scores import PredictedObject
 from sameo_model.runtime.boxes import box_ious
-from sameo_model.runtime.types import ImageHW
 
 FRONT_END = "front_end"
 VISIBLE_DECODER = "visible_decoder"
@@ -92,7 +91,7 @@ def _true_visible(
             x, y, width, height = box_xywh
             boxes.append((x, y, x + width, y + height))
             masks.append(instance.visible_rle)
-    empty = _empty_mask(image.image_hw)
+    empty = encode_mask(np.zeros(image.image_hw, dtype=np.uint8))
     ious = box_ious(boxes_of(detections).astype(float), np.array(boxes, dtype=float).reshape(-1, 4))
     result = []
     for item, row in zip(detections, ious, strict=True):
@@ -113,10 +112,6 @@ def _crowd_inside(image: AmodalImage, item: Detection) -> Rle | None:
     parts = [intersect_rles(box_rle, crowd.rle) for crowd in image.crowds]
     largest = max(parts, key=rle_area)
     return largest if filled.area and 2 * rle_area(largest) >= filled.area else None
-
-
-def _empty_mask(image_hw: ImageHW) -> Rle:
-    return encode_mask(np.zeros(image_hw, dtype=np.uint8))
 
 
 def model_rows(

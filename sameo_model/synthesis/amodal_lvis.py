@@ -90,7 +90,7 @@ def compose_shard(
         pool_path: Complete objects, POOL_ROW (P,).
         shard: (i, n), which part of the pairs to make.
     """
-    folder = output / shard_name(shard)
+    folder = output / f"shard-{shard[0]:05d}-of-{shard[1]:05d}"
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "records").mkdir(exist_ok=True)
     names = sorted({name for dataset in datasets for name in dataset.category_names()})
@@ -120,11 +120,6 @@ def compose_shard(
     }
     write_json(folder / "manifest.json", content, indent=1)
     return report
-
-
-def shard_name(shard: tuple[int, int]) -> str:
-    """Return the folder name of shard (i, n)."""
-    return f"shard-{shard[0]:05d}-of-{shard[1]:05d}"
 
 
 def choose_pair(

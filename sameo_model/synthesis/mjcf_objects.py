@@ -104,7 +104,8 @@ def _replace_missing_textures(spec: mujoco.MjSpec, folder: Path) -> dict[str, st
             missing[texture.name or Path(texture.file).stem] = Path(texture.file).name
             texture.name = texture.name or Path(texture.file).stem
             texture.file, texture.builtin = "", mujoco.mjtBuiltin.mjBUILTIN_FLAT
-            texture.width, texture.height = 8, 8 * (6 if _is_cube(texture) else 1)
+            is_flat = texture.type == mujoco.mjtTexture.mjTEXTURE_2D
+            texture.width, texture.height = 8, 8 if is_flat else 48  # a cube has six faces
             texture.rgb1 = np.full(3, 0.6)
     return missing
 
@@ -128,10 +129,6 @@ def _find_meshes(spec: mujoco.MjSpec, folder: Path) -> None:
             found = find_file(mesh.file, [folder / spec.meshdir, folder])
             if found is not None:
                 mesh.file = str(found.resolve())
-
-
-def _is_cube(texture: mujoco.MjsTexture) -> bool:
-    return texture.type != mujoco.mjtTexture.mjTEXTURE_2D
 
 
 def _texture_name(model: mujoco.MjModel, material: int) -> str:

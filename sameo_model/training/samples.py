@@ -117,7 +117,8 @@ class TrainingSamples(Dataset):
         """Return the views of an image, none if it shows nothing usable."""
         embedding = self._read_embedding(image)
         instances = self._choose_instances(image, draw, generator)
-        scene = _load_scene(image, instances, needs_pixels=embedding is None)
+        pixels = load_pixels(image) if embedding is None else np.zeros((0, 0, 3), np.uint8)
+        scene = Scene(pixels, *decode_masks(instances, image.image_hw))
         scene = self._change_scene(scene, generator)
         if not len(scene.amodal_masks):
             return []
@@ -283,16 +284,16 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
         "image": torch.stack(images) if images else torch.zeros(0, 3, 1, 1, dtype=torch.uint8),
         "embedding": torch.stack(embeddings) if embeddings else torch.zeros(0, 1, 1, 1).half(),
         "is_cached": is_cached,
-        **{key: _pad(views, key) for key in PADDED if key in views[0]},
+        **{
+            key: pad_sequence([view[key] for view in views], batch_first=True)
+            for key in PADDED
+            if key in views[0]
+        },
         "is_valid": torch.arange(int(counts.max())) < counts[:, None],
         "paths": [sample["path"] for sample in samples for _ in sample["views"]],
         "num_images": len(samples),
         "unreadable": {p: text for s in samples for p, text in s["unreadable"].items()},
     }
-
-
-def _pad(views: list[View], key: str) -> Tensor:
-    return pad_sequence([view[key] for view in views], batch_first=True)
 
 
 def _to_view(window: Window, has_amodal: bool) -> View:
@@ -312,13 +313,6 @@ def load_pixels(image: AmodalImage) -> NDArray[np.uint8]:
         return image.load_rgb()
     except (OSError, ValueError) as error:
         raise UnreadableImageError(image.path, error) from error
-
-
-def _load_scene(
-    image: AmodalImage, instances: list[AmodalInstance], *, needs_pixels: bool
-) -> Scene:
-    pixels = load_pixels(image) if needs_pixels else np.zeros((0, 0, 3), np.uint8)
-    return Scene(pixels, *decode_masks(instances, image.image_hw))
 
 
 def decode_masks(
