@@ -9,7 +9,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sameo_model.data.amodal_coco_writer import NO_CATEGORY, AmodalCocoWriter, annotation_texts, image_text
+from sameo_model.data.amodal_coco_writer import (
+    NO_CATEGORY,
+    AmodalCocoWriter,
+    annotation_texts,
+    image_text,
+)
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.parallel import ordered_map
 

@@ -8,8 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from sameo_model.data.index_format import NO_COCO_ID, InstanceFlag
-from sameo_model.data.index_format import IndexTables
+from sameo_model.data.index_format import NO_COCO_ID, IndexTables, InstanceFlag
 from sameo_model.data.rle import occlusion_rate
 from sameo_model.data.types import AmodalImage, AmodalInstance, CrowdRegion, Rle
 

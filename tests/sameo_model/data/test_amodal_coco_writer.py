@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from sameo_model.data.collection import open_dataset
 from sameo_model.data.amodal_coco_writer import AmodalCocoWriter, write_amodal_coco
+from sameo_model.data.collection import open_dataset
 from tests.sameo_model.data import fabricate as fab
 
 

@@ -11,7 +11,6 @@ from pycocotools import mask as coco_mask
 
 from sameo_model import datasets
 from sameo_model.data.collection import open_dataset
-
 from sameo_model.data.types import DatasetFormatError
 
 HEIGHT, WIDTH = IMAGE_HW = 60, 100

@@ -12,12 +12,12 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from sameo_model.data import index_cache
-from sameo_model.data.collection import open_dataset
-from sameo_model.data.index_cache import open_index
-from sameo_model.data.readers.amodal_coco import amodal_coco_source
-from sameo_model.data.conversion import convert_dataset
-from sameo_model.data.index_format import FORMAT_VERSION
 from sameo_model.data.amodal_coco_writer import write_amodal_coco
+from sameo_model.data.collection import open_dataset
+from sameo_model.data.conversion import convert_dataset
+from sameo_model.data.index_cache import open_index
+from sameo_model.data.index_format import FORMAT_VERSION
+from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.types import DatasetFormatError
 from tests.sameo_model.data import fabricate as fab
 
@@ -233,8 +233,7 @@ def test_a_million_instances_open_in_little_memory(tmp_path):
     import tracemalloc
 
     from sameo_model.data.index import IndexedDataset
-    from sameo_model.data.index_format import CROWD_ROW, IMAGE_ROW, INSTANCE_ROW
-    from sameo_model.data.index_format import load_tables
+    from sameo_model.data.index_format import CROWD_ROW, IMAGE_ROW, INSTANCE_ROW, load_tables
 
     num_images, per_image = 100_000, 10
     images = np.zeros(num_images, dtype=IMAGE_ROW)
