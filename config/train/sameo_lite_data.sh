@@ -8,7 +8,7 @@ set -eu
 labelled=$(realpath "$1")
 python=${PYTHON:-.venv/bin/python}
 export MUJOCO_GL=egl
-mkdir -p data/packages data/objects data/photographs
+mkdir -p data/packages data/objects data/photographs data/photographs_plain
 [ -e data/photos ] || ln -s "$labelled" data/photos
 
 # Mesh packages. Objects of stable_hope_objects (CC BY-NC-SA) are never unpacked.
@@ -46,6 +46,9 @@ wallpapers/*/contents/images/2560x1600.* wallpapers/*/contents/images/3840x2160.
 wallpapers/*/contents/images/5120x2880.*
 """.split()
 SHOW_OBJECTS = ("ColorfulCups", "FlyingKonqui", "LadyBird")
+# No pictures without objects for the detector: flowers and leaves look like food.
+SHOW_PLANTS = ("Aqua", "Autumn", "Dune", "Evening", "Fallen", "Garden", "Meadow", "Path", "Rain",
+               "Wings", "Flower")
 for path in sorted({path for name in NAMES for path in backgrounds.glob(name)}):
     picture = cv2.imread(str(path))
     if picture is None or any(name in str(path) for name in SHOW_OBJECTS):
@@ -59,7 +62,11 @@ for path in sorted({path for name in NAMES for path in backgrounds.glob(name)}):
         left = int(rng.integers(0, width - int(side / 0.75) + 1))
         cut = picture[top : top + side, left : left + int(side / 0.75)]
         cut = cv2.resize(cut, (960, 720), interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(data / f"photographs/{stem}_{number}.jpg"), cut)
+        folders = ["photographs"]
+        if not any(name in stem for name in SHOW_PLANTS):
+            folders.append("photographs_plain")
+        for folder in folders:
+            cv2.imwrite(str(data / folder / f"{stem}_{number}.jpg"), cut)
 
 STAMPS = "food hobbies household medical sports vehicles".split()
 stamps = data / "debian/usr/share/tuxpaint/stamps"
