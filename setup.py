@@ -11,6 +11,6 @@ setup(
     package_dir={"sameo_model.config": "config"},
     package_data={
         "sameo_model": ["weights/*", "weights/*/*", "playground/page.*"],
-        "sameo_model.config": ["*/*.yaml"],
+        "sameo_model.config": ["*/*.yaml", "*/*.sh"],
     },
 )

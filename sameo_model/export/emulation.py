@@ -142,6 +142,15 @@ def _conv(attributes: dict[str, Any], value: Tensor, weight: Tensor, bias: Any =
     return F.conv2d(padded, weight, bias, stride=stride, groups=groups)
 
 
+def _average_pool(attributes: dict[str, Any], value: Tensor) -> Tensor:
+    pads = attributes.get("pads", [0, 0, 0, 0])
+    if pads[:2] != pads[2:] or attributes.get("ceil_mode", 0):
+        raise NotImplementedError("operator AveragePool with uneven padding cannot be emulated")
+    counts_pad = bool(attributes.get("count_include_pad", 0))
+    kernel, stride = attributes["kernel_shape"], attributes.get("strides", 1)
+    return F.avg_pool2d(value, kernel, stride, pads[:2], count_include_pad=counts_pad)
+
+
 def _conv_transpose(
     attributes: dict[str, Any], value: Tensor, weight: Tensor, bias: Any = None
 ) -> Tensor:
@@ -297,6 +306,7 @@ def _shape(attributes: dict[str, Any], value: Tensor) -> Tensor:
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "Add": lambda a, x, y: x + y,
     "ArgMax": _arg_max,
+    "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Clip": _clip,
@@ -313,6 +323,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "GatherElements": lambda a, x, i: x.gather(a.get("axis", 0), i),
     "GatherND": _gather_nd,
     "Gemm": _gemm,
+    "Greater": lambda a, x, y: x > y,
     "Identity": lambda a, x: x,
     "InstanceNormalization": _instance_norm,
     "LayerNormalization": _layer_norm,
@@ -324,6 +335,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "Reshape": _reshape,
     "Resize": _resize,
     "Shape": _shape,
+    "Sigmoid": lambda a, x: x.sigmoid(),
     "Sin": lambda a, x: x.sin(),
     "Slice": _slice,
     "Softmax": lambda a, x: x.softmax(a.get("axis", -1)),

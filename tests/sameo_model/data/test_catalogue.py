@@ -31,8 +31,8 @@ def test_the_papers_rules_for_rendered_rooms_are_configured():
     for name in ("dyce", "mp3d_amodal"):
         rules = {rule.name: rule for rule in load_card(name).quality_control}
         assert rules["min_visible_share"] == Rule("min_visible_share", {"value": 0.1})
-        assert rules["max_image_share"].value == 0.9
-        assert "wall" in rules["exclude_categories"].patterns
+        assert rules["max_image_share"].options == {"value": 0.9}
+        assert "wall" in rules["exclude_categories"].options["patterns"]
     for name in ("cocoa", "kitti360_aps"):
         assert [rule.name for rule in load_card(name).quality_control] == ["exclude_stuff"]
 
