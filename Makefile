@@ -5,7 +5,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv/bin/python
 SETUP := $(PYTHON) environment/setup
 # Two processes take half the time of one; tests that share what takes long stay in one of them.
-PYTEST_ARGUMENTS ?= -n 2 --dist loadgroup
+PYTEST_ARGUMENTS ?= -n 2 --dist loadfile
 
 ROS_TESTS := tests/sameo_ros tests/environment tests/test_colcon.py tests/test_import_boundaries.py
 

@@ -5,7 +5,6 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,7 +21,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="sameo-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
-EXPORT_TESTS = Path(__file__).parent / "sameo_model" / "export"
 
 # A busy machine is no bug.
 settings.register_profile("suite", deadline=None)
@@ -41,12 +39,7 @@ def _missing_for_gpu() -> str | None:
     return None if shutil.which("nvidia-smi") else "no NVIDIA GPU on this machine"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        # What a file's tests share is made once: all of them run in one process (--dist loadgroup).
-        is_export = item.path.parent == EXPORT_TESTS
-        item.add_marker(pytest.mark.xdist_group("export" if is_export else str(item.path)))
     reasons = {"ros": _missing_for_ros(), "gpu": _missing_for_gpu()}
     for item in items:
         for marker, reason in reasons.items():
