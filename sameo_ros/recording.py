@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -61,8 +60,7 @@ def draw_panels(image_rgb: Uint8Array, detections: Any, message: Any) -> Uint8Ar
     """
     amodal_masks = [crop_to_mask(mask.amodal) for mask in message.masks]
     visible_masks = [crop_to_mask(mask.visible) for mask in message.masks]
-    accepted = SimpleNamespace(detections=accept_detections(detections).detections)
-    boxes_xyxy = detections_to_boxes(accepted).boxes_xyxy
+    boxes_xyxy = detections_to_boxes(accept_detections(detections)).boxes_xyxy
     boxes_xyxy = boxes_xyxy[[mask.detection_index for mask in message.masks]]
     labels = [
         format_label(mask.detection_index, mask.class_id, mask.occlusion_ratio)

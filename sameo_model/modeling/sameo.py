@@ -190,7 +190,7 @@ class Sameo(nn.Module):
         points_xy: Tensor | None = None,
         point_labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Predict one mask per box; exported graphs and evaluation do the same.
+        """Predict one mask per box as the decoder draws it; `draw_masks` adds what users get.
 
         Candidates of ``min_loss`` and ``best_predicted`` training are read out by the highest
         predicted IoU of tokens 1 to 3; ``all`` reads token 1 and ``token0`` token 0. A decoder that

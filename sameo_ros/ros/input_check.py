@@ -67,9 +67,8 @@ class InputCheck:
         for kind in ("images_lost", "detector_stamps"):
             problems.update(kind, causes.get(kind, ""), now_s)
         sentence = ""
-        if (
-            settings.detector == "topic"
-        ):  # else the images are silent, or the age tells of the model
+        # The built-in detector is silent only when the images are, or when the model is slow.
+        if settings.detector == "topic":
             sentence = self._explain(topics, "detections", watch.boxes, settings, now_s)
         problems.update("detections_topic", sentence, now_s)
 
