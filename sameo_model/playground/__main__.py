@@ -44,7 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         print(f"playground: {error}", file=sys.stderr)
         return 1
-    except (ValueError, RuntimeError, OverflowError) as error:
+    except OverflowError:
+        print(
+            f"playground: --port must lie from 0 to 65535, got {options.port}; choose another one, "
+            "or 0 for any that is free",
+            file=sys.stderr,
+        )
+        return 1
+    except (ValueError, RuntimeError) as error:
         print(f"playground: {error}", file=sys.stderr)
         return 1
     return 0

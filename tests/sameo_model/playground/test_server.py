@@ -328,6 +328,12 @@ def test_a_mistake_of_ours_is_answered_and_logged(browser, server, monkeypatch, 
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_a_port_out_of_range_is_named(tmp_path, capsys):
+    bundle = str(make_tiny_bundle(tmp_path / "bundle"))
+    assert main(["--model", bundle, "--backend", "onnxruntime", "--port", "99999"]) == 1
+    assert "--port must lie from 0 to 65535, got 99999; choose" in capsys.readouterr().err
+
+
 def test_a_port_in_use_is_named(server, tmp_path, capsys):
     bundle = str(make_tiny_bundle(tmp_path / "bundle"))
     arguments = ["--model", bundle, "--backend", "onnxruntime"]
