@@ -24,7 +24,6 @@ import cv2
 
 from sameo_model.runtime import load_predictor, read_image
 from sameo_model.runtime.box_source import detections_to_prompts, find_faults
-from sameo_model.runtime.pictures import list_pictures
 from sameo_ros.arguments import positive
 from sameo_ros.picture_source import Picture, find_pictures, load_picture
 from sameo_ros.recording import format_table
@@ -195,9 +194,11 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
         The file.
 
     Raises:
-        DemoError: If the model has no detector, or nothing is found.
+        OSError: If there is no such picture or folder, or it holds no picture.
+        DemoError: If the model has no detector, or nothing is found in what can be read.
     """
-    paths = list_pictures(images) if images.is_dir() else [images]
+    paths = [picture.path for picture in find_pictures(images, None)]
+    num_read = 0
     boxes: dict[str, list[dict[str, Any]]] = {}
     with load_predictor(model, backend) as predictor:
         if not predictor.has_detector:
@@ -209,13 +210,15 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
             boxes[path.name] = []
             # What cannot be read is named with the other failures.
             with suppress(OSError, ValueError):
-                found = detections_to_prompts(predictor.detect(read_image(path)))
+                image_rgb = read_image(path)
+                num_read += 1
+                found = detections_to_prompts(predictor.detect(image_rgb))
                 boxes[path.name] = [
                     {"box": list(one.box_xyxy), "score": one.score} for one in found
                 ]
-    if not any(boxes.values()):
+    if num_read and not any(boxes.values()):
         raise DemoError(
-            f"the detector of {model} finds nothing in the {len(paths)} pictures of {images}; give "
+            f"the detector of {model} finds nothing in the {num_read} pictures of {images}; give "
             "other pictures, or boxes of your own with --boxes (BOXES=file)"
         )
     file = folder / "boxes.json"

@@ -144,11 +144,21 @@ def test_a_folder_that_cannot_be_written_is_named(own, tmp_path):
     assert output.read_text() == "mine"
 
 
+@pytest.mark.ros
+def test_a_damaged_picture_without_boxes_is_named(tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"hello")
+    done = run_demo("--images", tmp_path, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "photo.png cannot be read; give a whole PNG or JPEG file" in done.stderr
+    assert "finds nothing" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--boxes", "1,1,9,9"], "--boxes belong to --images"),
         (["--images", "nowhere", "--boxes", "1,1,9,9"], "neither a picture nor a folder"),
+        (["--images", "nowhere"], "nowhere is neither a picture nor a folder; check the path"),
         (["--rate", "0"], "must be above 0, got 0"),
     ],
 )
