@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import logging
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -67,11 +68,25 @@ def _build_in_memory(sources: Sequence[Source], *, workers: int, progress: bool)
 def _keep(sources: Sequence[Source], folder: Path, *, workers: int, progress: bool) -> None:
     """Build the index in the cache unless it is there."""
     if not (folder / META_FILE).is_file():
+        _check_main_is_guarded()
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / META_FILE).is_file():
                 _build(sources, folder, workers=workers, progress=progress)
+
+
+def _check_main_is_guarded() -> None:
+    """Refuse in a process that starts: it would wait for the lock of the one that started it.
+
+    Raises:
+        RuntimeError: A worker process runs the lines of the user's script again.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "a script that opens a data set must do so under `if __name__ == '__main__':`, since "
+            "the processes that read it run the script's other lines again; put your lines there"
+        )
 
 
 def _build(sources: Sequence[Source], folder: Path, *, workers: int, progress: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -174,6 +176,24 @@ def test_workers_do_not_change_the_index(tmp_path, cached, monkeypatch):
         contents.append({path.name: path.read_bytes() for path in files})
     assert len(contents[0]) == 6
     assert contents[0] == contents[1]
+
+
+def test_a_script_without_a_main_guard_is_refused_and_does_not_wait_for_ever(tmp_path):
+    write_many(tmp_path, num_images=3000)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from sameo_model.data import index_cache\n"
+        "from sameo_model.data.collection import open_dataset\n"
+        "index_cache.UNCACHED_BYTES = 0\n"
+        f"open_dataset('amodal_coco', {str(tmp_path)!r}, workers=2)\n"
+    )
+    command = [sys.executable, script]
+    environment = {**os.environ, "SAMEO_CACHE": str(tmp_path / "cache")}
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment
+    )
+    assert run.returncode
+    assert "a script that opens a data set must do so under `if __name__" in run.stderr
 
 
 def test_crowd_regions_are_no_instances_but_kept(tmp_path):
