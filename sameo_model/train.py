@@ -56,11 +56,13 @@ def _run(config_path: Path, overrides: list[str]) -> None:
         build_model,
         build_validation,
         check_roots,
+        keep_freed_memory,
         needs_amodal,
         open_sources,
     )
     from sameo_model.training.trainer import train
 
+    keep_freed_memory()
     config = load_config(config_path, overrides)
     check_roots((*config.train, *config.held_out, *config.val))
     sources = open_sources(config.train, config.held_out, needs_amodal=needs_amodal(config))

@@ -99,7 +99,8 @@ class TrainingStep(nn.Module):
         encoded = batch["embedding"][:0]
         if len(images):
             with torch.set_grad_enabled(not self.encoder_frozen and torch.is_grad_enabled()):
-                features = self.model.encode(images.float() / 255)
+                pixels = images.contiguous(memory_format=torch.channels_last)
+                features = self.model.encode(pixels.float() / 255)
             if isinstance(features, Pyramid):
                 return encoded, features
             encoded = features

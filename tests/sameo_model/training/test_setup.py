@@ -1,6 +1,9 @@
 """What a run is built from: data sets that exist and hold something, weights that fit."""
 
 import json
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -158,3 +161,24 @@ def test_a_set_of_visible_masks_alone_is_refused_as_what_it_is(tmp_path):
     (tmp_path / "misnamed" / "train.json").rename(tmp_path / "misnamed" / "annotations.json")
     with pytest.raises(ValueError, match=r"no annotation has one; .* its name is coco_instances"):
         open_sources([DataSource(str(tmp_path / "misnamed"))])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone is told to keep memory")
+def test_freed_memory_is_used_again():
+    script = """
+import resource, torch
+from sameo_model.training.setup import keep_freed_memory
+def count_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.zeros(64 << 20, dtype=torch.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+torch.set_num_threads(1)
+first = count_faults()
+keep_freed_memory()
+count_faults()
+print(first, count_faults())
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    default, kept = map(int, run.stdout.split())
+    assert kept < 0.1 * default
