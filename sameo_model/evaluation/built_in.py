@@ -16,7 +16,7 @@ from sameo_model.runtime.types import FloatArray
 
 BUILT_IN = "builtin"
 """Stands for the bundle's own detector where a file of detections is asked for."""
-MIN_SCORE = 0.05
+MIN_SCORE = 0.001
 """AP looks at the whole curve, so that far lower scores than a user's count."""
 
 

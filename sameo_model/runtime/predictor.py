@@ -281,13 +281,15 @@ class Predictor:
             )
         side = int(self._detector["image_size"])
         cells = self.backend.find_boxes(resize_window(image_rgb, side))
-        rows = choose_boxes(cells.boxes, cells.scores, min_score=min_score, max_boxes=max_boxes)
+        rows, scores = choose_boxes(
+            cells.boxes, cells.scores, min_score=min_score, max_boxes=max_boxes
+        )
         size = np.array([image_rgb.shape[1], image_rgb.shape[0]] * 2, np.float32)
         visible, amodal = (
             (boxes[rows] * (size / side)).clip(0, size).astype(np.float32)
             for boxes in (cells.boxes, cells.amodal_boxes)
         )
-        return Detections(visible, amodal, cells.scores[rows])
+        return Detections(visible, amodal, scores)
 
     def segment_all(
         self, image_rgb: Uint8Array, *, max_boxes: int = MAX_FOUND, min_score: float | None = None

@@ -18,7 +18,7 @@ from sameo_model.runtime.framing import resize_window
 from sameo_model.runtime.types import FloatArray, Uint8Array
 from sameo_model.training.validation import ValidationResult
 
-MIN_SCORE = 0.02  # low, since AP looks at the whole curve
+MIN_SCORE = 0.001
 MOST_BOXES = 100
 DRAWN_SCORE = 0.3
 
@@ -73,8 +73,8 @@ def detect(model: BoxDetector, image_rgb: Uint8Array) -> tuple[FloatArray, Float
         for boxes in (answer.visible_xyxy, answer.amodal_xyxy)
     )
     scores = answer.scores()[0].cpu().numpy()
-    rows = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=MOST_BOXES)
-    return visible[rows], amodal[rows], scores[rows]
+    rows, scores = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=MOST_BOXES)
+    return visible[rows], amodal[rows], scores
 
 
 def _draw(image_rgb: Uint8Array, boxes_xyxy: FloatArray) -> Uint8Array:

@@ -6,11 +6,16 @@ from sameo_model.runtime.box_suppression import choose_boxes, choose_masks
 from sameo_model.runtime.types import MaskCrop
 
 
-def choose(boxes, scores, **options):
+def choose_with_scores(boxes, scores, **options):
     options = {"min_score": 0.1, "max_boxes": 100, **options}
-    return choose_boxes(
+    rows, lowered = choose_boxes(
         np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32), **options
-    ).tolist()
+    )
+    return rows.tolist(), lowered
+
+
+def choose(boxes, scores, **options):
+    return choose_with_scores(boxes, scores, **options)[0]
 
 
 def test_the_best_of_each_group_stays_best_first():
@@ -19,10 +24,21 @@ def test_the_best_of_each_group_stays_best_first():
     assert choose(boxes, [0.5, 0.9, 0.7]) == [1, 2]
 
 
+def test_overlap_lowers_the_score_and_may_change_the_order():
+    # IoU of the first two: 8 * 10 / 120 = 2 / 3; the third lies apart.
+    boxes = [[0, 0, 10, 10], [2, 0, 12, 10], [50, 0, 60, 10]]
+    rows, scores = choose_with_scores(boxes, [0.9, 0.8, 0.5])
+    assert rows == [0, 2, 1]
+    np.testing.assert_allclose(scores, [0.9, 0.5, 0.8 * np.exp(-(4 / 9) / 0.5)], rtol=1e-6)
+    assert choose(boxes, [0.9, 0.8, 0.5], min_score=0.4) == [0, 2]
+
+
 def test_a_suppressed_box_suppresses_nothing():
-    # Each overlaps the next with IoU 8 / 12 = 0.67, and the one after with 6 / 14 = 0.43.
-    boxes = [[0, 0, 10, 1], [2, 0, 12, 1], [4, 0, 14, 1]]
-    assert choose(boxes, [0.9, 0.8, 0.7]) == [0, 2]
+    # Each overlaps the next with IoU 9 / 11 = 0.82, and the one after with 8 / 12 = 0.67.
+    boxes = [[0, 0, 10, 1], [1, 0, 11, 1], [2, 0, 12, 1]]
+    rows, scores = choose_with_scores(boxes, [0.9, 0.8, 0.7])
+    assert rows == [0, 2]
+    np.testing.assert_allclose(scores[1], 0.7 * np.exp(-(4 / 9) / 0.5), rtol=1e-6)
 
 
 def test_low_scores_and_too_many_boxes_are_left_out():
