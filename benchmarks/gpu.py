@@ -10,7 +10,6 @@ installed, and with TensorRT where the backend runs. This has not been run yet.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene, run_scene
+from sameo_model.runtime.files import write_json
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 NUM_BOXES = (1, 8, 32)
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in rows:
         print("| " + " | ".join(str(value) for value in row.values()) + " |")
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+        write_json(options.json, rows, indent=2)
     return 1 if failed or not rows else 0
 
 

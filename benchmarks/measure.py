@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sameo_model.runtime.files import write_json
+
 BASELINE = "reference style"
 PYTORCH = "PyTorch"
 BASELINES = (BASELINE, PYTORCH)
@@ -111,7 +113,7 @@ def write_results(
     """Write `speed.json` and `speed.md` into a folder and return the Markdown."""
     output.mkdir(parents=True, exist_ok=True)
     content = {"settings": settings, "notes": list(notes), "rows": [asdict(row) for row in rows]}
-    (output / "speed.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_json(output / "speed.json", content, indent=1)
     facts = [f"- {name}: {_in_words(value)}" for name, value in settings.items()]
     text = "\n".join(
         ["# Speed", "", *facts, "", *markdown_table(rows), "", *(f"- {note}" for note in notes), ""]

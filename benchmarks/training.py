@@ -24,7 +24,7 @@ from lightning_fabric import Fabric
 
 from sameo_model.modeling.presets import build_sameo
 from sameo_model.modeling.sameo import Sameo
-from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.files import write_json
 from sameo_model.training.config import TrainConfig
 from sameo_model.training.config_loading import config_from_dict
 from sameo_model.training.optimisation import build_optimiser
@@ -181,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print("\n" + ", ".join(f"{name} {value}" for name, value in conditions.items()))
     if options.json:
-        write_whole(options.json, json.dumps({"rates": rates, "conditions": conditions}) + "\n")
+        write_json(options.json, {"rates": rates, "conditions": conditions})
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from sameo_model.data.statistics import (
     draw_histogram,
 )
 from sameo_model.data.types import DatasetFormatError
+from sameo_model.runtime.files import write_json
 
 EXAMPLES = """examples:
   # what there is, how to get it, and how its folder must look
@@ -218,8 +218,7 @@ def _open_clean(
 
 def _write_json(path: Path | None, content: Any) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(path, content, indent=1)
 
 
 def _write_picture(path: Path, picture_bgr: Any) -> None:

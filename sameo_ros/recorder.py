@@ -8,7 +8,6 @@ if __name__ == "__main__":  # Ctrl-C during the imports ends without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.files import write_json, write_whole
 from sameo_ros.arguments import count, positive
 from sameo_ros.core.clock_causes import is_plausible
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
@@ -218,7 +217,7 @@ def _record(node: RecorderNode, options: argparse.Namespace) -> None:
         if len(node.records) > num_written:
             num_written = len(node.records)
             records = [node.records[name] for name in sorted(node.records)]
-            write_whole(options.output / "masks.json", json.dumps(records, indent=1) + "\n")
+            write_json(options.output / "masks.json", records, indent=1)
         if time.monotonic() > deadline_s:
             node.error = f"no more within {options.timeout:.0f} s; /diagnostics has the reasons"
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.evaluation.average_precision import METRICS
-from sameo_model.evaluation.result_files import write_json
 from sameo_model.evaluation.text_tables import TITLES, align, percent
+from sameo_model.runtime.files import write_json
 
 _SAME = ("annotations", "dataset", "class_specific", "max_dets", "limit")
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     print(align(_lines(options.results, results, content)))
     if options.json:
         settings = {"command": "average", "results": [str(path) for path in options.results]}
-        write_json(options.json, {**content, "settings": settings})
+        write_json(options.json, {**content, "settings": settings}, indent=2)
     return 0
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.compare import Comparison, compare, load_evaluation
-from sameo_model.evaluation.result_files import write_json
 from sameo_model.evaluation.text_tables import align
+from sameo_model.runtime.files import write_json
 
 SIGNIFICANT = 0.05
 # The lines per object hold six digits.
@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
                 "comparisons": [_to_json(item) for item in comparisons],
                 "regressions": [item.name for item in regressions],
             },
+            indent=2,
         )
     for item in regressions:
         print(

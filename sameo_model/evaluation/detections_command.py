@@ -48,10 +48,11 @@ from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.paper_tables import rows_for
 from sameo_model.evaluation.predictions import Clock, predict_images
 from sameo_model.evaluation.predictors import open_predictor
-from sameo_model.evaluation.result_files import write_detection_files, write_json
+from sameo_model.evaluation.result_files import write_detection_files
 from sameo_model.evaluation.row_scores import RowScores, score_rows
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import align, difference_lines, row_lines
+from sameo_model.runtime.files import write_json
 
 NO_MODEL = "none"
 
@@ -240,7 +241,7 @@ def _score_boxes_alone(options: argparse.Namespace, truth: TruthSet, clock: Cloc
     print("note: there are no whole shapes to compare with, so boxes alone are scored")
     print(align(box_lines(scores)))
     if options.json:
-        write_json(options.json, result)
+        write_json(options.json, result, indent=2)
 
 
 def _read(options: argparse.Namespace, truth: TruthSet) -> DetectionSet:

@@ -12,8 +12,9 @@ from sameo_model.evaluation.data_options import add_data_options, check_amodal, 
 from sameo_model.evaluation.mask_metrics import PromptedImages, intervals, score_masks, summarise
 from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.predictions import Clock
-from sameo_model.evaluation.result_files import instances_path, write_instances, write_json
+from sameo_model.evaluation.result_files import instances_path, write_instances
 from sameo_model.runtime.clicks import MAX_CLICKS
+from sameo_model.runtime.files import write_json
 
 BY_SIZE = ("miou_full", "miou_visible", "boundary_f", "boundary_f_visible")
 
@@ -86,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         beside = instances_path(options.json)
         write_instances(beside, scores)
         content = {**result, "per_instance": beside.name, "settings": settings}
-        write_json(options.json, content)
+        write_json(options.json, content, indent=2)
     return 0
 
 

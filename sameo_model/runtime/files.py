@@ -34,6 +34,21 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
         raise
 
 
+def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
+    """Write JSON whole or not at all, and the folder where it is missing.
+
+    Args:
+        indent: Spaces of each level, for files that people read; None writes one line.
+
+    Raises:
+        ValueError: If a number is NaN or infinite, which JSON does not know.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(content, indent=indent, separators=separators, allow_nan=False)
+    write_whole(path, text + "\n")
+
+
 class ResultsFile:
     """A JSON list that grows on disk while its records come; the file is whole at any time.
 

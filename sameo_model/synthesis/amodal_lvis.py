@@ -18,6 +18,7 @@ from sameo_model.data.index import IndexedDataset
 from sameo_model.data.rle import encode_instance
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.runtime.bundle import sha256_of
+from sameo_model.runtime.files import write_json
 from sameo_model.synthesis.blocks import (
     Block,
     describe_set,
@@ -35,7 +36,6 @@ from sameo_model.synthesis.compositing import (
     draw_size_ratio,
     wanted_scale,
 )
-from sameo_model.synthesis.json_files import write_json
 
 # Raise when the same seed gives other pictures.
 VERSION = 1

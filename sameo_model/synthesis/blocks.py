@@ -17,7 +17,7 @@ from sameo_model.data.index_cache import open_index
 from sameo_model.data.parallel import ordered_map
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.statistics import compare_with_paper, compute_statistics
-from sameo_model.synthesis.json_files import write_json
+from sameo_model.runtime.files import write_json
 
 SETTINGS_FILE = "settings.json"
 

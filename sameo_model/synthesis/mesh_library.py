@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from sameo_model.data.parallel import end_with_parent
+from sameo_model.runtime.files import write_json
 from sameo_model.synthesis.assets import Asset
-from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.mesh_discovery import Discovery, MeshFile
 from sameo_model.synthesis.mesh_making import MeshReport, Sizing, make_ready, read_mesh
 from sameo_model.synthesis.mesh_units import choose_unit

@@ -19,8 +19,8 @@ from pycocotools import mask as coco_mask
 
 from sameo_model.data.amodal_coco_writer import annotation_record
 from sameo_model.data.rle import encode_instance
+from sameo_model.runtime.files import write_json
 from sameo_model.synthesis.cameras import PinholeCamera
-from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.scenes import RenderedScene, RenderedView
 from sameo_model.synthesis.truth import InstanceTruth
 

@@ -18,8 +18,8 @@ from sameo_model.data.readers.walt import find_cameras, read_frame
 from sameo_model.data.rle import encode_instance, occlusion_rate, rle_area
 from sameo_model.data.segmentation import parse_segmentation
 from sameo_model.data.types import AmodalImage, decode_rle
+from sameo_model.runtime.files import write_json
 from sameo_model.synthesis.blocks import Block, describe_set, merge_blocks, run_blocks, split_blocks
-from sameo_model.synthesis.json_files import write_json
 from sameo_model.synthesis.walt_objects import (
     WaltCamera,
     WaltObject,

@@ -15,7 +15,7 @@ from sameo_model.export import tensorrt as export
 from sameo_model.export.bundle import export_bundle
 from sameo_model.export.emulation import EmulatedGraph
 from sameo_model.export.parity import (
-    Picture,
+    ParityPicture,
     PrecisionParity,
     default_pictures,
     load_pictures,
@@ -41,8 +41,8 @@ def small(small_bundle) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[Picture]:
-    return [Picture("drawn", *reference_scene(64))]
+def pictures() -> list[ParityPicture]:
+    return [ParityPicture("drawn", *reference_scene(64))]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import torch
 
 from sameo_model.export import __main__ as export
 from sameo_model.export import tensorrt
-from sameo_model.export.parity import Picture
+from sameo_model.export.parity import ParityPicture
 from sameo_model.export.verify import verify_bundle
 from sameo_model.modeling import load_checkpoint
 from sameo_model.runtime import load_predictor
@@ -95,7 +95,9 @@ def test_weights_are_stored_once_and_in_half_precision(window_network, window_bu
 def test_engines_are_built_without_a_gpu(window_bundle, tmp_path, monkeypatch):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     image, boxes = reference_scene(64)
-    monkeypatch.setattr(tensorrt, "default_pictures", lambda size: [Picture("a", image, boxes[:2])])
+    monkeypatch.setattr(
+        tensorrt, "default_pictures", lambda size: [ParityPicture("a", image, boxes[:2])]
+    )
     output = tmp_path / "engines"
     options = [
         "--model",
