@@ -160,16 +160,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 @dataclass
 class Outcome:
-    """What a run has done.
+    """What a run has done."""
 
-    Attributes:
-        num_images: Pictures whose results are written.
-        num_masks: Their masks.
-        failures: A sentence for each picture or box that was left out.
-    """
-
-    num_images: int = 0
-    num_masks: int = 0
+    num_images: int = 0  # pictures whose results are written
+    num_masks: int = 0  # their masks
+    # a sentence for each picture or box that was left out
     failures: list[str] = field(default_factory=list)
 
 

@@ -47,23 +47,14 @@ _OBJECTS_TYPE = "vision_msgs/msg/Detection3DArray"
 
 @dataclass(frozen=True)
 class Topics:
-    """Names of the topics in the bag.
+    """Names of the topics in the bag."""
 
-    Attributes:
-        image: Camera images, raw or compressed.
-        detections: Boxes.
-        depth: Depth registered to the images, "" without.
-        camera_info: Calibration of the images, "" without.
-        masks: Where the answers go.
-        objects: Where the 3D boxes go, if there are depth and calibration.
-    """
-
-    image: str
-    detections: str
-    depth: str
-    camera_info: str
-    masks: str
-    objects: str
+    image: str  # camera images, raw or compressed
+    detections: str  # boxes
+    depth: str  # depth registered to the images, "" without
+    camera_info: str  # calibration of the images, "" without
+    masks: str  # where the answers go
+    objects: str  # where the 3D boxes go, if there are depth and calibration
 
 
 class BagRun:
@@ -81,15 +72,7 @@ class BagRun:
         writer: Writer,
         topics: Topics,
     ) -> None:
-        """Open the topics.
-
-        Args:
-            predictor: The model.
-            parameters: As those of the node.
-            reader: The open bag that is read.
-            writer: The open bag that is written.
-            topics: Names of the topics.
-        """
+        """Open the topics."""
 
         def say(sentence: str) -> None:
             print(f"bag: {sentence}", file=sys.stderr)

@@ -147,7 +147,6 @@ def make_message(store: Typestore, name: str) -> Any:
     """Make a message whose fields are zero, empty or messages of that kind.
 
     Args:
-        store: The types.
         name: Such as `sensor_msgs/msg/Image`.
     """
     fields = {field: _make_value(store, kind) for field, kind in store.fielddefs[name][1]}
@@ -158,7 +157,6 @@ def make_storable(store: Typestore, message: Any) -> Any:
     """Turn sequences of numbers inside a message into the arrays that serialising needs.
 
     Args:
-        store: The types.
         message: A message made by `make_message`; it is changed.
 
     Returns:

@@ -55,9 +55,6 @@ class _Process:
 def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
     """Run the three processes until the recorder has every picture.
 
-    Args:
-        options: What `build_parser` makes.
-
     Returns:
         The records that the recorder wrote into `masks.json`, and a sentence for each picture and
         box that cannot be used.
@@ -186,9 +183,7 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
 
     Args:
         images: Folder of the pictures, or one picture.
-        folder: Where the file goes.
         model: Bundled model or folder.
-        backend: What runs it.
 
     Returns:
         The file.

@@ -22,31 +22,21 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DepthSource:
-    """Depth of a picture.
+    """Depth of a picture."""
 
-    Attributes:
-        path: A 16-bit PNG of the picture's size, millimetres, 0 where unknown.
-        matrix: The camera's K, row by row, for pixel centres at whole numbers.
-    """
-
-    path: Path
-    matrix: list[float]
+    path: Path  # a 16-bit PNG of the picture's size, millimetres, 0 where unknown
+    matrix: list[float]  # the camera's K, row by row, for pixel centres at whole numbers
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file and its boxes.
+    """A picture file and its boxes."""
 
-    Attributes:
-        path: The file.
-        prompts: Its boxes, in the order of the boxes file.
-        depth: Its depth, where the folder is part of a set of rendered scenes.
-        annotated_hw: Height and width, pixels, where the boxes file states them.
-    """
-
-    path: Path
-    prompts: list[BoxPrompt]
+    path: Path  # the file
+    prompts: list[BoxPrompt]  # its boxes, in the order of the boxes file
+    # its depth, where the folder is part of a set of rendered scenes
     depth: DepthSource | None = None
+    # height and width, pixels, where the boxes file states them
     annotated_hw: ImageHW | None = None
 
     @property

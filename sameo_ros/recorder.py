@@ -41,15 +41,10 @@ _DEPTH_ENCODINGS = ("16UC1", "32FC1")
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """An image that came.
+    """An image that came."""
 
-    Attributes:
-        message: The sensor_msgs/Image.
-        has_age: Whether its stamp is of the recorder's clock, so that ages are known.
-    """
-
-    message: Any
-    has_age: bool
+    message: Any  # the sensor_msgs/Image
+    has_age: bool  # whether its stamp is of the recorder's clock, so that ages are known
 
 
 class RecorderNode(Node):

@@ -35,11 +35,7 @@ class ViewNode(Node):
     """Looks for nodes that publish masks, and logs what they show to Foxglove channels."""
 
     def __init__(self, foxglove: Any) -> None:
-        """Open the channel of the diagnostics; those of the nodes are opened when they appear.
-
-        Args:
-            foxglove: The module of that name.
-        """
+        """Open the channel of the diagnostics; those of the nodes are opened when they appear."""
         super().__init__("sameo_view")
         self._foxglove = foxglove
         self._shown: set[str] = set()

@@ -16,11 +16,6 @@ _NUMPY_INCLUDE = re.compile(r'/opt/python/[^;"]*/site-packages/numpy/(?:_core|co
 def correct_cmake_exports(share: Path, python_include: Path, numpy_include: Path) -> int:
     """Point the include folders in the wheels' CMake files at this machine.
 
-    Args:
-        share: The environment's share folder.
-        python_include: Folder with Python.h.
-        numpy_include: Folder with numpy's headers.
-
     Returns:
         The number of files that were changed.
     """
@@ -56,8 +51,6 @@ def build_interface_package(
 
     Args:
         environment: The environment, with the ROS wheels and CMake installed.
-        source: Folder with the package's CMakeLists.txt.
-        name: Name of the package.
         options: More arguments for CMake, such as -DNAME=VALUE.
 
     Raises:

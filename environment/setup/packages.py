@@ -28,10 +28,6 @@ def install_requirements(environment: VirtualEnvironment, files: list[Path]) -> 
     PyTorch comes first and alone: when another package pulls it in, pip takes the newest build,
     which brings several gigabytes of CUDA libraries.
 
-    Args:
-        environment: The environment to install into.
-        files: Requirement files.
-
     Raises:
         SetupError: When pip fails.
     """

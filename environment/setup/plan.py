@@ -32,12 +32,7 @@ class PackagesAlone:
     """An environment of one requirements file, without ROS."""
 
     def __init__(self, name: str, root: Path) -> None:
-        """Choose the inputs; nothing is done yet.
-
-        Args:
-            name: Of the requirements file.
-            root: Folder of the environment.
-        """
+        """Choose the inputs; nothing is done yet."""
         self.environment = VirtualEnvironment(root)
         self._requirements = ENVIRONMENT / "requirements" / f"{name}.txt"
         self._stamp = Stamp(root / "sameo_stamp.json")
@@ -66,7 +61,6 @@ class Setup:
         Args:
             kind: "full" or "demo".
             distribution: Name of the ROS distribution, which names a requirements file.
-            root: Folder of the environment.
         """
         self.environment = VirtualEnvironment(root)
         self._stamp = Stamp(root / "sameo_stamp.json")

@@ -82,7 +82,6 @@ class VirtualEnvironment:
         """Run a command in the environment.
 
         Args:
-            command: Program and arguments.
             what: The command's name in the error message.
             cwd: Folder to run in; None means the current one.
 

@@ -50,7 +50,6 @@ def random_clicks_xy(mask: np.ndarray, count: int, generator: np.random.Generato
 
     Args:
         mask: bool (H, W), at least one pixel True.
-        count: Number P of clicks.
 
     Returns:
         float32 (P, 2), x and y in pixels; the first pixel's centre is (0.5, 0.5).

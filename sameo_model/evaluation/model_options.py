@@ -80,7 +80,6 @@ def open_model(
 
     Args:
         boxes: float32 (N, 4) by image id, x1, y1, x2, y2 in pixels.
-        points: Clicks by image id, of images that have some.
 
     Raises:
         FileNotFoundError: If there is no such model.

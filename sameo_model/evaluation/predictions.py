@@ -121,8 +121,6 @@ def fingerprint_run(
 
     Args:
         model: Names the model and how it runs.
-        boxes: Boxes by image id.
-        points: Clicks by image id, of images that have some.
     """
     digest = hashlib.sha256(f"{_SHARD_FORMAT} {SHARD_IMAGES} {model}".encode())
     for image in images:

@@ -38,8 +38,6 @@ def decode_boxes(
     """Predict one mask per box as `Sameo.decode_boxes` does.
 
     Args:
-        model: The network.
-        kind: Which masks to draw.
         embedding: float32 (1, 256, S/16, S/16), of one image.
         boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels.
 

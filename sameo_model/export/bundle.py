@@ -51,7 +51,6 @@ def export_bundle(
         folder: Where the bundle goes: a new folder, or one that holds nothing or an old bundle,
             which is replaced.
         name: Name of the model; None takes the folder's.
-        licence: Terms of the weights.
         training: How the weights were trained, JSON values.
         scores: How the model scored and on what, JSON values.
         points: Whether to add the graph for clicks beside boxes.

@@ -38,19 +38,13 @@ _RECORD_KEYS = ("min_score", "training", "scores")
 
 @dataclass(frozen=True)
 class Detector:
-    """A detector on its way into a bundle.
+    """A detector on its way into a bundle."""
 
-    Attributes:
-        model: The network.
-        min_score: Score from which its boxes count unless a caller says otherwise.
-        training: How it was trained, JSON values.
-        scores: How it scored and on what, JSON values.
-    """
-
-    model: BoxDetector
+    model: BoxDetector  # the network
+    # score from which its boxes count unless a caller says otherwise
     min_score: float = DEFAULT_MIN_SCORE
-    training: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)  # how it was trained, JSON values
+    scores: dict[str, Any] = field(default_factory=dict)  # how it scored and on what, JSON values
 
     @classmethod
     def from_record(cls, model: BoxDetector, record: Mapping[str, Any]) -> Detector:

@@ -34,15 +34,10 @@ FLOAT16_MAX = 65504.0
 
 @dataclass
 class EmulatedGraph:
-    """A graph that PyTorch runs.
+    """A graph that PyTorch runs."""
 
-    Attributes:
-        model: The graph with its weights.
-        largest: Largest absolute value that each tensor in low precision had in any run, before
-            it was rounded.
-    """
-
-    model: onnx.ModelProto
+    model: onnx.ModelProto  # the graph with its weights
+    # largest absolute value that each tensor in low precision had in any run, before it was rounded
     largest: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -152,7 +152,6 @@ def window_graph(model: Sameo, clicks: dict[str, Tensor] | None = None) -> onnx.
     `amodal_logits` and `visible_logits` float32 (N, S/2, S/2) and `predicted_iou` float32 (N,).
 
     Args:
-        model: The network.
         clicks: Examples of the inputs `points_xy` and `point_labels`; None for a graph without.
     """
     side = model.image_size
@@ -203,7 +202,6 @@ def _trace(
     Args:
         module: Its `forward` takes the examples by name.
         rows: Examples of inputs with one row for each box.
-        output_names: Names of the outputs.
         shared: Examples of inputs whose shape is fixed.
     """
     fixed = shared or {}

@@ -29,42 +29,25 @@ NUM_DEMO_SCENES = 2
 
 @dataclass(frozen=True)
 class ParityPicture:
-    """One picture of the comparison.
+    """One picture of the comparison."""
 
-    Attributes:
-        name: Where it is from.
-        image: uint8 (S, S, 3), RGB, squashed to the model's input.
-        boxes: float32 (N, 4), x1, y1, x2, y2 in model pixels.
-    """
-
-    name: str
-    image: Uint8Array
-    boxes: FloatArray
+    name: str  # where it is from
+    image: Uint8Array  # uint8 (S, S, 3), RGB, squashed to the model's input
+    boxes: FloatArray  # float32 (N, 4), x1, y1, x2, y2 in model pixels
 
 
 @dataclass(frozen=True)
 class PrecisionParity:
-    """How far a precision is from float32, emulated on the CPU.
+    """How far a precision is from float32, emulated on the CPU."""
 
-    Attributes:
-        precision: One of `precision.PRECISIONS`.
-        num_masks: Number of masks compared, of all decoders.
-        mean_mask_iou: Mean IoU of the masks with those of float32.
-        worst_mask_iou: The smallest of them.
-        worst_mask: Which mask that is.
-        max_iou_error: Largest error of the predicted IoU.
-        largest_value: Largest absolute value of any tensor in low precision.
-        largest_tensor: Its name.
-    """
-
-    precision: str
-    num_masks: int
-    mean_mask_iou: float
-    worst_mask_iou: float
-    worst_mask: str
-    max_iou_error: float
-    largest_value: float
-    largest_tensor: str
+    precision: str  # one of `precision.PRECISIONS`
+    num_masks: int  # number of masks compared, of all decoders
+    mean_mask_iou: float  # mean IoU of the masks with those of float32
+    worst_mask_iou: float  # the smallest of them
+    worst_mask: str  # which mask that is
+    max_iou_error: float  # largest error of the predicted IoU
+    largest_value: float  # largest absolute value of any tensor in low precision
+    largest_tensor: str  # its name
 
     def fault(self, min_mean_mask_iou: float = MIN_MEAN_MASK_IOU) -> str | None:
         """Return a message about what is wrong, or None."""
@@ -113,7 +96,6 @@ def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[
     """Read the pictures of a folder for which there are boxes.
 
     Args:
-        images_dir: The folder.
         boxes: Boxes in any form that `read_boxes` reads.
         image_size: Side S of the model's square input, pixels.
 
@@ -146,8 +128,6 @@ def measure_precision(
     Args:
         reference: Folder with the float32 graphs.
         typed: Folder with the graphs in the precision.
-        precision: Its name.
-        pictures: What to run them on.
     """
     expected_graphs, found_graphs = _Graphs(reference), _Graphs(typed)
     ious: list[tuple[float, str]] = []

@@ -97,7 +97,6 @@ def kept_nodes(model: onnx.ModelProto, keep: tuple[str, ...]) -> set[int]:
     """Return the positions of the nodes that belong to parts of the network.
 
     Args:
-        model: The graph.
         keep: Of `KEEPABLE`: `softmax`; `norm` (layer and group normalisation); `position` (all
             that leads to a sine or cosine of coordinates); `iou_head` (the head and what follows
             it); `pixels` (from the image to the first convolution).

@@ -19,16 +19,11 @@ MEASURED_KEYS = (PRECISION_KEY, EMULATED_KEY, VERIFIED_KEY)
 
 @dataclass(frozen=True)
 class Record:
-    """The part of `model.json` that people write.
+    """The part of `model.json` that people write."""
 
-    Attributes:
-        licence: Terms of the weights.
-        training: How the weights were trained.
-        scores: How the model scored, without `MEASURED_KEYS`.
-    """
-
-    licence: str = DEFAULT_LICENCE
-    training: dict[str, Any] = field(default_factory=dict)
+    licence: str = DEFAULT_LICENCE  # terms of the weights
+    training: dict[str, Any] = field(default_factory=dict)  # how the weights were trained
+    # how the model scored, without `MEASURED_KEYS`
     scores: dict[str, Any] = field(default_factory=dict)
 
 

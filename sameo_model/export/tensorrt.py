@@ -39,17 +39,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ParityRequest:
-    """On what a precision is measured, and when it is refused.
+    """On what a precision is measured, and when it is refused."""
 
-    Attributes:
-        images_dir: Folder of further pictures; None takes the built-in ones alone.
-        boxes: Their boxes, in any form that `runtime.box_parsing.read_boxes` reads.
-        min_mean_mask_iou: Smallest mean mask IoU that is accepted.
-    """
-
-    images_dir: Path | None = None
-    boxes: str | None = None
-    min_mean_mask_iou: float = MIN_MEAN_MASK_IOU
+    images_dir: Path | None = None  # folder of further pictures; None takes the built-in ones alone
+    boxes: str | None = None  # their boxes, in any form that `runtime.box_parsing.read_boxes` reads
+    min_mean_mask_iou: float = MIN_MEAN_MASK_IOU  # smallest mean mask IoU that is accepted
 
 
 def write_precision(
@@ -59,10 +53,7 @@ def write_precision(
 
     Args:
         source: A float32 bundle, or one that has the precision already.
-        folder: The folder.
         precision: One of `precision.PRECISIONS`.
-        request: How to measure it.
-        say: Told what came out.
 
     Raises:
         ValueError: If the precision is unknown or the source has another one.
@@ -125,11 +116,9 @@ def export_engines(
     With a GPU the engines are run and checked, unless they are for another one.
 
     Args:
-        bundle: The bundle.
         flavour_name: `tensorrt` or `tensorrt-rtx`.
         target: Compute capability such as `SM86`; None is this machine's GPU.
         cache_dir: Folder of the engine cache; None is the user's.
-        say: Told what was done.
 
     Raises:
         ValueError: If the flavour cannot build for the target.

@@ -33,23 +33,14 @@ class ParityError(RuntimeError):
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a backend is from the eager network.
+    """How far a backend is from the eager network."""
 
-    Attributes:
-        backend: Name of the backend.
-        precision: ``f32`` or ``bf16``.
-        max_logit_error: Largest difference of logits as a fraction of the largest logit.
-        max_iou_error: Largest difference of predicted IoU.
-        mean_mask_iou: Mean over boxes and decoders of the IoU of both masks.
-        min_mask_iou: Smallest mean mask IoU at which the precision holds.
-    """
-
-    backend: str
-    precision: str
-    max_logit_error: float
-    max_iou_error: float
-    mean_mask_iou: float
-    min_mask_iou: float
+    backend: str  # name of the backend
+    precision: str  # ``f32`` or ``bf16``
+    max_logit_error: float  # largest difference of logits as a fraction of the largest logit
+    max_iou_error: float  # largest difference of predicted IoU
+    mean_mask_iou: float  # mean over boxes and decoders of the IoU of both masks
+    min_mask_iou: float  # smallest mean mask IoU at which the precision holds
 
     @property
     def fault(self) -> str | None:
@@ -67,7 +58,6 @@ def verify_bundle(
     """Compare a bundle's graphs with the eager network on a drawn picture.
 
     Args:
-        folder: The bundle.
         min_bf16_mask_iou: Smallest mean mask IoU at which bf16 holds. A fault of bf16 is this
             processor's, and the graphs are right, so it is returned and not raised.
 
@@ -104,7 +94,6 @@ def run_eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> Decode
     """Run the network in PyTorch.
 
     Args:
-        model: The network.
         image: uint8 (S, S, 3), RGB, of the model's own size.
         boxes_xyxy: float32 (N, 4), pixels of that image.
     """

@@ -15,19 +15,12 @@ DATA_TYPES = {"F32": TensorProto.FLOAT, "F16": TensorProto.FLOAT16, "I64": Tenso
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies in a file.
+    """Where a tensor lies in a file."""
 
-    Attributes:
-        data_type: Code of `onnx.TensorProto`.
-        shape: Sizes of the axes.
-        offset: First byte, from the beginning of the file.
-        length: Number of bytes.
-    """
-
-    data_type: int
-    shape: tuple[int, ...]
-    offset: int
-    length: int
+    data_type: int  # code of `onnx.TensorProto`
+    shape: tuple[int, ...]  # sizes of the axes
+    offset: int  # first byte, from the beginning of the file
+    length: int  # number of bytes
 
 
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:

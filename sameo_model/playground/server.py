@@ -59,9 +59,7 @@ class PlaygroundServer(ThreadingHTTPServer):
         """Listen.
 
         Args:
-            table: The open pictures.
             port: 0 takes any that is free; `server_port` tells which.
-            samples: Pictures to offer.
 
         Raises:
             OSError: If the port is in use.

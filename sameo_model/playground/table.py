@@ -48,22 +48,15 @@ class NothingFoundError(ValueError):
 
 @dataclass
 class OpenPicture:
-    """One picture and its objects so far.
+    """One picture and its objects so far."""
 
-    Attributes:
-        image_rgb: uint8 (H, W, 3), RGB.
-        name: File name, for downloads.
-        embedding: What the predictor made of it.
-        found: Boxes of the detector, those of low scores too, once it has run.
-        prompts: Boxes of the objects.
-        objects: Predictions of one object each, in the same order.
-    """
-
-    image_rgb: Uint8Array
-    name: str
-    embedding: Embedding
+    image_rgb: Uint8Array  # uint8 (H, W, 3), RGB
+    name: str  # file name, for downloads
+    embedding: Embedding  # what the predictor made of it
+    # boxes of the detector, those of low scores too, once it has run
     found: Detections | None = None
-    prompts: list[BoxPrompt] = field(default_factory=list)
+    prompts: list[BoxPrompt] = field(default_factory=list)  # boxes of the objects
+    # predictions of one object each, in the same order
     objects: list[Prediction] = field(default_factory=list)
 
 
@@ -156,7 +149,6 @@ class PictureTable:
         """Return the picture with its objects drawn over it, as the content of a file.
 
         Args:
-            key: The picture.
             suffix: `.jpg` or `.png`.
             is_shown: Whether to shrink a large picture to what a page shows.
 

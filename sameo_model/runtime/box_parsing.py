@@ -124,7 +124,6 @@ def parse_points(text: str, prompts: Sequence[BoxPrompt]) -> list[BoxPrompt]:
 
     Args:
         text: `"x,y x,y;x,y;..."`, a group for each box in their order, an empty one for none.
-        prompts: The boxes.
 
     Raises:
         ValueError: If the text has another form, or another number of groups than of boxes.

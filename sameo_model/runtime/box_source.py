@@ -25,40 +25,30 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class BoxPrompt:
-    """One detection that prompts the model.
+    """One detection that prompts the model."""
 
-    Attributes:
-        box_xyxy: x1, y1, x2, y2 in pixels of the image; not checked against it.
-        class_id: Name or id of the class; "" is unknown.
-        score: The detector's confidence, in [0, 1].
-        category_id: Number of the category where the boxes have one; never invented.
-        points_xy: Clicks on the visible part of the object, x and y in pixels of the image, at most
-            4; not checked against it.
-    """
-
-    box_xyxy: Box
-    class_id: str = ""
-    score: float = 1.0
+    box_xyxy: Box  # x1, y1, x2, y2 in pixels of the image; not checked against it
+    class_id: str = ""  # name or id of the class; "" is unknown
+    score: float = 1.0  # the detector's confidence, in [0, 1]
+    # number of the category where the boxes have one; never invented
     category_id: int | None = None
+    # clicks on the visible part of the object, x and y in pixels of the image, at most 4; not
+    # checked against it
     points_xy: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)
 class BoxSource:
-    """Boxes for images.
+    """Boxes for images."""
 
-    Attributes:
-        by_image: Boxes by image file name; None if the boxes name no image.
-        common: Boxes that name no image.
-        image_ids: Number of an image by its file name, where the boxes have numbers too.
-        by_number: Boxes of images that the boxes call by number alone; None for other forms.
-        sizes_hw: Height and width of an image by its file name, where the boxes state them.
-    """
-
+    # boxes by image file name; None if the boxes name no image
     by_image: dict[str, list[BoxPrompt]] | None = None
-    common: list[BoxPrompt] = field(default_factory=list)
+    common: list[BoxPrompt] = field(default_factory=list)  # boxes that name no image
+    # number of an image by its file name, where the boxes have numbers too
     image_ids: dict[str, int] = field(default_factory=dict)
+    # boxes of images that the boxes call by number alone; None for other forms
     by_number: dict[int, list[BoxPrompt]] | None = None
+    # height and width of an image by its file name, where the boxes state them
     sizes_hw: dict[str, ImageHW] = field(default_factory=dict)
 
     def find_image(self, path: str | Path) -> str | None:

@@ -30,7 +30,6 @@ def choose_boxes(
         boxes_xyxy: float (A, 4), x1, y1, x2, y2 of visible parts, one box per cell.
         scores: float (A,).
         min_score: Boxes whose lowered score is below are left out.
-        max_boxes: Most boxes to choose.
 
     Returns:
         int64 (N,), indices into `boxes_xyxy`, and float32 (N,), their lowered scores, best first.

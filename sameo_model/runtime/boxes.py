@@ -37,16 +37,11 @@ _REASONS = {
 
 @dataclass(frozen=True, eq=False)
 class CheckedBoxes:
-    """Boxes sorted into usable and unusable ones, row order kept.
+    """Boxes sorted into usable and unusable ones, row order kept."""
 
-    Attributes:
-        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 clipped to the image, pixels; zeros where the
-            box is unusable.
-        faults: uint8 (N,), values of `BoxFault`.
-    """
-
+    # float32 (N, 4), x1, y1, x2, y2 clipped to the image, pixels; zeros where the box is unusable
     boxes_xyxy: FloatArray
-    faults: Uint8Array
+    faults: Uint8Array  # uint8 (N,), values of `BoxFault`
 
     @property
     def usable(self) -> BoolArray:

@@ -52,38 +52,25 @@ CPU_FILES = (*CLICK_GRAPHS, DETECTOR, DETECTOR_WEIGHTS)
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """The content of `model.json`; its keys are the names of the fields.
+    """The content of `model.json`; its keys are the names of the fields."""
 
-    Attributes:
-        name: Name of the model.
-        preset: Architecture, such as `sameo_lite`.
-        framing: What the network sees of a picture, see `Framing.to_json`; bundles from before
-            there were windows have none, which means image framing.
-        image_size: Side S of the square input, pixels.
-        normalisation: What the encoder graph does to the pixels, for readers; it is in the graph.
-        opset: ONNX opset of the graphs.
-        mask_selection: How the decoder graph chooses one mask per box, for readers.
-        has_visible_decoder: Whether the graphs draw visible masks.
-        files: SHA-256 in hexadecimal of each file of the bundle, by file name.
-        licence: Terms of the weights.
-        training: How the weights were trained.
-        scores: How the model scored, and on what.
-        detector: Of the detector, empty without one: `image_size`, its side D in pixels;
-            `min_score`, from which its boxes count; `training` and `scores`.
-    """
-
-    name: str
-    preset: str
+    name: str  # name of the model
+    preset: str  # architecture, such as `sameo_lite`
+    # what the network sees of a picture, see `Framing.to_json`; bundles from before there were
+    # windows have none, which means image framing
     framing: dict[str, Any]
-    image_size: int
+    image_size: int  # side S of the square input, pixels
+    # what the encoder graph does to the pixels, for readers; it is in the graph
     normalisation: dict[str, Any]
-    opset: int
-    mask_selection: str
-    has_visible_decoder: bool
-    files: dict[str, str]
-    licence: str
-    training: dict[str, Any]
-    scores: dict[str, Any]
+    opset: int  # ONNX opset of the graphs
+    mask_selection: str  # how the decoder graph chooses one mask per box, for readers
+    has_visible_decoder: bool  # whether the graphs draw visible masks
+    files: dict[str, str]  # SHA-256 in hexadecimal of each file of the bundle, by file name
+    licence: str  # terms of the weights
+    training: dict[str, Any]  # how the weights were trained
+    scores: dict[str, Any]  # how the model scored, and on what
+    # of the detector, empty without one: `image_size`, its side D in pixels; `min_score`, from
+    # which its boxes count; `training` and `scores`
     detector: dict[str, Any] = field(default_factory=dict)
 
 

@@ -16,15 +16,10 @@ CLICK, NO_CLICK = 1, -1
 
 
 class Clicks(NamedTuple):
-    """Clicks of N boxes, padded to `MAX_CLICKS`.
+    """Clicks of N boxes, padded to `MAX_CLICKS`."""
 
-    Attributes:
-        points_xy: float32 (N, 4, 2), pixels; -1 where there is none.
-        labels: float32 (N, 4), 1 for a click, -1 for none.
-    """
-
-    points_xy: FloatArray
-    labels: FloatArray
+    points_xy: FloatArray  # float32 (N, 4, 2), pixels; -1 where there is none
+    labels: FloatArray  # float32 (N, 4), 1 for a click, -1 for none
 
     @classmethod
     def none(cls, num_boxes: int) -> Clicks:
@@ -56,7 +51,6 @@ def check_clicks(
     Args:
         points_xy: float (N, P, 2), x and y in pixels of the image, P at most 4; None for no clicks.
         point_labels: (N, P), 1 for a click, -1 for none; None takes every point for a click.
-        num_boxes: Number N of boxes.
         image_hw: Height and width of the image, pixels.
 
     Returns:

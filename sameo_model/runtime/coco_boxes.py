@@ -26,7 +26,6 @@ def parse_coco(content: Mapping[str, Any], prompts: PromptKind) -> BoxSource:
     """Take the boxes of objects out of amodal COCO; crowd regions prompt nothing.
 
     Args:
-        content: The file.
         prompts: Which box counts; see `read_boxes`.
 
     Raises:

@@ -28,18 +28,13 @@ MAX_SAMPLES = 8
 
 @dataclass(frozen=True)
 class Framing:
-    """What the network sees of the picture; `model.json` and checkpoints carry it.
+    """What the network sees of the picture; `model.json` and checkpoints carry it."""
 
-    Attributes:
-        kind: `image` (the whole picture for all boxes) or `window` (a square around each box).
-        padding: Of a window: what it shows beyond each side of the box, as a share of the box's
-            longer side.
-        min_side: Of a window: its smallest side, pixels of the picture.
-    """
-
+    # `image` (the whole picture for all boxes) or `window` (a square around each box)
     kind: str = "image"
+    # of a window: what it shows beyond each side of the box, as a share of the box's longer side
     padding: float = 0.0
-    min_side: int = 1
+    min_side: int = 1  # of a window: its smallest side, pixels of the picture
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -100,7 +95,6 @@ def choose_framing(own: Framing, kind: str | None) -> Framing:
     """Return the framing to run a model with.
 
     Args:
-        own: The model's.
         kind: `image`, `window`, or None for the model's own.
 
     Raises:
@@ -118,7 +112,6 @@ def find_frames(framing: Framing, boxes_xyxy: FloatArray, image_hw: ImageHW) -> 
     than the picture's longer side; it reaches beyond the picture only where that is smaller.
 
     Args:
-        framing: What the network sees.
         boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 inside the image, pixels.
         image_hw: Height and width of the image, pixels.
 

@@ -23,15 +23,10 @@ _MAX_GROUPS = 13
 
 
 class JsonRle(TypedDict):
-    """A mask in COCO's compressed form, ready for JSON.
+    """A mask in COCO's compressed form, ready for JSON."""
 
-    Attributes:
-        size: Height and width of the image, pixels.
-        counts: The compressed run lengths, ASCII.
-    """
-
-    size: list[int]
-    counts: str
+    size: list[int]  # height and width of the image, pixels
+    counts: str  # the compressed run lengths, ASCII
 
 
 def crop_to_rle(crop: MaskCrop, image_hw: ImageHW) -> JsonRle:

@@ -19,33 +19,21 @@ _NUM_NAMED = 5
 
 @dataclass(frozen=True)
 class BoxedPicture:
-    """A picture and its boxes.
+    """A picture and its boxes."""
 
-    Attributes:
-        path: The file.
-        name: What the boxes call it; its file name where they name no picture.
-        prompts: Its boxes, in the order of the source.
-        image_id: Its number in the source, None where it has none.
-        annotated_hw: Height and width, pixels, where the source states them.
-    """
-
-    path: Path
-    name: str
-    prompts: list[BoxPrompt]
-    image_id: int | None = None
-    annotated_hw: ImageHW | None = None
+    path: Path  # the file
+    name: str  # what the boxes call it; its file name where they name no picture
+    prompts: list[BoxPrompt]  # its boxes, in the order of the source
+    image_id: int | None = None  # its number in the source, None where it has none
+    annotated_hw: ImageHW | None = None  # height and width, pixels, where the source states them
 
 
 @dataclass(frozen=True)
 class BoxedPictures:
-    """The pictures that have boxes.
+    """The pictures that have boxes."""
 
-    Attributes:
-        pictures: In the order that was given.
-        notes: Sentences about pictures without boxes, boxes without pictures, and doubtful names.
-    """
-
-    pictures: list[BoxedPicture]
+    pictures: list[BoxedPicture]  # in the order that was given
+    # sentences about pictures without boxes, boxes without pictures, and doubtful names
     notes: list[str] = field(default_factory=list)
 
 
@@ -54,7 +42,6 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
 
     Args:
         images: A picture, or a folder of pictures.
-        source: The boxes.
 
     Raises:
         FileNotFoundError: If the folder holds no picture.

@@ -27,30 +27,20 @@ def split_name(name: str | PurePath) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class NameMatch:
-    """The picture that a name means.
+    """The picture that a name means."""
 
-    Attributes:
-        index: Its position in the list of pictures.
-        num_parts: How many parts of both paths agree, counted from the end.
-        doubt: Why the name could mean another picture all the same, in a clause; "" if it cannot.
-    """
-
-    index: int
-    num_parts: int
+    index: int  # its position in the list of pictures
+    num_parts: int  # how many parts of both paths agree, counted from the end
+    # why the name could mean another picture all the same, in a clause; "" if it cannot
     doubt: str = ""
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """A picture under the paths by which it can be called.
+    """A picture under the paths by which it can be called."""
 
-    Attributes:
-        paths: Its parts; more than one where a link leads to it.
-        num_own: Parts, from the end, that are its name; what stands before may differ elsewhere.
-    """
-
-    paths: tuple[tuple[str, ...], ...]
-    num_own: int
+    paths: tuple[tuple[str, ...], ...]  # its parts; more than one where a link leads to it
+    num_own: int  # parts, from the end, that are its name; what stands before may differ elsewhere
 
 
 class PictureNames:
@@ -149,16 +139,12 @@ class PictureNames:
 
 @dataclass(frozen=True)
 class PictureRecords:
-    """Which records belong to which pictures.
+    """Which records belong to which pictures."""
 
-    Attributes:
-        names: For each picture the name under which the records know it; None without one.
-        absent: Names whose picture is not among the pictures.
-        doubts: Sentences about names that fit, but not without doubt.
-    """
-
+    # for each picture the name under which the records know it; None without one
     names: list[str | None]
-    absent: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # names whose picture is not among the pictures
+    # sentences about names that fit, but not without doubt
     doubts: list[str] = field(default_factory=list)
 
 
@@ -166,7 +152,6 @@ def match_records(pictures: Sequence[str | Path], names: Iterable[str]) -> Pictu
     """Give each picture the record whose name fits it best.
 
     Args:
-        pictures: Paths of the pictures.
         names: Names of the records, all different.
 
     Raises:

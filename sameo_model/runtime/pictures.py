@@ -47,19 +47,12 @@ _COLOUR_EIGHTH = cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION
 
 @dataclass(frozen=True)
 class DecodedPicture:
-    """Pixels, and what was done to get them.
+    """Pixels, and what was done to get them."""
 
-    Attributes:
-        image_rgb: uint8 (H, W, 3), RGB, 0-255.
-        orientation: The EXIF tag, 1 to 8; 1 is upright or no tag.
-        is_upright: Whether the tag was applied; True without a tag.
-        used_bits: How many bits of a value were used; above 8 they were scaled down.
-    """
-
-    image_rgb: Uint8Array
-    orientation: int
-    is_upright: bool
-    used_bits: int
+    image_rgb: Uint8Array  # uint8 (H, W, 3), RGB, 0-255
+    orientation: int  # the EXIF tag, 1 to 8; 1 is upright or no tag
+    is_upright: bool  # whether the tag was applied; True without a tag
+    used_bits: int  # how many bits of a value were used; above 8 they were scaled down
 
     def notes(self) -> list[str]:
         """Return what a user must know, each the rest of a sentence that begins with the name."""

@@ -17,7 +17,6 @@ def prediction_record(
     """Return one object of a prediction as COCO's results have it, with what was asked for.
 
     Args:
-        prediction: Masks of an image.
         row: Which of its objects.
         prompt: The box that prompted it.
         image_hw: Height and width of the image, pixels.

@@ -139,7 +139,6 @@ def resize_mask(mask: np.ndarray, scale: float) -> np.ndarray:
 
     Args:
         mask: bool (h, w).
-        scale: Factor for both sides.
 
     Returns:
         bool (h', w').

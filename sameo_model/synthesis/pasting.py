@@ -76,7 +76,6 @@ def make_layer(rng: Rng, cutout: Cutout, size_px: float, angle_rad: float, light
 
     Args:
         size_px: Wanted square root of its area; its aspect is kept.
-        angle_rad: How far to turn it.
     """
     area = np.count_nonzero(cutout.alpha > 127)
     scale = size_px / np.sqrt(area)

@@ -109,7 +109,6 @@ def choose_whole(
     Args:
         detections: All detections of the frame, unsure ones included: they may hide others.
         scale: Factor from their coordinates to pixels of the frame.
-        image_hw: Size of the frame.
     """
     boxes_xyxy = np.array([detection.box_xyxy for detection in detections]) * scale
     areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)

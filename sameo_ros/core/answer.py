@@ -14,24 +14,18 @@ from sameo_ros.core.scene_depth import SceneDepth
 
 @dataclass(frozen=True, eq=False)
 class DetectedBoxes:
-    """What the node takes from a Detection2DArray of N detections, in their order.
+    """What the node takes from a Detection2DArray of N detections, in their order."""
 
-    Attributes:
-        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2, pixels of the image; as the detector sent them,
-            in any range and maybe not finite.
-        class_ids: N classes of the best hypotheses, "" without any.
-        scores: float32 (N,), scores of the best hypotheses, in [0, 1]; 1 without any, 0 for NaN,
-            NaN for a score that is neither a probability nor a percentage.
-        detection_ids: N different names, none empty: the detector's ids, made unique.
-        has_percent: The scores of the message are percentages, here divided by 100.
-        is_wanted: bool (N,), whether the detection's class is asked for; None if every one is.
-    """
-
+    # float32 (N, 4), x1, y1, x2, y2, pixels of the image; as the detector sent them, in any range
+    # and maybe not finite
     boxes_xyxy: npt.NDArray[np.float32]
-    class_ids: list[str]
+    class_ids: list[str]  # N classes of the best hypotheses, "" without any
+    # float32 (N,), scores of the best hypotheses, in [0, 1]; 1 without any, 0 for NaN, NaN for a
+    # score that is neither a probability nor a percentage
     scores: npt.NDArray[np.float32]
-    detection_ids: list[str]
-    has_percent: bool = False
+    detection_ids: list[str]  # N different names, none empty: the detector's ids, made unique
+    has_percent: bool = False  # the scores of the message are percentages, here divided by 100
+    # bool (N,), whether the detection's class is asked for; None if every one is
     is_wanted: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
@@ -44,26 +38,16 @@ class DetectedBoxes:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """Masks for the K usable boxes of one image, rows in the order of the detections.
+    """Masks for the K usable boxes of one image, rows in the order of the detections."""
 
-    Attributes:
-        image_hw: Height and width of the image, pixels.
-        detections: All N detections that were asked for.
-        indices: K positions in `detections`, ascending.
-        prediction: Masks and scores of the K boxes.
-        occluded_by: For each of the K boxes the positions in `detections` of what hides it.
-        depth: Depth of the image, where there is any.
-        complaints: One sentence for each box that was rejected.
-        encode_ms: Time in the encoder for this answer, milliseconds; 0 if it had run before.
-        decode_ms: Time in the decoder, milliseconds.
-    """
-
-    image_hw: ImageHW
-    detections: DetectedBoxes
-    indices: list[int]
-    prediction: Prediction
+    image_hw: ImageHW  # height and width of the image, pixels
+    detections: DetectedBoxes  # all N detections that were asked for
+    indices: list[int]  # K positions in `detections`, ascending
+    prediction: Prediction  # masks and scores of the K boxes
+    # for each of the K boxes the positions in `detections` of what hides it
     occluded_by: list[list[int]]
-    depth: SceneDepth | None = None
-    complaints: tuple[str, ...] = ()
+    depth: SceneDepth | None = None  # depth of the image, where there is any
+    complaints: tuple[str, ...] = ()  # one sentence for each box that was rejected
+    # time in the encoder for this answer, milliseconds; 0 if it had run before
     encode_ms: float = 0.0
-    decode_ms: float = 0.0
+    decode_ms: float = 0.0  # time in the decoder, milliseconds

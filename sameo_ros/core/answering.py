@@ -19,18 +19,13 @@ from sameo_ros.core.settings import SameoParameters
 
 @dataclass(frozen=True, eq=False)
 class ChosenBoxes:
-    """The K boxes that the decoder gets.
+    """The K boxes that the decoder gets."""
 
-    Attributes:
-        indices: K positions in the detections, ascending.
-        boxes_xyxy: float32 (K, 4), clipped to the image, pixels.
-        complaints: One sentence for each box that was rejected, its score's among them. A box below
-            `min_detection_score`, or of a class that is not asked for, is left out on request and
-            makes no sentence.
-    """
-
-    indices: list[int]
-    boxes_xyxy: npt.NDArray[np.float32]
+    indices: list[int]  # K positions in the detections, ascending
+    boxes_xyxy: npt.NDArray[np.float32]  # float32 (K, 4), clipped to the image, pixels
+    # One sentence for each box that was rejected, its score's among them. A box below
+    # `min_detection_score`, or of a class that is not asked for, is left out on request and makes
+    # no sentence.
     complaints: list[str]
 
 

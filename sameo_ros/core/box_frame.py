@@ -31,15 +31,10 @@ _POPULAR_HW = (640, 640)
 
 @dataclass(frozen=True)
 class BoxFrame:
-    """How the camera image lies in a network's input.
+    """How the camera image lies in a network's input."""
 
-    Attributes:
-        kind: One of `KINDS`.
-        network_hw: Height and width of the network's input, pixels.
-    """
-
-    kind: str
-    network_hw: ImageHW
+    kind: str  # one of `KINDS`
+    network_hw: ImageHW  # height and width of the network's input, pixels
 
     def __str__(self) -> str:
         """Return it as the parameter `detections_frame` has it."""

@@ -31,17 +31,11 @@ class UnreadableMessageError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class CameraRecord:
-    """What is counted and complained about for one camera.
+    """What is counted and complained about for one camera."""
 
-    Attributes:
-        name: The camera's name, "" where there is only one.
-        statistics: Its counters.
-        problems: Its complaints.
-    """
-
-    name: str
-    statistics: Statistics
-    problems: ProblemLog
+    name: str  # the camera's name, "" where there is only one
+    statistics: Statistics  # its counters
+    problems: ProblemLog  # its complaints
 
 
 class CameraPort(Protocol):
@@ -80,15 +74,10 @@ class SearchedCameraPort(CameraPort, Protocol):
 
 @dataclass(eq=False)
 class Camera:
-    """A camera that the worker serves.
+    """A camera that the worker serves."""
 
-    Attributes:
-        port: What reads and delivers.
-        cache: Its frames and waiting boxes.
-    """
-
-    port: SearchedCameraPort
-    cache: FrameCache = field(default_factory=FrameCache)
+    port: SearchedCameraPort  # what reads and delivers
+    cache: FrameCache = field(default_factory=FrameCache)  # its frames and waiting boxes
 
     @property
     def record(self) -> CameraRecord:

@@ -35,22 +35,17 @@ RECTIFIED = ("auto", "on", "off")
 
 @dataclass(frozen=True, eq=False)
 class CameraModel:
-    """Intrinsics of one camera.
+    """Intrinsics of one camera."""
 
-    Attributes:
-        matrix: float64 (3, 3), focal lengths and principal point, pixels: K of CameraInfo, or P for
-            a rectified image; less the offset of a region of interest, divided by the binning.
-        distortion: float64 (D,), coefficients (CameraInfo's D); all zero or empty: none.
-        is_fisheye: Whether the lens follows the equidistant model, also with coefficients of zero.
-        image_hw: Height and width of the images, pixels.
-        frame_id: The optical frame: z forward, x to the right, y down.
-    """
-
+    # float64 (3, 3), focal lengths and principal point, pixels: K of CameraInfo, or P for a
+    # rectified image; less the offset of a region of interest, divided by the binning
     matrix: npt.NDArray[np.float64]
+    # float64 (D,), coefficients (CameraInfo's D); all zero or empty: none
     distortion: npt.NDArray[np.float64]
+    # whether the lens follows the equidistant model, also with coefficients of zero
     is_fisheye: bool
-    image_hw: ImageHW
-    frame_id: str
+    image_hw: ImageHW  # height and width of the images, pixels
+    frame_id: str  # the optical frame: z forward, x to the right, y down
 
     @classmethod
     def from_message(

@@ -28,7 +28,6 @@ def explain_clock(
             before the first image.
         stamp_ns: Stamp of the latest image, nanoseconds.
         now_ns: The node's clock, nanoseconds.
-        use_sim_time: The node's parameter of that name.
     """
     if use_sim_time and now_ns == 0:
         return (

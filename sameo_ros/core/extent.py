@@ -45,46 +45,33 @@ UNKNOWN_ROTATION_RAD2 = float(np.pi**2)
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """What is known of an object's surface, metres, in the optical frame.
+    """What is known of an object's surface, metres, in the optical frame."""
 
-    Attributes:
-        points_xyz: float64 (P, 3), visible points.
-        outline_xyz: float64 (Q, 3), the outline of the whole object, each point at the depth of
-            the visible point that is nearest in the image.
-        is_seen: bool (Q,), whether the outline is that of the visible part there.
-        background_m: Depth of what lies behind the middle of the object; None if unknown.
-        hidden_share: Hidden share of the object, in [0, 1].
-    """
-
-    points_xyz: Array
+    points_xyz: Array  # float64 (P, 3), visible points
+    # float64 (Q, 3), the outline of the whole object, each point at the depth of the visible point
+    # that is nearest in the image
     outline_xyz: Array
+    # bool (Q,), whether the outline is that of the visible part there
     is_seen: npt.NDArray[np.bool_]
+    # depth of what lies behind the middle of the object; None if unknown
     background_m: float | None
-    hidden_share: float
+    hidden_share: float  # hidden share of the object, in [0, 1]
 
 
 @dataclass(frozen=True, eq=False)
 class Extent:
-    """A box and its uncertainty, metres, in the optical frame.
+    """A box and its uncertainty, metres, in the optical frame."""
 
-    Attributes:
-        centre_xyz: float64 (3,), centre of the box.
-        size_xyz: float64 (3,), full lengths along its axes.
-        axes: float64 (3, 3), its axes as columns, right-handed.
-        covariance_xyz: float64 (3, 3), of the centre, square metres.
-    """
-
-    centre_xyz: Array
-    size_xyz: Array
-    axes: Array
-    covariance_xyz: Array
+    centre_xyz: Array  # float64 (3,), centre of the box
+    size_xyz: Array  # float64 (3,), full lengths along its axes
+    axes: Array  # float64 (3, 3), its axes as columns, right-handed
+    covariance_xyz: Array  # float64 (3, 3), of the centre, square metres
 
 
 def estimate_extent(surface: Surface, aligned: Array) -> Extent:
     """Estimate the box around an object and the uncertainty of its centre.
 
     Args:
-        surface: What is known of it.
         aligned: float64 (3, 3), rows are the axes of the frame to align with, in the optical frame.
             The box stands along its z, and is the smallest in its plane of x and y.
     """

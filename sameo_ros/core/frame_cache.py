@@ -33,45 +33,30 @@ class DropCause(Enum):
 
 @dataclass(frozen=True)
 class Drop:
-    """Boxes that were given up.
+    """Boxes that were given up."""
 
-    Attributes:
-        cause: Why.
-        stamp_ns: Their stamp, nanoseconds.
-        behind_s: How long after their image they came, seconds; NaN where that is unknown.
-        is_early: Whether they were unmatched because no image had come yet, or their stamp is from
-            the 10 s before the first.
-    """
-
-    cause: DropCause
-    stamp_ns: int
+    cause: DropCause  # why
+    stamp_ns: int  # their stamp, nanoseconds
+    # how long after their image they came, seconds; NaN where that is unknown
     behind_s: float = math.nan
+    # whether they were unmatched because no image had come yet, or their stamp is from the 10 s
+    # before the first
     is_early: bool = False
 
 
 @dataclass(eq=False)
 class Frame:
-    """An image that came.
+    """An image that came."""
 
-    Attributes:
-        stamp_ns: Its stamp, nanoseconds.
-        number: Running number of arrival.
-        received_s: When it came, monotonic clock.
-        message: The image message.
-        image_rgb: uint8 (H, W, 3), its pixels, from the first reading until it is delivered.
-        embedding: What the encoder made of it, once it has run.
-        fault: Why it cannot be read or encoded, "" as long as nothing is known.
-        is_searched: Whether the built-in detector has seen it.
-    """
-
-    stamp_ns: int
-    number: int
-    received_s: float
-    message: Any
+    stamp_ns: int  # its stamp, nanoseconds
+    number: int  # running number of arrival
+    received_s: float  # when it came, monotonic clock
+    message: Any  # the image message
+    # uint8 (H, W, 3), its pixels, from the first reading until it is delivered
     image_rgb: Uint8Array | None = None
-    embedding: Embedding | None = None
-    fault: str = ""
-    is_searched: bool = False
+    embedding: Embedding | None = None  # what the encoder made of it, once it has run
+    fault: str = ""  # why it cannot be read or encoded, "" as long as nothing is known
+    is_searched: bool = False  # whether the built-in detector has seen it
 
     @property
     def num_bytes(self) -> int:
@@ -83,19 +68,12 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Boxes that came.
+    """Boxes that came."""
 
-    Attributes:
-        stamp_ns: Their stamp, nanoseconds.
-        received_s: When they came, monotonic clock.
-        newest: Number of the newest frame at that moment.
-        message: The detections message.
-    """
-
-    stamp_ns: int
-    received_s: float
-    newest: int
-    message: Any
+    stamp_ns: int  # their stamp, nanoseconds
+    received_s: float  # when they came, monotonic clock
+    newest: int  # number of the newest frame at that moment
+    message: Any  # the detections message
 
 
 class FrameCache:

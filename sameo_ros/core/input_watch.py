@@ -43,17 +43,11 @@ class Arrivals:
 
 @dataclass(frozen=True)
 class Arrival:
-    """A message that came.
+    """A message that came."""
 
-    Attributes:
-        stamp_ns: Its stamp, nanoseconds.
-        received_s: When it came, monotonic clock.
-        transit_s: The node's clock at that moment minus the stamp, seconds.
-    """
-
-    stamp_ns: int
-    received_s: float
-    transit_s: float = 0.0
+    stamp_ns: int  # its stamp, nanoseconds
+    received_s: float  # when it came, monotonic clock
+    transit_s: float = 0.0  # the node's clock at that moment minus the stamp, seconds
 
 
 class InputWatch:

@@ -34,19 +34,12 @@ _MIN_RING_SHARE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class LiftedObject:
-    """An object in the camera's optical frame (z forward, x to the right, y down), metres.
+    """An object in the camera's optical frame (z forward, x to the right, y down), metres."""
 
-    Attributes:
-        points_xyz: float32 (P, 3), its visible points.
-        pixels_xy: int (P, 2), column and row that each point comes from.
-        centroid_xyz: float64 (3,), mean of the visible points.
-        box: The box around the whole object, and how sure its centre is.
-    """
-
-    points_xyz: FloatArray
-    pixels_xy: npt.NDArray[np.intp]
-    centroid_xyz: npt.NDArray[np.float64]
-    box: Extent
+    points_xyz: FloatArray  # float32 (P, 3), its visible points
+    pixels_xy: npt.NDArray[np.intp]  # int (P, 2), column and row that each point comes from
+    centroid_xyz: npt.NDArray[np.float64]  # float64 (3,), mean of the visible points
+    box: Extent  # the box around the whole object, and how sure its centre is
 
 
 def lift_object(
@@ -63,11 +56,8 @@ def lift_object(
     stray depths are left out.
 
     Args:
-        amodal: The whole object.
-        visible: Its visible part.
         occlusion_ratio: Hidden share of the object in [0, 1]; NaN counts as 1.
         depth_m: float32 (H, W), depth registered to the image, metres, NaN where unknown.
-        camera: Calibration of the image.
         aligned: float64 (3, 3), rows are the axes of the frame that the box stands upright in, in
             the optical frame; None: the optical frame itself.
 
@@ -177,7 +167,6 @@ def _background_depth(amodal: MaskCrop, depth_m: FloatArray, object_m: float) ->
     Args:
         amodal: The whole object; not empty.
         depth_m: float32 (H, W), metres, NaN where unknown.
-        object_m: Depth of the object.
 
     Returns:
         Depth in metres: of a plane through the surroundings (a table, a wall) where there is one,

@@ -24,27 +24,16 @@ class ModelState(Enum):
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """A model that is being loaded, is ready, or cannot be used; replaced as a whole.
+    """A model that is being loaded, is ready, or cannot be used; replaced as a whole."""
 
-    Attributes:
-        values: The settings that it depends on; None before the first.
-        state: Its state.
-        reason: Why the state is FAILED, or how far LOADING is, in one sentence.
-        name: Its name, "" until it is loaded.
-        backend: Name of the backend that runs it.
-        device: The backend's device.
-        engine_key: Names of the cached engines that run, "" where the backend has none.
-        encodes_image: Whether images can be encoded before their boxes come.
-    """
-
-    values: tuple[Any, ...] | None = None
-    state: ModelState = ModelState.NONE
-    reason: str = ""
-    name: str = ""
-    backend: str = ""
-    device: str = ""
-    engine_key: str = ""
-    encodes_image: bool = True
+    values: tuple[Any, ...] | None = None  # the settings that it depends on; None before the first
+    state: ModelState = ModelState.NONE  # its state
+    reason: str = ""  # why the state is FAILED, or how far LOADING is, in one sentence
+    name: str = ""  # its name, "" until it is loaded
+    backend: str = ""  # name of the backend that runs it
+    device: str = ""  # the backend's device
+    engine_key: str = ""  # names of the cached engines that run, "" where the backend has none
+    encodes_image: bool = True  # whether images can be encoded before their boxes come
 
 
 def load_segmenter(

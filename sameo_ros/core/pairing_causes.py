@@ -25,7 +25,6 @@ def explain_pairing(
     way; where images come but no boxes fit, the stamps are the detector's own.
 
     Args:
-        watch: What has come.
         settings: `max_wait_s` and `stamp_tolerance_s` count.
         now_s: Monotonic clock.
         image_topic: Full name of the images' topic.

@@ -13,18 +13,14 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """How the frame of the results lies to the camera's optical frame.
+    """How the frame of the results lies to the camera's optical frame."""
 
-    Attributes:
-        frame_id: Name of the frame of the results.
-        rotation: float64 (3, 3); its rows are the frame's axes in the optical frame.
-        translation_xyz: float64 (3,), the camera's position in the frame, metres.
-        up_xyz: float64 (3,), what is up in the frame, for labels.
-    """
-
-    frame_id: str
+    frame_id: str  # name of the frame of the results
+    # float64 (3, 3); its rows are the frame's axes in the optical frame
     rotation: Array = field(default_factory=lambda: np.eye(3))
+    # float64 (3,), the camera's position in the frame, metres
     translation_xyz: Array = field(default_factory=lambda: np.zeros(3))
+    # float64 (3,), what is up in the frame, for labels
     up_xyz: Array = field(default_factory=lambda: np.array([0.0, -1.0, 0.0]))
 
     def place_points(self, points_xyz: npt.NDArray[np.floating]) -> Array:

@@ -10,12 +10,7 @@ from sameo_ros.core.camera_model import CameraModel
 
 @dataclass(frozen=True, eq=False)
 class SceneDepth:
-    """Depth that is registered to a colour image.
+    """Depth that is registered to a colour image."""
 
-    Attributes:
-        depth_m: float32 (H, W), metres, NaN where unknown.
-        camera: Calibration of the image; None as long as no camera_info has come.
-    """
-
-    depth_m: FloatArray
-    camera: CameraModel | None
+    depth_m: FloatArray  # float32 (H, W), metres, NaN where unknown
+    camera: CameraModel | None  # calibration of the image; None as long as no camera_info has come

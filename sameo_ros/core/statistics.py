@@ -37,16 +37,11 @@ _RATE_S = 5.0
 
 @dataclass(frozen=True)
 class Alarms:
-    """When the diagnostics warn; 0 milliseconds are never too old.
+    """When the diagnostics warn; 0 milliseconds are never too old."""
 
-    Attributes:
-        warn_age_ms: Age of masks when they are published that is a warning.
-        error_age_ms: Age that is an error.
-        warn_dropped_share: Share of dropped detection messages, of the last 100, that is a warning.
-    """
-
-    warn_age_ms: float
-    error_age_ms: float
+    warn_age_ms: float  # age of masks when they are published that is a warning
+    error_age_ms: float  # age that is an error
+    # share of dropped detection messages, of the last 100, that is a warning
     warn_dropped_share: float
 
 
@@ -57,11 +52,7 @@ class Statistics:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start at zero.
-
-        Args:
-            clock: Tells the time, seconds.
-        """
+        """Start at zero."""
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()

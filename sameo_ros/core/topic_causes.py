@@ -11,35 +11,22 @@ _GAPS = 3.0
 
 @dataclass(frozen=True)
 class Publisher:
-    """Somebody who publishes a topic.
+    """Somebody who publishes a topic."""
 
-    Attributes:
-        node: Full name of the node.
-        type: Its message type, such as sensor_msgs/msg/Image.
-        conflict: The QoS policy that differs, "" where both sides fit.
-    """
-
-    node: str
-    type: str
-    conflict: str = ""
+    node: str  # full name of the node
+    type: str  # its message type, such as sensor_msgs/msg/Image
+    conflict: str = ""  # the QoS policy that differs, "" where both sides fit
 
 
 @dataclass(frozen=True)
 class TopicView:
-    """A topic that the node subscribes to, as the graph shows it.
+    """A topic that the node subscribes to, as the graph shows it."""
 
-    Attributes:
-        name: Its full name, as it is after remapping.
-        own_name: The name that is remapped, such as image.
-        type: The message type that the node reads.
-        publishers: Who publishes it.
-        similar: Full names of other topics of that type that are published, likeliest first.
-    """
-
-    name: str
-    own_name: str
-    type: str
-    publishers: tuple[Publisher, ...] = ()
+    name: str  # its full name, as it is after remapping
+    own_name: str  # the name that is remapped, such as image
+    type: str  # the message type that the node reads
+    publishers: tuple[Publisher, ...] = ()  # who publishes it
+    # full names of other topics of that type that are published, likeliest first
     similar: tuple[str, ...] = ()
 
 
@@ -47,7 +34,6 @@ def is_silent(arrivals: Arrivals, now_s: float, grace_s: float) -> bool:
     """Whether messages do not come any more, or have never come.
 
     Args:
-        arrivals: What has come.
         now_s: Monotonic clock.
         grace_s: A silence up to this, or to three times the longest of late, means nothing.
     """

@@ -48,8 +48,6 @@ class TransformTree:
         """Find how a frame lies to a camera's optical frame.
 
         Args:
-            frame_id: The frame of the results.
-            optical_frame_id: The optical frame.
             stamp_ns: Stamp of the image, nanoseconds.
 
         Raises:

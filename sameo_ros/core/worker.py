@@ -36,22 +36,15 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A call of the service.
+    """A call of the service."""
 
-    Attributes:
-        camera: Whose port and latest frame to use.
-        frame: The image that was given, or None for the latest frame.
-        detections: The detections message.
-        reply: Called once, from any thread, with frame and answer, or with one sentence about what
-            went wrong.
-        clicks: Clicks beside the boxes, pixels of the image, or None.
-    """
-
-    camera: Camera
-    frame: Frame | None
-    detections: Any
+    camera: Camera  # whose port and latest frame to use
+    frame: Frame | None  # the image that was given, or None for the latest frame
+    detections: Any  # the detections message
+    # called once, from any thread, with frame and answer, or with one sentence about what went
+    # wrong
     reply: Callable[[tuple[Frame, Answer] | str], None]
-    clicks: Clicks | None = None
+    clicks: Clicks | None = None  # clicks beside the boxes, pixels of the image, or None
 
 
 class Worker:

@@ -20,7 +20,6 @@ def read_depth(
     """Read the depth that belongs to an image.
 
     Args:
-        cache: The depth images that have come.
         stamp_ns: Stamp of the image, nanoseconds.
         image_hw: Its height and width, pixels.
         tolerance_s: Largest difference of the stamps.

@@ -59,7 +59,6 @@ def points_to_clicks(
     Args:
         points: vision_msgs/Point2D, pixels of the image.
         point_boxes: For each of them the position of its box in the detections.
-        num_boxes: Number of detections.
 
     Returns:
         The clicks of all detections; None if there are none.
@@ -95,8 +94,6 @@ def fill_detections(
 
     Args:
         message: The vision_msgs/Detection2DArray to fill.
-        types: Constructors of the messages inside.
-        prompts: The boxes.
         name: Beginning of the detections' ids: the i-th is `<name>#<i>`.
         header: std_msgs/Header of the image; shared, not copied.
     """

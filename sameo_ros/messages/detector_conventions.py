@@ -17,18 +17,12 @@ YOLO_TYPE = "yolo_msgs/msg/DetectionArray"
 
 @dataclass(frozen=True)
 class AcceptedDetections:
-    """Detections as a Detection2DArray has them.
+    """Detections as a Detection2DArray has them."""
 
-    Attributes:
-        detections: N objects with the fields of vision_msgs/Detection2D.
-        numbers: N numbers of the classes, where the detector sends a number beside the name, else
-            "".
-        notes: One sentence for each convention that was met and accepted.
-    """
-
-    detections: Sequence[Any]
+    detections: Sequence[Any]  # N objects with the fields of vision_msgs/Detection2D
+    # N numbers of the classes, where the detector sends a number beside the name, else ""
     numbers: list[str]
-    notes: list[str]
+    notes: list[str]  # one sentence for each convention that was met and accepted
 
 
 def accept_detections(message: Any) -> AcceptedDetections:

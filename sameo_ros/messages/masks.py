@@ -31,8 +31,6 @@ def fill_mask_array(message: Any, types: MaskMessageTypes, answer: Answer, heade
 
     Args:
         message: The sameo_ros/AmodalMaskArray to fill.
-        types: Constructors of the messages inside.
-        answer: What to say.
         header: std_msgs/Header of the image; shared, not copied.
     """
     prediction, detections = answer.prediction, answer.detections

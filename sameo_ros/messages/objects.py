@@ -47,8 +47,6 @@ def lift_objects(
     """Lift every mask of an answer; depth must have a camera.
 
     Args:
-        answer: The masks.
-        depth: Their depth.
         placement: The frame that boxes stand upright in; None: the optical frame.
     """
     prediction = answer.prediction
@@ -71,7 +69,6 @@ def place_results(
     Args:
         header: std_msgs/Header of the image; it is not changed.
         depth: Depth of the image; its camera may name another frame.
-        transforms: What /tf says.
         target_frame: Frame of the results, "" for the camera's optical frame.
         stamp_ns: Stamp of the image, nanoseconds.
 
@@ -113,8 +110,6 @@ def fill_objects(
 
     Args:
         message: The vision_msgs/Detection3DArray to fill.
-        types: Constructors of the messages inside.
-        answer: The masks.
         objects: One for each mask.
         header: std_msgs/Header with the image's stamp and the frame of the placement.
         placement: The frame of the results; None: the optical frame.
@@ -156,8 +151,6 @@ def fill_markers(
 
     Args:
         message: The visualization_msgs/MarkerArray to fill.
-        types: Constructors of the messages inside.
-        answer: The masks.
         objects: One for each mask; None where there is no depth.
         header: std_msgs/Header with the image's stamp and the frame of the placement.
         placement: The frame of the results; None: the optical frame.
@@ -196,7 +189,6 @@ def choose_points(
     """Choose the objects whose points are published, with their detection indices.
 
     Args:
-        answer: The masks.
         objects: One for each mask; None where there is no depth.
         points_of: Detection id or index of one object, or `all`.
 
@@ -224,7 +216,6 @@ def fill_points(
     Args:
         message: The sensor_msgs/PointCloud2 to fill: x, y, z in metres, rgb, and as `instance`
             the detection index (uint32).
-        types: Constructors of the messages inside.
         chosen: Detection index and object.
         image_rgb: uint8 (H, W, 3), RGB, the image.
         header: std_msgs/Header with the image's stamp and the frame of the placement.

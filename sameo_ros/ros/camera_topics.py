@@ -76,10 +76,7 @@ class CameraTopics:
 
         Args:
             node: The node; it opens topics and replies.
-            worker: What answers.
-            record: Where counts and complaints go.
             compressed: Whether images come as sensor_msgs/CompressedImage.
-            detections_type: The parameter of that name.
             has_detector: Whether the model's own detector gives the boxes.
 
         Raises:

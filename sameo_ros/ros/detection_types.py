@@ -12,20 +12,12 @@ _NAMES = {"auto": VISION_TYPE, "vision_msgs": VISION_TYPE, "yolo_msgs": YOLO_TYP
 
 
 def first_type(detections_type: str) -> str:
-    """Return the type that is read before a publisher is seen.
-
-    Args:
-        detections_type: Value of the parameter of that name.
-    """
+    """Return the type that is read before a publisher is seen."""
     return _NAMES[detections_type]
 
 
 def choose_type(offered: Collection[str], current: str) -> tuple[str, str]:
     """Choose what to read on a topic by what its publishers offer.
-
-    Args:
-        offered: Types that are published there.
-        current: The type that is read now.
 
     Returns:
         The type to read, and what is wrong with that in one sentence, "" if nothing.

@@ -22,21 +22,13 @@ Transition = Callable[[Any, Any], ResultT]
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """State of the node.
+    """State of the node."""
 
-    Attributes:
-        is_active: Whether it answers.
-        description: State of the model, one sentence.
-        model: The model.
-        encode_ahead: The parameter of that name.
-        waiting: What is awaited, "" once masks have been published.
-    """
-
-    is_active: bool
-    description: str
-    model: ModelStatus
-    encode_ahead: str
-    waiting: str
+    is_active: bool  # whether it answers
+    description: str  # state of the model, one sentence
+    model: ModelStatus  # the model
+    encode_ahead: str  # the parameter of that name
+    waiting: str  # what is awaited, "" once masks have been published
 
 
 @dataclass(frozen=True)
@@ -63,11 +55,7 @@ def describe_qos_conflict(topic: str, own: str, policy: str) -> str:
 
 
 def say_why(failure: ResultT) -> Callable[[Transition[ResultT]], Transition[ResultT]]:
-    """Make a decorator that logs why a node's transition failed; rclpy drops the exception.
-
-    Args:
-        failure: What the transition returns instead.
-    """
+    """Make a decorator that logs why a node's transition failed; rclpy drops the exception."""
 
     def decorate(transition: Transition[ResultT]) -> Transition[ResultT]:
         @functools.wraps(transition)
@@ -120,11 +108,6 @@ def fill_diagnostics(
 
     Args:
         message: The diagnostic_msgs/DiagnosticArray.
-        types: Constructors of the messages inside.
-        name: What the status is about.
-        record: The camera's counters and problems.
-        status: State of the node.
-        alarms: When to warn.
         now_s: Monotonic clock.
     """
     entry, model = types.status(), status.model

@@ -17,17 +17,11 @@ DETECTION_TYPES = (VISION_TYPE, YOLO_TYPE)
 
 @dataclass(frozen=True)
 class MaskSource:
-    """One camera of a node that publishes masks.
+    """One camera of a node that publishes masks."""
 
-    Attributes:
-        masks: Name of the topic of masks.
-        node_name: Name of the node, without its namespace.
-        namespace: Namespace of the node, beginning with /.
-    """
-
-    masks: str
-    node_name: str
-    namespace: str
+    masks: str  # name of the topic of masks
+    node_name: str  # name of the node, without its namespace
+    namespace: str  # namespace of the node, beginning with /
 
     @property
     def prefix(self) -> str:
@@ -42,11 +36,7 @@ class MaskSource:
 
 
 def find_mask_sources(node: Any) -> list[MaskSource]:
-    """Return what publishes masks now, by name of the topic.
-
-    Args:
-        node: An rclpy node.
-    """
+    """Return what publishes masks now, by name of the topic."""
     topics = sorted(name for name, types in node.get_topic_names_and_types() if MASKS_TYPE in types)
     return [
         MaskSource(topic, info.node_name, info.node_namespace)
@@ -57,11 +47,6 @@ def find_mask_sources(node: Any) -> list[MaskSource]:
 
 def find_inputs(node: Any, source: MaskSource, *types: str) -> list[str]:
     """Return the topics of some types that a node reads for one of its cameras.
-
-    Args:
-        node: An rclpy node.
-        source: The camera.
-        types: Types of topics.
 
     Returns:
         Names in the order of the alphabet. Where the node has several cameras, and the camera's

@@ -29,11 +29,7 @@ class InputCheck:
     """
 
     def __init__(self, node: Any) -> None:
-        """Look at a node.
-
-        Args:
-            node: The rclpy node.
-        """
+        """Look at a node."""
         self._node = node
         self._looked_s: dict[str, float] = {}
 

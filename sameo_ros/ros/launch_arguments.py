@@ -78,9 +78,7 @@ def read_file_parameter(path: Path, node_name: str, parameter: str) -> Any:
     """Return what a ROS parameter file says about a parameter of a node, None if nothing.
 
     Args:
-        path: The YAML file.
         node_name: Full name of the node, beginning with /.
-        parameter: Name of the parameter.
 
     Raises:
         ValueError: If the file is no YAML mapping.
@@ -131,7 +129,6 @@ def read_parameters(
     Args:
         values: Values of the launch arguments, "" where none was given.
         cameras: Names of the cameras, as `read_cameras` returns them.
-        namespace: Namespace of the node.
         topics: Names that the node's inputs are given.
     """
     given: dict[str, Any] = {
@@ -157,7 +154,6 @@ def rviz_remappings(config: Path, namespace: str, camera: str) -> list[tuple[str
 
     Args:
         config: The RViz configuration, made for a node in no namespace and a single camera.
-        namespace: Namespace of the node.
         camera: Name of the camera, "" for a single one.
     """
     displays = yaml.safe_load(config.read_text())["Visualization Manager"]["Displays"]
@@ -182,7 +178,6 @@ def is_ready(message: Any, node_name: str) -> bool:
 
     Args:
         message: A diagnostic_msgs/DiagnosticArray.
-        node_name: Full name of the node.
     """
     for status in message.status:
         values = {pair.key: pair.value for pair in status.values}

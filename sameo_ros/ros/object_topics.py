@@ -52,7 +52,6 @@ class ObjectTopics:
 
         Args:
             node: The node; it opens topics.
-            record: Where complaints go.
         """
         self._node = node
         self._name, self._problems = record.name, record.problems
@@ -80,11 +79,7 @@ class ObjectTopics:
         return any(_has_listener(one) for one in (self._objects, self._markers, self._points))
 
     def subscribe(self, watch: InputWatch) -> None:
-        """Subscribe to depth and calibration.
-
-        Args:
-            watch: Where arrivals are noted.
-        """
+        """Subscribe to depth and calibration."""
         inputs = f"{self._name}/" if self._name else ""
         self._image_topic = self._node.resolve_topic_name(inputs + "image")
 
@@ -165,8 +160,6 @@ class ObjectTopics:
         """Publish labels, boxes, markers and points to those who listen; never raises.
 
         Args:
-            frame: The frame.
-            answer: Its masks.
             read_pixels: Returns its pixels.
             parameters: `points_of` counts.
         """
@@ -185,8 +178,6 @@ class ObjectTopics:
 
         Args:
             message: The vision_msgs/Detection3DArray to fill.
-            frame: The frame.
-            answer: Its masks.
         """
         depth = answer.depth
         if depth is None or depth.camera is None or answer.prediction.visible_masks is None:

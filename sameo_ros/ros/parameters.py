@@ -12,9 +12,6 @@ from sameo_ros.core.settings import SameoParameters, check_value, convert_value
 def declare_parameters(node: Any) -> SameoParameters:
     """Declare every parameter on a node and return the values that it was started with.
 
-    Args:
-        node: An rclpy node.
-
     Raises:
         ValueError: If a value is none of its choices. What concerns the model is checked when it
             is loaded, so that a node with a wrong one stays alive and reports it.
@@ -60,11 +57,7 @@ def parameter_table() -> str:
 
 
 def describe_parameter(one: dataclasses.Field[Any]) -> str:
-    """Return what a parameter means, its default and its range, in sentences.
-
-    Args:
-        one: A field of SameoParameters.
-    """
+    """Return what a parameter means, its default and its range, in sentences."""
     allowed = _range(one)
     limits = f" Range: {allowed}." if one.metadata["limits"] else f" One of: {allowed}."
     default = f" Default: {_default(one)}."

@@ -19,8 +19,6 @@ def view_topic(node: Any, subscription: Any, own_name: str) -> TopicView:
     """Look at a topic that the node subscribes to.
 
     Args:
-        node: The node.
-        subscription: The subscription.
         own_name: The name that is remapped, such as image.
     """
     name, kind = subscription.topic_name, type_name(subscription.msg_type)

@@ -52,7 +52,6 @@ def describe_transport(
     """Say how images travel here, and what lets more of them through.
 
     Args:
-        environment: The process's environment variables.
         middleware: Name of the middleware, such as rmw_fastrtps_cpp.
         kernel_limit: File with the largest buffer that a process may ask for, bytes.
     """
