@@ -225,8 +225,8 @@ def _open_model(options: argparse.Namespace) -> Predictor:
     if options.boxes is None and not predictor.has_detector:
         predictor.close()
         raise ValueError(
-            f"--boxes must give the boxes, because model {predictor.name} on backend "
-            f"{predictor.backend.name} contains no detector; give boxes, or another --model"
+            f"--boxes must give the boxes, because model {predictor.name} contains no detector; "
+            "give boxes, or another --model"
         )
     return predictor
 

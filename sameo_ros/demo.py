@@ -198,8 +198,8 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
     with load_predictor(model, backend) as predictor:
         if not predictor.has_detector:
             raise DemoError(
-                f"model {model} on backend {predictor.backend.name} contains no detector; "
-                "give the boxes of your pictures with --boxes (BOXES=file)"
+                f"model {model} contains no detector; give the boxes of your pictures with "
+                "--boxes (BOXES=file)"
             )
         for path in paths:
             boxes[path.name] = []

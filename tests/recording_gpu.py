@@ -121,7 +121,7 @@ class OnnxEngine:
         self.num_boxes, self.scratch, self.is_closed = 1, None, False
 
     def set_num_boxes(self, num_boxes):
-        assert self.graph != "image_encoder"
+        assert self.graph not in ("image_encoder", "detector")
         assert 1 <= num_boxes <= 64, "outside the engine's profile"
         self.num_boxes = num_boxes
 

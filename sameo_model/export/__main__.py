@@ -88,8 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "--detector",
         type=Path,
         metavar="FILE",
-        help="add this box detector, for people without one (OpenVINO and ONNX Runtime); default: "
-        "a bundle's own",
+        help="add this box detector, for people without one; default: a bundle's own",
     )
     add(
         "--detector-record",
@@ -116,8 +115,9 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
         "--min-mask-iou",
         type=float,
         default=0.98,
-        help="smallest mean IoU with the masks of float32 (%(default)s): graphs in a --precision "
-        "below it are refused; below it in OpenVINO's bf16, the runtime will not take bf16",
+        help="smallest mean IoU with the masks and boxes of float32 (%(default)s): graphs "
+        "in a --precision below it are refused; below it in OpenVINO's bf16, the runtime will not "
+        "take bf16",
     )
     add("--parity-images", type=Path, help="folder of further pictures to measure precision on")
     add("--parity-boxes", help="their boxes, as for python -m sameo_model.predict --boxes")

@@ -23,7 +23,7 @@ from sameo_model.runtime.backends.base import (
     build_backend,
     unavailable_reason,
 )
-from sameo_model.runtime.backends.engine_check import reference_scene
+from sameo_model.runtime.backends.engine_check import reference_scene, write_reference_boxes
 from sameo_model.runtime.backends.openvino import has_bf16
 from sameo_model.runtime.bundle import DETECTOR, DETECTOR_WEIGHTS, Bundle, load_bundle
 
@@ -58,11 +58,22 @@ class Detector:
 
 
 def write_detector(detector: Detector, folder: Path) -> None:
-    """Write a detector's weights, as float16, and the graph that points into them."""
+    """Write a detector's weights, as float16, the graph that points into them, and its boxes."""
     save_checkpoint(detector.model, folder / DETECTOR_WEIGHTS, half=True)
-    graph = detector_graph(load_box_detector(folder / DETECTOR_WEIGHTS))
+    rounded = load_box_detector(folder / DETECTOR_WEIGHTS)
+    graph = detector_graph(rounded)
     attach_weights(graph, folder / DETECTOR_WEIGHTS)
     (folder / DETECTOR).write_bytes(graph.SerializeToString())
+    write_reference_boxes(folder, run_detector(rounded))
+
+
+def run_detector(model: BoxDetector) -> CellBoxes:
+    """Run a detector in PyTorch on the drawn picture of the engines' check."""
+    image, _ = reference_scene(model.image_size)
+    with torch.no_grad():
+        found = model(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
+    rows = (found.visible_xyxy, found.amodal_xyxy, found.scores())
+    return CellBoxes(*(values[0].numpy() for values in rows))
 
 
 def verify_detector(folder: Path) -> Iterator[str]:
@@ -79,10 +90,7 @@ def verify_detector(folder: Path) -> Iterator[str]:
         return
     model = load_box_detector(bundle.folder)
     image, _ = reference_scene(model.image_size)
-    with torch.no_grad():
-        found = model(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
-    rows = (found.visible_xyxy, found.amodal_xyxy, found.scores())
-    expected = CellBoxes(*(values[0].numpy() for values in rows))
+    expected = run_detector(model)
     # What was measured of the masks must not keep a precision from being tried.
     bundle = replace(bundle, info=replace(bundle.info, scores={}))
     for name, precision in BACKENDS:

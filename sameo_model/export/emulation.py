@@ -262,15 +262,18 @@ def _pad(
 def _resize(
     attributes: dict[str, Any], value: Tensor, roi: Any, scales: Any = None, sizes: Any = None
 ) -> Tensor:
-    mode = {"linear": "bilinear", "cubic": "bicubic"}[attributes["mode"].decode()]
-    coordinates = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
-    if coordinates not in ("half_pixel", "pytorch_half_pixel"):
-        raise NotImplementedError(f"operator Resize with {coordinates} cannot be emulated")
     if sizes is not None:
         target = sizes.tolist()[2:]
     else:
         factors = scales.tolist()[2:]
         target = [int(side * factor) for side, factor in zip(value.shape[2:], factors, strict=True)]
+    mode = {"linear": "bilinear", "cubic": "bicubic"}.get(attributes["mode"].decode(), "nearest")
+    coordinates = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
+    rounding = attributes.get("nearest_mode", b"round_prefer_floor").decode()
+    if mode == "nearest" and (coordinates, rounding) == ("asymmetric", "floor"):
+        return F.interpolate(value, size=target, mode=mode)
+    if mode == "nearest" or coordinates not in ("half_pixel", "pytorch_half_pixel"):
+        raise NotImplementedError(f"operator Resize with {coordinates} cannot be emulated")
     return F.interpolate(value, size=target, mode=mode, align_corners=False)
 
 
@@ -313,6 +316,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "Div": lambda a, x, y: x / y if x.is_floating_point() else x // y,
     "Equal": lambda a, x, y: x == y,
     "Erf": lambda a, x: x.erf(),
+    "Exp": lambda a, x: x.exp(),
     "Expand": _expand,
     "Gather": _gather,
     "GatherElements": lambda a, x, i: x.gather(a.get("axis", 0), i),
@@ -334,7 +338,9 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "Sin": lambda a, x: x.sin(),
     "Slice": _slice,
     "Softmax": lambda a, x: x.softmax(a.get("axis", -1)),
+    "Softplus": lambda a, x: F.softplus(x),
     "Split": _split,
+    "Sqrt": lambda a, x: x.sqrt(),
     "Squeeze": _squeeze,
     "Sub": lambda a, x, y: x - y,
     "Tile": lambda a, x, r: x.repeat(r.tolist()),

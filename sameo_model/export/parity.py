@@ -1,4 +1,4 @@
-"""Measure on the CPU, by emulation, what a precision costs in masks."""
+"""Measure on the CPU, by emulation, what a precision costs in masks and boxes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ import numpy as np
 
 from sameo_model.export.emulation import FLOAT16_MAX, EmulatedGraph
 from sameo_model.runtime import bundle as bundles
-from sameo_model.runtime.backends.base import MAX_BOXES, DecoderOutput
-from sameo_model.runtime.backends.engine_check import mask_ious, reference_scene
+from sameo_model.runtime.backends.base import MAX_BOXES, CellBoxes, DecoderOutput
+from sameo_model.runtime.backends.engine_check import (
+    MAX_SCORE_ERROR,
+    compare_cells,
+    mask_ious,
+    reference_scene,
+)
 from sameo_model.runtime.box_parsing import read_boxes
 from sameo_model.runtime.box_source import prompts_to_boxes
 from sameo_model.runtime.boxes import check_boxes, scale_boxes
@@ -25,6 +30,8 @@ from sameo_model.runtime.types import FloatArray, Uint8Array
 MIN_MEAN_MASK_IOU = 0.98
 DEMO_SCENES = Path(__file__).resolve().parents[2] / "sameo_ros" / "demo_scenes"
 NUM_DEMO_SCENES = 2
+NUM_CELLS = 100
+"""Of a detector and picture those with the best scores are compared."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,32 @@ class PrecisionParity:
             f"{self.mean_mask_iou:.4f}, worst {self.worst_mask_iou:.4f} ({self.worst_mask}) of "
             f"{self.num_masks}; predicted IoU off by at most {self.max_iou_error:.4f}; largest "
             f"value {self.largest_value:.3g} of {FLOAT16_MAX:.0f} ({self.largest_tensor})"
+        )
+
+
+@dataclass(frozen=True)
+class DetectorParity:
+    """How far a detector in a precision is from float32, emulated on the CPU."""
+
+    precision: str  # one of `precision.PRECISIONS`
+    mean_box_iou: float  # mean IoU of its best cells' boxes, visible and whole, with float32's
+    max_score_error: float  # largest error of their scores
+
+    def fault(self, min_mean_iou: float = MIN_MEAN_MASK_IOU) -> str | None:
+        """Return a message about what is wrong, or None."""
+        if self.mean_box_iou >= min_mean_iou and self.max_score_error <= MAX_SCORE_ERROR:
+            return None
+        return (
+            f"mean IoU of its detector's boxes must reach {min_mean_iou}, is "
+            f"{self.mean_box_iou:.4f}, and scores may be off by {MAX_SCORE_ERROR}, are by "
+            f"{self.max_score_error:.4f}"
+        )
+
+    def __str__(self) -> str:
+        """Return the result as one line."""
+        return (
+            f"{self.precision:5s} emulated on the CPU: IoU of the detector's boxes with f32 mean "
+            f"{self.mean_box_iou:.4f}; scores off by at most {self.max_score_error:.4f}"
         )
 
 
@@ -159,6 +192,30 @@ def measure_precision(
         largest_value=value,
         largest_tensor=tensor,
     )
+
+
+def measure_detector(
+    reference: Path, typed: Path, precision: str, pictures: Iterable[ParityPicture]
+) -> DetectorParity:
+    """Compare a typed detector with the float32 one.
+
+    Args:
+        reference: The float32 graph.
+        typed: The graph in the precision.
+        pictures: Of the detector's size.
+    """
+    graphs = EmulatedGraph.load(typed), EmulatedGraph.load(reference)
+    measured = []
+    for picture in pictures:
+        inputs = {"image": picture.image[np.newaxis]}
+        outputs = [graph.run(inputs) for graph in graphs]
+        best = np.argsort(-outputs[1]["scores"])[:NUM_CELLS]
+        found, expected = (
+            CellBoxes(*(output[name][best] for name in CellBoxes._fields)) for output in outputs
+        )
+        measured.append(compare_cells(found, expected))
+    ious, errors = np.array(measured).T
+    return DetectorParity(precision, float(ious.mean()), float(errors.max()))
 
 
 class _Graphs:

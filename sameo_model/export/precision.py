@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from sameo_model.runtime.backends.engine_plan import PRECISION_KEY, bundle_precision
 from sameo_model.runtime.backends.precision_choice import VERIFIED_KEY
-from sameo_model.runtime.bundle import CPU_FILES, Bundle, load_bundle, write_bundle_info
+from sameo_model.runtime.bundle import CLICK_GRAPHS, Bundle, load_bundle, write_bundle_info
 
 PRECISIONS = ("f32", "f16", "bf16", "mixed")
 LOW_TYPES = {
@@ -20,9 +20,10 @@ LOW_TYPES = {
     "bf16": TensorProto.BFLOAT16,
     "mixed": TensorProto.FLOAT16,
 }
-KEEPABLE = ("softmax", "norm", "position", "iou_head", "pixels")
+KEEPABLE = ("softmax", "norm", "position", "iou_head", "pixels", "cells")
 """Parts of the network that can stay in float32, see `kept_nodes`."""
-KEPT = {"f16": (), "bf16": (), "mixed": KEEPABLE}
+# In bfloat16 a coordinate from 256 on is known to 2 pixels.
+KEPT = {"f16": (), "bf16": ("cells",), "mixed": KEEPABLE}
 # Inputs from this position on stay as they are, whatever the operator works in.
 _FIRST_FIXED_INPUT = {"Resize": 1, "Shape": 0}
 _NORMS = ("LayerNormalization", "InstanceNormalization")
@@ -43,8 +44,7 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
 
     Args:
         source: A bundle with float32 graphs, or with graphs of that precision. Its graph for
-            clicks and its detector are left out: TensorRT, which reads types from graphs, runs
-            neither.
+            clicks is left out: TensorRT, which reads types from graphs, does not run it.
         folder: An empty folder.
         precision: One of `PRECISIONS`.
 
@@ -58,7 +58,7 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
             f"bundle {source.folder} must have float32 graphs to be converted to {precision}, "
             f"but is {found}; start from its checkpoint or its f32 bundle"
         )
-    names = [name for name in source.info.files if name not in CPU_FILES]
+    names = [name for name in source.info.files if name not in CLICK_GRAPHS]
     for name in names:
         if not name.endswith(".onnx"):
             shutil.copyfile(source.folder / name, folder / name)
@@ -71,7 +71,6 @@ def write_typed_bundle(source: Bundle, folder: Path, precision: str) -> Bundle:
             onnx.checker.check_model(str(folder / name))
     info = asdict(source.info)
     del info["files"]
-    info["detector"] = {}
     # What was verified are the float32 graphs.
     kept = {key: value for key, value in info["scores"].items() if key != VERIFIED_KEY}
     info["scores"] = {**kept, PRECISION_KEY: precision}
@@ -99,7 +98,8 @@ def kept_nodes(model: onnx.ModelProto, keep: tuple[str, ...]) -> set[int]:
     Args:
         keep: Of `KEEPABLE`: `softmax`; `norm` (layer and group normalisation); `position` (all
             that leads to a sine or cosine of coordinates); `iou_head` (the head and what follows
-            it); `pixels` (from the image to the first convolution).
+            it); `pixels` (from the image to the first convolution); `cells` (the detector's last
+            convolutions and what follows them).
     """
     nodes = model.graph.node
     kept: set[int] = set()
@@ -112,6 +112,8 @@ def kept_nodes(model: onnx.ModelProto, keep: tuple[str, ...]) -> set[int]:
         kept |= _ancestors(model, waves)
     if "iou_head" in keep:
         kept |= _descendants(model, _users_of(model, "iou_prediction_head"), stop=())
+    if "cells" in keep:
+        kept |= _descendants(model, _users_of(model, "output"), stop=())
     if "pixels" in keep:
         image_users = {i for i, node in enumerate(nodes) if {"image", "images"} & set(node.input)}
         kept |= _descendants(model, image_users, stop=("Conv",))

@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sameo_model.export.parity import (
     MIN_MEAN_MASK_IOU,
+    DetectorParity,
+    ParityPicture,
+    PrecisionParity,
     default_pictures,
     load_pictures,
+    measure_detector,
     measure_precision,
 )
 from sameo_model.export.precision import write_typed_bundle
@@ -43,7 +48,7 @@ class ParityRequest:
 
     images_dir: Path | None = None  # folder of further pictures; None takes the built-in ones alone
     boxes: str | None = None  # their boxes, in any form that `runtime.box_parsing.read_boxes` reads
-    min_mean_mask_iou: float = MIN_MEAN_MASK_IOU  # smallest mean mask IoU that is accepted
+    min_mean_mask_iou: float = MIN_MEAN_MASK_IOU  # smallest mean IoU of masks and boxes
 
 
 def write_precision(
@@ -57,36 +62,56 @@ def write_precision(
 
     Raises:
         ValueError: If the precision is unknown or the source has another one.
-        ParityError: If its masks are too far from those of float32.
+        ParityError: If its masks or boxes are too far from those of float32.
     """
     bundle = write_typed_bundle(source, folder, precision)
     if precision == bundle_precision(source):
         _check_earlier_parity(source, request.min_mean_mask_iou)
         return bundle
-    pictures = default_pictures(source.info.image_size)
-    if request.images_dir is not None:
-        pictures += load_pictures(request.images_dir, request.boxes or "", source.info.image_size)
+    pictures = _pictures(request, source.info.image_size)
     parity = measure_precision(source.folder, folder, precision, pictures)
+    measured = _judge(parity, source, request, say)
+    if source.detector is not None and bundle.detector is not None:
+        pictures = _pictures(request, source.detector_size)
+        found = measure_detector(source.detector, bundle.detector, precision, pictures)
+        measured["detector"] = _judge(found, source, request, say)
+    return add_scores(bundle, {EMULATED_KEY: measured})
+
+
+def _pictures(request: ParityRequest, image_size: int) -> list[ParityPicture]:
+    pictures = default_pictures(image_size)
+    if request.images_dir is not None:
+        pictures += load_pictures(request.images_dir, request.boxes or "", image_size)
+    return pictures
+
+
+def _judge(
+    parity: PrecisionParity | DetectorParity, source: Bundle, request: ParityRequest, say: Say
+) -> dict[str, Any]:
+    """Return what was measured, for `model.json`, unless it is refused."""
     say(str(parity))
     if fault := parity.fault(request.min_mean_mask_iou):
         raise ParityError(
-            f"precision {precision} of {source.info.name} was refused: {fault}; choose another "
-            "--precision, or lower --min-mask-iou"
+            f"precision {parity.precision} of {source.info.name} was refused: {fault}; choose "
+            "another --precision, or lower --min-mask-iou"
         )
-    measured = {name: value for name, value in asdict(parity).items() if name != "precision"}
-    return add_scores(bundle, {EMULATED_KEY: measured})
+    return {name: value for name, value in asdict(parity).items() if name != "precision"}
 
 
 def _check_earlier_parity(bundle: Bundle, min_mean_mask_iou: float) -> None:
     """Refuse a bundle whose own export measured less than is asked for now."""
     measured = bundle.info.scores.get(EMULATED_KEY, {})
-    mean_mask_iou = measured.get("mean_mask_iou", 1.0)
-    if not mean_mask_iou >= min_mean_mask_iou:
-        raise ParityError(
-            f"precision {bundle_precision(bundle)} of {bundle.info.name} was refused: mean mask "
-            f"IoU must reach {min_mean_mask_iou}, was {mean_mask_iou:.4f} when it was exported; "
-            "choose another --precision, or lower --min-mask-iou"
-        )
+    ious = {
+        "mask": measured.get("mean_mask_iou", 1.0),
+        "box": measured.get("detector", {}).get("mean_box_iou", 1.0),
+    }
+    for kind, mean_iou in ious.items():
+        if not mean_iou >= min_mean_mask_iou:
+            raise ParityError(
+                f"precision {bundle_precision(bundle)} of {bundle.info.name} was refused: mean "
+                f"{kind} IoU must reach {min_mean_mask_iou}, was {mean_iou:.4f} when it was "
+                "exported; choose another --precision, or lower --min-mask-iou"
+            )
 
 
 def check_machine(flavour_name: str, target: str | None) -> None:

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sameo_model.modeling.lite_encoder import TAPPED_CHANNELS, ConvNorm, EfficientNetLite0
+from sameo_model.runtime.bundle import DETECTOR_STRIDES
 
 BOX_DETECTOR = "box_detector"
 IMAGE_SIZE = 512
-STRIDES = (8, 16, 32)
+STRIDES = DETECTOR_STRIDES
 WIDTH = 96
 # EfficientNet-Lite was trained on (value - 127) / 128 of values 0 to 255.
 CENTRE, SCALE = 127.0, 128.0

@@ -44,10 +44,11 @@ WINDOW_SEGMENTER = "window_segmenter.onnx"
 CLICK_DECODER = "click_decoder.onnx"
 CLICK_SEGMENTER = "click_segmenter.onnx"
 CLICK_GRAPHS = (CLICK_DECODER, CLICK_SEGMENTER)
+"""What OpenVINO and ONNX Runtime alone run; TensorRT has no part in it."""
 DETECTOR = "detector.onnx"
 DETECTOR_WEIGHTS = "detector.safetensors"
-CPU_FILES = (*CLICK_GRAPHS, DETECTOR, DETECTOR_WEIGHTS)
-"""What OpenVINO and ONNX Runtime alone run; TensorRT has no part in it."""
+DETECTOR_STRIDES = (8, 16, 32)
+"""Sides of the detector's cells in pixels of its square, finest first."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ class Bundle:
     def detector(self) -> Path | None:
         """Path of the detector's graph; None if the bundle has none."""
         return self.folder / DETECTOR if DETECTOR in self.info.files else None
+
+    @property
+    def detector_size(self) -> int:
+        """Side D of the detector's square input, pixels; 0 without a detector."""
+        return int(self.info.detector.get("image_size", 0))
 
     @property
     def image_encoder(self) -> Path:

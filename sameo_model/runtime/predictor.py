@@ -267,7 +267,7 @@ class Predictor:
 
         Raises:
             ValueError: If the image is not uint8 of shape (H, W, 3) with at least one pixel, an
-                option is out of range, or the bundle has no detector that this backend can run.
+                option is out of range, or the bundle has no detector.
         """
         check_image(image_rgb)
         if not self.has_detector:

@@ -57,8 +57,8 @@ def load_segmenter(
     if settings.detector == "builtin" and not predictor.has_detector:
         predictor.close()
         raise ValueError(
-            f"detector is builtin, but model {predictor.name} on backend {predictor.backend.name} "
-            "has no detector; choose another model or backend, or set detector to topic"
+            f"detector is builtin, but model {predictor.name} has no detector; choose another "
+            "model, or set detector to topic"
         )
     segmenter, backend = Segmenter(predictor), predictor.backend
     return segmenter, ModelStatus(

@@ -8,14 +8,14 @@ import pytest
 
 from sameo_model.runtime.backends import cuda, engine_plan, tensorrt
 from sameo_ros.core.settings import SameoParameters
-from tests.bundles import make_tiny_bundle
+from tests.bundles import add_tiny_detector, make_tiny_bundle
 from tests.recording_gpu import RecordingGpu
 from tests.sameo_ros.processes import ROOT
 
 pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
 from sameo_ros.build_engines import build_engines
 
-GRAPHS = {"image_encoder", "mask_decoder", "visible_decoder"}
+GRAPHS = {"image_encoder", "mask_decoder", "visible_decoder", "detector"}
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ def test_engines_are_built_into_the_folder_once_and_the_gpu_is_left(tmp_path, gp
     caplog.set_level(logging.INFO, "sameo_model")
     folder = tmp_path / "engines"
     parameters = SameoParameters(
-        model=str(make_tiny_bundle(tmp_path / "tiny")), cache_dir=str(folder)
+        model=str(add_tiny_detector(make_tiny_bundle(tmp_path / "tiny"))), cache_dir=str(folder)
     )
     sentence = build_engines(parameters)
     assert sentence.startswith("the engines of tiny are ready for recording double, tensorrt-rtx")
     assert {path.name.split("-")[0] for path in folder.glob("*.engine")} == GRAPHS
-    assert caplog.text.count("building the engine of") == 3
+    assert caplog.text.count("building the engine of") == len(GRAPHS)
     build_engines(parameters)
-    assert caplog.text.count("building the engine of") == 3
+    assert caplog.text.count("building the engine of") == len(GRAPHS)
     assert [one.num_closed for one in gpu] == [1, 1]
 
 

@@ -86,7 +86,7 @@ def test_what_the_detector_finds_is_recorded(client, tmp_path):
 def test_a_model_without_detector_is_named(client, tmp_path):
     process = start_node(tmp_path, make_tiny_bundle(tmp_path / "tiny"), detector="builtin")
     try:
-        sentence = "detector is builtin, but model tiny on backend onnxruntime has no detector"
+        sentence = "detector is builtin, but model tiny has no detector"
         client.until(lambda: sentence in client.values().get("message", ""))
     finally:
         assert process.stop() == 0, process.text()

@@ -225,7 +225,7 @@ class Backend(ABC):
             image: uint8 (D, D, 3), RGB, contiguous; D is the detector's own.
 
         Raises:
-            ValueError: If this backend, or the bundle, has no detector.
+            ValueError: If the bundle has no detector.
         """
         raise ValueError(self.no_detector)
 
@@ -233,8 +233,8 @@ class Backend(ABC):
     def no_detector(self) -> str:
         """Why boxes cannot be found, as a sentence."""
         return (
-            f"detect needs a detector, but backend {self.name} has none in this bundle; export it "
-            "with --detector, and use backend openvino or onnxruntime, or give boxes of your own"
+            "detect needs a detector, but this bundle has none; export it with --detector, or give "
+            "boxes of your own"
         )
 
     @property

@@ -17,7 +17,7 @@ from sameo_model.runtime.backends.build_progress import (
     make_monitor,
 )
 from sameo_model.runtime.backends.tensorrt_flavour import OUT_OF_MEMORY, ErrorLog, Flavour
-from sameo_model.runtime.bundle import LOGIT_STRIDE, WINDOW_LOGIT_STRIDE
+from sameo_model.runtime.bundle import DETECTOR_STRIDES, LOGIT_STRIDE, WINDOW_LOGIT_STRIDE
 from sameo_model.runtime.files import write_whole
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-GRAPHS = ("image_encoder", "mask_decoder", "visible_decoder", "window_segmenter")
+GRAPHS = ("image_encoder", "mask_decoder", "visible_decoder", "window_segmenter", "detector")
 INPUTS = ("image", "images", "embedding", "boxes")
 BOX_PROFILE = (1, 8, MAX_BOXES)
 """Smallest, usual and largest number of boxes, or of windows, of one call."""
@@ -56,8 +56,16 @@ def graph_contract(graph: str, image_size: int) -> dict[str, tuple[str, Shape]]:
 
     Args:
         graph: One of `GRAPHS`.
-        image_size: Side S of the model's square input, pixels.
+        image_size: Side S of the graph's square input, pixels.
     """
+    if graph == "detector":
+        cells = sum((image_size // stride) ** 2 for stride in DETECTOR_STRIDES)
+        return {
+            "image": ("UINT8", (1, image_size, image_size, 3)),
+            "boxes": ("FLOAT", (cells, 4)),
+            "amodal_boxes": ("FLOAT", (cells, 4)),
+            "scores": ("FLOAT", (cells,)),
+        }
     embedding = ("FLOAT", (1, 256, image_size // 16, image_size // 16))
     if graph == "image_encoder":
         return {"image": ("UINT8", (1, image_size, image_size, 3)), "embedding": embedding}
@@ -81,7 +89,7 @@ def graph_contract(graph: str, image_size: int) -> dict[str, tuple[str, Shape]]:
 
 def shape_profile(graph: str) -> str:
     """Return a description of the shapes that an engine accepts, for its key."""
-    if graph == "image_encoder":
+    if graph in ("image_encoder", "detector"):
         return "fixed"
     return "boxes " + "/".join(str(count) for count in BOX_PROFILE)
 
@@ -114,7 +122,7 @@ def build_engine(
     Args:
         flavour: The TensorRT to build with.
         path: The graph, named as in `GRAPHS`; its weights lie beside it.
-        image_size: Side S of the model's square input, pixels.
+        image_size: Side S of the graph's square input, pixels.
         settings: How to build.
         report: Told how far the build is, about once a second; None logs it.
 

@@ -1,24 +1,30 @@
-"""Check a new engine against masks that the network itself drew when it was exported.
+"""Check new engines against masks and boxes of the network itself, stored when it was exported.
 
 Half precision fails silently: an engine can pass TensorRT's own tests and draw wrong masks, or
-none. The picture of the check is computed, so that a bundle holds only the small masks.
+none. The picture of the check is computed, so that a bundle holds only the small answers.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from sameo_model.runtime.backends.base import Backend, DecoderOutput
+from sameo_model.runtime.backends.base import Backend, CellBoxes, DecoderOutput
+from sameo_model.runtime.boxes import box_ious
 from sameo_model.runtime.bundle import Bundle
 from sameo_model.runtime.types import BoolArray, FloatArray, Uint8Array
 
 _LOGGER = logging.getLogger(__name__)
 
 REFERENCE_FILE = "reference_masks.npz"
+REFERENCE_BOXES_FILE = "reference_boxes.npz"
 MIN_MEAN_IOU = 0.95
+MAX_SCORE_ERROR = 0.1
+# Of the detector, those with the best scores.
+_NUM_CELLS = 20
 # Left, top, right and bottom of shapes on the picture, in sixteenths of its side; later ones
 # cover earlier ones.
 _SHAPES = (
@@ -86,6 +92,13 @@ def read_reference(folder: Path) -> dict[str, BoolArray] | None:
         }
 
 
+def write_reference_boxes(folder: Path, cells: CellBoxes) -> None:
+    """Store what a detector's best cells say of `reference_scene` in a bundle's folder."""
+    rows = np.argsort(-cells.scores)[:_NUM_CELLS]
+    best = {name: values[rows] for name, values in cells._asdict().items()}
+    np.savez_compressed(folder / REFERENCE_BOXES_FILE, rows=rows, **best)
+
+
 def run_scene(backend: Backend, image: Uint8Array, boxes: FloatArray) -> DecoderOutput:
     """Draw all masks of boxes in a picture of the model's own size.
 
@@ -103,26 +116,26 @@ def run_scene(backend: Backend, image: Uint8Array, boxes: FloatArray) -> Decoder
 
 
 def check_against_reference(backend: Backend, bundle: Bundle) -> None:
-    """Compare a backend's masks with those of the bundle.
+    """Compare a backend's masks, and the boxes of its detector, with those of the bundle.
 
     Raises:
         RuntimeError: If they differ too much, or a value is not finite.
     """
+    _check_masks(backend, bundle)
+    if bundle.detector is not None:
+        _check_boxes(backend, bundle)
+
+
+def _check_masks(backend: Backend, bundle: Bundle) -> None:
     image, boxes = reference_scene(bundle.info.image_size)
     output = run_scene(backend, image, boxes)
     found = {"amodal": output.amodal_logits}
     if output.visible_logits is not None:
         found["visible"] = output.visible_logits
-    for name, values in (*found.items(), ("predicted IoU", output.predicted_iou)):
-        if not np.isfinite(values).all():
-            raise RuntimeError(_refusal(f"the {name} output holds NaN or infinity"))
+    _check_finite({**found, "predicted IoU": output.predicted_iou})
     reference = read_reference(bundle.folder)
     if reference is None:
-        _LOGGER.warning(
-            "bundle %s holds no reference masks, so that the engines' masks were not checked; "
-            "export it again",
-            bundle.info.name,
-        )
+        _warn_unchecked(bundle, "masks")
         return
     for name, logits in found.items():
         mean_iou = float(np.mean(mask_ious(logits > 0, reference[name])))
@@ -131,6 +144,48 @@ def check_against_reference(backend: Backend, bundle: Bundle) -> None:
                 _refusal(f"its {name} masks have a mean IoU of {mean_iou:.3f} with the network's")
             )
         _LOGGER.info("new engine checked: mean IoU of %s masks %.4f", name, mean_iou)
+
+
+def _check_boxes(backend: Backend, bundle: Bundle) -> None:
+    image, _ = reference_scene(bundle.detector_size)
+    found = backend.find_boxes(image)
+    _check_finite(found._asdict())
+    path = bundle.folder / REFERENCE_BOXES_FILE
+    if not path.is_file():
+        _warn_unchecked(bundle, "boxes")
+        return
+    with np.load(path, allow_pickle=False) as stored:
+        rows = stored["rows"]
+        expected = CellBoxes(*(stored[name] for name in CellBoxes._fields))
+    mean_iou, score_error = compare_cells(CellBoxes(*(part[rows] for part in found)), expected)
+    said = f"the detector's boxes have a mean IoU of {mean_iou:.3f} with the network's"
+    said += f", a score is off by {score_error:.3f}"
+    if not (mean_iou >= MIN_MEAN_IOU and score_error <= MAX_SCORE_ERROR):
+        raise RuntimeError(_refusal(said))
+    _LOGGER.info("new engine checked: %s", said)
+
+
+def compare_cells(found: CellBoxes, expected: CellBoxes) -> tuple[float, float]:
+    """Return the mean IoU of the boxes of the same cells, and the largest error of their scores."""
+    pairs = zip(found[:2], expected[:2], strict=True)
+    ious = [np.diagonal(box_ious(one, other)) for one, other in pairs]
+    return float(np.mean(ious)), float(np.abs(found.scores - expected.scores).max())
+
+
+def _check_finite(outputs: Mapping[str, FloatArray]) -> None:
+    for name, values in outputs.items():
+        if not np.isfinite(values).all():
+            raise RuntimeError(_refusal(f"the {name} output holds NaN or infinity"))
+
+
+def _warn_unchecked(bundle: Bundle, what: str) -> None:
+    _LOGGER.warning(
+        "bundle %s holds no reference %s, so that the engines' %s were not checked; "
+        "export it again",
+        bundle.info.name,
+        what,
+        what,
+    )
 
 
 def mask_ious(first: BoolArray, second: BoolArray) -> FloatArray:
@@ -151,5 +206,6 @@ def mask_ious(first: BoolArray, second: BoolArray) -> FloatArray:
 def _refusal(reason: str) -> str:
     return (
         f"a new engine failed its check and was deleted: {reason} (mean IoU must be at least "
-        f"{MIN_MEAN_IOU}); export the bundle with '--precision f32', or use another backend"
+        f"{MIN_MEAN_IOU}, scores may be off by {MAX_SCORE_ERROR}); export the bundle with "
+        "'--precision f32', or use another backend"
     )

@@ -19,9 +19,9 @@ from sameo_model.runtime.backends.engine_build import (
     target_of,
 )
 from sameo_model.runtime.backends.engine_cache import EngineCache, EngineKey, default_cache_dir
-from sameo_model.runtime.backends.engine_check import REFERENCE_FILE
+from sameo_model.runtime.backends.engine_check import REFERENCE_BOXES_FILE, REFERENCE_FILE
 from sameo_model.runtime.backends.tensorrt_flavour import Flavour
-from sameo_model.runtime.bundle import CPU_FILES, DETECTOR_WEIGHTS, Bundle
+from sameo_model.runtime.bundle import CLICK_GRAPHS, DETECTOR, DETECTOR_WEIGHTS, Bundle
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -105,6 +105,9 @@ class EnginePlan:
         return EngineCache(self.bundle.folder)
 
     def _builder(self, graph: str, report: Callable[[str], Report] | None) -> Callable[[], bytes]:
+        is_detector = f"{graph}.onnx" == DETECTOR
+        image_size = self.bundle.detector_size if is_detector else self.bundle.info.image_size
+
         def build() -> bytes:
             _LOGGER.info(
                 "building the engine of %s with %s, about %.0f s",
@@ -115,7 +118,7 @@ class EnginePlan:
             return build_engine(
                 self.flavour,
                 self.bundle.folder / f"{graph}.onnx",
-                self.bundle.info.image_size,
+                image_size,
                 self.settings,
                 report(graph) if report else None,
             )
@@ -184,7 +187,7 @@ def _plan(
     graphs = [
         name.removesuffix(".onnx")
         for name in bundle.info.files
-        if name.endswith(".onnx") and name not in CPU_FILES
+        if name.endswith(".onnx") and name not in CLICK_GRAPHS
     ]
     keys = {
         graph: EngineKey(
@@ -206,9 +209,13 @@ def _plan(
 def _graph_sha256(bundle: Bundle, graph: str) -> str:
     """Return one SHA-256 over a graph and the files that hold its weights."""
     own = f"{graph}.onnx"
+    weights = {DETECTOR_WEIGHTS}
+    if own != DETECTOR:
+        others = {DETECTOR_WEIGHTS, REFERENCE_FILE, REFERENCE_BOXES_FILE}
+        weights = {name for name in bundle.info.files if not name.endswith(".onnx")} - others
     parts = [
         f"{name} {digest}"
         for name, digest in sorted(bundle.info.files.items())
-        if name == own or not (name.endswith(".onnx") or name in (REFERENCE_FILE, DETECTOR_WEIGHTS))
+        if name == own or name in weights
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

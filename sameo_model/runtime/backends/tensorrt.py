@@ -18,12 +18,14 @@ from sameo_model.runtime.backends.base import (
     Backend,
     BackendOptions,
     BackendUnavailableError,
+    CellBoxes,
     DecoderOutput,
 )
 from sameo_model.runtime.backends.build_progress import Report
 from sameo_model.runtime.backends.engine_check import check_against_reference
 from sameo_model.runtime.backends.engine_plan import EnginePlan, plan_engines
 from sameo_model.runtime.backends.gpu import DeviceBlock, Gpu, LoadedEngine, PinnedBlock
+from sameo_model.runtime.backends.tensorrt_detector import TensorRtDetector
 from sameo_model.runtime.backends.tensorrt_engine import TensorRtEngine
 from sameo_model.runtime.backends.tensorrt_flavour import MODULES, load_flavour
 from sameo_model.runtime.bundle import LOGIT_STRIDE, Bundle
@@ -95,7 +97,7 @@ def start_backend(
         cuda_graph: Whether to start the encoder as one CUDA graph, where the GPU can.
 
     Raises:
-        RuntimeError: If a new engine's masks are not those of the bundle; it is deleted.
+        RuntimeError: If a new engine's masks or boxes are not those of the bundle; it is deleted.
     """
     with gpu.current():
         engines, new = plan.load_or_build(report)
@@ -105,7 +107,14 @@ def start_backend(
         from sameo_model.runtime.backends.tensorrt_windows import TensorRtWindows
 
         kind = TensorRtWindows
-    backend = kind(gpu, engines, bundle.info.image_size, device, cuda_graph=cuda_graph)
+    backend = kind(
+        gpu,
+        engines,
+        bundle.info.image_size,
+        device,
+        cuda_graph=cuda_graph,
+        detector_size=bundle.detector_size,
+    )
     names = (Path(key.file_name).stem for key in plan.keys.values())
     backend.engine_key = " ".join(sorted(names))
     if new:
@@ -145,16 +154,18 @@ class TensorRtBackend(Backend):
         device: str,
         *,
         cuda_graph: bool = True,
+        detector_size: int = 0,
     ) -> None:
         """Load engines, allocate memory and run everything once.
 
         Args:
             gpu: The GPU; the backend closes it.
-            engines: Serialised engines of `image_encoder`, `mask_decoder` and, if there is one,
-                `visible_decoder`.
+            engines: Serialised engines of `image_encoder`, `mask_decoder` and, where the bundle has
+                them, `visible_decoder` and `detector`.
             image_size: Side S of the model's square input, pixels.
             device: Description of the device.
             cuda_graph: Whether to start the encoder as one CUDA graph, where the GPU can.
+            detector_size: Side D of the detector's square input, pixels; 0 without one.
 
         Raises:
             BackendUnavailableError: If the GPU has too little memory, or refuses an engine.
@@ -167,10 +178,13 @@ class TensorRtBackend(Backend):
         self._engines: dict[str, LoadedEngine] = {}
         self._blocks: list[DeviceBlock] = []
         self._pinned: list[PinnedBlock] = []
+        self._detector: TensorRtDetector | None = None
         self._launch_encoder = self._enqueue_encoder
         with gpu.current():
             try:
-                self._load(engines)
+                if "detector" in engines:
+                    self._load_detector(engines["detector"], detector_size)
+                self._load({name: engines[name] for name in engines if name != "detector"})
                 self._warm_up(cuda_graph)
             except MemoryError as error:
                 self._release()
@@ -187,12 +201,7 @@ class TensorRtBackend(Backend):
     def encode(self, image: Uint8Array) -> EmbeddingHandle:
         """Copy an image to the GPU and encode it; the embedding stays there."""
         self._check_call()
-        side = self._image_size
-        if image.shape != (side, side, 3) or image.dtype != np.uint8:
-            raise ValueError(
-                f"image must be uint8 ({side}, {side}, 3), got {image.dtype} {image.shape}; resize "
-                "it with sameo_model.runtime.preprocess.resize_image"
-            )
+        _check_image(image, self._image_size)
         with self._gpu.current():
             slot = self._take_slot()
             self._image_host.array[:] = image.reshape(-1)
@@ -228,6 +237,15 @@ class TensorRtBackend(Backend):
                 self._decode_chunk(handle.block, boxes[rows], targets)
         return DecoderOutput(logits, iou, visible_logits)
 
+    def find_boxes(self, image: Uint8Array) -> CellBoxes:
+        """Run the detector; see `Backend.find_boxes`."""
+        if self._detector is None:
+            raise ValueError(self.no_detector)
+        self._check_call()
+        _check_image(image, self._detector.side)
+        with self._gpu.current():
+            return self._detector.run(image)
+
     def close(self) -> None:
         """Free everything on the GPU; a second call does nothing."""
         if self._closed:
@@ -244,6 +262,12 @@ class TensorRtBackend(Backend):
                 "backend tensorrt must be called from the thread that built it; build and use the "
                 "predictor in one worker thread"
             )
+
+    def _load_detector(self, data: bytes, side: int) -> None:
+        """Load the detector and run it once."""
+        engine = self._gpu.load_engine(data)
+        self._detector = TensorRtDetector(self._gpu, engine, side, self._allocate, self._pin)
+        self._detector.run(np.zeros((side, side, 3), np.uint8))
 
     def _load(self, engines: dict[str, bytes]) -> None:
         for name, data in engines.items():
@@ -383,4 +407,14 @@ class TensorRtBackend(Backend):
         for engine in self._engines.values():
             engine.close()
         self._engines.clear()
+        if self._detector is not None:
+            self._detector.close()
         self._free_beyond(0, 0)
+
+
+def _check_image(image: Uint8Array, side: int) -> None:
+    if image.shape != (side, side, 3) or image.dtype != np.uint8:
+        raise ValueError(
+            f"image must be uint8 ({side}, {side}, 3), got {image.dtype} {image.shape}; resize "
+            "it with sameo_model.runtime.preprocess.resize_image"
+        )

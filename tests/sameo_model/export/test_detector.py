@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -11,14 +12,22 @@ import torch
 from sameo_model.export import __main__ as command
 from sameo_model.export import bundle as exporting
 from sameo_model.export import detector as detectors
+from sameo_model.export import tensorrt as export
 from sameo_model.export.detector import Detector, verify_detector
+from sameo_model.export.emulation import EmulatedGraph
 from sameo_model.export.graphs import detector_graph
+from sameo_model.export.parity import DetectorParity, ParityPicture
 from sameo_model.export.precision import write_typed_bundle
+from sameo_model.export.tensorrt import ParityRequest, write_precision
 from sameo_model.export.verify import ParityError
 from sameo_model.modeling.box_checkpoint import load_box_detector
 from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.checkpoint import save_checkpoint
 from sameo_model.runtime import load_predictor
+from sameo_model.runtime.backends.base import build_backend
+from sameo_model.runtime.backends.engine_check import REFERENCE_BOXES_FILE, reference_scene
+from sameo_model.runtime.backends.engine_plan import plan_engines_for_target
+from sameo_model.runtime.backends.tensorrt_flavour import load_flavour
 from sameo_model.runtime.bundle import load_bundle
 from tests.sameo_model.export.conftest import copy_graphs
 
@@ -114,11 +123,86 @@ def test_a_graph_that_finds_something_else_fails_its_verification(bundle, detect
         list(verify_detector(bundle.folder))
 
 
-def test_graphs_for_tensorrt_come_without_detector(bundle, tmp_path):
-    typed = write_typed_bundle(bundle, tmp_path, "f16")
-    assert typed.detector is None
-    assert typed.info.detector == {}
-    assert not list(tmp_path.glob("detector*"))
+def test_the_emulated_detector_is_onnx_runtimes(bundle):
+    image, _ = reference_scene(64)
+    expected = build_backend("onnxruntime", bundle).find_boxes(image)
+    found = EmulatedGraph.load(bundle.detector).run({"image": image[np.newaxis]})
+    for name, values in expected._asdict().items():
+        np.testing.assert_allclose(found[name], values, atol=1e-3, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def typed(bundle, tmp_path_factory):
+    return {
+        precision: write_typed_bundle(bundle, tmp_path_factory.mktemp(precision), precision)
+        for precision in ("f16", "bf16", "mixed")
+    }
+
+
+@pytest.mark.parametrize(
+    ("precision", "low", "boxes_in"),
+    [("f16", "FLOAT16", "FLOAT16"), ("bf16", "BFLOAT16", "FLOAT"), ("mixed", "FLOAT16", "FLOAT")],
+)
+def test_the_detector_of_a_precision_computes_in_it(bundle, typed, precision, low, boxes_in):
+    made = typed[precision]
+    assert made.info.detector == bundle.info.detector
+    model = onnx.shape_inference.infer_shapes(onnx.load(made.detector, load_external_data=False))
+    kinds = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
+    found = {
+        node.op_type: onnx.TensorProto.DataType.Name(kinds[node.output[0]])
+        for node in model.graph.node
+        if node.op_type in ("BatchNormalization", "Resize", "Exp", "Sqrt")
+    }
+    # In bfloat16 a coordinate beyond 256 is known to 2 pixels.
+    bulk = {"BatchNormalization": low, "Resize": low}
+    assert found == {**bulk, "Exp": boxes_in, "Sqrt": boxes_in}
+
+
+@pytest.mark.parametrize("precision", ["f16", "bf16", "mixed"])
+def test_the_engine_of_a_precision_is_built(typed, precision, tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
+    flavour = load_flavour("tensorrt-rtx")
+    plan = plan_engines_for_target(typed[precision], flavour, "SM86", tmp_path)
+    plan = replace(plan, keys={"detector": plan.keys["detector"]})
+    assert plan.keys["detector"].precision == precision
+    engines, new = plan.load_or_build()
+    assert new == {"detector"}
+    assert len(engines["detector"]) > 5_000_000
+
+
+def test_a_precision_whose_boxes_fall_is_refused(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "default_pictures", lambda size: [drawn(size)])
+    folders = [tmp_path / name for name in ("good", "poor", "again")]
+    for folder in folders:
+        folder.mkdir()
+    lines = []
+    good = write_precision(bundle, folders[0], "f16", ParityRequest(), lines.append)
+    measured = good.info.scores["precision_parity_emulated"]["detector"]
+    assert 0.98 < measured["mean_box_iou"] < 1
+    assert 0 < measured["max_score_error"] < 0.01
+    assert lines[1].startswith("f16   emulated on the CPU: IoU of the detector's boxes")
+    poor = DetectorParity("f16", 0.97, 0.0)
+    assert DetectorParity("f16", 1.0, float("nan")).fault() is not None
+    monkeypatch.setattr(export, "measure_detector", lambda *arguments: poor)
+    with pytest.raises(ParityError, match=r"f16 of with_detector was refused: mean IoU .* is 0.97"):
+        write_precision(bundle, folders[1], "f16", ParityRequest(), lines.append)
+    measured["mean_box_iou"] = 0.97  # as if it had been exported with a lower limit
+    with pytest.raises(ParityError, match=r"mean box IoU must reach 0.98, was 0.97.* when it was"):
+        write_precision(good, folders[2], "f16", ParityRequest(), lines.append)
+
+
+def drawn(size):
+    return ParityPicture("drawn", *reference_scene(size))
+
+
+def test_the_bundle_holds_the_boxes_of_its_own_network(bundle):
+    with np.load(bundle.folder / REFERENCE_BOXES_FILE) as stored:
+        rows = stored["rows"]
+        found = build_backend("onnxruntime", bundle).find_boxes(reference_scene(64)[0])
+        assert len(rows) == 20
+        np.testing.assert_allclose(found.boxes[rows], stored["boxes"], atol=1e-2)
+        np.testing.assert_allclose(found.scores[rows], stored["scores"], atol=1e-4)
+        assert stored["scores"].min() >= np.delete(found.scores, rows).max() - 1e-4
 
 
 def test_the_command_adds_a_detector_and_keeps_it(

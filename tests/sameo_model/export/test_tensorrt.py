@@ -349,7 +349,7 @@ def test_engines_of_our_exports_are_built(flavour, full_size, target, tmp_path):
     engines, new = plan_engines_for_target(full_size, flavour, target, tmp_path).load_or_build()
     # Graphs for clicks have no engines.
     expected = {
-        ("sameo_lite", 256): {"window_segmenter"},
+        ("sameo_lite", 256): {"window_segmenter", "detector"},
         ("efficient_sam_vitt", 1024): {"image_encoder", "mask_decoder"},
     }
     assert new == expected[full_size.info.preset, full_size.info.image_size]
