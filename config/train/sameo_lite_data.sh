@@ -103,6 +103,8 @@ trained=procedural=0.65,robosuite=0.1,scanned=0.25
 scenes val_train_families 2000 8 4 $trained --arrangements all --balance
 scenes val_unseen 1000 60 2 validation
 scenes scenes_photos 41 250 6 $trained --arrangements all --balance --photographs data/photographs
+scenes scenes_photos2 61 300 6 procedural=0.5,robosuite=0.15,scanned=0.35 --arrangements all \
+    --balance --photographs data/photographs
 scenes scenes_plain 51 100 6 $trained --arrangements all --balance
 
 composites() {
