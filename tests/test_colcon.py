@@ -93,14 +93,19 @@ def test_installation_holds_every_module_launch_file_and_configuration(install):
     assert (prefix / "share" / "sameo_ros" / "config" / "sameo.yaml").exists()
 
 
-@pytest.mark.parametrize("name", ["node", "build_engines", "replay", "recorder"])
-def test_executable_starts_the_main_function_of_its_module(install, name):
-    executable = install / "sameo_ros" / "lib" / "sameo_ros" / f"sameo_{name}"
-    assert os.access(executable, os.X_OK)
-    # The executable's own imports, without the last line that starts the program.
+def test_executables_start_the_main_functions_of_their_modules(install):
+    folder = install / "sameo_ros" / "lib" / "sameo_ros"
+    names = ["node", "build_engines", "replay", "recorder"]
+    files = [folder / f"sameo_{name}" for name in names]
+    assert all(os.access(file, os.X_OK) for file in files)
+    # The executables' own imports, without the last line that starts the program.
     code = (
-        f"lines = open('{executable}').read().splitlines(); "
-        "assert lines[-1] == 'sys.exit(main())'; "
-        "exec(chr(10).join(lines[:-1])); print(main.__module__, callable(main))"
+        "import sys\n"
+        "for path in sys.argv[1:]:\n"
+        "    lines = open(path).read().splitlines()\n"
+        "    assert lines[-1] == 'sys.exit(main())'\n"
+        "    exec(chr(10).join(lines[:-1]))\n"
+        "    print(main.__module__, callable(main))"
     )
-    assert run_in(install, f'python3 -c "{code}"').split() == [f"sameo_ros.{name}", "True"]
+    words = run_in(install, f'python3 -c "{code}" {" ".join(map(str, files))}').split()
+    assert words == [word for name in names for word in (f"sameo_ros.{name}", "True")]
