@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sameo_ros import demo
 from sameo_ros.demo import SCENES, prepare_input
 from sameo_ros.picture_source import find_pictures
 from tests.bundles import add_tiny_detector, make_tiny_bundle
@@ -18,6 +19,21 @@ from tests.sameo_ros.processes import ROOT
 def run_demo(*arguments):
     command = [sys.executable, "-m", "sameo_ros.demo", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def run_here(capfd, monkeypatch):
+    """Run the demo in this process; those that it starts are as ever."""
+    monkeypatch.chdir(ROOT)
+
+    def run(*arguments):
+        try:
+            status = demo.main([*map(str, arguments)])
+        except SystemExit as end:
+            status = end.code
+        return subprocess.CompletedProcess(arguments, status, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -69,10 +85,10 @@ def test_the_demo_answers_a_users_own_pictures_and_prints_a_table(own, tmp_path)
 
 
 @pytest.mark.ros
-def test_without_boxes_the_models_own_detector_finds_them(own, tmp_path):
+def test_without_boxes_the_models_own_detector_finds_them(own, tmp_path, run_here):
     add_tiny_detector(own.model)
     output = tmp_path / "out"
-    done = run_demo(
+    done = run_here(
         *("--images", own.images, "--model", own.model),
         *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
     )
@@ -85,8 +101,8 @@ def test_without_boxes_the_models_own_detector_finds_them(own, tmp_path):
     assert (output / "dark.png").is_file()
 
 
-def test_without_boxes_and_detector_the_demo_asks_for_boxes(own, tmp_path):
-    done = run_demo(
+def test_without_boxes_and_detector_the_demo_asks_for_boxes(own, tmp_path, run_here):
+    done = run_here(
         *("--images", own.images, "--model", own.model, "--output", tmp_path / "out"),
         *("--backend", "onnxruntime"),
     )
@@ -119,9 +135,9 @@ def test_the_demo_leaves_out_a_damaged_picture_and_those_of_the_last_run(own, tm
 
 
 @pytest.mark.ros
-def test_the_demo_says_which_model_is_missing_and_leaves_nothing_behind(own, tmp_path):
+def test_the_demo_says_which_model_is_missing_and_leaves_nothing_behind(own, tmp_path, run_here):
     output = tmp_path / "out"
-    done = run_demo(
+    done = run_here(
         *("--images", own.images, "--boxes", own.boxes, "--model", "no_such_model"),
         *("--output", output),
     )
@@ -132,10 +148,10 @@ def test_the_demo_says_which_model_is_missing_and_leaves_nothing_behind(own, tmp
 
 
 @pytest.mark.ros
-def test_a_folder_that_cannot_be_written_is_named(own, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(own, tmp_path, run_here):
     output = tmp_path / "file"
     output.write_text("mine")
-    done = run_demo(
+    done = run_here(
         *("--images", own.images, "--boxes", own.boxes, "--model", own.model),
         *("--output", output, "--backend", "onnxruntime"),
     )
@@ -145,9 +161,9 @@ def test_a_folder_that_cannot_be_written_is_named(own, tmp_path):
 
 
 @pytest.mark.ros
-def test_a_damaged_picture_without_boxes_is_named(tmp_path):
+def test_a_damaged_picture_without_boxes_is_named(tmp_path, run_here):
     (tmp_path / "photo.png").write_bytes(b"hello")
-    done = run_demo("--images", tmp_path, "--output", tmp_path / "out")
+    done = run_here("--images", tmp_path, "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "photo.png cannot be read; give a whole PNG or JPEG file" in done.stderr
     assert "finds nothing" not in done.stderr
@@ -162,8 +178,8 @@ def test_a_damaged_picture_without_boxes_is_named(tmp_path):
         (["--rate", "0"], "must be above 0, got 0"),
     ],
 )
-def test_wrong_arguments_end_in_one_sentence(arguments, sentence):
-    done = run_demo(*arguments)
+def test_wrong_arguments_end_in_one_sentence(arguments, sentence, run_here):
+    done = run_here(*arguments)
     assert done.returncode != 0
     assert sentence in done.stderr.splitlines()[-1]
 
