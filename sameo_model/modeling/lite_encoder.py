@@ -201,7 +201,12 @@ class LiteNeck(nn.Module):
         self.context = nn.Sequential(ContextBlock(output_dim), ContextBlock(output_dim))
         self.stride16 = nn.Conv2d(stride16, output_dim, kernel_size=1)
         self.merge_norm = LayerNorm2d(output_dim)
-        self.mix = nn.Conv2d(output_dim, output_dim, kernel_size=3, padding=1)
+        # A quarter of the channels in between: a third of the time of one 3x3 convolution.
+        narrow = output_dim // 4
+        self.mix = nn.Sequential(
+            nn.Conv2d(output_dim, narrow, kernel_size=3, padding=1, bias=False),
+            nn.Conv2d(narrow, output_dim, kernel_size=1),
+        )
         self.output_norm = LayerNorm2d(output_dim)
 
     def forward(self, stride16: Tensor, stride32: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def test_half_precision_rounds_large_weights_alone(lite, tmp_path):
         torch.testing.assert_close(loaded[name], value, rtol=2**-11, atol=1e-7)
     fourier = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
     assert torch.equal(loaded[fourier], lite.state_dict()[fourier])
-    weight = "image_encoder.neck.mix.weight"
+    weight = "image_encoder.neck.mix.1.weight"
     assert not torch.equal(loaded[weight], lite.state_dict()[weight])
 
 
