@@ -84,17 +84,14 @@ def test_only_classes_that_are_asked_for_are_answered(client, start):
     assert client.values_now()["boxes_rejected"] == "0"
 
 
-def test_boxes_of_a_letterboxed_network_come_back_to_the_image(client, start):
+def test_boxes_of_a_letterboxed_network_come_back_to_the_image_and_others_are_refused(
+    client, start
+):
     start(detections_frame="letterbox:128x256")  # scale 2, bars of 64 above and below
     client.until_active()
     (mask,) = answer_soon(client, lambda image: boxes_for(image, (32, 96, 96, 160))).masks
     assert (mask.amodal.x, mask.amodal.y) == (16, 16)
     assert (mask.amodal.image.width, mask.amodal.image.height) == (32, 32)
-
-
-def test_a_frame_that_cannot_be_is_refused(client, start):
-    start()
-    client.until_active()
     result = client.set(detections_frame="letterbox")
     assert not result.successful
     assert "letterbox:640x640" in result.reason
