@@ -515,7 +515,10 @@ def test_without_boxes_everything_that_is_found_is_drawn(finder, tmp_path, capsy
 
 def test_without_boxes_and_detector_nothing_is_drawn(model, image, tmp_path, capsys):
     assert run_without_boxes(model, image, tmp_path / "out") == 1
-    assert "--boxes must give the boxes, because model tiny contains no detector" in capsys.readouterr().err
+    assert (
+        "--boxes must give the boxes, because model tiny contains no detector"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
 
 
