@@ -3,6 +3,8 @@
 Tracing takes seconds that grow with the layers, so the networks have few layers of each kind.
 """
 
+import fcntl
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -71,11 +73,22 @@ def small_network(shallow_presets) -> Sameo:
     return build_trained(SHALLOW_VIT)
 
 
+def export_once(factory: pytest.TempPathFactory, name: str, network: Sameo, **options) -> Path:
+    """Export a bundle that the processes of pytest-xdist share."""
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of the folders of all processes of this run
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / name).exists():
+            export_bundle(network, shared / name, **options)
+    return shared / name
+
+
 @pytest.fixture(scope="session")
 def small_bundle(small_network: Sameo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("export") / "small_vit"
-    export_bundle(small_network, folder, training={"steps": 0}, scores={"miou_full": 0.5})
-    return folder
+    record = {"training": {"steps": 0}, "scores": {"miou_full": 0.5}}
+    return export_once(tmp_path_factory, "small_vit", small_network, **record)
 
 
 @pytest.fixture
@@ -98,6 +111,4 @@ def window_network(shallow_presets) -> Sameo:
 
 @pytest.fixture(scope="session")
 def window_bundle(window_network: Sameo, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("export") / "small_lite"
-    export_bundle(window_network, folder, points=True)
-    return folder
+    return export_once(tmp_path_factory, "small_lite", window_network, points=True)

@@ -344,7 +344,7 @@ def full_size(request, tmp_path_factory) -> Bundle:
     return load_bundle(folder)
 
 
-@pytest.mark.parametrize("target", ["SM86", "SM120"])
+@pytest.mark.parametrize("target", ["SM86", pytest.param("SM120", marks=pytest.mark.exhaustive)])
 def test_engines_of_our_exports_are_built(flavour, full_size, target, tmp_path):
     engines, new = plan_engines_for_target(full_size, flavour, target, tmp_path).load_or_build()
     # Graphs for clicks have no engines.

@@ -48,25 +48,25 @@ def test_all_backends_agree_with_the_eager_network(window_bundle):
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("num_boxes", [1, 2, 5])
-def test_windows_do_not_see_each_other(window_bundle, backend, num_boxes):
+def test_windows_do_not_see_each_other(window_bundle, backend):
     pytest.importorskip(backend, reason=f"{backend} is not installed")
     model = load_checkpoint(window_bundle)
     picture, boxes = reference_scene(64)
-    images = np.stack([np.roll(picture, 7 * i, axis=1) for i in range(num_boxes)])
+    images = np.stack([np.roll(picture, 7 * i, axis=1) for i in range(5)])
     with torch.no_grad():
         embeddings = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
-        drawn = model.draw_masks(embeddings, torch.from_numpy(boxes[:num_boxes, None]), (64, 64))
+        drawn = model.draw_masks(embeddings, torch.from_numpy(boxes[:5, None]), (64, 64))
     engine = build_backend(backend, load_bundle(window_bundle), BackendOptions(precision="f32"))
-    actual = engine.segment(images, boxes[:num_boxes], visible=True)
+    for num_boxes in (1, 2, 5):
+        actual = engine.segment(images[:num_boxes], boxes[:num_boxes], visible=True)
+        for found, wanted in (
+            (actual.amodal_logits, drawn.amodal_logits),
+            (actual.visible_logits, drawn.visible_logits),
+            (actual.predicted_iou, drawn.predicted_iou),
+        ):
+            expected = wanted[:num_boxes].squeeze(1).numpy()
+            np.testing.assert_allclose(found, expected, atol=1e-4 * max(1, np.abs(expected).max()))
     engine.close()
-    for found, wanted in (
-        (actual.amodal_logits, drawn.amodal_logits),
-        (actual.visible_logits, drawn.visible_logits),
-        (actual.predicted_iou, drawn.predicted_iou),
-    ):
-        expected = wanted.squeeze(1).numpy()
-        np.testing.assert_allclose(found, expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
 def test_pytorch_and_the_bundle_draw_the_same_masks(window_network, window_bundle):
@@ -105,7 +105,7 @@ def test_engines_are_built_without_a_gpu(window_bundle, tmp_path, monkeypatch):
         "--format",
         "tensorrt-rtx",
         "--compute-capability",
-        "SM86",
+        "SM120",
     ]
     options += ["--precision", "mixed", "--cache-dir", str(tmp_path / "cache")]
     # Random weights draw masks that rounding changes; what is tested is that all of it runs.
