@@ -34,7 +34,7 @@ def test_logits_are_those_of_the_network_on_the_squashed_image(model):
     side = 32 if model.shares_decoder else 16
     assert output.visible_logits.shape == (2, side, side)
     black = predictor.backend.decode(other.handle, model_boxes, visible=True)
-    assert not np.allclose(black.amodal_logits, output.amodal_logits, atol=1e-3)
+    assert np.abs(black.amodal_logits - output.amodal_logits).max() > 1e-4
 
 
 def test_a_saved_checkpoint_predicts_as_the_network_does(model, tmp_path, monkeypatch):
