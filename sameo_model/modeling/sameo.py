@@ -70,6 +70,7 @@ class Sameo(nn.Module):
 
     pixel_mean: Tensor
     pixel_deviation: Tensor
+    averaging: Tensor
 
     def __init__(
         self,
@@ -119,6 +120,8 @@ class Sameo(nn.Module):
         deviation = torch.tensor(normalisation.deviation).view(3, 1, 1)
         self.register_buffer("pixel_mean", mean, persistent=False)
         self.register_buffer("pixel_deviation", deviation, persistent=False)
+        averaging = averaging_matrix(image_size // 2) if shares_decoder else None
+        self.register_buffer("averaging", averaging, persistent=False)
 
     @property
     def has_visible_decoder(self) -> bool:
@@ -255,7 +258,7 @@ class Sameo(nn.Module):
                 embeddings, boxes_xyxy, input_hw, BOTH_TOKENS, *prompts
             )
             whole, seen = logits.unbind(2)
-            whole = smooth_hidden_part(whole, seen)
+            whole = smooth_hidden_part(whole, seen, self.averaging)
             return BoxMasks(whole, iou[:, :, 0].clamp(0.0, 1.0), seen if visible else None)
         whole, best_iou = self.decode_boxes(embeddings, boxes_xyxy, input_hw, "amodal", *prompts)
         if not (visible and self.has_visible_decoder):
@@ -359,19 +362,28 @@ class Sameo(nn.Module):
         return self.prompt_encoder(scaled, labels, self.image_size)
 
 
-def smooth_hidden_part(amodal_logits: Tensor, visible_logits: Tensor) -> Tensor:
+def averaging_matrix(size: int) -> Tensor:
+    """Return float32 (size, size): times a column of pixels, its average over `HIDDEN_BLUR`, twice.
+
+    Neighbours outside the picture do not count.
+    """
+    place = torch.arange(size)
+    is_near = (place[:, None] - place).abs() <= HIDDEN_BLUR // 2
+    once = is_near / is_near.sum(1, keepdim=True)
+    return once @ once
+
+
+def smooth_hidden_part(amodal_logits: Tensor, visible_logits: Tensor, averaging: Tensor) -> Tensor:
     """Average the whole mask where it is hidden: the texture of what hides it is no outline.
 
     Args:
-        amodal_logits: float (B, N, h, w).
-        visible_logits: float (B, N, h, w).
+        amodal_logits: float (B, N, h, h).
+        visible_logits: float (B, N, h, h).
+        averaging: float (h, h), of `averaging_matrix`.
 
     Returns:
-        float (B, N, h, w), `amodal_logits` where the object is seen or is not.
+        float (B, N, h, h), `amodal_logits` where the object is seen or is not.
     """
-    side = HIDDEN_BLUR
-    smooth = amodal_logits
-    for _ in range(2):
-        smooth = F.avg_pool2d(smooth, side, 1, side // 2, count_include_pad=False)
+    smooth = averaging @ amodal_logits @ averaging.T
     is_hidden = amodal_logits.sigmoid() - visible_logits.sigmoid() > HIDDEN_MARGIN
     return torch.where(is_hidden, smooth, amodal_logits)

@@ -4,10 +4,11 @@ import re
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from sameo_model.modeling import Sameo, build_sameo
 from sameo_model.modeling.lite_encoder import Pyramid
-from sameo_model.modeling.sameo import Features, smooth_hidden_part
+from sameo_model.modeling.sameo import Features, averaging_matrix, smooth_hidden_part
 
 HW = (48, 80)
 BOXES = torch.tensor([[5.0, 6.0, 40.0, 30.0], [10.0, 0.0, 79.0, 47.0], [50.0, 20.0, 70.0, 40.0]])
@@ -195,9 +196,18 @@ def test_one_decoder_draws_the_whole_with_token_0_and_the_visible_part_with_toke
         whole = model.decode(embeddings, points, labels, HW, multimask=False)[0]
         others = model.decode(embeddings, points, labels, HW, multimask=True)[0]
     seen = others[:, :, 0]
-    smoothed = smooth_hidden_part(whole[:, :, 0], seen)
+    smoothed = smooth_hidden_part(whole[:, :, 0], seen, averaging_matrix(32))
     torch.testing.assert_close(drawn.amodal_logits, smoothed, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(drawn.visible_logits, seen, atol=1e-5, rtol=1e-4)
+
+
+def test_the_averaging_matrix_averages_five_neighbours_twice():
+    logits = torch.randn(2, 1, 9, 9)
+    pooled = logits
+    for _ in range(2):
+        pooled = F.avg_pool2d(pooled, 5, 1, 2, count_include_pad=False)
+    averaging = averaging_matrix(9)
+    torch.testing.assert_close(averaging @ logits @ averaging.T, pooled)
 
 
 def test_the_outline_is_smoothed_where_it_is_hidden_and_nowhere_else():
@@ -206,12 +216,14 @@ def test_the_outline_is_smoothed_where_it_is_hidden_and_nowhere_else():
     ragged[..., 4:28:2, 17:19] = 4.0  # Teeth of two pixels.
     nothing_seen = torch.full_like(ragged, -4.0)
 
+    averaging = averaging_matrix(32)
+
     def teeth(logits: torch.Tensor) -> float:
         return (logits[..., 8:24, 18] > 0).float().mean().item()
 
     assert teeth(ragged) == 0.5
-    assert teeth(smooth_hidden_part(ragged, nothing_seen)) == 0.0
-    assert torch.equal(smooth_hidden_part(ragged, ragged), ragged)
+    assert teeth(smooth_hidden_part(ragged, nothing_seen, averaging)) == 0.0
+    assert torch.equal(smooth_hidden_part(ragged, ragged, averaging), ragged)
 
 
 def test_a_missing_visible_decoder_is_named():
