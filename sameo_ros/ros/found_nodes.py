@@ -50,8 +50,11 @@ def find_inputs(node: Any, source: MaskSource, *types: str) -> list[str]:
 
     Returns:
         Names in the order of the alphabet. Where the node has several cameras, and the camera's
-        name stands in the names of some topics, those alone.
+        name stands in the names of some topics, those alone. Empty until DDS has told the node's
+        name and namespace, which may come later than its topics.
     """
+    if (source.node_name, source.namespace) not in node.get_node_names_and_namespaces():
+        return []
     read = node.get_subscriber_names_and_types_by_node(source.node_name, source.namespace)
     topics = sorted(name for name, kinds in read if set(kinds) & set(types))
     own = [name for name in topics if source.camera and source.camera in name.split("/")]

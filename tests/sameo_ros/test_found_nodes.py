@@ -36,6 +36,9 @@ class Graph:
         info = SimpleNamespace(node_name="sameo", node_namespace="/arm")
         return [info] if topic.startswith("/arm/") else []
 
+    def get_node_names_and_namespaces(self):
+        return [("sameo", "/arm"), ("camera", "/")]
+
     def get_subscriber_names_and_types_by_node(self, name, namespace):
         assert (name, namespace) == ("sameo", "/arm")
         image = ["sensor_msgs/msg/Image"]
@@ -47,6 +50,11 @@ def test_only_masks_that_somebody_publishes_are_found():
     assert [source.camera for source in sources] == ["left", "right"]
     assert find_inputs(Graph(), sources[1], "sensor_msgs/msg/Image") == ["/cams/right/rgb"]
     assert find_inputs(Graph(), sources[1], "sensor_msgs/msg/CameraInfo") == []
+
+
+def test_a_node_whose_name_is_not_discovered_yet_has_no_inputs():
+    unknown = MaskSource("/sameo/masks", "_NODE_NAME_UNKNOWN_", "_NODE_NAMESPACE_UNKNOWN_")
+    assert find_inputs(Graph(), unknown, "sensor_msgs/msg/Image") == []
 
 
 @pytest.mark.ros
