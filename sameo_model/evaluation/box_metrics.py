@@ -15,6 +15,8 @@ from sameo_model.data.types import AmodalImage
 from sameo_model.runtime.types import FloatArray
 
 MOST_BOXES = (10, 30, 100)
+MIN_SCORE = 0.001
+"""From which boxes are kept for AP, which looks at the whole curve; a user's is far higher."""
 
 
 def score_boxes(

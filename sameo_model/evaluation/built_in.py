@@ -9,15 +9,13 @@ import numpy as np
 from tqdm import tqdm
 
 from sameo_model.data.types import AmodalImage
-from sameo_model.evaluation.box_metrics import MOST_BOXES, score_boxes
+from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, score_boxes
 from sameo_model.evaluation.detections import Detection, boxes_of
 from sameo_model.runtime.predictor import Predictor
 from sameo_model.runtime.types import FloatArray
 
 BUILT_IN = "builtin"
 """Stands for the bundle's own detector where a file of detections is asked for."""
-MIN_SCORE = 0.001
-"""AP looks at the whole curve, so that far lower scores than a user's count."""
 
 
 BoxScores = Mapping[str, Mapping[str, float]]

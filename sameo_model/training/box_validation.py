@@ -11,15 +11,13 @@ import numpy as np
 import torch
 
 from sameo_model.data.types import AmodalImage
-from sameo_model.evaluation.box_metrics import score_boxes
+from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, score_boxes
 from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.runtime.box_suppression import choose_boxes
 from sameo_model.runtime.framing import resize_window
 from sameo_model.runtime.types import FloatArray, Uint8Array
 from sameo_model.training.validation import ValidationResult
 
-MIN_SCORE = 0.001
-MOST_BOXES = 100
 DRAWN_SCORE = 0.3
 
 
@@ -73,7 +71,7 @@ def detect(model: BoxDetector, image_rgb: Uint8Array) -> tuple[FloatArray, Float
         for boxes in (answer.visible_xyxy, answer.amodal_xyxy)
     )
     scores = answer.scores()[0].cpu().numpy()
-    rows, scores = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=MOST_BOXES)
+    rows, scores = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=max(MOST_BOXES))
     return visible[rows], amodal[rows], scores
 
 
