@@ -210,7 +210,9 @@ def list_pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"folder {folder} does not exist; check the path")
     files = without_hidden(folder.iterdir(), folder)
-    return sorted(file for file in files if file.suffix.lower() in PICTURE_SUFFIXES)
+    return sorted(
+        file for file in files if file.suffix.lower() in PICTURE_SUFFIXES and not file.is_dir()
+    )
 
 
 def without_hidden(paths: Iterable[Path], folder: Path) -> list[Path]:

@@ -213,6 +213,12 @@ def test_hidden_files_are_no_pictures(tmp_path):
     assert [path.name for path in list_pictures(tmp_path)] == ["a.JPG", "b.png", "d.heic"]
 
 
+def test_a_folder_named_like_a_picture_is_none_but_a_broken_link_is_told_of(tmp_path):
+    (tmp_path / "results.jpg").mkdir()
+    (tmp_path / "moved.png").symlink_to(tmp_path / "gone.png")
+    assert [path.name for path in list_pictures(tmp_path)] == ["moved.png"]
+
+
 def test_pictures_in_a_hidden_folder_of_the_users_own_are_listed(tmp_path):
     folder = tmp_path / ".cache" / "images"
     os.makedirs(folder)
