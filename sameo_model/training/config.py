@@ -63,6 +63,8 @@ class SampleOptions:
     # most clicks beside a box, at random places of the visible part (appendix E); each box gets
     # from none to as many, at most 4
     points: int = 0
+    # sets that know visible masks alone: objects that no other one comes near teach the whole mask
+    isolated_as_whole: bool = False
     # window framing: smallest and largest padding that `augment` draws
     padding: tuple[float, float] = (0.3, 0.75)
 

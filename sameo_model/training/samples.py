@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from sameo_model.data.isolation import complete_if_isolated
 from sameo_model.data.prompts import jitter_boxes_xyxy, mask_to_box_xyxy, random_clicks_xy
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.runtime.clicks import CLICK, NO_CLICK
@@ -198,6 +199,8 @@ class TrainingSamples(Dataset):
         else:
             chosen = list(draw.instance_indices)
         instances = [image.instances[i] for i in chosen]
+        if self.options.isolated_as_whole:
+            instances = [complete_if_isolated(item, image) for item in instances]
         return [item for item in instances if item.visible_rle is not None]
 
     def _change_scene(self, scene: Scene, generator: np.random.Generator) -> Scene:

@@ -1,5 +1,7 @@
 """Training windows: picture, box and masks stay together through every change."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -115,6 +117,39 @@ def test_sets_with_visible_masks_alone_teach_these(tmp_path):
     assert batch["is_valid"].all()
     with pytest.raises(ValueError, match="must have amodal masks to teach whole shapes"):
         open_sources([DataSource(str(tmp_path / "plain"), "coco_instances")])
+
+
+def test_isolated_objects_of_sets_with_visible_masks_teach_whole_ones_if_asked(tmp_path):
+    # Two squares touch each other, the third is on its own.
+    boxes = [(10, 20, 40, 40), (50, 20, 40, 40), (130, 20, 40, 40)]
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((80, 200, 3), 90, np.uint8))
+    write_coco_instances(tmp_path / "annotations.json", boxes)
+    sources = open_sources([DataSource(str(tmp_path), "coco_instances")], needs_amodal=False)
+    options = SampleOptions(boxes_per_image=3, augment=False, isolated_as_whole=True)
+    samples = TrainingSamples(sources, options, image_size=64, seed=0, framing=WINDOW)
+    batch = collate([samples[Draw((1,), 0, 0)]])
+    is_whole = batch["has_amodal"][:, 0]
+    assert is_whole.sum() == 1
+    assert torch.equal(batch["amodal"][is_whole], batch["visible"][is_whole])
+
+
+def write_coco_instances(path, boxes_xywh):
+    annotations = [
+        {
+            "id": number,
+            "image_id": 1,
+            "category_id": 1,
+            "bbox": [x, y, width, height],
+            "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
+            "area": width * height,
+            "iscrowd": 0,
+        }
+        for number, (x, y, width, height) in enumerate(boxes_xywh, start=1)
+    ]
+    images = [{"id": 1, "file_name": "0.png", "height": 80, "width": 200}]
+    categories = [{"id": 1, "name": "square"}]
+    document = {"images": images, "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps(document))
 
 
 def make_batch(num_windows, known):
