@@ -55,11 +55,11 @@ class DepthCache:
             tolerance_s: Largest difference of the stamps.
 
         Returns:
-            The depth image with the nearest stamp, or None if none is near enough, and the
-            camera_info, or None if none has come.
+            The depth image with the nearest stamp, of equal ones the newest, or None if none is
+            near enough, and the camera_info, or None if none has come.
         """
         with self._lock:
-            images, camera_info = list(self._images), self._camera_info
+            images, camera_info = list(reversed(self._images)), self._camera_info
         nearest = min(images, key=lambda one: abs(_stamp_ns(one) - stamp_ns), default=None)
         if nearest is not None and abs(_stamp_ns(nearest) - stamp_ns) > tolerance_s * NANOSECONDS:
             nearest = None

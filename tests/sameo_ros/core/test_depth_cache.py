@@ -23,6 +23,14 @@ def test_the_depth_image_with_the_nearest_stamp_is_found(stamp_s, found_s):
     assert (image and image.header.stamp.sec + image.header.stamp.nanosec / S) == found_s
 
 
+def test_of_equal_stamps_the_newest_depth_image_counts():
+    cache = DepthCache()
+    for _ in range(3):
+        newest = depth_at(0.0)
+        cache.add_image(newest)
+    assert cache.find(0, tolerance_s=0.05)[0] is newest
+
+
 def test_a_step_back_in_time_forgets_the_older_images():
     cache = DepthCache()
     for seconds in (5.0, 1.0):
