@@ -257,10 +257,11 @@ def convert_value(one: dataclasses.Field[Any], value: Any) -> Any:
         return "on" if value else "off"
     if type(value) is int and kind in (str, float):
         return kind(value)
-    if kind is tuple:
+    if kind is tuple and type(value) not in (bool, float):
         return read_names(value)
     if type(value) is not kind:
-        raise ValueError(f"parameter {one.name} must be of type {kind.__name__}; got {value!r}")
+        named = "list" if kind is tuple else kind.__name__
+        raise ValueError(f"parameter {one.name} must be of type {named}; got {value!r}")
     return value
 
 

@@ -99,6 +99,8 @@ def test_whole_numbers_and_lists_are_taken_for_what_they_mean(values, taken):
         ({"model": 1.5}, "str"),
         ({"model": True}, "str"),
         ({"threads": 1.0}, "int"),
+        ({"classes": True}, "list"),
+        ({"classes": 1.5}, "list"),
     ],
 )
 def test_a_value_of_another_type_is_refused(values, kind):
