@@ -115,6 +115,21 @@ def test_a_few_boxes_decide_nothing_but_are_warned_of():
     assert "outside" in finder.warning
 
 
+def test_few_boxes_outside_of_many_move_none_but_are_warned_of():
+    finder = FrameFinder()
+    feed(finder, boxes_of_the_image(6, 100))
+    feed(finder, np.float32([[100, 460, 200, 560]] * 3))  # as a tracker foresees them
+    assert finder.frame is None
+    assert "outside" in finder.warning
+
+
+def test_a_recognised_frame_stays_while_the_boxes_fit_it():
+    finder = FrameFinder()
+    feed(finder, boxes_of_the_image(1, 100) + np.float32([0, 80, 0, 80]))
+    feed(finder, np.float32([[100, 100, 200, 200]] * 2000))  # inside the image as well
+    assert finder.frame == BoxFrame("letterbox", (640, 640))
+
+
 def test_boxes_that_fill_a_networks_frame_in_a_large_image_are_warned_of():
     generator = np.random.default_rng(5)
     corners = generator.uniform((0, 140), (560, 440), (300, 2))
