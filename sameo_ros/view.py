@@ -20,6 +20,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Pose
 from rclpy.node import Node
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import Marker, MarkerArray
@@ -69,8 +70,9 @@ class ViewNode(Node):
         self.get_logger().info(f"showing {prefix}")
 
     def _to_image(self, message: Image) -> Any:
-        return self._foxglove.messages.RawImage(
-            timestamp=self._time(message.header.stamp),
+        messages = self._foxglove.messages
+        return messages.RawImage(
+            timestamp=_to_time(messages, message.header.stamp),
             frame_id=message.header.frame_id,
             width=message.width,
             height=message.height,
@@ -82,7 +84,9 @@ class ViewNode(Node):
     def _to_scene(self, message: MarkerArray) -> Any:
         messages = self._foxglove.messages
         entities = [
-            self._to_entity(marker) for marker in message.markers if marker.action == Marker.ADD
+            marker_to_entity(messages, marker)
+            for marker in message.markers
+            if marker.action == Marker.ADD
         ]
         deletion = messages.SceneEntityDeletion(type=messages.SceneEntityDeletionType.All)
         return messages.SceneUpdate(deletions=[deletion], entities=entities)
@@ -100,9 +104,9 @@ class ViewNode(Node):
             for i, name in enumerate(("blue", "green", "red"))
         ]
         return messages.PointCloud(
-            timestamp=self._time(message.header.stamp),
+            timestamp=_to_time(messages, message.header.stamp),
             frame_id=message.header.frame_id,
-            pose=self._pose(0.0, 0.0, 0.0),
+            pose=_to_pose(messages, Pose()),
             point_stride=message.point_step,
             fields=fields,
             data=bytes(message.data),
@@ -114,41 +118,43 @@ class ViewNode(Node):
             if "masks_published" in values:  # a node of ours, whatever its namespace
                 self._state.log({"name": status.name, "message": status.message, **values})
 
-    def _to_entity(self, marker: Marker) -> Any:
-        messages = self._foxglove.messages
-        position, colour = marker.pose.position, marker.color
-        pose = self._pose(position.x, position.y, position.z)
-        shade = messages.Color(r=colour.r, g=colour.g, b=colour.b, a=colour.a)
-        shapes: dict[str, Any] = {}
-        if marker.type == Marker.CUBE:
-            size = messages.Vector3(x=marker.scale.x, y=marker.scale.y, z=marker.scale.z)
-            shapes["cubes"] = [messages.CubePrimitive(pose=pose, size=size, color=shade)]
-        else:
-            shapes["texts"] = [
-                messages.TextPrimitive(
-                    pose=pose,
-                    billboard=True,
-                    font_size=marker.scale.z,
-                    color=shade,
-                    text=marker.text,
-                )
-            ]
-        return messages.SceneEntity(
-            timestamp=self._time(marker.header.stamp),
-            frame_id=marker.header.frame_id,
-            id=f"{marker.ns}/{marker.id}",
-            **shapes,
-        )
 
-    def _pose(self, x: float, y: float, z: float) -> Any:
-        messages = self._foxglove.messages
-        return messages.Pose(
-            position=messages.Vector3(x=x, y=y, z=z),
-            orientation=messages.Quaternion(x=0.0, y=0.0, z=0.0, w=1.0),
-        )
+def marker_to_entity(messages: Any, marker: Marker) -> Any:
+    """Return a box or a text of RViz as an entity of Foxglove.
 
-    def _time(self, stamp: Any) -> Any:
-        return self._foxglove.messages.Timestamp(sec=stamp.sec, nsec=stamp.nanosec)
+    Args:
+        messages: The module foxglove.messages.
+    """
+    colour, pose = marker.color, _to_pose(messages, marker.pose)
+    shade = messages.Color(r=colour.r, g=colour.g, b=colour.b, a=colour.a)
+    shapes: dict[str, Any] = {}
+    if marker.type == Marker.CUBE:
+        size = messages.Vector3(x=marker.scale.x, y=marker.scale.y, z=marker.scale.z)
+        shapes["cubes"] = [messages.CubePrimitive(pose=pose, size=size, color=shade)]
+    else:
+        shapes["texts"] = [
+            messages.TextPrimitive(
+                pose=pose, billboard=True, font_size=marker.scale.z, color=shade, text=marker.text
+            )
+        ]
+    return messages.SceneEntity(
+        timestamp=_to_time(messages, marker.header.stamp),
+        frame_id=marker.header.frame_id,
+        id=f"{marker.ns}/{marker.id}",
+        **shapes,
+    )
+
+
+def _to_pose(messages: Any, pose: Pose) -> Any:
+    place, turn = pose.position, pose.orientation
+    return messages.Pose(
+        position=messages.Vector3(x=place.x, y=place.y, z=place.z),
+        orientation=messages.Quaternion(x=turn.x, y=turn.y, z=turn.z, w=turn.w),
+    )
+
+
+def _to_time(messages: Any, stamp: Any) -> Any:
+    return messages.Timestamp(sec=stamp.sec, nsec=stamp.nanosec)
 
 
 def channel_names(prefix: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make
 pytest.importorskip("foxglove", reason="foxglove-sdk is not installed")
 
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
 
 from tests.bundles import make_tiny_bundle  # noqa: E402
 from tests.sameo_ros.node_bench import (  # noqa: E402
@@ -177,6 +178,19 @@ def test_without_a_display_a_file_is_recorded(tmp_path):
     assert bytes([77] * 30) in messages["/sameo/overlay"][-1]  # pixels beside the object
     states = [json.loads(data) for data in messages["/sameo/diagnostics"]]
     assert {state["name"] for state in states} == {"sameo: masks"}
+
+
+def test_a_turned_box_is_shown_turned():
+    import foxglove.messages
+
+    from sameo_ros.view import marker_to_entity
+
+    marker = Marker(type=Marker.CUBE)
+    marker.pose.position.x = 2.0
+    marker.pose.orientation.z, marker.pose.orientation.w = 0.6, 0.8
+    shown = repr(marker_to_entity(foxglove.messages, marker))
+    assert "Vector3 { x: 2.0, y: 0.0, z: 0.0 }" in shown
+    assert "Quaternion { x: 0.0, y: 0.0, z: 0.6, w: 0.8 }" in shown
 
 
 @pytest.mark.parametrize("name", ["there.mcap", "no_such_folder/run.mcap"])
