@@ -36,17 +36,18 @@ def read_depth(
     if image is None:
         return None
     depth_m = depth_to_m(image)
-    _check_size("depth image", (depth_m.shape[0], depth_m.shape[1]), image_hw)
+    depth_hw = depth_m.shape[0], depth_m.shape[1]
+    _check_size("depth image", depth_hw, image_hw, "use depth that is registered to colour")
     if camera_info is None:
         return SceneDepth(depth_m, None)
     camera = CameraModel.from_message(camera_info, rectified, image_topic)
-    _check_size("camera_info", camera.image_hw, image_hw)
+    _check_size("camera_info", camera.image_hw, image_hw, "use that of the colour image")
     return SceneDepth(depth_m, camera)
 
 
-def _check_size(subject: str, size_hw: ImageHW, image_hw: ImageHW) -> None:
+def _check_size(subject: str, size_hw: ImageHW, image_hw: ImageHW, remedy: str) -> None:
     if size_hw != image_hw:
         raise ValueError(
             f"{subject} must have the size of the colour image, {image_hw[1]}x{image_hw[0]}; got "
-            f"{size_hw[1]}x{size_hw[0]}: use depth that is registered to colour"
+            f"{size_hw[1]}x{size_hw[0]}: {remedy}"
         )

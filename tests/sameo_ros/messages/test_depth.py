@@ -44,9 +44,12 @@ def test_depth_without_calibration_has_no_camera():
 @pytest.mark.parametrize(
     ("cache", "sentence"),
     [
-        (filled(np.ones((4, 4), "<u2")), "depth image must have .* colour image, 3x2; got 4x4"),
+        (
+            filled(np.ones((4, 4), "<u2")),
+            "depth image must have .* colour image, 3x2; got 4x4: use depth",
+        ),
         (filled(np.ones(IMAGE_HW, np.uint8)), "image step must be at least 6 bytes"),
-        (filled(info=camera_info(480, 640)), "camera_info must have .* 3x2; got 640x480"),
+        (filled(info=camera_info(480, 640)), "camera_info must have .* 3x2; got 640x480: use that"),
         (filled(info=camera_info(focal=0.0)), "focal lengths above 0"),
     ],
     ids=["size", "encoding", "size of camera_info", "no calibration"],
