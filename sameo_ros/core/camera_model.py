@@ -118,12 +118,13 @@ def is_rectified(message: Any, rectified: str, image_topic: str = "") -> bool:
     if parts & {"raw", "unrectified", "unrect", "distorted"}:
         return False
     distorts = bool(np.any(message.d)) or _spelling(message) in _FISHEYE_MODELS
-    if parts & {"rect", "rectified", "undistorted"}:
-        return distorts
     p = np.array(getattr(message, "p", ()), dtype=np.float64)
-    if len(p) != 12 or not p[0] > 0:
-        return False
-    return distorts and not np.allclose(p.reshape(3, 4)[:, :3].ravel(), message.k, rtol=1e-6)
+    has_p = len(p) == 12 and bool(p[0] > 0)
+    if parts & {"rect", "rectified", "undistorted"}:
+        return distorts or has_p  # else K is that of the rectified image
+    return (
+        has_p and distorts and not np.allclose(p.reshape(3, 4)[:, :3].ravel(), message.k, rtol=1e-6)
+    )
 
 
 def _rectified_matrix(message: Any) -> npt.NDArray[np.float64]:

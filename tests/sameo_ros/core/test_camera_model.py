@@ -141,6 +141,7 @@ OTHER = projection(70)
         ("/left/rectified/image", BARREL, "plumb_bob", SAME, True),
         ("/direct/image", BARREL, "plumb_bob", SAME, False),  # only a whole word counts
         ("/camera/image_rect", [0.0] * 5, "plumb_bob", [0.0] * 12, False),  # K is enough
+        ("/left/image_rect", [0.0] * 5, "plumb_bob", OTHER, True),  # turned to its stereo partner
     ],
 )
 def test_auto_goes_by_the_name_of_the_topic_then_by_p(topic, d, model, p, expected):
