@@ -24,6 +24,8 @@ _EDGE_PX = 2.0
 # lie outside by more than this share of the side.
 _OUTSIDE_SHARE = 0.01
 _MIN_OUTSIDE = 3
+# Trackers foresee boxes that leave the image: few of many mean no other frame.
+_MIN_OUTSIDE_SHARE = 0.05
 _MIN_BOXES = 10
 _MIN_FILLING = 200
 _POPULAR_HW = (640, 640)
@@ -135,12 +137,15 @@ class FrameFinder:
     def _decide(self) -> None:
         candidates = [BoxFrame(kind, _POPULAR_HW) for kind in ("letterbox", "stretch")]
         height, width = self._image_hw
+        fitting = [
+            one for one in candidates if _holds(_image_in(one, self._image_hw), self._extent)
+        ]
+        if self.frame in fitting:
+            return
         self.frame, self.warning = None, ""
         if self._num_outside >= _MIN_OUTSIDE:
-            fitting = [
-                one for one in candidates if _holds(_image_in(one, self._image_hw), self._extent)
-            ]
-            if fitting and self._num_boxes >= _MIN_BOXES:
+            is_often = self._num_outside >= _MIN_OUTSIDE_SHARE * self._num_boxes
+            if fitting and is_often and self._num_boxes >= _MIN_BOXES:
                 self.frame = fitting[0]
                 return
             self.warning = f"boxes lie outside the {width}x{height} image"
