@@ -108,6 +108,10 @@ def test_shown_make_targets_exist():
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
 
 
+def test_readme_makes_the_environment_before_it_uses_it():
+    assert README.index("`make setup`") < README.index(".venv/bin/python")
+
+
 def _anchors(path):
     """Return the anchors that GitHub makes of a page's headings."""
     headings = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.M)
