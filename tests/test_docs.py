@@ -95,6 +95,18 @@ def test_every_option_of_a_shown_command_exists(helps, name, words):
             assert (ROOT / word).is_file(), word
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), COMMANDS, ids=[f"{name}-{i}" for i, (name, _) in enumerate(COMMANDS)]
+)
+def test_a_shown_command_gives_what_its_program_requires(helps, name, words):
+    usage = helps[_program(words)].split("\n\n")[0]
+    while re.search(r"\[[^][]*\]", usage):
+        usage = re.sub(r"\[[^][]*\]", "", usage)  # what may be left out
+    is_cut_short = any(word in ("...", "--help") or word.startswith("$") for word in words)
+    if not is_cut_short:
+        assert set(re.findall(r" (--[a-z-]+)", usage)) <= set(words)
+
+
 def test_shown_make_targets_exist():
     targets = {
         target
