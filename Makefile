@@ -28,7 +28,7 @@ setup: ## make .venv with everything; quick when nothing changed
 	@$(SETUP) full
 	@echo "The environment is ready: $(VENV)"
 
-demo: ## run the node on real camera frames [IMAGES=folder [BOXES=file]]; results in demo/
+demo: ## run the node on a real camera frame and rendered scenes [IMAGES=folder [BOXES=file]]; results in demo/
 	@python=$$($(SETUP) demo --print-python) && \
 	$$python -m sameo_ros.demo $(if $(IMAGES),--images "$(IMAGES)") $(if $(BOXES),--boxes "$(BOXES)") --output demo
 
