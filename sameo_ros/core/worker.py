@@ -271,7 +271,9 @@ class Worker:
             )
             return
         # The caller's boxes are in pixels of its image, and all of them are wanted.
-        settings = dataclasses.replace(settings, detections_frame="image", classes=("",))
+        settings = dataclasses.replace(
+            settings, detections_frame="image", classes=("",), min_detection_score=0.0
+        )
         try:
             answer = answer_frame(
                 segmenter, camera.port, frame, request.detections, settings, request.clicks

@@ -19,7 +19,7 @@ from sameo_ros.core.statistics import Statistics
 from sameo_ros.core.worker import Request, Worker
 from sameo_ros.messages.conversions import image_to_rgb
 from sameo_ros.messages.detections import detections_to_boxes
-from tests.sameo_ros.stand_ins import box_detection, detections, image
+from tests.sameo_ros.stand_ins import box_detection, detections, hypothesis, image
 
 WAIT_S = 10.0
 BOX = box_detection(16, 16, 48, 48)
@@ -67,9 +67,9 @@ class Bench:
     def boxes(self, stamp_ns, camera=0, message=None):
         self.worker.add_boxes(self.cameras[camera], stamp_ns, message or detections(BOX))
 
-    def call(self, image_message=None, camera=0):
+    def call(self, image_message=None, camera=0, box=BOX):
         replies = []
-        message = detections(BOX)
+        message = detections(box)
         frame = image_message and Frame(0, 0, time.monotonic(), image_message)
         request = Request(self.cameras[camera], frame, message, replies.append)
         self.worker.add_request(request)
@@ -373,6 +373,14 @@ def test_a_call_with_an_image_is_answered(bench):
     ((frame, answer),) = replies
     assert frame.message is given
     assert answer.image_hw == (32, 32)
+
+
+def test_all_boxes_of_a_call_are_wanted_whatever_their_score(bench):
+    bench = bench(min_detection_score=0.5).start().activate()
+    unlikely = box_detection(16, 16, 48, 48, results=[hypothesis("mug", 0.2)])
+    replies = bench.call(image(np.zeros((64, 64, 3), np.uint8), "rgb8"), box=unlikely)
+    bench.until(lambda: replies)
+    assert replies[0][1].indices == [0]
 
 
 def test_a_call_without_an_image_takes_the_latest_frame(bench):
