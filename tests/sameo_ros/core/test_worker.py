@@ -449,7 +449,7 @@ def test_calls_to_a_worker_that_is_not_active_hear_so(bench):
 
 
 def test_many_calls_at_once_are_all_answered(bench):
-    bench = bench().start().activate()
+    bench = bench(segment_max_age_s=100.0).start().activate()
     bench.image(10)
     all_replies = []
     threads = [threading.Thread(target=lambda: all_replies.append(bench.call())) for _ in range(20)]
