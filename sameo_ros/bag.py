@@ -158,6 +158,13 @@ def main(arguments: list[str] | None = None) -> int:
     if any(drops.values()):
         counts = ", ".join(f"{number} {key}" for key, number in drops.items() if number)
         print(f"bag: detection messages that are not answered, by cause: {counts}", file=sys.stderr)
+    if statistics["objects_missing"]:
+        print(
+            f"bag: {statistics['objects_missing']} of {published} answers have no 3D boxes: before "
+            f"the boxes no depth within {SameoParameters().depth_tolerance_s:g} s of the image, or "
+            "no camera_info, was recorded, or it could not be used (see above)",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -223,18 +223,23 @@ class BagRun:
         fill_mask_array(masks, self._types, answer, header)
         masks.model = self._model
         self._write(masks)
+        if _OBJECTS_TYPE not in self._outputs:
+            return
+        is_written = False
         try:
-            self._deliver_objects(frame, answer)
+            is_written = self._deliver_objects(frame, answer)
         except LookupError as error:
             self.record.problems.report("objects", str(error), time.monotonic())
         except Exception as error:  # the masks are already written
             sentence = f"the objects of an image cannot be written: {error!r}"
             self.record.problems.report("objects", sentence, time.monotonic())
+        self.record.statistics.count("objects_published" if is_written else "objects_missing")
 
-    def _deliver_objects(self, frame: Frame, answer: Answer) -> None:
+    def _deliver_objects(self, frame: Frame, answer: Answer) -> bool:
+        """Write the objects of an answer, and return True, if it has depth and calibration."""
         depth = answer.depth
-        if _OBJECTS_TYPE not in self._outputs or depth is None or depth.camera is None:
-            return
+        if depth is None or depth.camera is None:
+            return False
         target_frame = self._parameters.target_frame
         header, placement = place_results(
             frame.message.header, depth, self._transforms, target_frame, frame.stamp_ns
@@ -243,6 +248,7 @@ class BagRun:
         objects = lift_objects(answer, depth, placement)
         fill_objects(message, self._object_types, answer, objects, header, placement)
         self._write(message)
+        return True
 
     def _write(self, message: Any) -> None:
         kind = message.__msgtype__

@@ -226,6 +226,7 @@ def test_depth_and_calibration_add_3d_boxes(tmp_path, tiny, capsys):
     source = write_bag(tmp_path / "in", recorded)
     arguments = [str(source), str(tmp_path / "out"), "--model", str(tiny), "--image", "/image"]
     assert main([*arguments, "--depth", "/depth", "--camera-info", "/info"]) == 0
+    assert "1 of 2 answers have no 3D boxes" in capsys.readouterr().err
     messages = read_bag(tmp_path / "out")
     assert [topic for topic, _, _ in messages].count("/sameo/masks") == 2
     ((time_ms, found),) = [(at, m) for topic, at, m in messages if topic == "/sameo/objects"]
