@@ -134,8 +134,7 @@ class FrameCache:
         if self._found is not None and self._found[0] == stamp_ns:
             self._found = None
         if stamp_ns not in self._frames and stamp_ns in self._forgotten:
-            behind_s = now_s - self._forgotten[stamp_ns]
-            self._drop(boxes, DropCause.LATE, behind_s)
+            self._drop_unanswered(boxes, settings)
         elif len(self._waiting) > _MAX_WAITING:
             self._drop(self._waiting[0], DropCause.UNMATCHED)
 
@@ -151,7 +150,7 @@ class FrameCache:
             if frame is not None:
                 pairs.append((frame, boxes))
             elif expired:
-                self._drop(boxes, DropCause.UNMATCHED)
+                self._drop_unanswered(boxes, settings)
         if not pairs:
             return None
         pairs.sort(key=lambda pair: pair[0].number)
@@ -247,6 +246,15 @@ class FrameCache:
         self._forgotten.clear()
         self._latest = self._first_ns = self._found = None
         self._rhythm = DetectorRhythm()
+
+    def _drop_unanswered(self, boxes: Boxes, settings: SameoParameters) -> None:
+        """Drop boxes without an image: as late if it was forgotten, else as unmatched."""
+        nearest_ns = min(self._forgotten, key=lambda one: abs(one - boxes.stamp_ns), default=None)
+        tolerance_ns = settings.stamp_tolerance_s * NANOSECONDS
+        if nearest_ns is None or abs(nearest_ns - boxes.stamp_ns) > tolerance_ns:
+            self._drop(boxes, DropCause.UNMATCHED)
+        else:
+            self._drop(boxes, DropCause.LATE, boxes.received_s - self._forgotten[nearest_ns])
 
     def _drop(self, boxes: Boxes, cause: DropCause, behind_s: float = math.nan) -> None:
         self._waiting.remove(boxes)

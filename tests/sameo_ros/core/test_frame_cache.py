@@ -378,6 +378,15 @@ def test_late_boxes_tell_how_far_they_are_behind_their_image():
     assert bench.cache.take_drops() == []
 
 
+def test_boxes_near_an_image_that_was_kept_once_are_late_too():
+    bench = Bench(stamp_tolerance_s=0.02)
+    bench.image(10, now_s=0.0)
+    bench.boxes(15, now_s=3.5)
+    assert bench.take(3.7) is None
+    (drop,) = bench.cache.take_drops()
+    assert (drop.cause, drop.behind_s) == (LATE, 3.5)
+
+
 @pytest.mark.parametrize(
     ("stamp_ms", "first_ms", "is_early"),
     [(15_000, 20_000, True), (9_000, 20_000, False), (20_001, 20_000, False), (9_000, None, True)],
