@@ -155,6 +155,12 @@ class FrameFinder:
         ):
             covered = "x".join(str(round(side)) for side in self._extent[2:] - self._extent[:2])
             self.warning = f"all boxes lie in {covered} pixels of the {width}x{height} image"
+        elif self._num_boxes >= _MIN_BOXES and (self._extent[2:] <= 1).all():
+            self.warning = (
+                "all boxes lie in the first pixel of the image, as those of a detector that "
+                "answers in fractions of it; let the detector send pixels"
+            )
+            return
         if self.warning:
             self.warning += (
                 ", as those of a detector that answers in the pixels of its network; set "

@@ -145,6 +145,14 @@ def test_boxes_that_fill_a_networks_frame_in_a_large_image_are_warned_of():
     assert finder.warning == ""
 
 
+def test_boxes_in_fractions_of_the_image_are_warned_of():
+    finder = FrameFinder()
+    feed(finder, boxes_of_the_image(7, 20) / np.float32([640, 480, 640, 480]))
+    assert "fractions" in finder.warning
+    feed(finder, boxes_of_the_image(8, 1))
+    assert finder.warning == ""
+
+
 def test_broken_boxes_count_for_nothing():
     finder = FrameFinder()
     broken = np.float32([[np.nan, 0, 5, 5], [9, 600, 3, 620], [0, 0, np.inf, 700]])
