@@ -17,6 +17,8 @@ class IndexedDataset(Sequence[AmodalImage]):
     """Images of a built index; records are made when asked for, nothing is held in memory.
 
     Attributes:
+        categories: Number and name of the class for each value of the table's `category`.
+        classes: Names by number of all classes that the source lists, also without instances.
         box_agreement: Whether masks lie where the file's boxes are, see `BoxAgreement.to_json`.
         instance_table: INSTANCE_ROW (R,), read only; all instances, those left out by `select`
             included.
@@ -38,6 +40,7 @@ class IndexedDataset(Sequence[AmodalImage]):
         self.defects: Mapping[str, Mapping[str, Any]] = tables.meta["defects"]
         self.box_agreement: Mapping[str, Any] = tables.meta["boxes"]
         self.categories = [(number, str(name)) for number, name in tables.meta["categories"]]
+        self.classes: dict[int, str] = dict(tables.meta["classes"])
         self.image_table = tables.images
         self.instance_table = tables.instances
         self.crowd_table = tables.crowds

@@ -83,6 +83,7 @@ class _Builder:
         self._instance_tables: list[np.ndarray] = []
         self._crowd_tables: list[np.ndarray] = [np.zeros(0, CROWD_ROW)]
         self._categories: dict[tuple[int, str], int] = {}
+        self._listed: dict[int, str] = {}
 
     def add_source(self, source: Source, workers: int, bar: tqdm) -> None:
         """Read one source to its end."""
@@ -103,6 +104,7 @@ class _Builder:
             packed_chunks.append(replace(packed, masks=b""))
             bar.update(packed.num_jobs)
         names = source.categories()
+        self._listed |= {n: name for n, name in names.items() if isinstance(n, int)}
         for packed in packed_chunks:
             pairs = packed.categories
             categories = np.array([self._category(pair, names) for pair in pairs], dtype=np.int32)
@@ -155,6 +157,7 @@ class _Builder:
             "num_images": len(images),
             "num_instances": len(instances),
             "categories": [list(pair) for pair in self._categories],
+            "classes": list((self._listed | dict(self._categories.keys())).items()),
             "defects": self.defects.to_json(),
             "boxes": self.defects.agreement.to_json(),
         }

@@ -14,7 +14,7 @@ import numpy as np
 from sameo_model.data.types import DatasetFormatError
 
 # Raise when the tables or the meaning of what the readers store in them change.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 META_FILE = "meta.json"
 IMAGES_FILE = "images.npy"
@@ -85,7 +85,7 @@ class IndexTables:
 
     # where the files lie that the arrays are mapped from; None if they are copies
     folder: Path | None
-    meta: dict[str, Any]  # name, categories and defects
+    meta: dict[str, Any]  # name, categories, classes and defects
     images: np.ndarray  # IMAGE_ROW (I,), in the order of the sources
     instances: np.ndarray  # INSTANCE_ROW (R,), ordered by image
     crowds: np.ndarray  # CROWD_ROW (C,), ordered by image

@@ -97,7 +97,7 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
             f"taken for the whole object; if it is the visible part alone (plain COCO instances), "
             f"pass --dataset coco_instances"
         )
-    return TruthSet(images.take(slice(options.limit)), images, dict(images.categories), notes)
+    return TruthSet(images.take(slice(options.limit)), images, images.classes, notes)
 
 
 def has_amodal(truth: TruthSet) -> bool:

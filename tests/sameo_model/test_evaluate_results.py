@@ -113,6 +113,23 @@ def test_a_crowd_of_another_class_excuses_nothing(data):
     assert score(data, [*others, *right], "--class-specific")["ap"] < 0.9
 
 
+def test_classes_without_objects_keep_their_place_in_the_order_of_classes(data):
+    path = data / "annotations.json"
+    content = json.loads(path.read_text())
+    numbers = {1: "thing", 4: "seen by nobody", 9: "other"}
+    content["categories"] = [{"id": n, "name": name} for n, name in numbers.items()]
+    content["annotations"][1]["category_id"] = 9
+    path.write_text(json.dumps(content))
+    right = [record(LARGE, 0.9), record(SMALL, 0.8, category_id=9)]
+    wrong = record((0, 0, 6, 6), 0.99, category_id=4)
+    # A class without true objects has no AP, as COCO has it.
+    assert score(data, [*right, wrong], "--class-specific")["ap"] == pytest.approx(1)
+    masks = [[one["segmentation"]] for one in (right[0], wrong, right[1])]
+    boxes = [np.array([[*box, 0.9]]) for box in (LARGE, (0, 0, 6, 6), SMALL)]
+    by_position = pickle.dumps([(boxes, masks)])
+    assert score(data, by_position, "--class-specific")["ap"] == pytest.approx(1)
+
+
 EMPTY = {
     "list": [],
     "mapping": {"000007.png": []},

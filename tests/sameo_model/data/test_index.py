@@ -278,6 +278,7 @@ def test_a_million_instances_open_in_little_memory(tmp_path):
         "format_version": FORMAT_VERSION,
         "dataset": "amodal_coco",
         "categories": [[1, "box"]],
+        "classes": [[1, "box"]],
         "defects": {},
         "boxes": {"fault": None},
     }
