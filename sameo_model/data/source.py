@@ -23,6 +23,11 @@ def is_size(image_hw: tuple[int, int]) -> bool:
     return all(1 <= side <= MAX_SIDE_PX for side in image_hw) and image_hw[0] * image_hw[1] < 2**31
 
 
+def without_fraction(value: Any) -> Any:
+    """Return 7 for 7.0, as tables with gaps write numbers; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
     """An image as its data set lists it."""

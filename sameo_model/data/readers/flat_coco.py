@@ -12,7 +12,7 @@ from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_crowd, check_instance
 from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.layout import join_name
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source, without_fraction
 from sameo_model.data.types import AmodalInstance, CrowdRegion, DatasetFormatError
 
 _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
@@ -72,7 +72,7 @@ class FlatCocoSource(CocoFileSource):
 
     def _image_entry(self, entry: dict[str, Any]) -> ImageEntry:
         try:
-            key = entry["id"]
+            key = without_fraction(entry["id"])
             image_hw = self.image_hw(entry)
             path = join_name(self.images_dir, self.file_name(entry))
         except RECORD_ERRORS as error:
@@ -112,7 +112,8 @@ class FlatCocoSource(CocoFileSource):
         probed = False
         for key, record in iter_json(self.annotations_path):
             if key == "categories":
-                self._names[record["id"]] = str(record.get("name", record["id"]))
+                number = without_fraction(record["id"])
+                self._names[number] = str(record.get("name", number))
             elif key == "annotations":
                 if not probed:
                     self._probe(record)
@@ -154,9 +155,9 @@ class FlatCocoSource(CocoFileSource):
     def raw(self, record: dict[str, Any]) -> RawInstance:
         """Take the fields out of a record."""
         keys = self.keys
-        category = record.get("category_id", 0)
+        category = without_fraction(record.get("category_id", 0))
         return RawInstance(
-            annotation_id=record.get("id"),
+            annotation_id=without_fraction(record.get("id")),
             category_id=category if isinstance(category, int) else 0,
             category="" if isinstance(category, int) else str(category),
             amodal=_first(record, keys.amodal),
@@ -174,7 +175,7 @@ def find_image(
     images: Mapping[int | str, tuple[int, ImageEntry]], record: Mapping[str, Any]
 ) -> tuple[int, ImageEntry] | None:
     """Return row and entry of the image that a record refers to, None if it is not listed."""
-    image_id = record.get("image_id")
+    image_id = without_fraction(record.get("image_id"))
     return images.get(image_id) if isinstance(image_id, (int, str)) else None
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sameo_model.data.source import without_fraction
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
 from sameo_model.evaluation.front_ends.safe_load import load_torch
@@ -129,7 +130,7 @@ def _parse(path: Path, number: int, record: Any, mask_key: str) -> RawDetection:
             f"{path} {_FORMS}, got a {type(record).__name__} as entry {number}"
         )
     name = record.get("file_name")
-    image = record.get("image_id", name)
+    image = without_fraction(record.get("image_id", name))
     mask, box = record.get(mask_key), record.get("bbox")
     missing = [
         name
@@ -146,7 +147,7 @@ def _parse(path: Path, number: int, record: Any, mask_key: str) -> RawDetection:
     class_name = next((record[key] for key in CLASS_KEYS if record.get(key)), None)
     return RawDetection(
         image,
-        record.get("category_id", class_name),
+        without_fraction(record.get("category_id", class_name)),
         record["score"],
         box,
         mask,

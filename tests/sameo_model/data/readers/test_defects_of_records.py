@@ -58,6 +58,12 @@ def test_a_repaired_record_shows_the_true_masks(tmp_path, defect):
     assert instance.annotation_id == 1
 
 
+def test_whole_numbers_with_a_decimal_point_are_numbers(tmp_path):
+    (instance,), counts = open_with(tmp_path, back(4.0, image_id=42.0, category_id=1.0))
+    assert counts == {}
+    assert (instance.annotation_id, instance.category_id, instance.category) == (4, 1, "box")
+
+
 SKIPPED = {
     "empty_segmentation": [
         back(segmentation=[]),

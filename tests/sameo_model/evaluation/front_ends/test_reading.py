@@ -130,6 +130,14 @@ def test_images_are_found_by_name_and_by_number(images, tmp_path, name):
     assert found.detections[0].image_id == 7
 
 
+def test_whole_numbers_with_a_decimal_point_are_numbers(images, tmp_path):
+    path = _write(tmp_path / "r.json", [_record(image_id=7.0, category_id=3.0)])
+    (found,) = _read(path, images, class_specific=True).detections
+
+    assert (found.image_id, found.category_id) == (7, 3)
+    assert isinstance(found.category_id, int)
+
+
 def test_results_of_another_data_set_are_refused(images, tmp_path):
     path = _write(tmp_path / "r.json", [_record(image_id=n) for n in (100, 101)])
 
