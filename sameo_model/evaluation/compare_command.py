@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sameo_model.data.arguments import whole_number
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.compare import Comparison, compare, load_evaluation
 from sameo_model.evaluation.text_tables import align
@@ -39,8 +40,14 @@ def add_parser(commands: Any) -> None:
         metavar="T",
         help="loss of a headline number, as a fraction, that is no regression (default 0)",
     )
-    add("--replicates", type=int, default=DEFAULT_REPLICATES, metavar="N", help="bootstrap samples")
-    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    add(
+        "--replicates",
+        type=whole_number(1),
+        default=DEFAULT_REPLICATES,
+        metavar="N",
+        help="bootstrap samples",
+    )
+    add("--seed", type=whole_number(0), default=0, help="of the bootstrap (default 0)")
     add("--json", type=Path, metavar="OUT", help="write the comparison here")
     parser.set_defaults(run=run)
 
@@ -49,8 +56,6 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     if not options.tolerance >= 0:
         raise ValueError(f"--tolerance must be at least 0, got {options.tolerance}")
-    if options.replicates < 1:
-        raise ValueError(f"--replicates must be at least 1, got {options.replicates}")
     first, second = load_evaluation(options.first), load_evaluation(options.second)
     comparisons = compare(first, second, replicates=options.replicates, seed=options.seed)
     regressions = find_regressions(comparisons, options.tolerance)

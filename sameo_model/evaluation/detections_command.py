@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sameo_model.data.arguments import whole_number
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import rows as row_names
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
@@ -83,7 +84,8 @@ def add_parser(commands: Any) -> None:
     )
     add("--no-rescore", action="store_true", help="keep the front end's scores (table 4)")
     add("--class-specific", action="store_true", help="match within classes (tables A and B)")
-    add("--max-dets", type=int, default=100, metavar="N", help="per image (default 100)")
+    most = whole_number(1)
+    add("--max-dets", type=most, default=100, metavar="N", help="per image (default 100)")
     add("--nms", type=float, metavar="IOU", help="drop boxes that overlap a better one, any class")
     add("--score-threshold", type=float, metavar="S", help="drop detections with lower scores")
     add("--buckets", choices=tuple(BUCKETS), default="none", help="AP by size or visible share")
@@ -96,12 +98,12 @@ def add_parser(commands: Any) -> None:
     )
     add(
         "--replicates",
-        type=int,
+        type=whole_number(0),
         default=DEFAULT_REPLICATES,
         metavar="N",
         help="bootstrap samples of the images (default %(default)s, 0 for none)",
     )
-    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    add("--seed", type=whole_number(0), default=0, help="of the bootstrap (default 0)")
     add("--report", type=Path, metavar="DIR", help="write a page with charts and pictures here")
     add(
         "--objects",
@@ -142,7 +144,7 @@ def run(options: argparse.Namespace) -> int:
     scores = score_rows(
         truth.images,
         built.rows,
-        _match_settings(options),
+        MatchSettings(options.class_specific, options.max_dets, BUCKETS[options.buckets]),
         uoais_from_score=options.uoais_threshold,
         workers=options.workers,
         progress=True,
@@ -331,12 +333,6 @@ def _headline(options: argparse.Namespace) -> str:
     if options.model == NO_MODEL:
         return row_names.FRONT_END
     return row_names.SAMEO_PLAIN if options.no_rescore else row_names.SAMEO
-
-
-def _match_settings(options: argparse.Namespace) -> MatchSettings:
-    if options.max_dets < 1:
-        raise ValueError(f"--max-dets must be at least 1, got {options.max_dets}")
-    return MatchSettings(options.class_specific, options.max_dets, BUCKETS[options.buckets])
 
 
 def _calibration(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sameo_model.data.arguments import whole_number
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.data_options import add_data_options, check_amodal, open_truth
 from sameo_model.evaluation.mask_metrics import PromptedImages, intervals, score_masks, summarise
@@ -47,7 +48,8 @@ def add_parser(commands: Any) -> None:
         help="clicks beside each box, at random places of the true visible part, up to 4 (default "
         "0); for networks that were trained with them",
     )
-    add("--seed", type=int, default=0, help="of noise, clicks and intervals (default 0)")
+    seed = whole_number(0)
+    add("--seed", type=seed, default=0, help="of noise, clicks and intervals (default 0)")
     add("--json", type=Path, metavar="OUT", help="write the result here")
     parser.set_defaults(run=run)
 

@@ -348,6 +348,21 @@ def test_detections_that_cannot_be_scored_end_in_one_sentence(
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "smallest"),
+    [
+        *(("detections", "--seed", 0), ("detections", "--replicates", 0)),
+        *(("detections", "--max-dets", 1), ("masks", "--seed", 0)),
+        *(("compare", "--seed", 0), ("compare", "--replicates", 1)),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_the_model_runs(capsys, command, option, smallest):
+    with pytest.raises(SystemExit):
+        evaluate.main([command, option, str(smallest - 1)])
+    message = f"{option}: must be a whole number of at least {smallest}, got '{smallest - 1}'"
+    assert message in capsys.readouterr().err
+
+
 def test_scores_of_no_known_scale_cannot_be_rescored(tmp_path, bundle, capsys):
     detections = [_record((1, 1, 9, 9), 370.0)]
     arguments = _detections_arguments(tmp_path, detections=detections, model=bundle)
