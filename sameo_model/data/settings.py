@@ -105,6 +105,9 @@ def _convert(root: type, hint: Any, value: Any, key: str, problems: list[str]) -
         if not isinstance(value, (list, tuple)):
             problems.append(f"{key} must be a list, got {value!r}")
             return ()
+        if Ellipsis not in get_args(hint) and len(value) != len(get_args(hint)):
+            problems.append(f"{key} must be a list of {len(get_args(hint))}, got {value!r}")
+            return ()
         return tuple(_convert(root, item, v, f"{key}[{i}]", problems) for i, v in enumerate(value))
     allowed = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if float in allowed and isinstance(value, str):

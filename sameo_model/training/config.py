@@ -10,6 +10,7 @@ from sameo_model.modeling.sameo import MaskSelection
 from sameo_model.runtime.clicks import MAX_CLICKS
 
 Decoder = Literal["mask_decoder", "visible_decoder"]
+Preset = Literal["sameo_lite", "efficient_sam_vitt", "efficient_sam_vits", "box_detector"]
 Part = Literal["image_encoder", "prompt_encoder", "mask_decoder", "visible_decoder", "box_head"]
 Metric = Literal[
     "miou_full",
@@ -33,8 +34,8 @@ class DataSource:
     name: str = "amodal_coco"  # format, a name that `python -m sameo_model.datasets list` shows
     # split within the data set, where it has several; `a+b` takes two as one set
     split: str | None = None
-    # relative share of samples with `mixing: weights`; the default of 0 means the number of its
-    # images
+    # relative share of samples with `mixing: weights`; the default of 0 for all sets means the
+    # numbers of their images
     weight: float = 0.0
     # only instances of which at least this share is hidden, in [0, 1]; above 0 leaves out sets that
     # know visible masks alone
@@ -107,7 +108,7 @@ class TrainConfig:
     # data sets whose photographs are left out of `train`, which may share them
     held_out: tuple[DataSource, ...] = ()
     val: tuple[DataSource, ...] = ()  # data sets to validate on; none skips validation
-    preset: str = "sameo_lite"  # network (see `sameo_model.modeling.presets`), or `box_detector`
+    preset: Preset = "sameo_lite"  # network (see `sameo_model.modeling.presets`), or `box_detector`
     image_size: int = 0  # side of the square model input; 0 is that of `init`, or the preset's own
     init: str = ""  # checkpoint to start from; empty starts from the preset's pretrained backbone
     # give official EfficientSAM weights a visible decoder: a copy of their decoder as it was; other
@@ -178,8 +179,11 @@ def find_problems(config: TrainConfig) -> list[str]:
     lowest = {
         **dict.fromkeys(("images_per_step", "prompts_per_step", "steps", "log_interval"), 1),
         **dict.fromkeys(("checkpoint_interval", "samples.boxes_per_image"), 1),
+        "samples.target_stride": 1,
         **dict.fromkeys(("max_images_at_once", "workers", "max_unreadable", "val_interval"), 0),
         **dict.fromkeys(("val_images", "val_pictures", "embedding_cache_gb", "frozen_blocks"), 0),
+        **dict.fromkeys(("seed", "optimiser.lr", "optimiser.warmup_steps"), 0),
+        **dict.fromkeys(("optimiser.weight_decay", "optimiser.max_grad_norm"), 0),
     }
     values = {key: _get_nested(config, key) for key in lowest}
     problems += [
@@ -198,6 +202,11 @@ def find_problems(config: TrainConfig) -> list[str]:
         )
     if not 0 <= config.samples.box_jitter < 0.5:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
+    if not 0 < config.samples.min_window <= 1:
+        problems.append(f"samples.min_window must lie in (0, 1], got {config.samples.min_window}")
+    weights = [source.weight for source in config.train]
+    if weights and (min(weights) < 0 or (max(weights) > 0 and min(weights) == 0)):
+        problems.append(f"train must have a weight above 0 for all sets or for none, got {weights}")
     has_lite_backbone = config.preset in ("sameo_lite", "box_detector")
     if (config.frozen_blocks or config.frozen_depthwise) and not has_lite_backbone:
         problems.append(
@@ -206,7 +215,26 @@ def find_problems(config: TrainConfig) -> list[str]:
         )
     if config.preset == "box_detector":
         problems += _find_box_problems(config)
-    return problems + _find_cache_problems(config)
+    return problems + _find_preset_problems(config) + _find_cache_problems(config)
+
+
+def _find_preset_problems(config: TrainConfig) -> list[str]:
+    """Return what does not suit the network, and would be noticed after the training only."""
+    problems = []
+    learning = {
+        "box_detector": ("image_encoder", "box_head"),
+        "sameo_lite": ("image_encoder", "prompt_encoder", "mask_decoder"),
+    }.get(config.preset, ("image_encoder", "prompt_encoder", *config.decoders))
+    if config.trainable and not set(learning) & set(config.trainable):
+        problems.append(
+            f"trainable of {config.preset} must name one of {', '.join(learning)}, got "
+            f"{', '.join(config.trainable)}"
+        )
+    is_detector = config.preset == "box_detector"
+    if config.val and config.best_metric.startswith("box_") != is_detector:
+        kind = "a box_* score" if is_detector else "a score of masks"
+        problems.append(f"best_metric of {config.preset} must be {kind}, got {config.best_metric}")
+    return problems
 
 
 def _find_box_problems(config: TrainConfig) -> list[str]:

@@ -65,11 +65,42 @@ def test_a_key_in_the_wrong_group_is_sent_to_the_right_one(tmp_path):
         ("train=[]", "train must name at least one"),
         ("steps", "an override must look like key=value, got 'steps'"),
         ("steps={", "the value in 'steps={' must be YAML"),
+        ("preset=efficientsam", "preset must be one of sameo_lite, .* got 'efficientsam'"),
+        ("samples.padding=[0.3]", r"samples.padding must be a list of 2, got \[0.3\]"),
+        ("boxes.scale=[1]", r"boxes.scale must be a list of 2, got \[1\]"),
+        ("seed=-1", "seed must be at least 0, got -1"),
+        ("optimiser.lr=-1e-4", "optimiser.lr must be at least 0, got -0.0001"),
+        ("samples.target_stride=0", "samples.target_stride must be at least 1, got 0"),
+        ("samples.min_window=50", r"samples.min_window must lie in \(0, 1\], got 50"),
+        ("train=[{root: a, weight: 0.4}, {root: b}]", r"for all sets or for none, got \[0.4, 0.0"),
+        ("train=[{root: a, weight: -1}]", r"a weight above 0 for all sets or for none, got \[-1"),
+        ("trainable=[box_head]", "trainable of sameo_lite must name one of image_encoder, prompt_"),
+        ("preset=box_detector", "trainable of box_detector must name one of image_encoder, box_h"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(tmp_path, override, message):
     with pytest.raises(ValueError, match=message):
         load_config(_write(tmp_path, "train: [{root: data}]"), [override])
+
+
+@pytest.mark.parametrize(
+    ("preset", "metric", "kind"),
+    [
+        ("box_detector", "miou_full", "a box_. score"),
+        ("sameo_lite", "box_visible_ap", "a score of"),
+    ],
+)
+def test_a_score_that_a_validation_cannot_have_is_refused(tmp_path, preset, metric, kind):
+    path = _write(tmp_path, "train: [{root: data}]\nval: [{root: data}]\n")
+    more = [f"preset={preset}", f"best_metric={metric}", "trainable=[image_encoder]"]
+    with pytest.raises(ValueError, match=f"best_metric of {preset} must be {kind}.*got {metric}"):
+        load_config(path, more)
+
+
+def test_a_decoder_without_a_loss_is_not_enough_to_train(tmp_path):
+    path = _write(tmp_path, "train: [{root: data}]\npreset: efficient_sam_vitt\n")
+    with pytest.raises(ValueError, match="one of image_encoder, prompt_encoder, mask_decoder, got"):
+        load_config(path, ["trainable=[visible_decoder]"])
 
 
 def test_missing_file_is_named(tmp_path):
