@@ -58,6 +58,7 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
                 f"boxes for the {len(paths)} images of {images} must name their images; give a "
                 "mapping from file name to boxes, or an amodal COCO file"
             )
+        _check_stems(images, paths)
         return BoxedPictures([BoxedPicture(path, path.name, source.common) for path in paths])
     if not images.is_dir():
         source.for_image(images.absolute())  # says why there are none

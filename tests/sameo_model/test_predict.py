@@ -513,6 +513,14 @@ def test_without_boxes_everything_that_is_found_is_drawn(finder, tmp_path, capsy
     assert len(results_in(tmp_path / "few")) == 1
 
 
+def test_without_boxes_too_images_that_would_share_an_overlay_are_refused(finder, tmp_path, capsys):
+    for name in ("a.png", "a.jpg"):
+        write_image(tmp_path / name)
+    assert run_without_boxes(finder, tmp_path, tmp_path / "out") == 1
+    assert "must differ in more than their suffix" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_boxes_and_detector_nothing_is_drawn(model, image, tmp_path, capsys):
     assert run_without_boxes(model, image, tmp_path / "out") == 1
     assert (
