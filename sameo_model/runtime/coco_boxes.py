@@ -195,4 +195,4 @@ def _coco_box(annotation: Mapping[str, Any], prompts: PromptKind, place: str) ->
 
 def _xywh_to_xyxy(box: Any, place: str) -> Box | None:
     x, y, width, height = to_numbers(box, 4, place)
-    return (x, y, x + width, y + height) if width > 0 and height > 0 else None
+    return None if width == 0 or height == 0 else (x, y, x + width, y + height)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sameo_model.runtime.box_parsing import read_boxes
-from sameo_model.runtime.box_source import prompts_to_boxes
+from sameo_model.runtime.box_source import find_faults, prompts_to_boxes
 from sameo_model.runtime.masks import crop_to_rle
 from sameo_model.runtime.types import MaskCrop
 
@@ -149,6 +149,16 @@ def test_wholly_hidden_instances_are_left_out_and_counted(tmp_path, caplog, hidd
         source = read_boxes(write(tmp_path, coco_with(**hidden)))
     assert boxes_of(source) == []
     assert "left out 1 instances without a visible part" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("bbox", "fault"),
+    [([9, 2, -5, 8], "is inverted"), ([1, 2, math.nan, 8], "holds NaN")],
+    ids=["negative", "nan"],
+)
+def test_damaged_boxes_of_coco_are_not_taken_for_hidden_objects(tmp_path, bbox, fault):
+    source = read_boxes(write(tmp_path, coco_with(visible_bbox=bbox)))
+    assert find_faults(source.for_image("a.png"), (20, 30))[0].startswith(fault)
 
 
 @pytest.mark.parametrize(
