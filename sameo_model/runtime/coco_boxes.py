@@ -133,7 +133,7 @@ def _image_of(record: Any, place: str) -> tuple[str | None, int | None]:
 
 
 def _to_prompt(record: Mapping[str, Any], place: str) -> BoxPrompt:
-    category, name = record.get("category_id"), record.get("class", "")
+    category, name = record.get("category_id"), record.get("class")
     score = record.get("detection_score", record.get("score"))
     if score is None:
         raise BoxFormError(f"{place} has no key 'score'")
@@ -141,7 +141,7 @@ def _to_prompt(record: Mapping[str, Any], place: str) -> BoxPrompt:
         category, name = None, name or category
     return BoxPrompt(
         _result_box(record, place),
-        str(name),
+        "" if name is None else str(name),
         to_score(score, place),
         category if type(category) is int else None,
     )

@@ -175,6 +175,12 @@ def test_text_of_another_form_is_rejected(text, message):
         read_boxes(text)
 
 
+def test_a_result_whose_class_is_null_has_no_class(tmp_path):
+    record = {"file_name": "a.png", "bbox": [1, 2, 10, 8], "score": 0.5, "class": None}
+    (prompt,) = read_boxes(write(tmp_path, [record])).for_image("a.png")
+    assert prompt.class_id == ""
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"boxes file .*none\.json does not exist"):
         read_boxes(tmp_path / "none.json")
