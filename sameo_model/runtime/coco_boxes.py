@@ -164,7 +164,9 @@ def _result_box(record: Mapping[str, Any], place: str) -> Box:
         x1, y1, x2, y2 = MaskCrop.from_mask(rle_to_mask(mask)).box_xyxy
         return float(x1), float(y1), float(x2), float(y2)
     except (TypeError, ValueError) as error:
-        raise BoxFormError(f"'segmentation' in {place}: {error}") from error
+        raise BoxFormError(
+            f"'segmentation' in {place} must hold polygons or run lengths ({error})"
+        ) from error
 
 
 def _unique(content: Mapping[str, Any], key: str, name_key: str) -> dict[int, str]:

@@ -209,6 +209,11 @@ def test_a_missing_file_is_named(tmp_path):
             "'visible_mask' in entry 0",
             id="polygon",
         ),
+        pytest.param(
+            [{"file_name": "a.png", "score": 0.5, "segmentation": []}],
+            "'segmentation' in entry 0 of the list must hold polygons or run lengths",
+            id="no polygon",
+        ),
     ],
 )
 def test_files_of_another_form_are_rejected_with_the_place(tmp_path, content, message):
