@@ -142,9 +142,16 @@ def find_faults(prompts: Sequence[BoxPrompt], image_hw: ImageHW) -> dict[int, st
         outside = [one for one in prompt.points_xy if not is_inside(one, image_hw)]
         if fault != BoxFault.NONE:
             found[i] = f"{BoxFault(fault).reason}: {list(prompt.box_xyxy)}"
+        elif _is_fraction(prompt.box_xyxy):
+            found[i] = f"must be in pixels, not in shares of the image: {list(prompt.box_xyxy)}"
         elif outside:
             found[i] = f"has a point outside the image: {list(outside[0])}"
     return found
+
+
+def _is_fraction(box_xyxy: Box) -> bool:
+    """Return whether a box is only a part of the first pixel, as shares of the image are."""
+    return min(box_xyxy) >= 0 and max(box_xyxy) <= 1 and box_xyxy != (0, 0, 1, 1)
 
 
 def prompts_to_clicks(prompts: Sequence[BoxPrompt]) -> Clicks | None:

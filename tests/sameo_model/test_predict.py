@@ -165,6 +165,7 @@ def fails(capsys, tmp_path, status, message):
         pytest.param("9,9,1,1", "is inverted", id="inverted"),
         pytest.param("nan,1,9,9", "holds NaN", id="nan"),
         pytest.param("5,5,5,9", "has no area", id="no area"),
+        pytest.param("0,0.2,0.6,1", "must be in pixels, not in shares", id="shares"),
     ],
 )
 def test_bad_boxes_end_with_one_sentence_and_no_files(
