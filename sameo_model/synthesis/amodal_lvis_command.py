@@ -156,7 +156,21 @@ def _open_datasets(args: argparse.Namespace) -> list[IndexedDataset]:
         datasets.append(frames.take(slice(None, None, args.lvvis_stride)))
     if not datasets:
         raise ValueError("complete objects must come from somewhere; pass --lvis or --lvvis")
+    for dataset in datasets:
+        _check_photographs(dataset)
     return datasets
+
+
+def _check_photographs(dataset: IndexedDataset) -> None:
+    """Refuse a set most of whose photographs are elsewhere; their objects would be left out."""
+    rows = np.linspace(0, len(dataset) - 1, min(len(dataset), 100)).astype(int)
+    paths = [dataset[row].path for row in rows.tolist()]
+    missing = [path for path in paths if not path.is_file()]
+    if 2 * len(missing) > len(paths):
+        raise FileNotFoundError(
+            f"photographs of {dataset.name} must lie where its layout says, but {len(missing)} of "
+            f"{len(paths)} do not (first: {missing[0]}); check --{dataset.name}"
+        )
 
 
 def _describe_model(model: str) -> dict[str, Any]:

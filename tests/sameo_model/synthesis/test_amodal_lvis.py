@@ -173,6 +173,17 @@ def test_a_shard_alone_cannot_do_both_stages(lvis, tmp_path, capsys):
     assert "pass --stage as well" in capsys.readouterr().err
 
 
+def test_a_folder_of_photographs_that_is_missing_is_named_before_anything_is_written(
+    tmp_path, capsys
+):
+    root = write_lvis(tmp_path / "lvis", 4)
+    (root / "train2017").rename(tmp_path / "elsewhere")
+    assert main(arguments(root, tmp_path / "set")) == 1
+    error = capsys.readouterr().err
+    assert "photographs of lvis must lie where its layout says, but 4 of 4 do not" in error
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_photograph_that_is_missing_costs_its_pairs_alone(tmp_path):
     root = write_lvis(tmp_path / "lvis", 12)
     output = tmp_path / "set"
