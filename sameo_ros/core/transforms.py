@@ -16,6 +16,8 @@ from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 Array = npt.NDArray[np.float64]
 
 _KEPT_NS = 10 * NANOSECONDS
+# Messages of one publisher do not overtake each other by more than this.
+_MAX_STEP_BACK_NS = NANOSECONDS
 # A camera's image may be newer than the newest pose of its arm by this much.
 _TOLERANCE_NS = NANOSECONDS // 10
 _MAX_DEPTH = 100
@@ -74,8 +76,8 @@ class TransformTree:
         with self._lock:
             poses = self._poses.setdefault(child, deque())
             moved = self._parents.get(child) != parent or self._is_static.get(child) != is_static
-            if is_static or moved or (poses and stamp_ns < poses[-1][0] - _KEPT_NS):
-                poses.clear()  # another tree, or a bag that begins again
+            if is_static or moved or (poses and stamp_ns < poses[-1][0] - _MAX_STEP_BACK_NS):
+                poses.clear()  # another tree, or a bag or simulation that begins again
             self._parents[child], self._is_static[child] = parent, is_static
             if not poses or stamp_ns > poses[-1][0]:
                 poses.append((stamp_ns, pose))

@@ -95,9 +95,11 @@ def test_transforms_that_are_none_are_left_out_and_a_circle_ends():
             tree.find("base", source, 0)
 
 
-def test_a_bag_that_begins_again_forgets_the_old_poses():
+@pytest.mark.parametrize("end_ms", [60_000, 3000])
+def test_a_bag_that_begins_again_forgets_the_old_poses(end_ms):
     tree = tree_of(
-        transform("base", "camera", (5, 0, 0), stamp_ms=60_000),
+        transform("base", "camera", (5, 0, 0), stamp_ms=1000),
+        transform("base", "camera", (5, 0, 0), stamp_ms=end_ms),
         transform("base", "camera", (1, 0, 0), stamp_ms=1000),
     )
     np.testing.assert_allclose(place(tree, "base", "camera", [0, 0, 0], 1000), [1, 0, 0])
