@@ -161,9 +161,8 @@ def failures_counted(record: CameraRecord) -> Iterator[None]:
         record.statistics.count(DropCause.UNMATCHED.value)
         record.problems.report("image", f"boxes are dropped: {error}", time.monotonic())
     except Exception as error:  # one bad message must not end the thread
-        _LOGGER.exception("boxes cannot be answered")
         record.statistics.count(DropCause.FAILED.value)
-        record.problems.report("failed", f"boxes cannot be answered: {error}", time.monotonic())
+        _report_failure(record, "boxes cannot be answered", error)
 
 
 @contextmanager
@@ -174,8 +173,13 @@ def errors_reported(record: CameraRecord, what: str) -> Iterator[None]:
     except UnreadableMessageError as error:
         record.problems.report("image", str(error), time.monotonic())
     except Exception as error:  # one bad message must not end the thread
-        _LOGGER.exception("an image cannot be %s", what)
-        record.problems.report("failed", f"an image cannot be {what}: {error}", time.monotonic())
+        _report_failure(record, f"an image cannot be {what}", error)
+
+
+def _report_failure(record: CameraRecord, failure: str, error: Exception) -> None:
+    """Report the error that is being handled; the traceback is logged as often as the sentence."""
+    if record.problems.report("failed", f"{failure}: {error}", time.monotonic()):
+        _LOGGER.exception(failure)
 
 
 def count_drops(record: CameraRecord, drops: list[Drop], settings: SameoParameters) -> None:

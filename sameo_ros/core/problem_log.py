@@ -40,23 +40,27 @@ class ProblemLog:
         self._repeats: Counter[str] = Counter()
         self._current: dict[str, tuple[float, str]] = {}
 
-    def report(self, kind: str, sentence: str, now_s: float) -> None:
+    def report(self, kind: str, sentence: str, now_s: float) -> bool:
         """Note a problem, and log it unless its kind was logged within the period.
 
         Args:
             kind: Problems of the same kind share the period; the latest is current.
             sentence: What is wrong and what to do about it.
             now_s: Monotonic clock.
+
+        Returns:
+            Whether it was logged.
         """
         with self._lock:
             self._current[kind] = now_s, sentence
             if now_s - self._logged_s.get(kind, -math.inf) < self._period_s:
                 self._repeats[kind] += 1
-                return
+                return False
             self._logged_s[kind] = now_s
             repeats = self._repeats.pop(kind, 0)
         sentence = f"camera {self._source}: {sentence}" if self._source else sentence
         self._warn(f"{sentence} ({repeats} more like this before)" if repeats else sentence)
+        return True
 
     def update(self, kind: str, sentence: str, now_s: float) -> None:
         """Note a problem that was looked for: as `report`, or resolved where it is ""."""

@@ -10,7 +10,13 @@ import pytest
 
 from sameo_model.runtime import Predictor, load_predictor
 from sameo_ros.core import model_loading
-from sameo_ros.core.camera import Camera, CameraRecord, pixels_of
+from sameo_ros.core.camera import (
+    Camera,
+    CameraRecord,
+    errors_reported,
+    failures_counted,
+    pixels_of,
+)
 from sameo_ros.core.frame_cache import Frame
 from sameo_ros.core.model_loading import ModelState
 from sameo_ros.core.problem_log import ProblemLog
@@ -162,6 +168,17 @@ def test_a_failing_delivery_is_counted_and_survived(bench):
     bench.fail_delivery = False
     bench.boxes(10)
     bench.until(lambda: bench.answers)
+
+
+def test_an_error_that_repeats_is_logged_once_with_its_traceback(caplog):
+    record = CameraRecord("", Statistics(), ProblemLog([].append))
+    for _ in range(3):
+        with failures_counted(record):
+            raise RuntimeError("the wire is cut")
+        with errors_reported(record, "encoded"):
+            raise RuntimeError("the wire is cut")
+    assert record.statistics["dropped_failed"] == 3
+    assert caplog.text.count("Traceback") == 1
 
 
 def test_nothing_is_delivered_after_deactivation_not_even_what_was_in_hand(bench):
