@@ -52,12 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", help="download official weights and verify them")
-    fetch.add_argument("name", choices=OFFICIAL)
+    fetch.add_argument("name", choices=OFFICIAL, help="official name of the weights")
     fetch.add_argument("--folder", type=Path, default=DOWNLOAD_FOLDER, help="default: %(default)s")
     fetch.add_argument("--source", default=SOURCE, help="a mirror; default: %(default)s")
     fetch.set_defaults(run=_fetch)
     listing = commands.add_parser("list", help="say which weights are there")
-    listing.add_argument("--folder", type=Path, default=DOWNLOAD_FOLDER)
+    listing.add_argument(
+        "--folder", type=Path, default=DOWNLOAD_FOLDER, help="default: %(default)s"
+    )
     listing.set_defaults(run=_list)
     show = commands.add_parser("show", help="describe a checkpoint or bundle")
     show.add_argument("model", help="file, bundle folder or name")

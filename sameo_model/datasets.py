@@ -32,13 +32,13 @@ from sameo_model.runtime.files import write_json
 EXAMPLES = """examples:
   # what there is, how to get it, and how its folder must look
   python -m sameo_model.datasets list
-  # is my copy whole? decode every picture of it, too
+  # is my copy complete? decode every picture of it, too
   python -m sameo_model.datasets check cocoa data/cocoa --decode -1
   # its row of Table 1 beside the paper's
   python -m sameo_model.datasets stats cocoa data/cocoa --split val --json stats.json
   # one annotation file that `train` and `evaluate` read, in the form of amodal COCO
   python -m sameo_model.datasets convert kins data/kins --output kins.json --images-dir data/kins
-  # a look at it
+  # look at it
   python -m sameo_model.datasets show amodal_coco data/mine --output sheet.png
 """
 
@@ -257,19 +257,25 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("list", parents=[common], help="every set and how to get it")
     command.set_defaults(run=_list)
-    command = commands.add_parser("check", parents=[one], help="is it sound, or what is broken")
+    command = commands.add_parser(
+        "check", parents=[one], help="say whether a set is sound, and what is broken"
+    )
     command.add_argument(
         "--decode",
         type=whole_number(-1),
         default=200,
         metavar="N",
-        help="pictures to decode; -1: all",
+        help="pictures to decode; -1: all (default %(default)s)",
     )
     command.set_defaults(run=_check)
-    command = commands.add_parser("stats", parents=[one, clean], help="its row of Table 1")
+    command = commands.add_parser(
+        "stats", parents=[one, clean], help="print a set's row of the paper's Table 1"
+    )
     command.add_argument("--plot", type=Path, help="picture of the occlusion distribution")
     command.set_defaults(run=_stats)
-    command = commands.add_parser("convert", parents=[one, clean], help="to amodal COCO")
+    command = commands.add_parser(
+        "convert", parents=[one, clean], help="write a set as amodal COCO"
+    )
     command.add_argument("--output", type=Path, required=True, help="annotation file to write")
     command.add_argument(
         "--images-dir", type=Path, help="file names are relative to it; default: images/ beside it"
@@ -277,7 +283,9 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_convert)
     command = commands.add_parser("show", parents=[one], help="contact sheet of random instances")
     command.add_argument("--output", type=Path, required=True, help="picture to write")
-    command.add_argument("--num", type=whole_number(1), default=12, help="number of instances")
+    command.add_argument(
+        "--num", type=whole_number(1), default=12, help="number of instances (default %(default)s)"
+    )
     command.add_argument("--seed", type=whole_number(0), default=0, help="chooses the instances")
     command.set_defaults(run=_show)
     return parser

@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 on success, 1 for a regression that `compare` found, 2 for an error, which
         is printed as one sentence.
     """
-    parser = argparse.ArgumentParser(prog="python -m sameo_model.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m sameo_model.evaluate", description="Score masks, detectors and models."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for module in COMMANDS:
         module.add_parser(commands)

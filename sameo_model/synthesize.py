@@ -36,7 +36,7 @@ examples:
 your objects: names come from the files (or folders, where a file is called model.obj and the like)
 and become the categories. Sizes: one unit for the folder, the first of metre, millimetre,
 centimetre, inch that makes most longest sides plausible (--mesh-size); --unit names it; an object
-that no such unit fits is taken in another or rescaled, and said so. Files that cannot be used
+that it does not fit is taken in another unit or rescaled, with a message. Files that cannot be used
 (unreadable, no faces, mostly NaN, with joints) are named and skipped; others are repaired by rule
 (inside out: turned; not watertight: drawn from both sides; colour unknown or texture missing:
 painted anew in every scene; never at rest: collides as its hull or box). meshes.json in the output
@@ -48,8 +48,8 @@ families: meshes (yours), procedural (built in), robosuite and scanned (mesh pac
 training), validation (mesh package, never for training, never mixed with others).
 
 output: images/, depth/ (16-bit PNG, millimetres, 0 = nothing; depth_sensed/ with --depth-noise),
-cameras.json (intrinsics and poses), annotations.json (amodal COCO), occlusion_order.json (who hides
-whom), records/ (one per scene, readable while others are being made), contact_sheet.png.
+cameras.json (intrinsics and poses), annotations.json (amodal COCO), occlusion_order.json (which
+object hides which), records/ (one per scene, readable while others are made), contact_sheet.png.
 The same seed and settings give the same bytes, whatever --workers. An interrupted run continues
 where it stopped when started again; a larger --scenes extends a set.
 """
@@ -93,7 +93,7 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "--distractors",
         type=float,
         metavar="SHARE",
-        help="share of objects that are shapes in the way, without annotation "
+        help="share of objects that are random shapes without annotation "
         "(0; 0.2 with --meshes DIR)",
     )
     add(
@@ -101,7 +101,7 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         action=argparse.BooleanOptionalAction,
         help="choose views so that all rates of occlusion are common (no; yes with --meshes DIR)",
     )
-    noise = "write depth as an affordable camera measures it, too"
+    noise = "also write depth as an affordable camera measures it"
     add("--depth-noise", action="store_true", help=noise)
     add(
         "--photographs",
@@ -128,8 +128,8 @@ each other: similar sizes, aspect kept, half of the hidden objects hidden by 0.3
 crowded or in bins, with shadows, and with light, blur, noise and JPEG as the background has them.
 The objects' classes are the files' names without the number at the end. Files without alpha,
 opaque or transparent all over, damaged, or of more than 50 million pixels are named and left out.
-without: random outlines, filled with crops of your photographs. The shapes mean nothing, the
-textures are real.
+without --cutouts: random outlines, filled with crops of your photographs. The shapes mean nothing,
+the textures are real.
 
 examples:
   python -m sameo_model.synthesize composites --cutouts OBJECTS --photographs DIR --output DIR
@@ -157,7 +157,7 @@ def add_composites_command(commands: argparse._SubParsersAction[argparse.Argumen
         help="folder of JPEG, PNG or WebP files, with its subfolders; with --cutouts it may be "
         "left out: surfaces are painted then",
     )
-    add("--num-images", type=whole_number(1), default=1000, help="of composites (1000)")
+    add("--num-images", type=whole_number(1), default=1000, help="number of composites (1000)")
     add("--image-size", default="640x480", metavar="WxH", help="pixels (640x480)")
 
 

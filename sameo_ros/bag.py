@@ -173,7 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sameo_ros.bag",
         description="Add amodal masks to a recorded bag (rosbag2, mcap or sqlite3), as fast as "
-        "the machine allows; neither ROS nor a graph is needed.",
+        "the machine allows, without ROS.",
     )
     add = parser.add_argument
     add("source", type=Path, metavar="IN", help="folder of the bag, or its .mcap or .db3 alone")

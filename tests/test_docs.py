@@ -107,6 +107,13 @@ def test_a_shown_command_gives_what_its_program_requires(helps, name, words):
         assert set(re.findall(r" (--[a-z-]+)", usage)) <= set(words)
 
 
+def test_every_option_is_described(helps):
+    for program, shown in helps.items():
+        options = shown.partition("options:\n")[2]
+        bare = re.findall(r"^  (-[^ \n]+(?: [^ \n]+)*)$(?!\n {4})", options, flags=re.M)
+        assert not bare or program[0].startswith("benchmarks."), program
+
+
 def test_shown_make_targets_exist():
     targets = {
         target

@@ -17,13 +17,15 @@ from sameo_model.runtime.files import write_json
 
 _SAME = ("annotations", "dataset", "class_specific", "max_dets", "limit")
 
+_SUMMARY = "Average the AP and AR of several detectors (front ends) on one data set (table 5)."
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's options to `argparse` sub-commands."""
     parser = commands.add_parser(
         "average",
-        help=__doc__,
-        description=__doc__,
+        help=_SUMMARY,
+        description=_SUMMARY,
         epilog="Each file counts once. Table 5 takes one front end with visible and one with "
         "amodal boxes.",
     )

@@ -20,13 +20,15 @@ SIGNIFICANT = 0.05
 ROUNDING = 1e-6
 REGRESSION_STATUS = 1
 
+_SUMMARY = "Compare two results object by object; the exit status tells CI of a loss."
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's options to `argparse` sub-commands."""
     parser = commands.add_parser(
         "compare",
-        help=__doc__,
-        description=__doc__,
+        help=_SUMMARY,
+        description=_SUMMARY,
         epilog="Exit status: 0 without a regression, 1 with one, 2 for an error. A regression is "
         "a headline number (marked *) of B that lies more than the tolerance below A's.",
     )

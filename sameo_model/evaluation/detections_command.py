@@ -57,10 +57,12 @@ from sameo_model.runtime.files import write_json
 
 NO_MODEL = "none"
 
+_SUMMARY = "Score the AP and AR of a detector (front end), alone and with a model behind it."
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's options to `argparse` sub-commands."""
-    parser = commands.add_parser("detections", help=__doc__, description=__doc__)
+    parser = commands.add_parser("detections", help=_SUMMARY, description=_SUMMARY)
     add_data_options(parser)
     add_model_options(parser, extra_help="; `none` scores the masks in the detections themselves")
     add = parser.add_argument

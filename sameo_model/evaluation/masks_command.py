@@ -19,10 +19,12 @@ from sameo_model.runtime.files import write_json
 
 BY_SIZE = ("miou_full", "miou_visible", "boundary_f", "boundary_f_visible")
 
+_SUMMARY = "Score the masks of a model whose prompts are true boxes."
+
 
 def add_parser(commands: Any) -> None:
     """Add the command's options to `argparse` sub-commands."""
-    parser = commands.add_parser("masks", help=__doc__, description=__doc__)
+    parser = commands.add_parser("masks", help=_SUMMARY, description=_SUMMARY)
     add_data_options(parser)
     add_model_options(parser)
     add = parser.add_argument

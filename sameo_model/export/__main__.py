@@ -70,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", required=True, help="checkpoint file, bundle or fetched official name")
-    add("--format", required=True, choices=("onnx", "tensorrt", "tensorrt-rtx"))
+    formats = ("onnx", "tensorrt", "tensorrt-rtx")
+    add("--format", required=True, choices=formats, help="a bundle of graphs, or with engines too")
     add("--output", type=Path, help="folder to write; an old bundle is replaced")
     add("--image-size", type=int, help="side of the model's square input, pixels")
     add(
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--points",
         action="store_true",
         help="add the graph for clicks beside boxes (OpenVINO and ONNX Runtime); the network must "
-        "have been trained with them (samples.points), or be an official one",
+        "have been trained with them (samples.points), or be official EfficientSAM weights",
     )
     add(
         "--detector",
@@ -108,16 +109,15 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("precision and TensorRT").add_argument
     add(
         "--precision",
-        help="of the graphs: f32, f16, bf16 or mixed (float16 with its weak spots in float32); "
+        help="of the graphs: f32, f16, bf16 or mixed (float16, sensitive parts in float32); "
         "default: that of a bundle that has one, else f32 for onnx and mixed for TensorRT",
     )
     add(
         "--min-mask-iou",
         type=float,
         default=0.98,
-        help="smallest mean IoU with the masks and boxes of float32 (%(default)s): graphs "
-        "in a --precision below it are refused; below it in OpenVINO's bf16, the runtime will not "
-        "take bf16",
+        help="smallest mean IoU with the masks and boxes of float32 (%(default)s): below it, "
+        "graphs of a --precision are rejected, and the runtime does not use OpenVINO's bf16",
     )
     add("--parity-images", type=Path, help="folder of further pictures to measure precision on")
     add("--parity-boxes", help="their boxes, as for python -m sameo_model.predict --boxes")

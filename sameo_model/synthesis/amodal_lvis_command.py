@@ -21,9 +21,9 @@ from sameo_model.synthesis.complete_objects import NO_MODEL, default_rule, load_
 from sameo_model.synthesis.settings_file import load_settings
 
 _HELP = """\
-Build Amodal-LVIS from modal data sets: a trained SAMEO finds complete objects, pairs of them are
-composed so that one hides a wanted share of the other, and each occluded image comes with its
-untouched twin.
+Build Amodal-LVIS from data sets of visible masks: a trained SAMEO finds complete objects, one of a
+pair is pasted over the other so that it hides a wanted share of it, and each occluded image comes
+with its untouched original.
 
 examples:
   # everything on one machine
@@ -53,10 +53,11 @@ def add_amodal_lvis_command(commands: argparse._SubParsersAction[argparse.Argume
     add("--backend", default="auto", help="backend of the model (auto); a GPU's needs --workers 1")
     add("--scores", type=Path, help="folder of the scores (DIR/complete)")
     add("--config", type=Path, help="YAML with further settings, as config/synthesis shows")
-    add("--pairs", type=number, default=150_000, help="over all shards (150000)")
+    add("--pairs", type=number, default=150_000, help="number of pairs over all shards (150000)")
     add("--annotate", choices=("target", "occluder"), default="target", help=annotate)
     add("--format", choices=("jpg", "png"), default="jpg", help="pictures (jpg)")
-    add("--stage", choices=("all", "complete", "compose"), default="all")
+    stage = "find complete objects, compose pairs of them, or both (all)"
+    add("--stage", choices=("all", "complete", "compose"), default="all", help=stage)
     add("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="part to make (0/1)")
 
 

@@ -30,7 +30,7 @@ def add_command(
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the set")
     seed = whole_number(0)
-    add("--seed", type=seed, default=0, help="what all randomness follows from (0)")
+    add("--seed", type=seed, default=0, help="random seed (0)")
     workers = whole_number(1)
     add("--workers", type=workers, default=default_workers(), help="processes (all cores)")
     return add

@@ -13,9 +13,9 @@ from sameo_model.synthesis.settings_file import load_settings
 from sameo_model.synthesis.walt import WaltSettings, compose_walt, settings_of_folder
 
 _HELP = """\
-Composite WALT anew: whole objects, found from box intersections in a camera's time-lapse frames,
-are pasted back into the empty scene layer by layer; objects that are hidden beyond a threshold are
-not annotated. WALT's licence forbids passing the result on.
+Make composites of WALT: whole objects, found from box intersections in a camera's time-lapse
+frames, are pasted back into the empty scene layer by layer; objects that are hidden beyond a
+threshold are not annotated. WALT's licence forbids passing the result on.
 
 example:
   python -m sameo_model.synthesize walt --walt WALT/data --output DIR --num-images 4000
@@ -34,8 +34,14 @@ def add_walt_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     add("--walt", type=Path, required=True, help="folder of the cameras")
     add("--num-images", type=number, default=3000, help="composites per camera (3000)")
     add("--objects", type=number, default=30, help="most objects per image (30)")
-    add("--layer-order", choices=("bottom", "random"), default="bottom")
-    add("--max-occlusion-rate", type=float, default=0.7, help="threshold (0.7)")
+    order = "which object is pasted over others: the one that ends lower, or any (bottom)"
+    add("--layer-order", choices=("bottom", "random"), default="bottom", help=order)
+    add(
+        "--max-occlusion-rate",
+        type=float,
+        default=0.7,
+        help="largest hidden share of an annotated object (0.7)",
+    )
     add("--config", type=Path, help="YAML with further settings, as config/synthesis shows")
 
 
