@@ -238,7 +238,7 @@ def annotation_record(image_id: int, instance: AmodalInstance, category_id: int)
     if instance.amodal_rle is None or instance.amodal_box_xywh is None:
         raise ValueError(
             f"instance {instance.annotation_id} must have an amodal mask to be written as "
-            f"amodal COCO, got none; modal data sets cannot be converted"
+            f"amodal COCO, got none; sets of visible masks alone cannot be converted"
         )
     record: dict[str, Any] = {
         "id": instance.annotation_id,

@@ -79,7 +79,7 @@ def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[AmodalInsta
         defects.add(Defect.MALFORMED_RECORD, _name(job))
     except (AttributeError, LookupError) as error:
         raise RuntimeError(
-            f"the reader of {source.dataset} has a fault of its own ({type(error).__name__}: "
+            f"the reader of {source.dataset} has a bug ({type(error).__name__}: "
             f"{error}, at record {_name(job)}); please report it with this record"
         ) from error
 

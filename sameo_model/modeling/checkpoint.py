@@ -201,8 +201,8 @@ def _build(
     preset = description.get("preset") or _most_similar_preset(state)
     if FORMER_LITE_TENSOR in state:
         raise CheckpointMismatchError(
-            f"{path} belongs to version 0.1: the network sameo_lite has changed since; its bundle "
-            "still runs, but to train, export or load it as a network take that release"
+            f"{path} is a sameo_lite of version 0.1, which had another network; run it as a "
+            "bundle, or use version 0.1 to train, export or load it as a network"
         )
     has_visible = any(name.startswith(VISIBLE_PREFIX) for name in state)
     wants_visible = has_visible if visible_decoder is None else visible_decoder

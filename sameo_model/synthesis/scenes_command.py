@@ -166,7 +166,7 @@ def _render(args: argparse.Namespace, config: SceneConfig, sources: SceneMateria
     share = counts["occluded"] / max(counts["annotations"], 1)
     if failures:
         causes = ", ".join(f"{count} {cause}" for cause, count in sorted(failures.items()))
-        print(f"thrown away and made anew: {causes}")
+        print(f"discarded and made again: {causes}")
     print(
         f"{counts['scenes']} scenes, {counts['images']} pictures, {counts['annotations']} "
         f"instances, {share:.0%} of them occluded; look at {sheet}"

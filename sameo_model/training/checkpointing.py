@@ -190,7 +190,7 @@ def check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> No
         raise ValueError(
             f"{path} belongs to a run with another configuration "
             f"({_list_differences(differing, before, now)}); choose another output folder, restore "
-            "these values, or resume all the same with allow_changes=true"
+            "these values, or resume with allow_changes=true"
         )
 
 

@@ -169,7 +169,7 @@ def test_a_modal_set_cannot_be_converted(tmp_path, capsys):
     fab.lvis(tmp_path)
     output = tmp_path / "out" / "annotations.json"
     assert main(["convert", "lvis", str(tmp_path), "--output", str(output)]) == 1
-    assert "modal data sets cannot be converted" in capsys.readouterr().err
+    assert "sets of visible masks alone cannot be converted" in capsys.readouterr().err
     assert not output.exists()
 
 

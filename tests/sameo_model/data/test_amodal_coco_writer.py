@@ -163,7 +163,7 @@ def test_files_of_one_image_folder_can_be_joined(tmp_path, cocoa):
 
 def test_modal_sets_cannot_be_written(tmp_path):
     fab.lvis(tmp_path)
-    with pytest.raises(ValueError, match="modal data sets cannot be converted"):
+    with pytest.raises(ValueError, match="sets of visible masks alone cannot be converted"):
         write_amodal_coco(tmp_path / "out.json", open_dataset("lvis", tmp_path))
 
 

@@ -76,7 +76,7 @@ def test_what_a_view_leaves_out_is_not_written(tmp_path, many):
 def test_an_error_in_a_process_leaves_no_file(tmp_path):
     fab.lvis(tmp_path / "lvis")
     lvis = open_dataset("lvis", tmp_path / "lvis")
-    with pytest.raises(ValueError, match="modal data sets cannot be converted"):
+    with pytest.raises(ValueError, match="sets of visible masks alone cannot be converted"):
         convert_dataset(lvis, tmp_path / "out" / "annotations.json", workers=2)
     assert list((tmp_path / "out").iterdir()) == []
 
