@@ -241,7 +241,7 @@ def _wants_points(options: argparse.Namespace) -> bool:
 
 def _detector(options: argparse.Namespace) -> Detector | None:
     """Return the detector to add: the one asked for, or that of the bundle at hand."""
-    from sameo_model.export.detector import Detector
+    from sameo_model.export.detector import RECORD_KEYS, Detector
     from sameo_model.modeling.box_checkpoint import load_box_detector
 
     weights: Path | None = options.detector
@@ -251,6 +251,12 @@ def _detector(options: argparse.Namespace) -> Detector | None:
         weights, record = bundle.folder, bundle.info.detector
     if options.detector_record is not None:
         record = _json_object(options.detector_record)
+        # The size, which a bundle's own record holds too, is the network's.
+        if unknown := set(record) - {*RECORD_KEYS, "image_size"}:
+            raise ValueError(
+                f"{options.detector_record} may hold {', '.join(RECORD_KEYS)}, but holds "
+                f"{', '.join(sorted(unknown))}; correct or remove it"
+            )
     if weights is None:
         if record:
             raise ValueError("--detector-record needs a detector; give --detector too")

@@ -33,7 +33,7 @@ MAX_SCORE_ERROR = {"f32": 1e-3, "bf16": 0.1}
 # Of boxes that matter: those of the cells with the best scores.
 NUM_COMPARED = 100
 MAX_BOX_ERROR_PX = {"f32": 0.1, "bf16": 10.0}
-_RECORD_KEYS = ("min_score", "training", "scores")
+RECORD_KEYS = ("min_score", "training", "scores")
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Detector:
     @classmethod
     def from_record(cls, model: BoxDetector, record: Mapping[str, Any]) -> Detector:
         """Return a detector with what a bundle's `model.json`, or a file, says of it."""
-        return cls(model, **{key: record[key] for key in _RECORD_KEYS if key in record})
+        return cls(model, **{key: record[key] for key in RECORD_KEYS if key in record})
 
     def info(self) -> dict[str, Any]:
         """Return what `model.json` says of it."""
-        kept = {key: getattr(self, key) for key in _RECORD_KEYS}
+        kept = {key: getattr(self, key) for key in RECORD_KEYS}
         return {"image_size": self.model.image_size, **kept}
 
 

@@ -221,6 +221,14 @@ def test_the_command_adds_a_detector_and_keeps_it(
     assert load_box_detector(second).image_size == 64
 
 
+def test_a_record_with_an_unknown_key_is_refused(small_bundle, tmp_path, no_tracing, capsys):
+    (tmp_path / "record.json").write_text('{"min-score": 0.35}')
+    arguments = ["--model", str(small_bundle), "--output", str(tmp_path / "out")]
+    arguments += ["--format", "onnx", "--detector-record", str(tmp_path / "record.json")]
+    assert command.main(arguments) == 2
+    assert "may hold min_score, training, scores, but holds min-score" in capsys.readouterr().err
+
+
 def test_a_record_without_detector_is_refused(small_bundle, tmp_path, no_tracing, capsys):
     (tmp_path / "record.json").write_text('{"min_score": 0.35}')
     arguments = ["--model", str(small_bundle), "--output", str(tmp_path / "out")]
