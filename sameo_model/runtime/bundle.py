@@ -260,7 +260,7 @@ def _detector_faults(info: BundleInfo) -> list[str]:
     size, score = info.detector.get("image_size"), info.detector.get("min_score")
     if type(size) is not int or size <= 0 or size % 32:
         faults.append(f"'detector.image_size' must be a multiple of 32, not {size}")
-    if type(score) is not float or not 0 <= score <= 1:
+    if not isinstance(score, int | float) or not 0 <= score <= 1:
         faults.append(f"'detector.min_score' must be a number from 0 to 1, not {score}")
     return faults
 

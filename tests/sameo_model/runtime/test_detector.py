@@ -1,9 +1,12 @@
 """A bundle with a detector finds things by itself; one without says so."""
 
+import json
+
 import numpy as np
 import pytest
 
 from sameo_model.runtime import load_predictor
+from sameo_model.runtime.bundle import load_bundle
 from tests.bundles import add_tiny_detector, make_tiny_bundle, make_tiny_window_bundle
 
 
@@ -84,6 +87,14 @@ def test_options_out_of_range_are_refused(predictor):
             predictor.detect(grey(8, 8), **options)
     with pytest.raises(ValueError, match="image_rgb must be a uint8 array"):
         predictor.detect(np.zeros((8, 8), np.uint8))
+
+
+def test_the_least_score_of_a_bundle_may_be_a_whole_number(tmp_path):
+    folder = add_tiny_detector(make_tiny_bundle(tmp_path))
+    content = json.loads((folder / "model.json").read_text())
+    content["detector"]["min_score"] = 0
+    (folder / "model.json").write_text(json.dumps(content))
+    assert load_bundle(folder).info.detector["min_score"] == 0
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
