@@ -231,6 +231,11 @@ class ObjectTopics:
             message = PointCloud2()
             fill_points(message, _TYPES, chosen, read_pixels(), header, placement)
             self._points.publish(message)
+        elif self._points in in_3d and not parameters.points_of:
+            self._node.get_logger().info(
+                f"{self._points.topic_name} is silent: set points_of to an object, or to all",
+                once=True,
+            )
 
     def _publish_instances(self, frame: Frame, answer: Answer) -> None:
         if answer.prediction.visible_masks is None:

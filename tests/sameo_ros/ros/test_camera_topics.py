@@ -25,8 +25,9 @@ from sameo_ros.ros import camera_topics, object_topics  # noqa: E402
 
 
 class Publisher:
-    def __init__(self, num_subscribers):
+    def __init__(self, num_subscribers, topic_name=""):
         self.num_subscribers = num_subscribers
+        self.topic_name = topic_name
         self.published = []
 
     def get_subscription_count(self):
@@ -121,10 +122,14 @@ class Subscribing:
 
     def __init__(self, target_frame):
         self.callbacks, self.publishers, self.latched = {}, {}, set()
+        self.notes = []
         self._target_frame = target_frame
 
     def open_publisher(self, kind, topic, problems):
-        return self.publishers.setdefault(topic[2:], Publisher(1))
+        return self.publishers.setdefault(topic[2:], Publisher(1, topic))
+
+    def get_logger(self):
+        return SimpleNamespace(info=lambda sentence, once: self.notes.append(sentence))
 
     def open_subscription(self, kind, topic, callback, problems, *, depth, latched=False):
         self.callbacks[topic] = callback
@@ -179,6 +184,13 @@ def test_objects_are_given_in_the_target_frame(monkeypatch):
     assert objects.header.frame_id == "base"
     # 2 m below a camera that hangs at 0.5 m.
     assert objects.detections[0].bbox.center.position.z == pytest.approx(-1.5, abs=0.01)
+
+
+def test_a_listener_to_points_of_no_object_hears_what_to_set(monkeypatch):
+    node, said = publish_in(monkeypatch, "")
+    assert said == []
+    assert node.publishers["points"].published == []
+    assert node.notes == ["~/points is silent: set points_of to an object, or to all"]
 
 
 def test_a_target_frame_that_is_not_known_is_named_and_nothing_is_given(monkeypatch):
