@@ -30,6 +30,11 @@ _EXIF_HEADER = b"Exif\0\0"
 _START_OF_SCAN, _END_OF_IMAGE, _START_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xD8, 0xE1
 # In the data of a scan 0xff is followed by 0 or a restart marker, unless a segment begins there.
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+# Boxes of AVIF that turn (quarters, anticlockwise) and then mirror (0: top and bottom change
+# places, 1: left and right); viewers follow them, and not the EXIF block beside them.
+_TURN = re.compile(rb"\0\0\0\x09irot([\0-\x03])", re.DOTALL)
+_MIRROR = re.compile(rb"\0\0\0\x09imir([\0\x01])", re.DOTALL)
+_ORIENTATIONS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
 def picture_format(content: Content) -> str:
@@ -56,12 +61,15 @@ def is_cut_off(content: Content) -> bool:
 
 
 def read_orientation(content: Content) -> int:
-    """Return the EXIF orientation of a JPEG, PNG, WebP or TIFF.
+    """Return the EXIF orientation of a JPEG, PNG, WebP, TIFF or AVIF.
 
     Returns:
         1 to 8 as EXIF numbers them: how the stored rows and columns have to be turned or mirrored
         to be upright. 1 (nothing to do) also where there is no tag, or one that is no such number.
     """
+    if content[4:8] == b"ftyp":
+        turn, mirror = _TURN.search(content), _MIRROR.search(content)
+        return _ORIENTATIONS[mirror and mirror[1][0]][turn[1][0] if turn else 0]
     try:
         orientation = _orientation_of_tiff(_find_exif(memoryview(content)))
     except struct.error:  # the tag points out of the file

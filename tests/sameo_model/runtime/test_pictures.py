@@ -1,3 +1,4 @@
+import io
 import logging
 import os
 
@@ -5,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sameo_model.runtime.picture_format import read_orientation
 from sameo_model.runtime.pictures import (
     decode_picture,
     is_readable,
@@ -42,6 +44,18 @@ def test_pictures_are_turned_upright_or_left_as_stored_in_every_format(suffix, o
         assert decoded.shape == expected.shape
         assert np.abs(decoded.astype(int) - expected).max() <= tolerance
         assert decoded.flags.c_contiguous
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_avif_is_upright(orientation):
+    image = pytest.importorskip("PIL.Image")
+    if not pytest.importorskip("PIL.features").check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    exif = image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    image.fromarray(SMOOTH).save(file, "AVIF", exif=exif)
+    assert read_orientation(file.getvalue()) == orientation
 
 
 def test_big_endian_tags_count_and_numbers_that_are_no_orientation_do_not():
