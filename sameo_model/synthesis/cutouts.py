@@ -70,7 +70,7 @@ def find_cutouts(folder: Path) -> Cutouts:
     sound = []
     for path in paths:
         try:
-            _decode(path)
+            _read_tight(path)
         except ValueError as error:
             _LOG.warning("cut-out %s; it is left out", error)
             continue
@@ -105,14 +105,7 @@ def read_cutout(path: Path) -> Cutout:
     Raises:
         ValueError: If the file is no cut-out.
     """
-    rgba = _decode(path)
-    alpha = rgba[..., 3]
-    x, y, width, height = cv2.boundingRect((alpha > 8).astype(np.uint8))
-    rgba = rgba[y : y + height, x : x + width]
-    scale = MAX_SIDE_PX / max(height, width)
-    if scale < 1:
-        size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-        rgba = np.asarray(cv2.resize(rgba, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    rgba = _read_tight(path)
     rgb, alpha = clean_rim(rgba[..., :3], rgba[..., 3]), rgba[..., 3]
     return Cutout(np.ascontiguousarray(rgb), np.ascontiguousarray(alpha))
 
@@ -141,6 +134,31 @@ def clean_rim(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.ui
     colours = np.zeros((int(labels.max()) + 1, 3), np.uint8)
     colours[labels[is_inner]] = rgb[is_inner]
     return colours[labels]
+
+
+def _read_tight(path: Path) -> NDArray[np.uint8]:
+    """Return a cut-out's pixels tight around its object, at most `MAX_SIDE_PX` long.
+
+    Returns:
+        uint8 (h, w, 4), RGBA.
+
+    Raises:
+        ValueError: If the file is no cut-out, or too little of its object is left.
+    """
+    rgba = _decode(path)
+    x, y, width, height = cv2.boundingRect((rgba[..., 3] > 8).astype(np.uint8))
+    rgba = rgba[y : y + height, x : x + width]
+    scale = MAX_SIDE_PX / max(height, width)
+    if scale < 1:
+        size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+        rgba = np.asarray(cv2.resize(rgba, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+        left = int(np.count_nonzero(rgba[..., 3] > 127))
+        if left < MIN_OBJECT_PX:
+            raise ValueError(
+                f"{path} must show at least {MIN_OBJECT_PX} pixels of an object when it is shrunk "
+                f"to {MAX_SIDE_PX}, got {left}: the object is too thin, or stray pixels lie far off"
+            )
+    return rgba
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:

@@ -45,6 +45,13 @@ def write_speck(path):
     cv2.imwrite(str(path), image)
 
 
+def write_hairline(path):
+    """Draw a line that is a pixel wide and vanishes when it is shrunk."""
+    image = np.zeros((2000, 2000, 4), np.uint8)
+    image[np.arange(2000), np.arange(2000)] = 255
+    cv2.imwrite(str(path), image)
+
+
 def write_truncated(path):
     noise = np.random.default_rng(0).integers(0, 256, (100, 100, 4), dtype=np.uint8)
     noise[:, :50, 3] = 0
@@ -68,6 +75,7 @@ def write_empty(path):
         (write_transparent, "is transparent everywhere"),
         (write_opaque, "is opaque all over"),
         (write_speck, "shows 100 pixels"),
+        (write_hairline, "when it is shrunk to 640, got 0: the object is too thin"),
         (write_truncated, "is damaged"),
         (write_text, "must be a readable picture"),
         (write_empty, "must be a readable picture"),
@@ -75,7 +83,7 @@ def write_empty(path):
         (lambda path: write_png_header(path, 100_000, 100_000), "must be a readable picture"),
     ],
     ids=[
-        *("no alpha", "transparent", "opaque", "speck", "truncated", "text", "empty"),
+        *("no alpha", "transparent", "opaque", "speck", "hairline", "truncated", "text", "empty"),
         *("10,000 a side", "100,000 a side"),
     ],
 )
