@@ -46,7 +46,7 @@ class PickOrder(Node):
         super().__init__("pick_order")
         # Masks without boxes so far, by stamp, and when they came.
         self._waiting: dict[tuple[int, int], tuple[AmodalMaskArray, float]] = {}
-        self._objects = Detection3DArray()
+        self._objects: Detection3DArray | None = None  # boxes whose masks have not come yet
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(WAIT_FOR_BOXES_S / 4, self._go_on_without_boxes, clock=clock)
         self.create_subscription(AmodalMaskArray, "sameo/masks", self._keep_masks, 5)
@@ -62,9 +62,11 @@ class PickOrder(Node):
 
     def _join(self) -> None:
         # Either may come first.
-        masks, _ = self._waiting.pop(stamp_of(self._objects), (None, 0.0))
-        if masks is not None:
-            print_order(masks, self._objects)
+        objects = self._objects
+        if objects is not None and stamp_of(objects) in self._waiting:
+            masks, _ = self._waiting.pop(stamp_of(objects))
+            self._objects = None  # the next masks may have the same stamp, such as zero
+            print_order(masks, objects)
 
     def _go_on_without_boxes(self) -> None:
         now_s = time.monotonic()

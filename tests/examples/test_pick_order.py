@@ -85,6 +85,24 @@ def test_an_unknown_ratio_is_no_obstacle():
     assert sorted(order((0, [], math.nan), (1, [], math.nan))) == [0, 1]
 
 
+def test_each_boxes_are_printed_once_also_where_all_stamps_are_zero(capsys):
+    rclpy = pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: `make setup`")
+    example = load_example()
+    rclpy.init()
+    node = example.PickOrder()
+    try:
+        for frame in ("first", "second"):
+            objects = example.Detection3DArray()
+            objects.header.frame_id = frame
+            node._keep_masks(example.AmodalMaskArray())
+            node._keep_boxes(objects)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown()
+    headings = [f"0 objects, in the frame {frame}:" for frame in ("first", "second")]
+    assert capsys.readouterr().out.splitlines() == headings
+
+
 @pytest.fixture
 def read_order():
     """Start example, node and replay of a picture; return a function that reads printed lines."""
