@@ -217,7 +217,8 @@ def _build(
         state = {**state, **_as_visible_decoder(state)}
     if not wants_visible:
         state = {n: value for n, value in state.items() if not n.startswith(VISIBLE_PREFIX)}
-    model = build_sameo(preset, image_size or description.get("image_size"), wants_visible)
+    side = description.get("image_size") if image_size is None else image_size
+    model = build_sameo(preset, side, wants_visible)
     check_tensors(path, preset, model, state)
     model.load_state_dict(state)
     model.mask_selection = description.get("mask_selection", "best_predicted")

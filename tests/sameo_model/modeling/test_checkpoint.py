@@ -63,6 +63,12 @@ def test_our_file_gives_the_same_network_back(lite, tmp_path):
     assert not loaded.training
 
 
+def test_a_size_of_0_is_not_taken_for_the_size_of_the_file(tmp_path):
+    save_checkpoint(build_sameo("sameo_lite", 64), tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="must be a positive multiple of 32, got 0"):
+        load_checkpoint(tmp_path / "model.safetensors", image_size=0)
+
+
 def test_the_caller_may_change_size_and_leave_out_the_visible_decoder(tmp_path):
     model = build_sameo("efficient_sam_vitt", 96, visible_decoder=True)
     save_checkpoint(model, tmp_path / "model.safetensors")
