@@ -39,10 +39,11 @@ EXAMPLES = """examples:
       --boxes "40,30,300,260" --output out
 
 A bundle is a folder with model.json, weights.safetensors (float16) and the graphs
-image_encoder.onnx, mask_decoder.onnx and, where the network has a visible decoder,
-visible_decoder.onnx. Every export compares the graphs with the network on each installed backend
-and writes nothing if they disagree in float32. Where this processor's bf16 draws other masks, the
-bundle records it (`verified` in model.json), and the runtime will not use bf16 for it.
+window_segmenter.onnx (sameo_lite), or image_encoder.onnx, mask_decoder.onnx and, where the network
+has a visible decoder, visible_decoder.onnx. Every export compares the graphs with the network on
+each installed backend and writes nothing if they disagree in float32. Where this processor's bf16
+draws other masks, the bundle records it (`verified` in model.json), and the runtime will not use
+bf16 for it.
 The TensorRT formats add <graph>.engine beside the graphs. TensorRT takes the precision from the
 graphs; every precision but f32 is measured by emulation on the CPU and refused where its masks
 differ too much. Only a run on a GPU proves it. A bundle that is exported again keeps its licence,

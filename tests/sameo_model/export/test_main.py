@@ -175,3 +175,4 @@ def test_help_teaches_with_examples(capsys):
     printed = capsys.readouterr().out
     assert "examples:" in printed
     assert "python -m sameo_model.export --model efficient_sam_vitt" in printed
+    assert "window_segmenter.onnx (sameo_lite)" in printed
