@@ -13,6 +13,12 @@ def test_a_file_is_written_and_replaced(tmp_path):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_a_name_may_be_as_long_as_the_disk_takes(tmp_path):
+    name = 85 * "物"  # 255 bytes
+    write_whole(tmp_path / name, "")
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     write_whole(path, "old")
