@@ -21,8 +21,8 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     """
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
-    # A part of the name, as the whole one may be as long as the disk takes.
-    number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    # A part of the name (at most 240 bytes), as the whole one may be as long as the disk takes.
+    number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
     try:
         with os.fdopen(number, "wb") as file:
             file.write(content)
