@@ -25,7 +25,7 @@ from sameo_model.runtime.box_source import (
     prompts_to_clicks,
 )
 from sameo_model.runtime.bundle import DEFAULT_MODEL
-from sameo_model.runtime.files import ResultsFile, write_whole
+from sameo_model.runtime.files import ResultsFile, check_output_folder, write_whole
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.picture_boxes import BoxedPicture, match_boxes
 from sameo_model.runtime.pictures import read_image
@@ -178,6 +178,8 @@ def predict_files(options: argparse.Namespace) -> Outcome:
     """
     if options.output.exists() and not options.output.is_dir():
         raise ValueError(f"--output must be a folder, but {options.output} is a file; name another")
+    if options.image.is_dir():
+        check_output_folder(options.output, options.image)
     _check_options(options)
     source = BoxSource() if options.boxes is None else read_source(options)
     matched = match_boxes(options.image, source)

@@ -24,6 +24,7 @@ import cv2
 
 from sameo_model.runtime import load_predictor, read_image
 from sameo_model.runtime.box_source import detections_to_prompts, find_faults
+from sameo_model.runtime.files import check_output_folder
 from sameo_ros.arguments import positive
 from sameo_ros.picture_source import Picture, find_pictures, load_picture
 from sameo_ros.recording import format_table
@@ -68,8 +69,10 @@ def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[st
         images, boxes = options.images, options.boxes
         if images is None:
             images, boxes = prepare_input(Path(scratch))
-        elif boxes is None:
-            boxes = find_boxes(images, Path(scratch), options.model, options.backend)
+        else:
+            check_output_folder(options.output, images if images.is_dir() else images.parent)
+            if boxes is None:
+                boxes = find_boxes(images, Path(scratch), options.model, options.backend)
         num_usable, failures = _check_pictures(find_pictures(images, boxes))
         if not num_usable:
             raise DemoError(failures[0])

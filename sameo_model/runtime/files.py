@@ -50,6 +50,19 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     write_whole(path, text + "\n")
 
 
+def check_output_folder(output: Path, pictures: Path) -> None:
+    """Refuse to write results into the folder of the pictures.
+
+    Raises:
+        ValueError: If both are one folder.
+    """
+    if output.resolve() == pictures.resolve():
+        raise ValueError(
+            f"--output must be another folder than that of the pictures, got {output} for both; "
+            "results there would replace pictures or be read as such the next time"
+        )
+
+
 class ResultsFile:
     """A JSON list that grows on disk while its records come; the file is whole at any time.
 

@@ -236,6 +236,13 @@ def test_an_output_that_is_a_file_ends_with_one_sentence(model, image, tmp_path,
     assert (tmp_path / "file").read_text() == ""
 
 
+def test_the_folder_of_the_pictures_is_no_output(model, tmp_path, capsys):
+    write_image(tmp_path / "a.png")
+    status = run(model, tmp_path, '{"a.png": [[1, 1, 90, 90]]}', tmp_path)
+    assert fails(capsys, tmp_path, status, "--output must be another folder than that of the")
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Three pictures of a folder, the second one damaged."""

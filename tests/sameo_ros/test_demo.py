@@ -169,6 +169,16 @@ def test_a_damaged_picture_without_boxes_is_named(tmp_path, run_here):
     assert "finds nothing" not in done.stderr
 
 
+@pytest.mark.ros
+@pytest.mark.parametrize("name", ["", "0.png"])
+def test_pictures_are_not_replaced_by_results(name, tmp_path, run_here):
+    (tmp_path / "0.png").write_bytes(b"mine")
+    done = run_here("--images", tmp_path / name, "--output", tmp_path)
+    assert done.returncode == 1
+    assert "--output must be another folder than that of the pictures" in done.stderr
+    assert (tmp_path / "0.png").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
