@@ -69,7 +69,7 @@ def _parse(source: Source, job: Any, defects: DefectLog) -> Iterator[AmodalInsta
     """Parse a job; a field of a type or value that its reader did not foresee costs this record.
 
     Raises:
-        RuntimeError: If the reader itself has a fault: it misses an attribute or a key.
+        RuntimeError: If the reader itself has a bug: it misses an attribute or a key.
     """
     try:
         yield from filter(None, source.parse(job, defects))

@@ -75,7 +75,7 @@ def test_the_release_before_still_runs_and_is_not_fetched_twice(previous, monkey
     with load_predictor(previous, "onnxruntime") as predictor:
         prediction = predictor.decode(predictor.encode(load_scene()), scatter_boxes(2))
     assert all(mask.area > 0 for mask in prediction.amodal_masks)
-    with pytest.raises(CheckpointMismatchError, match=r"belongs to version 0\.1: the network"):
+    with pytest.raises(CheckpointMismatchError, match=r"version 0\.1, which had another network"):
         load_checkpoint(previous)
 
 

@@ -21,5 +21,5 @@ from tests.sameo_model.data import fabricate as fab
 def test_a_fault_of_a_reader_is_no_malformed_record(tmp_path, monkeypatch, fault, sentence):
     fab.amodal_coco(tmp_path)
     monkeypatch.setattr(FlatCocoSource, "raw", fault)
-    with pytest.raises(RuntimeError, match=f"reader of amodal_coco has a fault.*{sentence}"):
+    with pytest.raises(RuntimeError, match=f"reader of amodal_coco has a bug.*{sentence}"):
         open_dataset("amodal_coco", tmp_path)
