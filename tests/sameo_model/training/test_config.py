@@ -1,12 +1,15 @@
 """Configurations: every problem is named at once, files in the repository load."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from sameo_model.data.catalogue import load_card
 from sameo_model.data.collection import dataset_names
-from sameo_model.training.config import TrainConfig
+from sameo_model.modeling.box_detector import BOX_DETECTOR
+from sameo_model.modeling.presets import PRESETS
+from sameo_model.training.config import Preset, TrainConfig
 from sameo_model.training.config_loading import load_config
 
 CONFIG_FOLDER = Path(__file__).parents[3] / "config" / "train"
@@ -25,6 +28,10 @@ def test_defaults_are_the_papers_recipe(tmp_path):
     assert config.optimiser.schedule == "constant"
     assert config.trainable == ("mask_decoder",)
     assert config.samples.prompt == "random"
+
+
+def test_each_network_can_be_named():
+    assert {*get_args(Preset)} == {*PRESETS, BOX_DETECTOR}
 
 
 def test_overrides_reach_nested_keys_and_scientific_notation_is_a_number(tmp_path):
