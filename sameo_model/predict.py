@@ -26,9 +26,9 @@ from sameo_model.runtime.box_source import (
 )
 from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.files import ResultsFile, check_output_folder, write_whole
+from sameo_model.runtime.image_boxes import BoxedImage, match_boxes
+from sameo_model.runtime.images import read_image
 from sameo_model.runtime.overlay import draw_overlay, format_label
-from sameo_model.runtime.picture_boxes import BoxedPicture, match_boxes
-from sameo_model.runtime.pictures import read_image
 from sameo_model.runtime.records import prediction_record
 from sameo_model.runtime.types import Uint8Array
 
@@ -193,7 +193,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
         _open_model(options) as predictor,
         ResultsFile(options.output / "predictions.json") as results,
     ):
-        for picture in tqdm(matched.pictures, unit="image", disable=is_alone):
+        for picture in tqdm(matched.images, unit="image", disable=is_alone):
             try:
                 image_rgb = read_image(picture.path, picture.annotated_hw)
                 chosen = _usable_prompts(picture, image_rgb, outcome, is_alone=is_alone)
@@ -239,7 +239,7 @@ def _leave_out(outcome: Outcome, sentence: str) -> None:
 
 
 def _usable_prompts(
-    picture: BoxedPicture, image_rgb: Uint8Array, outcome: Outcome, *, is_alone: bool
+    picture: BoxedImage, image_rgb: Uint8Array, outcome: Outcome, *, is_alone: bool
 ) -> list[BoxPrompt]:
     """Return the boxes that the model can be given; name the others.
 
@@ -274,7 +274,7 @@ def _decode(
 def _write_picture(
     options: argparse.Namespace,
     image_rgb: Uint8Array,
-    picture: BoxedPicture,
+    picture: BoxedImage,
     prompts: Sequence[BoxPrompt],
     prediction: Prediction,
 ) -> list[dict[str, Any]]:

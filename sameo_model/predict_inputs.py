@@ -11,7 +11,7 @@ from typing import Any
 from sameo_model.runtime import Predictor, load_predictor
 from sameo_model.runtime.box_parsing import parse_points, read_boxes
 from sameo_model.runtime.box_source import BoxSource
-from sameo_model.runtime.picture_boxes import BoxedPictures
+from sameo_model.runtime.image_boxes import BoxedImages
 
 FRONT_END_SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
@@ -72,7 +72,7 @@ def open_model(options: argparse.Namespace) -> Predictor:
     )
 
 
-def add_points(matched: BoxedPictures, text: str, *, is_alone: bool) -> BoxedPictures:
+def add_points(matched: BoxedImages, text: str, *, is_alone: bool) -> BoxedImages:
     """Give the boxes of the only picture their clicks.
 
     Raises:
@@ -84,7 +84,6 @@ def add_points(matched: BoxedPictures, text: str, *, is_alone: bool) -> BoxedPic
             'in the JSON file: {"box": [...], "points": [[x, y], ...]}'
         )
     pictures = [
-        replace(picture, prompts=parse_points(text, picture.prompts))
-        for picture in matched.pictures
+        replace(picture, prompts=parse_points(text, picture.prompts)) for picture in matched.images
     ]
-    return replace(matched, pictures=pictures)
+    return replace(matched, images=pictures)

@@ -26,7 +26,7 @@ from sameo_model.runtime import load_predictor, read_image
 from sameo_model.runtime.box_source import detections_to_prompts, find_faults
 from sameo_model.runtime.files import check_output_folder
 from sameo_ros.arguments import positive
-from sameo_ros.picture_source import Picture, find_pictures, load_picture
+from sameo_ros.image_source import Picture, find_pictures, load_picture
 from sameo_ros.recording import format_table
 
 SCENES = Path(__file__).resolve().parent / "demo_scenes"

@@ -27,9 +27,9 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from sameo_ros.arguments import count, not_negative, positive
+from sameo_ros.image_source import Picture, find_pictures, load_picture
 from sameo_ros.messages.conversions import bytes_to_array
 from sameo_ros.messages.detections import DetectionMessageTypes, fill_detections
-from sameo_ros.picture_source import Picture, find_pictures, load_picture
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
 
 _TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)

@@ -15,8 +15,8 @@ from sameo_model.data.defects import MAX_EXAMPLES, total_skipped
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.parallel import chunked, ordered_map
 from sameo_model.data.types import AmodalImage
-from sameo_model.runtime.picture_format import read_orientation
-from sameo_model.runtime.pictures import decode_picture
+from sameo_model.runtime.image_format import read_orientation
+from sameo_model.runtime.images import decode_image
 
 CHUNK_IMAGES = 64
 ORIENTATION = (
@@ -128,7 +128,7 @@ def _check(
 def _check_picture(image: AmodalImage) -> Iterator[tuple[str, str]]:
     content = image.path.read_bytes()
     try:
-        stored_hw = decode_picture(content, upright=False).shape[:2]
+        stored_hw = decode_image(content, upright=False).shape[:2]
     except ValueError as error:
         yield "unreadable_images", f"{image.path}: {error}"
         return

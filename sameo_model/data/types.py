@@ -11,7 +11,7 @@ from typing import TypedDict
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sameo_model.runtime.pictures import read_picture
+from sameo_model.runtime.images import read_decoded_image
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class AmodalImage:
         """Read the image file.
 
         An orientation tag is applied only where the annotated size is that of the upright picture
-        alone; see `sameo_model.runtime.pictures`. The first picture with a tag is logged.
+        alone; see `sameo_model.runtime.images`. The first picture with a tag is logged.
 
         Returns:
             uint8 (H, W, 3), RGB, 0 to 255.
@@ -129,7 +129,7 @@ class AmodalImage:
                 f"image {self.image_id} of {self.dataset} must lie at {self.path}, but there is no "
                 f"such file; check the image folder"
             )
-        picture = read_picture(self.path, self.image_hw)
+        picture = read_decoded_image(self.path, self.image_hw)
         if picture.orientation != 1:
             _warn_of_orientation(self.dataset, f"{self.path.name} {picture.notes()[0]}")
         return picture.image_rgb

@@ -22,8 +22,8 @@ from sameo_model.runtime.backends.engine_check import (
 from sameo_model.runtime.box_parsing import read_boxes
 from sameo_model.runtime.box_source import prompts_to_boxes
 from sameo_model.runtime.boxes import check_boxes, scale_boxes
-from sameo_model.runtime.picture_boxes import match_boxes
-from sameo_model.runtime.pictures import read_image
+from sameo_model.runtime.image_boxes import match_boxes
+from sameo_model.runtime.images import read_image
 from sameo_model.runtime.preprocess import resize_image
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
@@ -139,7 +139,7 @@ def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[
     if not images_dir.is_dir():
         raise FileNotFoundError(f"folder of pictures {images_dir} does not exist")
     pictures = []
-    for picture in match_boxes(images_dir, read_boxes(boxes)).pictures:
+    for picture in match_boxes(images_dir, read_boxes(boxes)).images:
         image = read_image(picture.path, picture.annotated_hw)
         image_hw = (image.shape[0], image.shape[1])
         checked = check_boxes(prompts_to_boxes(picture.prompts), image_hw)

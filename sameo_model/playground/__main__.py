@@ -17,7 +17,7 @@ from sameo_model.playground.table import PictureTable
 from sameo_model.runtime import load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
 from sameo_model.runtime.bundle import DEFAULT_MODEL
-from sameo_model.runtime.pictures import list_pictures
+from sameo_model.runtime.images import list_images
 
 DEFAULT_PORT = 8321
 SCENES = Path(__file__).resolve().parents[2] / "sameo_ros" / "demo_scenes" / "images"
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # The scenes of the demo belong to the ROS package, which may not be there.
         is_left_out = options.pictures == SCENES and not SCENES.is_dir()
-        samples = [] if is_left_out else list_pictures(options.pictures)
+        samples = [] if is_left_out else list_images(options.pictures)
         load = partial(load_predictor, options.model, options.backend, threads=options.threads)
         with closing(PictureTable(load)) as table:
             _serve(PlaygroundServer(table, options.port, samples))

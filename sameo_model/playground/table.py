@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sameo_model.runtime import Prediction, Predictor, decode_picture
+from sameo_model.runtime import Prediction, Predictor, decode_image
 from sameo_model.runtime.box_source import BoxPrompt, detections_to_prompts, prompts_to_boxes
 from sameo_model.runtime.boxes import BoxFault, check_boxes
 from sameo_model.runtime.overlay import draw_overlay, format_label
@@ -96,7 +96,7 @@ class PictureTable:
         Raises:
             ValueError: If it is not a whole picture, or has too many pixels.
         """
-        image_rgb = decode_picture(content)
+        image_rgb = decode_image(content)
         height, width = image_rgb.shape[:2]
         if height * width > MAX_PIXELS:
             raise ValueError(

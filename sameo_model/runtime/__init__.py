@@ -5,7 +5,7 @@ Start with `load_predictor`; `Predictor.encode` takes an image, `Predictor.decod
 """
 
 from sameo_model.runtime.backends.base import BackendUnavailableError
-from sameo_model.runtime.pictures import decode_picture, read_image
+from sameo_model.runtime.images import decode_image, read_image
 from sameo_model.runtime.predictor import Predictor, load_predictor
 from sameo_model.runtime.types import Detections, Embedding, FoundObjects, MaskCrop, Prediction
 
@@ -17,7 +17,7 @@ __all__ = [
     "MaskCrop",
     "Prediction",
     "Predictor",
-    "decode_picture",
+    "decode_image",
     "load_predictor",
     "read_image",
 ]

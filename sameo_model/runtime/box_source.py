@@ -10,9 +10,9 @@ from typing import Literal
 
 from sameo_model.runtime.boxes import BoxFault, as_boxes, check_boxes
 from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks, is_inside
-from sameo_model.runtime.picture_names import (
+from sameo_model.runtime.image_names import (
     AmbiguousNameError,
-    PictureNames,
+    ImageNames,
     match_records,
     split_name,
 )
@@ -55,7 +55,7 @@ class BoxSource:
         """Return the name under which the source knows an image; None if none or several fit.
 
         Args:
-            path: The image; see `PictureNames` for what fits.
+            path: The image; see `ImageNames` for what fits.
         """
         try:
             return match_records([path], self.by_image or {}).names[0]
@@ -82,7 +82,7 @@ class BoxSource:
 
     def describe_other(self, paths: Sequence[str | Path]) -> str:
         """Return a clause about an image of the same file name in another folder, "" without."""
-        finder = PictureNames(paths)
+        finder = ImageNames(paths)
         for name in self.by_image or {}:
             index = finder.contradicting(name)
             if index is not None:

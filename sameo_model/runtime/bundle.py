@@ -14,9 +14,9 @@ Clicks beside boxes have a graph of their own, where the bundle was exported wit
 `point_labels` float32 (N, 4), 1 for a click and -1 for none, to `amodal_logits`, `predicted_iou`
 and, where the model can, `visible_logits`; `click_segmenter.onnx` does so from `images` of windows.
 
-A bundle may bring a detector: `detector.onnx` maps `image` uint8 (1, D, D, 3) RGB, the picture
-squashed to a square, to `boxes` and `amodal_boxes` float32 (A, 4), x1, y1, x2, y2 in pixels of that
-square, and `scores` float32 (A,), one row for each of its cells, duplicates included.
+A bundle may bring a detector: `detector.onnx` maps `image` uint8 (1, D, D, 3) RGB, the whole
+image squashed to a square, to `boxes` and `amodal_boxes` float32 (A, 4), x1, y1, x2, y2 in pixels
+of that square, and `scores` float32 (A,), one row for each of its cells, duplicates included.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class BundleInfo:
 
     name: str  # name of the model
     preset: str  # architecture, such as `sameo_lite`
-    # what the network sees of a picture, see `Framing.to_json`; bundles from before there were
+    # what the network sees of an image, see `Framing.to_json`; bundles from before there were
     # windows have none, which means image framing
     framing: dict[str, Any]
     image_size: int  # side S of the square input, pixels
@@ -84,7 +84,7 @@ class Bundle:
 
     @property
     def framing(self) -> Framing:
-        """What the network sees of a picture."""
+        """What the network sees of an image."""
         return Framing.from_json(self.info.framing)
 
     @property

@@ -50,16 +50,16 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     write_whole(path, text + "\n")
 
 
-def check_output_folder(output: Path, pictures: Path) -> None:
-    """Refuse to write results into the folder of the pictures.
+def check_output_folder(output: Path, images: Path) -> None:
+    """Refuse to write results into the folder of the images.
 
     Raises:
         ValueError: If both are one folder.
     """
-    if output.resolve() == pictures.resolve():
+    if output.resolve() == images.resolve():
         raise ValueError(
-            f"--output must be another folder than that of the pictures, got {output} for both; "
-            "results there would replace pictures or be read as such the next time"
+            f"--output must be another folder than that of the images, got {output} for both; "
+            "results there would replace images or be read as such the next time"
         )
 
 

@@ -1,6 +1,6 @@
-"""Which part of the picture the network sees for a box: cutting it out, and boxes inside it.
+"""Which part of the image the network sees for a box: cutting it out, and boxes inside it.
 
-Image framing shows the whole picture, squashed to a square. Window framing shows a square around
+Image framing shows the whole image, squashed to a square. Window framing shows a square around
 one box. Both are a frame: a rectangle of whole pixels that becomes the model's S x S input;
 `postprocess.logits_to_crops` is the way back. Training, evaluation and robots share this code.
 """
@@ -21,20 +21,20 @@ IntArray = npt.NDArray[np.int64]
 
 KINDS = ("image", "window")
 BORDER_VALUE = 127
-"""Grey of what lies outside the picture: the middle of the range, about 0 when normalised."""
+"""Grey of what lies outside the image: the middle of the range, about 0 when normalised."""
 MAX_SAMPLES = 8
 """A frame is thinned out to at most this many pixels per model pixel and axis, then averaged."""
 
 
 @dataclass(frozen=True)
 class Framing:
-    """What the network sees of the picture; `model.json` and checkpoints carry it."""
+    """What the network sees of the image; `model.json` and checkpoints carry it."""
 
-    # `image` (the whole picture for all boxes) or `window` (a square around each box)
+    # `image` (the whole image for all boxes) or `window` (a square around each box)
     kind: str = "image"
     # of a window: what it shows beyond each side of the box, as a share of the box's longer side
     padding: float = 0.0
-    min_side: int = 1  # of a window: its smallest side, pixels of the picture
+    min_side: int = 1  # of a window: its smallest side, pixels of the image
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -108,8 +108,8 @@ def choose_framing(own: Framing, kind: str | None) -> Framing:
 def find_frames(framing: Framing, boxes_xyxy: FloatArray, image_hw: ImageHW) -> IntArray:
     """Return the frame of each box.
 
-    A window is moved into the picture where it would reach beyond its border, and never larger
-    than the picture's longer side; it reaches beyond the picture only where that is smaller.
+    A window is moved into the image where it would reach beyond its border, and never larger
+    than the image's longer side; it reaches beyond the image only where that is smaller.
 
     Args:
         boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 inside the image, pixels.
@@ -132,10 +132,10 @@ def find_frames(framing: Framing, boxes_xyxy: FloatArray, image_hw: ImageHW) -> 
 
 
 def cut_window(image_rgb: Uint8Array, frame_xywh: npt.ArrayLike, image_size: int) -> Uint8Array:
-    """Cut a window out of a picture and resize it to the model's input.
+    """Cut a window out of an image and resize it to the model's input.
 
     Averages areas where the frame shrinks, else interpolates. The cost is bounded however large
-    the picture is. What lies outside the picture is `BORDER_VALUE`.
+    the image is. What lies outside the image is `BORDER_VALUE`.
 
     Args:
         image_rgb: uint8 (H, W, 3), RGB; any strides. Only the frame is copied.

@@ -1,4 +1,4 @@
-"""Pictures of predictions: visible part solid, hidden part hatched, box and label.
+"""Overlays of predictions on their images: visible part solid, hidden part hatched, box and label.
 
 The command line `predict` and the ROS node draw with this one painter.
 """

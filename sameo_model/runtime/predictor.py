@@ -78,7 +78,7 @@ def load_predictor(
             threads; 0 leaves it to the backend.
         pin_threads: `on` binds each CPU thread of the model to a core, `off` lets the system move
             them, `auto` leaves it to the backend.
-        framing: `image` shows the model the whole picture, `window` a window around each box; None
+        framing: `image` shows the model the whole image, `window` a window around each box; None
             does what the bundle was made for.
 
     Raises:
@@ -109,7 +109,7 @@ class Predictor:
         backend: The backend that runs the graphs.
         image_size: Side S of the model's square input, pixels.
         name: Name of the model.
-        framing: What the model sees of a picture.
+        framing: What the model sees of an image.
     """
 
     def __init__(
@@ -310,7 +310,7 @@ class Predictor:
     def segment_found(self, embedding: Embedding, detections: Detections) -> FoundObjects:
         """Draw the masks of things that were found.
 
-        Of two objects whose visible masks are nearly the same part of the picture, the one with the
+        Of two objects whose visible masks are nearly the same part of the image, the one with the
         better score stays.
 
         Args:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.pictures import read_image
+from sameo_model.runtime.images import read_image
 from sameo_model.runtime.types import Uint8Array
 
 __all__ = ["check_image", "read_image", "resize_image"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from sameo_model.runtime.pictures import read_image
+from sameo_model.runtime.images import read_image
 from sameo_model.synthesis.records import read_records
 
 NUM_TILES, COLUMNS = 24, 4

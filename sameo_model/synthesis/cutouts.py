@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from sameo_model.runtime.pictures import without_hidden
+from sameo_model.runtime.images import without_hidden
 from sameo_model.synthesis.blocks import digest_files
 
 CUTOUT_SUFFIXES = (".png", ".webp", ".tif", ".tiff")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sameo_model.runtime.pictures import is_readable, read_picture, without_hidden
+from sameo_model.runtime.images import is_readable, read_decoded_image, without_hidden
 from sameo_model.synthesis.blocks import digest_files
 from sameo_model.synthesis.textures import (
     OBJECT_PAINTERS,
@@ -161,7 +161,7 @@ def _there_and_back(position: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=64)
 def _read_shrunk(path: Path) -> Image:
-    return shrink(read_picture(path).image_rgb, MAX_SIDE_PX)
+    return shrink(read_decoded_image(path).image_rgb, MAX_SIDE_PX)
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from sameo_model.runtime.pictures import read_image
+from sameo_model.runtime.images import read_image
 from sameo_model.synthesis.assets import Asset, scale_asset
 from sameo_model.synthesis.mesh_library import MeshLibrary
 from sameo_model.synthesis.meshes import FAMILIES, find_family_root, load_mesh_asset

@@ -20,7 +20,7 @@ from sameo_model.data.rle import rle_area
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.modeling.box_detector import cell_grid
 from sameo_model.runtime.framing import resize_window
-from sameo_model.runtime.pictures import list_pictures, read_picture
+from sameo_model.runtime.images import list_images, read_decoded_image
 from sameo_model.training.augment import Scene
 from sameo_model.training.box_loss import IGNORED, NO_OBJECT
 from sameo_model.training.camera import see_through_camera
@@ -222,7 +222,7 @@ def _turn(scene: BoxScene, rng: Rng) -> BoxScene:
 def _empty(path: Path, rng: Rng) -> BoxScene:
     """Read a picture without objects, or make a cloth that repeats a part of it."""
     try:
-        pixels = read_picture(path).image_rgb
+        pixels = read_decoded_image(path).image_rgb
     except (OSError, ValueError) as error:
         raise UnreadableImageError(path, error) from error
     if rng.random() < TILED_SHARE:
@@ -238,7 +238,7 @@ def _empty(path: Path, rng: Rng) -> BoxScene:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    paths = list_pictures(folder)
+    paths = list_images(folder)
     if not paths:
         raise FileNotFoundError(
             f"boxes.empty_pictures must name folders with pictures, but {folder} holds none; "

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.picture_format import read_orientation
-from sameo_model.runtime.pictures import decode_picture, decode_values, scale_to_8_bits
+from sameo_model.runtime.image_format import read_orientation
+from sameo_model.runtime.images import decode_image, decode_values, scale_to_8_bits
 from sameo_model.runtime.types import FloatArray, Uint8Array
 
 
@@ -156,7 +156,7 @@ def image_to_rgb(message: Any) -> Uint8Array:
     Args:
         message: A sensor_msgs/Image in one of `COLOUR_ENCODINGS`, or in any other that cv_bridge
             converts to rgb8 where cv_bridge is installed. Of 16-bit values the upper eight of the
-            used bits count, see `sameo_model.runtime.pictures.scale_to_8_bits`.
+            used bits count, see `sameo_model.runtime.images.scale_to_8_bits`.
 
     Returns:
         uint8 (H, W, 3), RGB, 0-255; read-only and maybe strided for rgb8.
@@ -173,7 +173,7 @@ def image_to_rgb(message: Any) -> Uint8Array:
 
 
 def compressed_to_rgb(message: Any) -> Uint8Array:
-    """Decode a sensor_msgs/CompressedImage (JPEG or PNG) by `sameo_model.runtime.pictures`.
+    """Decode a sensor_msgs/CompressedImage (JPEG or PNG) by `sameo_model.runtime.images`.
 
     Args:
         message: A sensor_msgs/CompressedImage. Where its `format` begins with a Bayer encoding
@@ -191,7 +191,7 @@ def compressed_to_rgb(message: Any) -> Uint8Array:
             mosaic = decode_values(data)
             if mosaic.ndim == 2:
                 return _to_rgb(_to_8_bits(mosaic), pattern)
-        return decode_picture(data)
+        return decode_image(data)
     except ValueError as error:
         raise ValueError(
             f"compressed image must be a whole JPEG or PNG; got {len(data)} bytes of format "

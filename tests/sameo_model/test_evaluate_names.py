@@ -146,7 +146,7 @@ def test_numbers_of_file_names_are_taken_as_such(tmp_path):
         pytest.param(
             perfect(file_name=lambda name, *_: name.split("/")[1]),
             (),
-            "'1.png' must mean one picture, but 2 fit",
+            "'1.png' must mean one image, but 2 fit",
             id="short name of two pictures",
         ),
         pytest.param(

@@ -11,7 +11,7 @@ import pytest
 
 from sameo_ros import demo
 from sameo_ros.demo import SCENES, prepare_input
-from sameo_ros.picture_source import find_pictures
+from sameo_ros.image_source import find_pictures
 from tests.bundles import add_tiny_detector, make_tiny_bundle
 from tests.sameo_ros.processes import ROOT
 
@@ -175,7 +175,7 @@ def test_pictures_are_not_replaced_by_results(name, tmp_path, run_here):
     (tmp_path / "0.png").write_bytes(b"mine")
     done = run_here("--images", tmp_path / name, "--output", tmp_path)
     assert done.returncode == 1
-    assert "--output must be another folder than that of the pictures" in done.stderr
+    assert "--output must be another folder than that of the images" in done.stderr
     assert (tmp_path / "0.png").read_bytes() == b"mine"
 
 

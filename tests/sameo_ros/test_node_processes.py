@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage  # noqa: E402
 
 from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
 from tests.bundles import make_tiny_bundle  # noqa: E402
-from tests.picture_files import tagged  # noqa: E402
+from tests.image_files import tagged  # noqa: E402
 from tests.sameo_ros.node_bench import BOX, Client, boxes_for, start_node  # noqa: E402
 
 

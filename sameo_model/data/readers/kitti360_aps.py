@@ -17,7 +17,7 @@ from sameo_model.data.readers.layout import choose_splits, find_optional, only_s
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.source import ImageEntry, Source
 from sameo_model.data.types import AmodalInstance
-from sameo_model.runtime.pictures import read_values, without_hidden
+from sameo_model.runtime.images import read_values, without_hidden
 
 KEYS = FlatKeys(amodal=("segmentation",), visible=("i_segm",), amodal_box=(), visible_box=())
 SPLITS = {name: [f"annotations/{name}.json", f"{name}.json"] for name in ("train", "val")}

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from sameo_model.data.types import DatasetFormatError
-from sameo_model.runtime.pictures import without_hidden
+from sameo_model.runtime.images import without_hidden
 
 
 def join_name(folder: Path, name: str) -> Path:

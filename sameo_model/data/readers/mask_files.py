@@ -10,7 +10,7 @@ from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.types import AmodalInstance
-from sameo_model.runtime.pictures import read_values
+from sameo_model.runtime.images import read_values
 
 
 def load_mask_file(path: Path) -> np.ndarray | None:

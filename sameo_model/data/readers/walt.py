@@ -20,7 +20,7 @@ from sameo_model.data.readers.layout import only_split
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source
 from sameo_model.data.types import AmodalInstance, DatasetFormatError
-from sameo_model.runtime.pictures import decode_picture, without_hidden
+from sameo_model.runtime.images import decode_image, without_hidden
 
 _COMPOSITE_FOLDERS = {"train": "cwalt_train", "test": "cwalt_test"}
 
@@ -247,7 +247,7 @@ class RawSource(Source):
 def read_frame(path: Path) -> np.ndarray | None:
     """Return a frame as it is stored, uint8 (H, W, 3), BGR; None if it is absent or damaged."""
     try:
-        frame_rgb = decode_picture(path.read_bytes(), upright=False)
+        frame_rgb = decode_image(path.read_bytes(), upright=False)
     except (FileNotFoundError, ValueError):
         return None
     return np.ascontiguousarray(frame_rgb[..., ::-1])

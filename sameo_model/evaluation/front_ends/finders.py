@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sameo_model.data.types import AmodalImage, DatasetFormatError
 from sameo_model.evaluation.front_ends.raw import RawDetection, RawFile
-from sameo_model.runtime.picture_names import AmbiguousNameError, PictureNames
+from sameo_model.runtime.image_names import AmbiguousNameError, ImageNames
 
 
 class _Examples:
@@ -52,7 +52,7 @@ class ImageFinder:
         self._path = path
         self._images = images
         self._by_id = {image.image_id: image for image in images}
-        self._names = PictureNames([image.path for image in images], images_dir or _root(images))
+        self._names = ImageNames([image.path for image in images], images_dir or _root(images))
         self._by_position = list(images) if raw.has_image_positions else None
         if raw.has_image_positions and raw.num_images != len(images):
             raise DatasetFormatError(
@@ -120,7 +120,7 @@ class ImageFinder:
             match = self._names.find(name, any_suffix=True)
         except AmbiguousNameError as error:
             same = self._by_id.get(number) if number is not None else None
-            if same is not None and PictureNames([same.path], same.path.parent).find(name):
+            if same is not None and ImageNames([same.path], same.path.parent).find(name):
                 return same, ""
             raise DatasetFormatError(f"{self._path}: {error}") from error
         if match is None:

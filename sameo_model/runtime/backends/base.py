@@ -97,10 +97,10 @@ class DecoderOutput(NamedTuple):
 
 
 class CellBoxes(NamedTuple):
-    """What a detector says of a picture, one row for each of its A cells, duplicates included.
+    """What a detector says of an image, one row for each of its A cells, duplicates included.
 
     Attributes:
-        boxes: float32 (A, 4), visible parts, x1, y1, x2, y2 in pixels of the squashed picture.
+        boxes: float32 (A, 4), visible parts, x1, y1, x2, y2 in pixels of the squashed image.
         amodal_boxes: float32 (A, 4), whole objects.
         scores: float32 (A,), in [0, 1].
     """

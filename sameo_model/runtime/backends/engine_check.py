@@ -1,7 +1,7 @@
 """Check new engines against masks and boxes of the network itself, stored when it was exported.
 
 Half precision fails silently: an engine can pass TensorRT's own tests and draw wrong masks, or
-none. The picture of the check is computed, so that a bundle holds only the small answers.
+none. The image of the check is computed, so that a bundle holds only the small answers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MIN_MEAN_IOU = 0.95
 MAX_SCORE_ERROR = 0.1
 # Of the detector, those with the best scores.
 _NUM_CELLS = 20
-# Left, top, right and bottom of shapes on the picture, in sixteenths of its side; later ones
+# Left, top, right and bottom of shapes on the image, in sixteenths of its side; later ones
 # cover earlier ones.
 _SHAPES = (
     ((1, 1, 7, 6), (200, 60, 40)),
@@ -41,7 +41,7 @@ def reference_scene(image_size: int) -> tuple[Uint8Array, FloatArray]:
     """Compute overlapping ellipses and rectangles on a shaded ground, the same everywhere.
 
     Args:
-        image_size: Side S of the picture, pixels.
+        image_size: Side S of the image, pixels.
 
     Returns:
         uint8 (S, S, 3), RGB, and float32 (6, 4), the box of each shape, x1, y1, x2, y2 in pixels.
@@ -100,9 +100,9 @@ def write_reference_boxes(folder: Path, cells: CellBoxes) -> None:
 
 
 def run_scene(backend: Backend, image: Uint8Array, boxes: FloatArray) -> DecoderOutput:
-    """Draw all masks of boxes in a picture of the model's own size.
+    """Draw all masks of boxes in an image of the model's own size.
 
-    A backend for windows sees the whole picture as the window of each box.
+    A backend for windows sees the whole image as the window of each box.
 
     Args:
         backend: What runs.

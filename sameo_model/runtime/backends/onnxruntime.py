@@ -120,7 +120,7 @@ class OnnxRuntimeBackend(Backend):
 
     @cached_property
     def _detector_session(self) -> Any:
-        """Load the detector when the first picture comes; None if there is none."""
+        """Load the detector when the first image comes; None if there is none."""
         return None if self._detector is None else _load_session(self._detector, self._options)
 
     def _run_clicks(

@@ -62,7 +62,7 @@ class OpenVinoBackend(Backend):
     """Runs the graphs with OpenVINO's CPU device; handles are NumPy arrays.
 
     Unless the caller asks for a precision, bf16 and f32 are measured once on this processor, see
-    `precision_choice`. The encoder uses all threads for its one picture. Of the decoders each
+    `precision_choice`. The encoder uses all threads for its one image. Of the decoders each
     thread has a stream of its own, unless `decoder_streams` says otherwise, which decodes its part
     of the boxes: threads that wait for each other after every layer come almost to a stop when
     another program wants a core.
@@ -159,7 +159,7 @@ class OpenVinoBackend(Backend):
 
     @cached_property
     def _detector_request(self) -> Any:
-        """Compile the detector when the first picture comes; None if there is none."""
+        """Compile the detector when the first image comes; None if there is none."""
         if self._detector is None:
             return None
         with self._open_cache() as folder:

@@ -30,7 +30,7 @@ VERIFIED_KEY = "verified"
 CHOICE_NAME = "precision.json"
 MIN_MEAN_IOU = 0.98
 MIN_GAIN_S = 0.002
-"""Processor time that bf16 must save on a picture: less is worth no rounding."""
+"""Processor time that bf16 must save on an image: less is worth no rounding."""
 MIN_ROUNDS, MAX_ROUNDS = 3, 50
 BUDGET_S = 0.3
 
@@ -100,7 +100,7 @@ def _read_choice(folder: Path | None) -> str | None:
 def _measure(
     backends: Mapping[str, Backend], bundle: Bundle
 ) -> tuple[dict[str, float], dict[str, DecoderOutput]]:
-    """Return the least processor time of a picture, of rounds after the first, and the output.
+    """Return the least processor time of an image, of rounds after the first, and the output.
 
     Processor time, and not that of the clock, since that of a busy machine is other programs'.
     """

@@ -1,4 +1,4 @@
-"""The detector's engine with memory of its own: one picture in, the boxes of all cells out."""
+"""The detector's engine with memory of its own: one image in, the boxes of all cells out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TensorRtDetector:
         allocate: Callable[[int], DeviceBlock],
         pin: Callable[[int], PinnedBlock],
     ) -> None:
-        """Allocate memory for one picture.
+        """Allocate memory for one image.
 
         Args:
             engine: The engine on it; `close` closes it.
@@ -59,7 +59,7 @@ class TensorRtDetector:
             engine.bind(name, block)
 
     def run(self, image: Uint8Array) -> CellBoxes:
-        """Search a picture.
+        """Search an image.
 
         Args:
             image: uint8 (D, D, 3), RGB.

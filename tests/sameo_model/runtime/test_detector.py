@@ -24,8 +24,8 @@ def grey(height, width, level=255):
     return np.full((height, width, 3), level, np.uint8)
 
 
-def test_boxes_are_scaled_to_the_picture_and_duplicates_are_gone(predictor):
-    # The detector's square of 64 x 64 shows a picture of 128 x 320.
+def test_boxes_are_scaled_to_the_image_and_duplicates_are_gone(predictor):
+    # The detector's square of 64 x 64 shows an image of 128 x 320.
     found = predictor.detect(grey(128, 320))
     assert found.boxes_xyxy.tolist() == [[40, 16, 160, 80], [200, 80, 320, 128]]
     assert found.amodal_boxes_xyxy.tolist() == [[40, 16, 160, 96], [200, 80, 320, 128]]
@@ -35,16 +35,16 @@ def test_boxes_are_scaled_to_the_picture_and_duplicates_are_gone(predictor):
 
 
 def test_fewer_boxes_come_with_a_higher_score_or_a_smaller_number(predictor):
-    picture = grey(64, 64)
-    assert len(predictor.detect(picture, min_score=0.6)) == 1
-    assert len(predictor.detect(picture, min_score=0.05)) == 3
-    assert len(predictor.detect(picture, max_boxes=1)) == 1
-    assert len(predictor.detect(picture, max_boxes=0)) == 0
-    # At the bundle's own 0.25 a darker picture shows the brightest object alone.
+    image = grey(64, 64)
+    assert len(predictor.detect(image, min_score=0.6)) == 1
+    assert len(predictor.detect(image, min_score=0.05)) == 3
+    assert len(predictor.detect(image, max_boxes=1)) == 1
+    assert len(predictor.detect(image, max_boxes=0)) == 0
+    # At the bundle's own 0.25 a darker image shows the brightest object alone.
     assert len(predictor.detect(grey(64, 64, 102))) == 1
 
 
-def test_an_empty_picture_has_no_objects(predictor):
+def test_an_empty_image_has_no_objects(predictor):
     found = predictor.detect(grey(64, 64, 0))
     assert found.boxes_xyxy.shape == found.amodal_boxes_xyxy.shape == (0, 4)
     objects = predictor.segment_all(grey(64, 64, 0))
@@ -52,7 +52,7 @@ def test_an_empty_picture_has_no_objects(predictor):
 
 
 @pytest.mark.parametrize("image_hw", [(1, 1), (6000, 8000)])
-def test_pictures_of_any_size_are_searched(predictor, image_hw):
+def test_images_of_any_size_are_searched(predictor, image_hw):
     found = predictor.detect(grey(*image_hw))
     assert (found.boxes_xyxy >= 0).all()
     assert (found.boxes_xyxy[:, 2:] <= image_hw[::-1]).all()
@@ -74,9 +74,9 @@ def test_two_hundred_objects_are_found_and_drawn(tmp_path):
     boxes = [(x, y, x + 4, y + 4) for x, y in corners]
     folder = make_tiny_window_bundle(tmp_path / "bundle")
     predictor = load_predictor(add_tiny_detector(folder, boxes, [0.9] * 200), "onnxruntime")
-    picture = grey(640, 640)
-    assert len(predictor.detect(picture)) == 100
-    objects = predictor.segment_all(picture, max_boxes=200)
+    image = grey(640, 640)
+    assert len(predictor.detect(image)) == 100
+    objects = predictor.segment_all(image, max_boxes=200)
     assert len(objects.detections) == len(objects.prediction.amodal_masks) == 200
     assert all(mask.area for mask in objects.prediction.amodal_masks)
 

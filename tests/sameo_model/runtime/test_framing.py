@@ -25,7 +25,7 @@ def frames(*boxes, framing=WINDOW, image_hw=IMAGE_HW):
 
 
 def gradient(height, width):
-    """A picture whose red is the column and whose green is the row, both halved."""
+    """An image whose red is the column and whose green is the row, both halved."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack((columns // 2, rows // 2, 0 * rows), axis=-1).astype(np.uint8)
 
@@ -39,23 +39,23 @@ def gradient(height, width):
         ((0, 0, 20, 10), [0, 0, 40, 40]),
         # Beyond the right and the bottom border.
         ((180, 90, 200, 100), [160, 60, 40, 40]),
-        # Higher than the picture: centred as far as the box allows, and never wider than it.
+        # Higher than the image: centred as far as the box allows, and never wider than it.
         ((0, 0, 200, 100), [0, -50, 200, 200]),
         # One pixel: the smallest window.
         ((50, 50, 51, 51), [46, 46, 8, 8]),
     ],
     ids=["inside", "top_left", "bottom_right", "whole", "one_pixel"],
 )
-def test_a_window_surrounds_its_box_and_stays_inside_the_picture(box, expected):
+def test_a_window_surrounds_its_box_and_stays_inside_the_image(box, expected):
     assert frames(box) == [expected]
 
 
-def test_a_window_of_a_box_low_in_a_flat_picture_reaches_beyond_it_as_little_as_possible():
+def test_a_window_of_a_box_low_in_a_flat_image_reaches_beyond_it_as_little_as_possible():
     # Side 2 * 60 = 120 > 100: it starts between -20 and 0; the box's centre 70 asks for 10, so 0.
     assert frames((20, 50, 80, 90)) == [[0, 0, 120, 120]]
 
 
-def test_image_framing_gives_every_box_the_whole_picture():
+def test_image_framing_gives_every_box_the_whole_image():
     assert frames((1, 2, 3, 4), (5, 6, 7, 8), framing=Framing()) == [[0, 0, 200, 100]] * 2
     assert frames(framing=Framing()) == []
     assert find_frames(WINDOW, np.zeros((0, 4), np.float32), IMAGE_HW).shape == (0, 4)
@@ -72,7 +72,7 @@ def test_shrinking_averages_areas():
     assert (cut_window(image, (0, 0, 8, 8), 4) == 50).all()
 
 
-def test_what_lies_outside_the_picture_is_grey():
+def test_what_lies_outside_the_image_is_grey():
     window = cut_window(np.zeros((4, 8, 3), np.uint8), (0, -2, 8, 8), 8)
     assert (window[:2] == BORDER_VALUE).all()
     assert (window[2:6] == 0).all()
@@ -94,7 +94,7 @@ def test_any_strides_give_the_same_window(change):
     np.testing.assert_array_equal(cut_window(image, (90, 25, 40, 40), 16), expected)
 
 
-def test_a_picture_of_one_pixel_has_a_window():
+def test_an_image_of_one_pixel_has_a_window():
     (frame,) = frames((0, 0, 1, 1), image_hw=(1, 1))
     window = cut_window(np.full((1, 1, 3), 9, np.uint8), frame, 8)
     assert window.shape == (8, 8, 3)
@@ -149,7 +149,7 @@ def test_a_mask_is_put_back_where_the_window_lies():
     assert crop.box_xyxy == (90 + 16, 25 + 8, 90 + 36, 25 + 20)
 
 
-def test_what_a_window_says_beyond_the_picture_is_left_out():
+def test_what_a_window_says_beyond_the_image_is_left_out():
     logits = np.ones((1, 8, 8), np.float32)
     (crop,) = logits_to_crops(logits, (4, 8), np.array([[0, -2, 8, 8]]))
     assert crop.box_xyxy == (0, 0, 8, 4)

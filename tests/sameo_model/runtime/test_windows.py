@@ -20,7 +20,7 @@ def predictor(folder, request):
         yield loaded
 
 
-def picture(height=120, width=200):
+def make_image(height=120, width=200):
     image = np.zeros((height, width, 3), np.uint8)
     image[:, width // 2 :, 0] = 255
     return image
@@ -30,7 +30,7 @@ BOXES = [[20, 10, 60, 50], [100, 40, 180, 110], [0, 0, 200, 120], [150, 100, 160
 
 
 def test_masks_lie_where_the_boxes_are(predictor):
-    prediction = predictor.decode(predictor.encode(picture()), BOXES)
+    prediction = predictor.decode(predictor.encode(make_image()), BOXES)
     for box, amodal, visible in zip(
         BOXES, prediction.amodal_masks, prediction.visible_masks, strict=True
     ):
@@ -44,7 +44,7 @@ def test_masks_lie_where_the_boxes_are(predictor):
 def test_each_box_sees_its_own_window(predictor):
     # Windows in the black half, in the red half, and over both.
     boxes = [[20, 40, 40, 60], [140, 40, 160, 60], [80, 40, 120, 80]]
-    prediction = predictor.decode(predictor.encode(picture()), boxes)
+    prediction = predictor.decode(predictor.encode(make_image()), boxes)
     np.testing.assert_allclose(prediction.predicted_iou, [0, 1, 0.5], atol=0.02)
 
 
@@ -52,7 +52,7 @@ def test_many_boxes_are_run_in_chunks_and_equal_each_alone(predictor):
     generator = np.random.default_rng(0)
     corners = generator.uniform(0, 100, (300, 2))
     boxes = np.hstack((corners, corners + generator.uniform(1, 90, (300, 2))))
-    embedding = predictor.encode(picture())
+    embedding = predictor.encode(make_image())
     together = predictor.decode(embedding, boxes)
     assert len(together) == 300
     for row in (0, 15, 16, 299):
@@ -63,9 +63,9 @@ def test_many_boxes_are_run_in_chunks_and_equal_each_alone(predictor):
 
 def test_boxes_that_cannot_be_used_keep_their_rows(predictor):
     boxes = [[np.nan, 0, 5, 5], [20, 10, 60, 50], [9, 9, 5, 5], [500, 0, 600, 50], [3, 3, 3, 9]]
-    prediction = predictor.decode(predictor.encode(picture()), boxes)
+    prediction = predictor.decode(predictor.encode(make_image()), boxes)
     assert [mask.area > 0 for mask in prediction.amodal_masks] == [False, True] + [False] * 3
-    assert len(predictor.decode(predictor.encode(picture()), [])) == 0
+    assert len(predictor.decode(predictor.encode(make_image()), [])) == 0
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ def test_boxes_that_cannot_be_used_keep_their_rows(predictor):
     ],
     ids=["one_pixel", "corners"],
 )
-def test_boxes_at_corners_and_larger_than_the_picture_stay_inside_it(predictor, image_hw, boxes):
-    prediction = predictor.decode(predictor.encode(picture(*image_hw)), boxes)
+def test_boxes_at_corners_and_larger_than_the_image_stay_inside_it(predictor, image_hw, boxes):
+    prediction = predictor.decode(predictor.encode(make_image(*image_hw)), boxes)
     for mask in prediction.amodal_masks:
         x1, y1, x2, y2 = mask.box_xyxy
         assert 0 <= x1 < x2 <= image_hw[1]
         assert 0 <= y1 < y2 <= image_hw[0]
 
 
-def test_pictures_that_are_read_only_or_not_contiguous_give_the_same_masks(predictor):
-    image = picture()
+def test_images_that_are_read_only_or_not_contiguous_give_the_same_masks(predictor):
+    image = make_image()
     image.flags.writeable = False
     mirrored = np.ascontiguousarray(image[:, ::-1])[:, ::-1]
     first = predictor.decode(predictor.encode(image), BOXES)
@@ -99,13 +99,13 @@ def test_pictures_that_are_read_only_or_not_contiguous_give_the_same_masks(predi
 
 
 def test_without_visible_masks_there_is_no_occlusion_ratio(predictor):
-    prediction = predictor.decode(predictor.encode(picture()), BOXES, visible=False)
+    prediction = predictor.decode(predictor.encode(make_image()), BOXES, visible=False)
     assert prediction.visible_masks is None
     assert np.isnan(prediction.occlusion_ratio).all()
 
 
-def test_encode_keeps_the_picture_alone(predictor):
-    image = picture()
+def test_encode_keeps_the_image_alone(predictor):
+    image = make_image()
     assert not predictor.encodes_image
     assert predictor.encode(image).handle is image
 
@@ -113,13 +113,13 @@ def test_encode_keeps_the_picture_alone(predictor):
 def test_a_model_for_whole_images_can_be_run_on_windows(tmp_path):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     folder = make_tiny_bundle(tmp_path / "tiny")
-    image, box = picture(1200, 2000), [[100, 100, 140, 132]]
+    image, box = make_image(1200, 2000), [[100, 100, 140, 132]]
     found = {}
     for framing in ("image", "window"):
         with load_predictor(folder, "onnxruntime", framing=framing) as predictor:
             assert predictor.encodes_image == (framing == "image")
             found[framing] = predictor.decode(predictor.encode(image), box)
-    # Of the whole picture a logit covers 125 pixels, of the window 5.
+    # Of the whole image a logit covers 125 pixels, of the window 5.
     errors = {
         framing: np.abs(np.subtract(prediction.amodal_masks[0].box_xyxy, box[0])).max()
         for framing, prediction in found.items()
@@ -131,8 +131,8 @@ def test_a_model_for_whole_images_can_be_run_on_windows(tmp_path):
 def test_a_model_for_windows_can_be_shown_the_whole_image(folder):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     with load_predictor(folder, "onnxruntime", framing="image") as predictor:
-        prediction = predictor.decode(predictor.encode(picture()), [[0, 0, 100, 120]] * 3)
-    # Half of the whole picture is red.
+        prediction = predictor.decode(predictor.encode(make_image()), [[0, 0, 100, 120]] * 3)
+    # Half of the whole image is red.
     np.testing.assert_allclose(prediction.predicted_iou, 0.5, atol=0.02)
     np.testing.assert_allclose(prediction.amodal_masks[0].box_xyxy, [0, 0, 100, 120], atol=8)
 

@@ -18,7 +18,7 @@ from sameo_ros.messages.conversions import (
     image_to_rgb,
     image_view,
 )
-from tests.picture_files import tagged
+from tests.image_files import tagged
 from tests.sameo_ros.stand_ins import empty_image, header, image, stamp
 
 RED_GREEN = np.array([[[200, 0, 0], [0, 100, 0]]], dtype=np.uint8)  # RGB, 1x2

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from sameo_model.data.readers.mask_files import load_mask_file
-from tests.picture_files import tagged
+from tests.image_files import tagged
 
 MASK = np.zeros((6, 10), np.uint8)
 MASK[1:3, 2:9] = 1

@@ -23,7 +23,7 @@ from tests.bundles import make_tiny_bundle
 
 
 class Stand(Backend):
-    """Takes a given time and draws the left part of the picture."""
+    """Takes a given time and draws the left part of the image."""
 
     has_visible_decoder = True
 

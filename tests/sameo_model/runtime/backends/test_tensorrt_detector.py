@@ -79,7 +79,7 @@ def test_the_contract_is_the_design():
     assert shape_profile("detector") == "fixed"
 
 
-def test_outputs_are_those_of_the_graph_and_outlive_the_next_picture(bundle, image):
+def test_outputs_are_those_of_the_graph_and_outlive_the_next_image(bundle, image):
     expected = build_backend("onnxruntime", bundle).find_boxes(image)
     with closing(start(bundle)) as backend:
         found = backend.find_boxes(image)
@@ -103,7 +103,7 @@ def test_a_predictor_finds_and_draws_with_it(bundle):
     assert len(objects.prediction) == 2
 
 
-def test_a_picture_costs_one_upload_and_no_memory(bundle, image):
+def test_an_image_costs_one_upload_and_no_memory(bundle, image):
     gpu = RecordingGpu()
     with closing(start(bundle, gpu)) as backend:
         assert ("enqueue", "detector", 1) in gpu.calls  # run once when it was loaded
@@ -115,7 +115,7 @@ def test_a_picture_costs_one_upload_and_no_memory(bundle, image):
     assert all(engine.is_closed for engine in gpu.engines)
 
 
-def test_a_wrong_picture_thread_or_time_is_refused(bundle, image):
+def test_a_wrong_image_thread_or_time_is_refused(bundle, image):
     errors = []
 
     def call():

@@ -93,7 +93,7 @@ def test_a_predictor_and_the_plan_of_a_bundle_take_this_backend(bundle):
         prediction = predictor.decode(
             predictor.encode(np.zeros((64, 64, 3), np.uint8)), [[16, 16, 48, 48]]
         )
-    # The window is the picture itself: a side of 2 * 32.
+    # The window is the image itself: a side of 2 * 32.
     assert prediction.amodal_masks[0].box_xyxy == (16, 16, 48, 48)
 
 

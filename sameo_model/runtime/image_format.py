@@ -1,4 +1,4 @@
-"""What the bytes of a picture say before they are decoded: format, completeness, orientation."""
+"""What the bytes of an image say before they are decoded: format, completeness, orientation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MIRROR = re.compile(rb"\0\0\0\x09imir([\0\x01])", re.DOTALL)
 _ORIENTATIONS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
-def picture_format(content: Content) -> str:
+def image_format(content: Content) -> str:
     """Return the name of the format that the first bytes show; "" for one that is not known."""
     for start, signature, name in _SIGNATURES:
         if content[start : start + len(signature)] == signature:
@@ -50,7 +50,7 @@ def is_cut_off(content: Content) -> bool:
 
     Decoders of OpenCV 4 fill what is missing with grey and say nothing.
     """
-    name, content = picture_format(content), memoryview(content)
+    name, content = image_format(content), memoryview(content)
     if name == "JPEG":
         return all(marker != _END_OF_IMAGE for marker, _ in _jpeg_segments(content))
     if name == "PNG":
@@ -79,7 +79,7 @@ def read_orientation(content: Content) -> int:
 
 def _find_exif(content: Content) -> Content:
     """Return the EXIF block, which has the form of a TIFF file; empty if there is none."""
-    name = picture_format(content)
+    name = image_format(content)
     if name == "TIFF":
         return content
     if name == "JPEG":

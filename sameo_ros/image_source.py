@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from sameo_model.runtime.box_parsing import read_boxes
 from sameo_model.runtime.box_source import BoxPrompt, BoxSource
-from sameo_model.runtime.picture_boxes import match_boxes
-from sameo_model.runtime.pictures import read_image, read_values
+from sameo_model.runtime.image_boxes import match_boxes
+from sameo_model.runtime.images import read_image, read_values
 from sameo_model.runtime.types import ImageHW, Uint8Array
 
 _LOGGER = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def find_pictures(images: str | Path, boxes: str | Path | None) -> list[Picture]
     depths = _find_depths(images if images.is_dir() else images.parent)
     return [
         Picture(one.path, one.prompts, depths.get(one.path.name), one.annotated_hw)
-        for one in matched.pictures
+        for one in matched.images
     ]
 
 

@@ -1,14 +1,14 @@
-"""The one way to read a picture, from a file or from bytes.
+"""The one way to read an image, from a file or from bytes.
 
 Rules, the same for every command, the node and the data sets:
 
-- **Orientation.** A picture whose EXIF tag says that it is turned or mirrored is turned upright,
-  because viewers and detectors show it so. Where annotations state the picture's size, the pixels
+- **Orientation.** An image whose EXIF tag says that it is turned or mirrored is turned upright,
+  because viewers and detectors show it so. Where annotations state the image's size, the pixels
   are taken as they are stored if that is the stored size, and upright if it is the upright size
   alone. Mask files and depth are taken as they are stored.
-- **16 bits.** Values of 8, 10, 12, 14 or 16 used bits become 8 bits; the picture's largest value
+- **16 bits.** Values of 8, 10, 12, 14 or 16 used bits become 8 bits; the image's largest value
   tells which.
-- **Damage.** A truncated picture is rejected, even where OpenCV would decode it.
+- **Damage.** A truncated image is rejected, even where OpenCV would decode it.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.picture_format import (
+from sameo_model.runtime.image_format import (
     Content,
+    image_format,
     is_cut_off,
-    picture_format,
     read_orientation,
 )
 from sameo_model.runtime.types import ImageHW, Uint8Array
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp"),
         *(".ppm", ".pgm", ".pnm", ".jp2", ".gif", ".avif", ".heic", ".heif"),
     }
 )
-"""Suffixes of picture files; a file that OpenCV cannot decode is reported."""
+"""Suffixes of image files; a file that OpenCV cannot decode is reported."""
 
 _LOGGER = logging.getLogger(__name__)
 _USED_BITS = (8, 10, 12, 14, 16)
@@ -46,7 +46,7 @@ _COLOUR_EIGHTH = cv2.IMREAD_REDUCED_COLOR_8 | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 @dataclass(frozen=True)
-class DecodedPicture:
+class DecodedImage:
     """Pixels, and what was done to get them."""
 
     image_rgb: Uint8Array  # uint8 (H, W, 3), RGB, 0-255
@@ -60,7 +60,7 @@ class DecodedPicture:
         if self.orientation != 1 and self.is_upright:
             notes.append(
                 f"has the EXIF orientation {self.orientation} and was turned upright, as viewers "
-                "and detectors do; boxes and masks belong to the upright picture"
+                "and detectors do; boxes and masks belong to the upright image"
             )
         elif self.orientation != 1:
             notes.append(
@@ -73,7 +73,7 @@ class DecodedPicture:
 
 
 def read_image(path: str | Path, annotated_hw: ImageHW | None = None) -> Uint8Array:
-    """Read a picture and log what a user must know of it (orientation tag, more than 8 bits).
+    """Read an image and log what a user must know of it (orientation tag, more than 8 bits).
 
     Args:
         path: A PNG, JPEG or any other format that OpenCV reads.
@@ -84,21 +84,21 @@ def read_image(path: str | Path, annotated_hw: ImageHW | None = None) -> Uint8Ar
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a whole picture, or has another size than the annotated.
+        ValueError: If the file is not a whole image, or has another size than the annotated.
     """
-    picture = read_picture(path, annotated_hw)
-    for note in picture.notes():
+    decoded = read_decoded_image(path, annotated_hw)
+    for note in decoded.notes():
         _LOGGER.warning("%s %s", Path(path).name, note)
-    return picture.image_rgb
+    return decoded.image_rgb
 
 
-def read_picture(path: str | Path, annotated_hw: ImageHW | None = None) -> DecodedPicture:
-    """Read a picture like `read_image`, but return what is to know of it instead of logging it."""
+def read_decoded_image(path: str | Path, annotated_hw: ImageHW | None = None) -> DecodedImage:
+    """Read an image like `read_image`, but return what is to know of it instead of logging it."""
     content = _read_file(path)
     try:
-        picture = _decode(content, upright=annotated_hw is None)
-        if annotated_hw is None or picture.image_rgb.shape[:2] == tuple(annotated_hw):
-            return picture
+        decoded = _decode(content, upright=annotated_hw is None)
+        if annotated_hw is None or decoded.image_rgb.shape[:2] == tuple(annotated_hw):
+            return decoded
         upright = _decode(content, upright=True)
     except ValueError as error:
         raise ValueError(
@@ -108,12 +108,12 @@ def read_picture(path: str | Path, annotated_hw: ImageHW | None = None) -> Decod
         return upright
     raise ValueError(
         f"image {path} must have the annotated size {tuple(annotated_hw)} (H, W), got "
-        f"{picture.image_rgb.shape[:2]}; use the pictures that belong to the annotations"
+        f"{decoded.image_rgb.shape[:2]}; use the images that belong to the annotations"
     )
 
 
-def decode_picture(content: Content, *, upright: bool = True) -> Uint8Array:
-    """Decode the bytes of a picture file.
+def decode_image(content: Content, *, upright: bool = True) -> Uint8Array:
+    """Decode the bytes of an image file.
 
     Args:
         content: A PNG, JPEG or any other format that OpenCV reads.
@@ -123,7 +123,7 @@ def decode_picture(content: Content, *, upright: bool = True) -> Uint8Array:
         uint8 (H, W, 3), RGB, 0-255, contiguous.
 
     Raises:
-        ValueError: If it is not a whole picture of 8 or 16 bits; the message is the reason.
+        ValueError: If it is not a whole image of 8 or 16 bits; the message is the reason.
     """
     return _decode(content, upright=upright).image_rgb
 
@@ -135,7 +135,7 @@ def decode_values(content: Content) -> npt.NDArray[Any]:
         (H, W), or (H, W, C) with channels in OpenCV's order, of the file's own type; as stored.
 
     Raises:
-        ValueError: If it is not a whole picture; the message is the reason.
+        ValueError: If it is not a whole image; the message is the reason.
     """
     values = _decode_with(content, cv2.IMREAD_UNCHANGED)
     return np.ascontiguousarray(_as_stored(values, content))
@@ -146,7 +146,7 @@ def read_values(path: str | Path) -> npt.NDArray[Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a whole picture.
+        ValueError: If the file is not a whole image.
     """
     try:
         return decode_values(_read_file(path))
@@ -155,7 +155,7 @@ def read_values(path: str | Path) -> npt.NDArray[Any]:
 
 
 def is_readable(content: Content, min_side_px: int = 1) -> bool:
-    """Return whether a picture is whole and no side is shorter; eight times faster than decoding.
+    """Return whether an image is whole and no side is shorter; eight times faster than decoding.
 
     A JPEG is decoded at an eighth of its size, where damage shows as well; sides are then known to
     8 pixels.
@@ -171,7 +171,7 @@ def scale_to_8_bits(values: npt.NDArray[np.uint16]) -> Uint8Array:
     """Scale values of 8 to 16 used bits to 8 bits; the largest value tells how many are used.
 
     Cameras of 10 or 12 bits leave the upper bits of 16 empty: dividing by 256 would give a nearly
-    black picture.
+    black image.
 
     Args:
         values: uint16 of any shape, in either byte order.
@@ -187,7 +187,7 @@ def turn_upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]
 
     Args:
         pixels: (H, W) or (H, W, C), rows and columns as stored.
-        orientation: 1 to 8, see `sameo_model.runtime.picture_format.read_orientation`.
+        orientation: 1 to 8, see `sameo_model.runtime.image_format.read_orientation`.
 
     Returns:
         A view of the pixels; with 5 to 8 its height is the stored width.
@@ -201,8 +201,8 @@ def turn_upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]
     return pixels
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Return the picture files of a folder in the order of their names, hidden ones left out.
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files of a folder in the order of their names, hidden ones left out.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -211,14 +211,14 @@ def list_pictures(folder: Path) -> list[Path]:
         raise FileNotFoundError(f"folder {folder} does not exist; check the path")
     files = without_hidden(folder.iterdir(), folder)
     return sorted(
-        file for file in files if file.suffix.lower() in PICTURE_SUFFIXES and not file.is_dir()
+        file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and not file.is_dir()
     )
 
 
 def without_hidden(paths: Iterable[Path], folder: Path) -> list[Path]:
     """Leave out files and folders below `folder` whose name begins with a dot.
 
-    macOS leaves `._name.png` beside `name.png` on foreign disks and in archives: no picture.
+    macOS leaves `._name.png` beside `name.png` on foreign disks and in archives: no image.
     """
     return [
         path
@@ -234,7 +234,7 @@ def _read_file(path: str | Path) -> bytes:
     return path.read_bytes()
 
 
-def _decode(content: Content, *, upright: bool) -> DecodedPicture:
+def _decode(content: Content, *, upright: bool) -> DecodedImage:
     values = _decode_with(content, _COLOUR)
     if values.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"its values are {values.dtype}, not of 8 or 16 bits")
@@ -246,7 +246,7 @@ def _decode(content: Content, *, upright: bool) -> DecodedPicture:
     if upright:
         values = turn_upright(values, orientation)
     image_rgb = np.asarray(cv2.cvtColor(values, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-    return DecodedPicture(image_rgb, orientation, upright or orientation == 1, used_bits)
+    return DecodedImage(image_rgb, orientation, upright or orientation == 1, used_bits)
 
 
 def _decode_with(content: Content, flags: int) -> npt.NDArray[Any]:
@@ -260,7 +260,7 @@ def _decode_with(content: Content, flags: int) -> npt.NDArray[Any]:
     except cv2.error:
         values = None
     if values is None:
-        kind = f"{picture_format(content)} file".strip()
+        kind = f"{image_format(content)} file".strip()
         raise ValueError(f"OpenCV {cv2.__version__} cannot decode this {kind}")
     return values
 
@@ -272,7 +272,7 @@ def _used_bits(values: npt.NDArray[Any]) -> int:
 def _as_stored(values: npt.NDArray[Any], content: Content) -> npt.NDArray[Any]:
     # OpenCV turns TIFF files upright whatever the flags say. Turning left undoes turning right;
     # every other orientation undoes itself.
-    if picture_format(content) != "TIFF":
+    if image_format(content) != "TIFF":
         return values
     orientation = read_orientation(content)
     return turn_upright(values, {6: 8, 8: 6}.get(orientation, orientation))

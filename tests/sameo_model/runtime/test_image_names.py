@@ -2,9 +2,9 @@ import unicodedata
 
 import pytest
 
-from sameo_model.runtime.picture_names import (
+from sameo_model.runtime.image_names import (
     AmbiguousNameError,
-    PictureNames,
+    ImageNames,
     match_records,
     split_name,
 )
@@ -35,7 +35,7 @@ def test_a_path_of_any_system_is_split(name, parts):
         pytest.param("cam1/1.png", 1, id="folder"),
         pytest.param("cam2\\1.png", 2, id="backslash"),
         pytest.param("cam2/1", 2, id="stem in a folder"),
-        # The set has a picture of that very name.
+        # The set has an image of that very name.
         pytest.param("1.png", 0, id="own name before short name"),
         pytest.param("images/cam2/1.png", 2, id="folder of the set"),
         pytest.param("other/machine/cam2/1.png", 2, id="folders of another machine"),
@@ -46,36 +46,34 @@ def test_a_path_of_any_system_is_split(name, parts):
     ],
 )
 def test_a_set_is_searched_by_the_longest_end_of_the_path(name, index):
-    match = PictureNames(SET, folder="/set/images").find(name)
+    match = ImageNames(SET, folder="/set/images").find(name)
     assert (None if match is None else match.index) == index
 
 
 def test_a_name_in_a_foreign_folder_is_doubtful_and_says_so():
-    finder = PictureNames(SET, folder="/set/images")
+    finder = ImageNames(SET, folder="/set/images")
     assert finder.find("cam3/1.png").doubt == "it lies in images here"
     assert finder.find("images/1.png").doubt == ""
     assert finder.find("1.png").doubt == ""
 
 
 def test_another_suffix_fits_on_request_and_says_so():
-    match = PictureNames(SET, folder="/set/images").find("7.jpg", any_suffix=True)
+    match = ImageNames(SET, folder="/set/images").find("7.jpg", any_suffix=True)
     assert (match.index, match.doubt) == (3, "it has another suffix")
 
 
-def test_a_name_that_fits_two_pictures_is_an_error():
-    finder = PictureNames(SET[1:3], folder="/set/images")
-    with pytest.raises(
-        AmbiguousNameError, match=r"'1.png' must mean one picture, but 2 fit: .*cam1"
-    ):
+def test_a_name_that_fits_two_images_is_an_error():
+    finder = ImageNames(SET[1:3], folder="/set/images")
+    with pytest.raises(AmbiguousNameError, match=r"'1.png' must mean one image, but 2 fit: .*cam1"):
         finder.find("1.png")
     with pytest.raises(AmbiguousNameError, match="2 fit"):
-        PictureNames(["a.png", "a.jpg"]).find("a")
+        ImageNames(["a.png", "a.jpg"]).find("a")
 
 
 def test_accents_are_compared_as_they_look():
     composed, taken_apart = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
     assert composed != taken_apart
-    assert PictureNames([composed]).find(taken_apart).index == 0
+    assert ImageNames([composed]).find(taken_apart).index == 0
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_accents_are_compared_as_they_look():
     ],
 )
 def test_a_whole_path_must_not_contradict_a_name(name, is_found):
-    assert (PictureNames(["/data/cam1/1.png"]).find(name) is not None) == is_found
+    assert (ImageNames(["/data/cam1/1.png"]).find(name) is not None) == is_found
 
 
 def test_an_absolute_path_of_a_file_that_exists_is_that_file(tmp_path):
@@ -102,17 +100,17 @@ def test_an_absolute_path_of_a_file_that_exists_is_that_file(tmp_path):
         (tmp_path / run / "cam1").mkdir(parents=True)
         (tmp_path / run / "cam1" / "1.png").touch()
     first, second = (str(tmp_path / run / "cam1" / "1.png") for run in ("run1", "run2"))
-    assert PictureNames([second]).find(first) is None
-    assert PictureNames([first]).find(first).doubt == ""
+    assert ImageNames([second]).find(first) is None
+    assert ImageNames([first]).find(first).doubt == ""
 
 
 def test_an_absolute_path_of_another_machine_is_doubtful():
-    match = PictureNames(["/data/cam1/1.png"]).find("/nowhere/cam1/1.png")
+    match = ImageNames(["/data/cam1/1.png"]).find("/nowhere/cam1/1.png")
     assert match.doubt == "only cam1/1.png of the path agrees"
 
 
 def test_a_relative_path_below_a_folder_is_known_by_what_is_inside():
-    finder = PictureNames(["images/a.png"], folder="images")
+    finder = ImageNames(["images/a.png"], folder="images")
     assert finder.find("val/a.png").doubt == "it lies in images here"
     assert finder.find("images/a.png").doubt == ""
 
@@ -120,27 +118,27 @@ def test_a_relative_path_below_a_folder_is_known_by_what_is_inside():
 def test_a_linked_folder_is_known_by_both_names(tmp_path):
     (tmp_path / "val2014").mkdir()
     (tmp_path / "images").symlink_to(tmp_path / "val2014")
-    finder = PictureNames([tmp_path / "images" / "1.png"])
+    finder = ImageNames([tmp_path / "images" / "1.png"])
     assert finder.find("images/1.png") is not None
     assert finder.find("val2014/1.png") is not None
     assert finder.find("train2014/1.png") is None
 
 
-def test_records_and_pictures_are_told_apart():
-    pictures = ["/data/cam1/1.png", "/data/cam1/2.png"]
-    found = match_records(pictures, ["cam1/1.png", "cam2/1.png", "3.png"])
+def test_records_and_images_are_told_apart():
+    images = ["/data/cam1/1.png", "/data/cam1/2.png"]
+    found = match_records(images, ["cam1/1.png", "cam2/1.png", "3.png"])
     assert found.names == ["cam1/1.png", None]
     assert found.absent == ["cam2/1.png", "3.png"]
     assert found.doubts == []
 
 
 @pytest.mark.parametrize("names", [["1.png", "cam1/1.png"], ["cam1/1.png", "1.png"]])
-def test_the_longest_record_has_the_picture(names):
+def test_the_longest_record_has_the_image(names):
     found = match_records(["/data/cam1/1.png"], names)
     assert (found.names, found.absent) == (["cam1/1.png"], ["1.png"])
 
 
-def test_two_records_of_one_picture_are_an_error():
+def test_two_records_of_one_image_are_an_error():
     with pytest.raises(AmbiguousNameError, match=r"'cam1/1.png' and 'cam1\\1.png' both name it"):
         match_records(["/data/cam1/1.png"], ["cam1/1.png", "cam1\\1.png"])
 

@@ -1,4 +1,4 @@
-"""Pictures of a folder with their boxes: what `predict`, replay and demo work on."""
+"""Images of a folder with their boxes: what `predict`, replay and demo work on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sameo_model.runtime.box_source import BoxPrompt, BoxSource
-from sameo_model.runtime.picture_names import match_records
-from sameo_model.runtime.pictures import list_pictures
+from sameo_model.runtime.image_names import match_records
+from sameo_model.runtime.images import list_images
 from sameo_model.runtime.types import ImageHW
 
 # COCO's photographs carry their number at the end of the name.
@@ -18,37 +18,37 @@ _NUM_NAMED = 5
 
 
 @dataclass(frozen=True)
-class BoxedPicture:
-    """A picture and its boxes."""
+class BoxedImage:
+    """An image and its boxes."""
 
     path: Path  # the file
-    name: str  # what the boxes call it; its file name where they name no picture
+    name: str  # what the boxes call it; its file name where they name no image
     prompts: list[BoxPrompt]  # its boxes, in the order of the source
     image_id: int | None = None  # its number in the source, None where it has none
     annotated_hw: ImageHW | None = None  # height and width, pixels, where the source states them
 
 
 @dataclass(frozen=True)
-class BoxedPictures:
-    """The pictures that have boxes."""
+class BoxedImages:
+    """The images that have boxes."""
 
-    pictures: list[BoxedPicture]  # in the order that was given
-    # sentences about pictures without boxes, boxes without pictures, and doubtful names
+    images: list[BoxedImage]  # in the order that was given
+    # sentences about images without boxes, boxes without images, and doubtful names
     notes: list[str] = field(default_factory=list)
 
 
-def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
-    """Find the pictures that have boxes, by `match_records`.
+def match_boxes(images: Path, source: BoxSource) -> BoxedImages:
+    """Find the images that have boxes, by `match_records`.
 
     Args:
-        images: A picture, or a folder of pictures.
+        images: An image, or a folder of images.
 
     Raises:
-        FileNotFoundError: If the folder holds no picture.
-        ValueError: If the boxes do not say to which picture they belong, belong to none, or a name
-            fits several pictures; or if two pictures differ in their suffix alone.
+        FileNotFoundError: If the folder holds no image.
+        ValueError: If the boxes do not say to which image they belong, belong to none, or a name
+            fits several images; or if two images differ in their suffix alone.
     """
-    paths = list_pictures(images) if images.is_dir() else [images]
+    paths = list_images(images) if images.is_dir() else [images]
     if not paths:
         raise FileNotFoundError(f"folder {images} holds no image; give one with PNG or JPEG files")
     source, number_notes = _name_by_number(paths, source)
@@ -59,12 +59,12 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
                 "mapping from file name to boxes, or an amodal COCO file"
             )
         _check_stems(images, paths)
-        return BoxedPictures([BoxedPicture(path, path.name, source.common) for path in paths])
+        return BoxedImages([BoxedImage(path, path.name, source.common) for path in paths])
     if not images.is_dir():
         source.for_image(images.absolute())  # says why there are none
     records = match_records([path.absolute() for path in paths], source.by_image)
     chosen = [
-        BoxedPicture(
+        BoxedImage(
             path,
             name,
             source.by_image[name],
@@ -81,7 +81,7 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
             f"the boxes name none of the images in {images}: they name {named}; check the file "
             "names"
         )
-    _check_stems(images, [picture.path for picture in chosen])
+    _check_stems(images, [image.path for image in chosen])
     without = [path.name for path, name in zip(paths, records.names, strict=True) if name is None]
     notes = (
         [f"{len(without)} images without boxes are left out: {_first(without)}"] if without else []
@@ -91,11 +91,11 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedPictures:
             f"boxes of {len(records.absent)} images that are not in {images} are left out: "
             f"{_first(records.absent)}"
         )
-    return BoxedPictures(chosen, [*number_notes, *notes, *records.doubts])
+    return BoxedImages(chosen, [*number_notes, *notes, *records.doubts])
 
 
 def _name_by_number(paths: Sequence[Path], source: BoxSource) -> tuple[BoxSource, list[str]]:
-    """Find the pictures of boxes that know numbers alone by the number in the file's name."""
+    """Find the images of boxes that know numbers alone by the number in the file's name."""
     if source.by_number is None:
         return source, []
     found = [(path, _NUMBER.match(path.stem)) for path in paths]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sameo_ros.picture_source import find_pictures, load_picture
+from sameo_ros.image_source import find_pictures, load_picture
 
 
 @pytest.fixture

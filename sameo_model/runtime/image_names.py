@@ -1,4 +1,4 @@
-"""Which picture a name means: the one function behind every file that names pictures."""
+"""Which image a name means: the one function behind every file that names images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from posixpath import normpath
 
-from sameo_model.runtime.pictures import PICTURE_SUFFIXES
+from sameo_model.runtime.images import IMAGE_SUFFIXES
 
 _ABSOLUTE = re.compile(r"^(/|[A-Za-z][A-Za-z0-9+.-]*:)")
 
 
 class AmbiguousNameError(ValueError):
-    """A name fits several pictures equally well."""
+    """A name fits several images equally well."""
 
 
 def split_name(name: str | PurePath) -> tuple[str, ...]:
@@ -27,56 +27,56 @@ def split_name(name: str | PurePath) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class NameMatch:
-    """The picture that a name means."""
+    """The image that a name means."""
 
-    index: int  # its position in the list of pictures
+    index: int  # its position in the list of images
     num_parts: int  # how many parts of both paths agree, counted from the end
-    # why the name could mean another picture all the same, in a clause; "" if it cannot
+    # why the name could mean another image all the same, in a clause; "" if it cannot
     doubt: str = ""
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A picture under the paths by which it can be called."""
+class _NamedImage:
+    """An image under the paths by which it can be called."""
 
     paths: tuple[tuple[str, ...], ...]  # its parts; more than one where a link leads to it
     num_own: int  # parts, from the end, that are its name; what stands before may differ elsewhere
 
 
-class PictureNames:
-    """Finds pictures by name: the longest end of a path that both have in common decides.
+class ImageNames:
+    """Finds images by name: the longest end of a path that both have in common decides.
 
-    A name may say less than the picture's path (`1.png` for `cam1/1.png`), and more than its own
-    name (`data/cam1/1.png` for `cam1/1.png`), but nothing else: `cam2/1.png` is another picture.
+    A name may say less than the image's path (`1.png` for `cam1/1.png`), and more than its own
+    name (`data/cam1/1.png` for `cam1/1.png`), but nothing else: `cam2/1.png` is another image.
     Backslashes count as slashes. An absolute path of another machine, where folders have other
-    names, fits if at least its last folder does. A name without suffix is a picture's stem.
+    names, fits if at least its last folder does. A name without suffix is an image's stem.
     """
 
-    def __init__(self, pictures: Sequence[str | Path], folder: str | Path | None = None) -> None:
-        """Take the pictures.
+    def __init__(self, images: Sequence[str | Path], folder: str | Path | None = None) -> None:
+        """Take the images.
 
         Args:
-            pictures: Their paths. A relative path is all that is known of the picture.
-            folder: Where the pictures' own names begin, as the image folder of a data set. None:
+            images: Their paths. A relative path is all that is known of the image.
+            folder: Where the images' own names begin, as the image folder of a data set. None:
                 the whole path must not contradict a name.
         """
-        self._pictures = [_to_picture(path, folder) for path in pictures]
+        self._images = [_to_named_image(path, folder) for path in images]
         self._by_file: dict[str, list[int]] = {}
         self._by_stem: dict[str, list[int]] = {}
-        for index, picture in enumerate(self._pictures):
-            file_name = picture.paths[0][-1]
+        for index, image in enumerate(self._images):
+            file_name = image.paths[0][-1]
             self._by_file.setdefault(file_name, []).append(index)
             self._by_stem.setdefault(_stem(file_name), []).append(index)
 
     def find(self, name: str, *, any_suffix: bool = False) -> NameMatch | None:
-        """Return the picture that a name means, None if it is none of them.
+        """Return the image that a name means, None if it is none of them.
 
         Args:
             name: A file name or path, with or without suffix, as any system writes it.
             any_suffix: Whether `1.jpg` may mean `1.png`; the match then says so.
 
         Raises:
-            AmbiguousNameError: If several pictures fit equally well.
+            AmbiguousNameError: If several images fit equally well.
         """
         parts = split_name(name)
         if not parts:
@@ -92,7 +92,7 @@ class PictureNames:
         return self._longest(name, parts, matches)
 
     def contradicting(self, name: str) -> int | None:
-        """Return a picture with the file name of `name`, though other folders; None without."""
+        """Return an image with the file name of `name`, though other folders; None without."""
         parts = split_name(name)
         same = self._by_file.get(parts[-1], []) if parts else []
         return same[0] if same else None
@@ -102,16 +102,16 @@ class PictureNames:
         return [match for match in found if match is not None]
 
     def _fit(self, name: str, parts: tuple[str, ...], index: int) -> NameMatch | None:
-        picture = self._pictures[index]
+        image = self._images[index]
         best = None
-        for path in picture.paths:
+        for path in image.paths:
             num = _num_common(path, parts)
             if best is not None and num <= best.num_parts:
                 continue
             is_whole = num >= min(len(parts), len(path))
-            if is_whole or num >= picture.num_own:
-                # The folder right before the picture's own name is known here: a hint, no proof.
-                differs = not is_whole and num == picture.num_own and len(parts) > num
+            if is_whole or num >= image.num_own:
+                # The folder right before the image's own name is known here: a hint, no proof.
+                differs = not is_whole and num == image.num_own and len(parts) > num
                 doubt = f"it lies in {path[-num - 1]} here" if differs else ""
                 best = NameMatch(index, num, doubt)
             elif num >= 2 and _ABSOLUTE.match(str(name)) and not os.path.exists(name):
@@ -125,39 +125,39 @@ class PictureNames:
             return None
         most = max(match.num_parts for match in matches)
         longest = [match for match in matches if match.num_parts == most]
-        # `1.png` is the picture of that name before it is short for `cam1/1.png`.
-        exact = [one for one in longest if self._pictures[one.index].num_own == len(parts) == most]
+        # `1.png` is the image of that name before it is short for `cam1/1.png`.
+        exact = [one for one in longest if self._images[one.index].num_own == len(parts) == most]
         chosen = exact or longest
         if len(chosen) > 1:
-            first, second = ("/".join(self._pictures[one.index].paths[0]) for one in chosen[:2])
+            first, second = ("/".join(self._images[one.index].paths[0]) for one in chosen[:2])
             raise AmbiguousNameError(
-                f"'{name}' must mean one picture, but {len(chosen)} fit: {first} and {second}; "
+                f"'{name}' must mean one image, but {len(chosen)} fit: {first} and {second}; "
                 "write the folder into the name"
             )
         return chosen[0]
 
 
 @dataclass(frozen=True)
-class PictureRecords:
-    """Which records belong to which pictures."""
+class ImageRecords:
+    """Which records belong to which images."""
 
-    # for each picture the name under which the records know it; None without one
+    # for each image the name under which the records know it; None without one
     names: list[str | None]
-    absent: list[str] = field(default_factory=list)  # names whose picture is not among the pictures
+    absent: list[str] = field(default_factory=list)  # names whose image is not among the images
     # sentences about names that fit, but not without doubt
     doubts: list[str] = field(default_factory=list)
 
 
-def match_records(pictures: Sequence[str | Path], names: Iterable[str]) -> PictureRecords:
-    """Give each picture the record whose name fits it best.
+def match_records(images: Sequence[str | Path], names: Iterable[str]) -> ImageRecords:
+    """Give each image the record whose name fits it best.
 
     Args:
         names: Names of the records, all different.
 
     Raises:
-        AmbiguousNameError: If a name fits several pictures, or two names fit one equally well.
+        AmbiguousNameError: If a name fits several images, or two names fit one equally well.
     """
-    finder = PictureNames(pictures)
+    finder = ImageNames(images)
     chosen: dict[int, tuple[str, NameMatch]] = {}
     absent = []
     for name in names:
@@ -170,27 +170,27 @@ def match_records(pictures: Sequence[str | Path], names: Iterable[str]) -> Pictu
             chosen[match.index] = name, match
         elif match.num_parts == rival.num_parts:
             raise AmbiguousNameError(
-                f"{pictures[match.index]} must have one record, but '{other}' and '{name}' both "
+                f"{images[match.index]} must have one record, but '{other}' and '{name}' both "
                 "name it; remove one of them"
             )
         if rival is not None:
             absent.append(other if match.num_parts > rival.num_parts else name)
     doubts = [
-        f"'{name}' is matched with {pictures[index]}, although {match.doubt}"
+        f"'{name}' is matched with {images[index]}, although {match.doubt}"
         for index, (name, match) in chosen.items()
         if match.doubt
     ]
-    found = [chosen[index][0] if index in chosen else None for index in range(len(pictures))]
-    return PictureRecords(found, absent, doubts)
+    found = [chosen[index][0] if index in chosen else None for index in range(len(images))]
+    return ImageRecords(found, absent, doubts)
 
 
-def _to_picture(path: str | Path, folder: str | Path | None) -> _Picture:
+def _to_named_image(path: str | Path, folder: str | Path | None) -> _NamedImage:
     if folder is None and not os.path.isabs(path):
-        return _Picture((split_name(path),), len(split_name(path)))
+        return _NamedImage((split_name(path),), len(split_name(path)))
     given = split_name(os.path.abspath(path))
     paths = dict.fromkeys([given, split_name(os.path.realpath(path))])
     inside = ".." if folder is None else os.path.relpath(path, folder)
-    return _Picture(tuple(paths), len(given if inside.startswith("..") else split_name(inside)))
+    return _NamedImage(tuple(paths), len(given if inside.startswith("..") else split_name(inside)))
 
 
 def _num_common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
@@ -204,6 +204,6 @@ def _num_common(first: tuple[str, ...], second: tuple[str, ...]) -> int:
 
 
 def _stem(file_name: str) -> str:
-    """Return a file name without the ending of a picture."""
+    """Return a file name without the ending of an image."""
     stem, dot, suffix = file_name.rpartition(".")
-    return stem if f"{dot}{suffix.lower()}" in PICTURE_SUFFIXES else file_name
+    return stem if f"{dot}{suffix.lower()}" in IMAGE_SUFFIXES else file_name

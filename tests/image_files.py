@@ -1,4 +1,4 @@
-"""Picture files with what encoders of OpenCV do not write: orientation tags."""
+"""Image files with what encoders of OpenCV do not write: orientation tags."""
 
 from __future__ import annotations
 
