@@ -8,6 +8,8 @@ from scipy.spatial import cKDTree
 
 from sameo_model.synthesis.surfaces import Array, Soup
 
+MAX_FACES = 20000  # fewer make thin walls pierce themselves; more cost time only when loading
+
 
 def decimate(soup: Soup, normals: Array, max_faces: int) -> tuple[Soup, Array]:
     """Return at most about `max_faces` triangles of the same shape, with their corner normals.

@@ -15,7 +15,7 @@ import mujoco
 
 from sameo_model.data.parallel import ordered_map
 from sameo_model.synthesis.blocks import open_folder
-from sameo_model.synthesis.meshes import FAMILIES
+from sameo_model.synthesis.mesh_families import FAMILIES
 from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.records import record_path, write_scene
 from sameo_model.synthesis.scenes import SceneConfig, SceneFactory

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.synthesis.assets import ObjectSurface
-from sameo_model.synthesis.decimation import decimate
+from sameo_model.synthesis.decimation import MAX_FACES, decimate
 from sameo_model.synthesis.mesh_files import MeshResolver, decode_text
-from sameo_model.synthesis.meshes import MAX_FACES, MAX_TEXTURE_PX, project_uvs
 from sameo_model.synthesis.obj_materials import read_plain_obj
-from sameo_model.synthesis.surfaces import Array, Soup, corner_normals
-from sameo_model.synthesis.textures import Image, shrink
+from sameo_model.synthesis.surfaces import Array, Soup, corner_normals, project_uvs
+from sameo_model.synthesis.textures import MAX_TEXTURE_PX, Image, shrink
 
 MAX_BROKEN_SHARE = 0.5  # of faces; a mesh with more is no likeness of its object
 DRACO, MESHOPT = "KHR_draco_mesh_compression", "EXT_meshopt_compression"

@@ -1,4 +1,4 @@
-"""Read one rigid object from anyone's MJCF file."""
+"""Read one rigid object from an MJCF file, of a package or anyone's."""
 
 from __future__ import annotations
 
@@ -7,35 +7,46 @@ from pathlib import Path
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from sameo_model.synthesis.assets import Collider, ObjectSurface
+from sameo_model.synthesis.assets import Collider, ColliderShape, ObjectSurface
+from sameo_model.synthesis.decimation import MAX_FACES, decimate
 from sameo_model.synthesis.decomposition import decompose
 from sameo_model.synthesis.mesh_files import find_file
-from sameo_model.synthesis.meshes import (
-    project_uvs,
-    read_collider,
-    read_surface,
-    read_texture,
-    texture_of,
-)
 from sameo_model.synthesis.surfaces import (
+    Array,
     Soup,
     box_soup,
     corner_normals,
     lathe_soup,
+    project_uvs,
     superquadric_soup,
 )
+from sameo_model.synthesis.textures import MAX_TEXTURE_PX, shrink
 
 _MESH = int(mujoco.mjtGeom.mjGEOM_MESH)
 _ENDLESS = (int(mujoco.mjtGeom.mjGEOM_PLANE), int(mujoco.mjtGeom.mjGEOM_HFIELD))
+_PRIMITIVES: dict[int, ColliderShape] = {
+    int(mujoco.mjtGeom.mjGEOM_BOX): "box",
+    int(mujoco.mjtGeom.mjGEOM_CYLINDER): "cylinder",
+    int(mujoco.mjtGeom.mjGEOM_SPHERE): "sphere",
+    int(mujoco.mjtGeom.mjGEOM_CAPSULE): "capsule",
+    int(mujoco.mjtGeom.mjGEOM_ELLIPSOID): "ellipsoid",
+}
 
 
-def read_mjcf(path: Path) -> tuple[tuple[ObjectSurface, ...], tuple[Collider, ...], dict[int, str]]:
+def read_mjcf(
+    path: Path, *, decompose_drawn: bool = True
+) -> tuple[tuple[ObjectSurface, ...], tuple[Collider, ...], dict[int, str]]:
     """Read a model in its initial pose, in metres.
 
-    What does not collide is drawn, or everything if all collides. Its own colliders are kept,
-    unless they are the drawn meshes themselves: then those are decomposed.
+    What does not collide is drawn, or everything if all collides. Its own colliders are kept, a
+    mesh as its hull; where there are none, what is drawn is decomposed.
+
+    Args:
+        decompose_drawn: Whether this is done, too, if drawn meshes collide: many exporters let
+            everything collide, and a cup's hull is filled. False where hulls are meant.
 
     Returns:
         Surfaces, colliders, and the files of missing textures by the surfaces that need them.
@@ -64,15 +75,15 @@ def read_mjcf(path: Path) -> tuple[tuple[ObjectSurface, ...], tuple[Collider, ..
         drawn = np.flatnonzero(visible)
     if not len(drawn):
         raise ValueError("has no faces")
-    surfaces = tuple(_surface(model, data, int(geom)) for geom in drawn)
+    surfaces = tuple(_read_surface(model, data, int(geom)) for geom in drawn)
     bare = {
         k: missing[name]
         for k, geom in enumerate(drawn)
         if (name := _texture_name(model, int(model.geom_matid[geom]))) in missing
     }
-    doubled = np.intersect1d(drawn, solid)
-    if len(solid) and not (kinds[doubled] == _MESH).any():
-        return surfaces, tuple(read_collider(model, data, int(geom)) for geom in solid), bare
+    doubled = kinds[np.intersect1d(drawn, solid)] == _MESH
+    if len(solid) and not (decompose_drawn and doubled.any()):
+        return surfaces, tuple(_read_collider(model, data, int(geom)) for geom in solid), bare
     return surfaces, decompose(np.concatenate([s.triangles for s in surfaces])), bare
 
 
@@ -131,27 +142,76 @@ def _find_meshes(spec: mujoco.MjSpec, folder: Path) -> None:
                 mesh.file = str(found.resolve())
 
 
+def _texture_of(model: mujoco.MjModel, material: int) -> int | None:
+    """Return the number of a material's texture; None where there is none (material -1, too)."""
+    roles = np.atleast_1d(model.mat_texid[material]) if material >= 0 else np.array([-1])
+    used = roles[roles >= 0]
+    return int(used[0]) if len(used) else None
+
+
 def _texture_name(model: mujoco.MjModel, material: int) -> str:
-    texture = texture_of(model, material)
+    texture = _texture_of(model, material)
     return "" if texture is None else model.texture(texture).name
 
 
-def _surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> ObjectSurface:
+def _read_texture(model: mujoco.MjModel, material: int) -> NDArray[np.uint8] | None:
+    """Return a material's flat texture, uint8 (H, W, 3), shrunk; None for plain or cube ones."""
+    texture = _texture_of(model, material)
+    if texture is None or model.tex_type[texture] != int(mujoco.mjtTexture.mjTEXTURE_2D):
+        return None
+    height, width = int(model.tex_height[texture]), int(model.tex_width[texture])
+    channels = int(model.tex_nchannel[texture])
+    start = int(model.tex_adr[texture])
+    pixels = model.tex_data[start : start + height * width * channels]
+    return shrink(pixels.reshape(height, width, channels)[..., :3], MAX_TEXTURE_PX)
+
+
+def _read_surface(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> ObjectSurface:
+    """Return what a geom shows, in the world's frame; a mesh thinned."""
     if int(model.geom_type[geom]) == _MESH:
-        return read_surface(model, data, geom)
-    soup = _primitive(int(model.geom_type[geom]), model.geom_size[geom])
-    rotation = data.geom_xmat[geom].reshape(3, 3)
-    triangles = soup.triangles @ rotation.T + data.geom_xpos[geom]
+        soup = _mesh_soup(model, data, geom)
+        soup, normals = decimate(soup, corner_normals(soup.triangles, 60.0), MAX_FACES)
+    else:
+        local = _primitive(int(model.geom_type[geom]), model.geom_size[geom]).triangles
+        soup = Soup(_to_world(data, geom, local), project_uvs(local))
+        normals = corner_normals(soup.triangles)
     material = int(model.geom_matid[geom])
     rgb = model.mat_rgba[material] if material >= 0 else model.geom_rgba[geom]
-    red, green, blue = (float(value) for value in rgb[:3])
-    return ObjectSurface(
-        triangles,
-        corner_normals(triangles),
-        project_uvs(soup.triangles),
-        read_texture(model, material),
-        (red, green, blue),
+    red, green, blue = rgb[:3].tolist()
+    texture = _read_texture(model, material)
+    return ObjectSurface(soup.triangles, normals, soup.uvs, texture, (red, green, blue))
+
+
+def _read_collider(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Collider:
+    """Return a geom as a collider in the world's frame; a mesh as its convex hull."""
+    kind = int(model.geom_type[geom])
+    if kind not in _PRIMITIVES:
+        corners = np.unique(_mesh_soup(model, data, geom).triangles.reshape(-1, 3), axis=0)
+        return Collider("hull", points=corners[:: max(1, len(corners) // 150)])
+    quat = np.zeros(4)
+    mujoco.mju_mat2Quat(quat, data.geom_xmat[geom])
+    x, y, z = data.geom_xpos[geom].tolist()
+    a, b, c, d = quat.tolist()
+    return Collider(
+        _PRIMITIVES[kind], tuple(model.geom_size[geom].tolist()), (x, y, z), (a, b, c, d)
     )
+
+
+def _mesh_soup(model: mujoco.MjModel, data: mujoco.MjData, geom: int) -> Soup:
+    """Return a mesh geom's triangles in the world's frame, with texture coordinates."""
+    mesh = int(model.geom_dataid[geom])
+    first = int(model.mesh_faceadr[mesh])
+    faces = slice(first, first + int(model.mesh_facenum[mesh]))
+    vertices = model.mesh_vert[int(model.mesh_vertadr[mesh]) :]
+    triangles = _to_world(data, geom, vertices[model.mesh_face[faces]].astype(np.float64))
+    if not model.mesh_texcoordnum[mesh]:
+        return Soup(triangles, project_uvs(triangles))
+    coordinates = model.mesh_texcoord[int(model.mesh_texcoordadr[mesh]) :]
+    return Soup(triangles, coordinates[model.mesh_facetexcoord[faces]].astype(np.float64))
+
+
+def _to_world(data: mujoco.MjData, geom: int, points: Array) -> Array:
+    return np.asarray(points @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])
 
 
 def _primitive(kind: int, size: np.ndarray) -> Soup:

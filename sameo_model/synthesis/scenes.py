@@ -14,7 +14,7 @@ from sameo_model.synthesis.assets import Asset
 from sameo_model.synthesis.balancing import CANDIDATES_PER_VIEW, choose_views
 from sameo_model.synthesis.cameras import PinholeCamera, sample_camera
 from sameo_model.synthesis.depth_sensor import sense_depth
-from sameo_model.synthesis.meshes import FAMILIES
+from sameo_model.synthesis.mesh_families import FAMILIES
 from sameo_model.synthesis.photometric import degrade
 from sameo_model.synthesis.physics import is_on_stage, place_above, settle
 from sameo_model.synthesis.ready_objects import OWN

@@ -11,8 +11,8 @@ import numpy as np
 
 from sameo_model.runtime.images import read_image
 from sameo_model.synthesis.assets import Asset, scale_asset
+from sameo_model.synthesis.mesh_families import FAMILIES, find_family_root, load_mesh_asset
 from sameo_model.synthesis.mesh_library import MeshLibrary
-from sameo_model.synthesis.meshes import FAMILIES, find_family_root, load_mesh_asset
 from sameo_model.synthesis.photographs import Photographs, paint_object
 from sameo_model.synthesis.ready_objects import OWN
 from sameo_model.synthesis.shapes import make_procedural_asset

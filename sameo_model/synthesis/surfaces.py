@@ -173,6 +173,15 @@ def tube_soup(path: Array, radii: Array, segments: int = 12) -> Soup:
     return grid_soup(points.transpose(1, 0, 2), np.stack([u, v], axis=-1).transpose(1, 0, 2))
 
 
+def project_uvs(triangles: Array, period_m: float = 0.12) -> Array:
+    """Return float64 (F, 3, 2): texture coordinates along the two axes that each face lies in."""
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    axis = np.abs(normals).argmax(axis=1)
+    columns = np.array([[1, 2], [0, 2], [0, 1]])[axis]
+    rows = np.arange(len(triangles))[:, None, None]
+    return np.asarray(triangles[rows, np.arange(3)[None, :, None], columns[:, None, :]] / period_m)
+
+
 def corner_normals(triangles: Array, crease_deg: float = 40.0) -> Array:
     """Return float64 (F, 3, 3), unit normals that are smooth except across creases.
 

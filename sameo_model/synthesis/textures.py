@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Rng = np.random.Generator
 TEXTURE_SIZE = 256
+MAX_TEXTURE_PX = 512  # of textures that objects bring along
 _LETTERS = "ABCDEFGHIJKLMNOPRSTUVWXYZabcdefghiklmnoprstuvwz0123456789&%"
 
 

@@ -11,6 +11,7 @@ from sameo_model.synthesis.surfaces import (
     extrude_soup,
     lathe_soup,
     move_soup,
+    project_uvs,
     superquadric_soup,
     tube_soup,
 )
@@ -73,3 +74,11 @@ def test_normals_of_a_ball_point_away_from_its_middle():
     triangles = superquadric_soup((1, 1, 1), (1.0, 1.0), 32).triangles
     cosines = (corner_normals(triangles) * triangles).sum(axis=2)
     assert cosines.min() > 0.99
+
+
+def test_projected_coordinates_lie_along_the_face():
+    soup = box_soup((0.12, 0.24, 0.36), divisions=1)
+    spans = np.ptp(project_uvs(soup.triangles, period_m=0.12), axis=1)
+    # Each face spans two of the lengths 1, 2 and 3 in texture periods, never 0.
+    assert spans.min() == pytest.approx(1.0)
+    assert spans.max() == pytest.approx(3.0)

@@ -1,16 +1,19 @@
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
-from sameo_model.synthesis.meshes import (
+from sameo_model.synthesis.assets import scale_asset
+from sameo_model.synthesis.mesh_discovery import MeshFile
+from sameo_model.synthesis.mesh_families import (
     FAMILIES,
     find_family_root,
     load_mesh_asset,
-    project_uvs,
 )
+from sameo_model.synthesis.mesh_making import read_mesh
 from sameo_model.synthesis.scenes import SceneConfig
-from sameo_model.synthesis.surfaces import box_soup
+from tests.sameo_model.synthesis.fabricate_meshes import cube, write_obj
 
 
 @pytest.mark.parametrize("name", ["hope", "stable_hope_objects", "turbosquid_objects", ""])
@@ -48,26 +51,26 @@ def test_a_missing_object_is_named(tmp_path):
         load_mesh_asset("robosuite", "can", tmp_path)
 
 
-def test_an_object_is_read_with_its_pose_size_colliders_and_texture(tmp_path):
-    # A box of 2 x 4 x 6 in the file, scaled to 2 x 4 x 6 cm, turned by 90 degrees about z.
-    triangles = box_soup((2, 4, 6), divisions=1).triangles
-    lines = [f"v {x} {y} {z}" for x, y, z in triangles.reshape(-1, 3)]
-    lines += [f"vt {u} {v}" for u, v in np.tile([[0, 0], [1, 0], [1, 1]], (len(triangles), 1))]
-    lines += [
-        f"f {3 * k + 1}/{3 * k + 1} {3 * k + 2}/{3 * k + 2} {3 * k + 3}/{3 * k + 3}"
-        for k in range(len(triangles))
-    ]
-    (tmp_path / "objects").mkdir()
-    (tmp_path / "objects" / "box.obj").write_text("\n".join(lines))
-    (tmp_path / "objects" / "can.xml").write_text(
-        """<mujoco><asset><mesh file="box.obj" name="m" scale="0.01 0.01 0.01"/>
-        <texture name="t" type="2d" builtin="flat" rgb1="1 0 0" width="8" height="8"/>
-        <material name="red" texture="t"/></asset><worldbody><body>
-        <geom type="mesh" mesh="m" material="red" contype="0" conaffinity="0"
-              quat="0.7071068 0 0 0.7071068"/>
-        <geom type="box" size="0.02 0.01 0.03" pos="0 0 0.001"/>
-        </body></worldbody></mujoco>"""
+# A box of 2 x 4 x 6 in the file, scaled to 2 x 4 x 6 cm, turned by 90 degrees about z.
+DRAWN = """<geom type="mesh" mesh="m" material="red" contype="0" conaffinity="0"
+                 quat="0.7071068 0 0 0.7071068"/>"""
+COLLIDER = '<geom type="box" size="0.02 0.01 0.03" pos="0 0 0.001"/>'
+BOTH = '<geom type="mesh" mesh="m" material="red"/>'
+PLAIN = 'builtin="flat" rgb1="1 0 0" width="8" height="8"'
+
+
+def write_object(path, geoms, texture=PLAIN):
+    write_obj(path.with_name("box.obj"), cube((1, 2, 3)))
+    path.write_text(
+        f"""<mujoco><asset><mesh file="box.obj" name="m" scale="0.01 0.01 0.01"/>
+        <texture name="t" type="2d" {texture}/><material name="red" texture="t"/></asset>
+        <worldbody><body>{geoms}</body></worldbody></mujoco>"""
     )
+    return path
+
+
+def test_an_object_is_read_with_its_pose_size_colliders_and_texture(tmp_path):
+    write_object(tmp_path / "objects" / "can.xml", DRAWN + COLLIDER)
     asset = load_mesh_asset("robosuite", "can", tmp_path)
     assert asset.extent == pytest.approx([0.04, 0.02, 0.06], abs=1e-6)
     assert asset.colliders[0].shape == "box"
@@ -76,12 +79,29 @@ def test_an_object_is_read_with_its_pose_size_colliders_and_texture(tmp_path):
     assert (asset.surfaces[0].texture == [255, 0, 0]).all()
 
 
-def test_projected_coordinates_lie_along_the_face():
-    soup = box_soup((0.12, 0.24, 0.36), divisions=1)
-    spans = np.ptp(project_uvs(soup.triangles, period_m=0.12), axis=1)
-    # Each face spans two of the lengths 1, 2 and 3 in texture periods, never 0.
-    assert spans.min() == pytest.approx(1.0)
-    assert spans.max() == pytest.approx(3.0)
+def test_an_object_is_the_same_in_a_family_and_in_anyones_folder(tmp_path):
+    path = write_object(tmp_path / "plate" / "plate.xml", DRAWN + COLLIDER)
+    of_family = load_mesh_asset("scanned", "plate", tmp_path)
+    own = read_mesh(MeshFile("plate", path, "plate/plate.xml")).asset
+    scaled = scale_asset(own, FAMILIES["scanned"].objects["plate"])
+    assert len(of_family.surfaces) == 1
+    np.testing.assert_equal(asdict(of_family.surfaces[0]), asdict(scaled.surfaces[0]))
+    assert of_family.colliders == scaled.colliders
+
+
+def test_a_drawn_mesh_that_collides_is_a_hull_in_a_family_and_else_decomposed(tmp_path):
+    path = write_object(tmp_path / "objects" / "can.xml", BOTH)
+    hull = load_mesh_asset("robosuite", "can", tmp_path).colliders
+    assert [c.shape for c in hull] == ["hull"]
+    np.testing.assert_allclose(np.ptp(hull[0].points, axis=0), [0.02, 0.04, 0.06], atol=1e-6)
+    own = read_mesh(MeshFile("can", path, "objects/can.xml")).asset
+    assert [c.shape for c in own.colliders] == ["box"]
+
+
+def test_a_missing_texture_of_a_family_is_an_error(tmp_path):
+    write_object(tmp_path / "objects" / "can.xml", DRAWN, 'file="gone.png"')
+    with pytest.raises(FileNotFoundError, match=r"object 'can' .* needs gone.png, .* whole, or"):
+        load_mesh_asset("robosuite", "can", tmp_path)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
