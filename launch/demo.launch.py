@@ -1,4 +1,4 @@
-"""Replay a folder of pictures to the node and show the result.
+"""Replay a folder of images to the node and show the result.
 
 ros2 launch sameo_ros demo.launch.py images:=photos rviz:=true
 """
@@ -44,7 +44,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "images",
                 default_value=str(SCENES / "images"),
-                description="Folder of pictures (default: rendered scenes).",
+                description="Folder of images (default: rendered scenes).",
             ),
             DeclareLaunchArgument(
                 "boxes",
@@ -52,7 +52,7 @@ def generate_launch_description() -> LaunchDescription:
                 description="Their boxes: amodal COCO or JSON. Empty: those of `detections`, if a "
                 "topic is given, or else the node's own detector finds them.",
             ),
-            DeclareLaunchArgument("rate", default_value="2.0", description="Pictures a second."),
+            DeclareLaunchArgument("rate", default_value="2.0", description="Images a second."),
             DeclareLaunchArgument(
                 "detector_delay", default_value="0.1", description="Seconds the detector takes."
             ),

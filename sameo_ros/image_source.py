@@ -1,4 +1,4 @@
-"""Pictures in a folder with the boxes that a detector would draw: what replay publishes."""
+"""Images in a folder with the boxes that a detector would draw: what replay publishes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DepthSource:
-    """Depth of a picture."""
+    """Depth of an image."""
 
-    path: Path  # a 16-bit PNG of the picture's size, millimetres, 0 where unknown
+    path: Path  # a 16-bit PNG of the image's size, millimetres, 0 where unknown
     matrix: list[float]  # the camera's K, row by row, for pixel centres at whole numbers
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture file and its boxes."""
+class SourceImage:
+    """An image file and its boxes."""
 
     path: Path  # the file
     prompts: list[BoxPrompt]  # its boxes, in the order of the boxes file
@@ -45,46 +45,46 @@ class Picture:
         return self.path.stem
 
 
-def find_pictures(images: str | Path, boxes: str | Path | None) -> list[Picture]:
-    """Find the pictures that have boxes; what is left out is logged.
+def find_images(images: str | Path, boxes: str | Path | None) -> list[SourceImage]:
+    """Find the images that have boxes; what is left out is logged.
 
     Args:
-        images: A picture, or a folder of pictures.
+        images: An image, or a folder of images.
         boxes: Boxes in any form that `sameo_model.runtime.box_parsing.read_boxes` reads; None takes
-            every picture, without boxes.
+            every image, without boxes.
 
     Returns:
-        The pictures in the order of their names; those that the boxes do not name are left out.
+        The images in the order of their names; those that the boxes do not name are left out.
 
     Raises:
-        FileNotFoundError: If there is no such picture or folder, or it holds no picture.
-        ValueError: If the boxes cannot be read, or belong to none of the pictures.
+        FileNotFoundError: If there is no such image or folder, or it holds no image.
+        ValueError: If the boxes cannot be read, or belong to none of the images.
     """
     images = Path(images)
     if not images.exists():
-        raise FileNotFoundError(f"{images} is neither a picture nor a folder; check the path")
+        raise FileNotFoundError(f"{images} is neither an image nor a folder; check the path")
     matched = match_boxes(images, BoxSource() if boxes is None else read_boxes(boxes))
     for note in matched.notes:
         _LOGGER.warning("note: %s", note)
     depths = _find_depths(images if images.is_dir() else images.parent)
     return [
-        Picture(one.path, one.prompts, depths.get(one.path.name), one.annotated_hw)
+        SourceImage(one.path, one.prompts, depths.get(one.path.name), one.annotated_hw)
         for one in matched.images
     ]
 
 
-def load_picture(picture: Picture) -> tuple[Uint8Array, npt.NDArray[np.uint16] | None]:
-    """Read a picture and its depth.
+def load_image(image: SourceImage) -> tuple[Uint8Array, npt.NDArray[np.uint16] | None]:
+    """Read an image and its depth.
 
     Returns:
         uint8 (H, W, 3), RGB, and uint16 (H, W), millimetres, 0 where unknown; None without depth.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If a file is no picture, or the depth no 16-bit PNG.
+        ValueError: If a file is no image, or the depth no 16-bit PNG.
     """
-    image_rgb = read_image(picture.path, picture.annotated_hw)
-    return image_rgb, None if picture.depth is None else _read_depth_mm(picture.depth.path)
+    image_rgb = read_image(image.path, image.annotated_hw)
+    return image_rgb, None if image.depth is None else _read_depth_mm(image.depth.path)
 
 
 def _read_depth_mm(path: Path) -> npt.NDArray[np.uint16]:

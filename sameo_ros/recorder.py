@@ -1,4 +1,4 @@
-"""The executable `sameo_recorder`: writes published masks as pictures and JSON, then stops."""
+"""The executable `sameo_recorder`: writes published masks as figures and JSON, then stops."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _DEPTH_ENCODINGS = ("16UC1", "32FC1")
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class _ReceivedImage:
     """An image that came."""
 
     message: Any  # the sensor_msgs/Image
@@ -48,13 +48,13 @@ class _Picture:
 
 
 class RecorderNode(Node):
-    """Joins images, boxes and masks of the same stamp, one record per picture name.
+    """Joins images, boxes and masks of the same stamp, one record per image name.
 
-    The stamps of some cameras stay at zero. Their pictures are numbered, and each shows the newest
+    The stamps of some cameras stay at zero. Their figures are numbered, and each shows the newest
     image at that moment.
 
     Attributes:
-        records: What `masks_to_json` made of the messages, by name of the picture.
+        records: What `masks_to_json` made of the messages, by name of the image.
         error: What the node says that it cannot do, "" while all is well.
     """
 
@@ -62,18 +62,18 @@ class RecorderNode(Node):
         """Subscribe.
 
         Args:
-            output: Folder for the pictures; made when the first one comes.
+            output: Folder for the figures; made when the first one comes.
             reliability: What is asked of the publisher of images, `best_effort` or `reliable`.
-            name_by_frame: Whether a picture without a name in ids has that of its frame.
+            name_by_frame: Whether an image without a name in ids has that of its frame.
         """
         super().__init__("sameo_recorder")
         self.records: dict[str, dict[str, Any]] = {}
         self.error = ""
         self._output = output
         self._name_by_frame = name_by_frame
-        self._images: dict[int, _Picture] = {}
+        self._images: dict[int, _ReceivedImage] = {}
         self._boxes: dict[int, Any] = {}
-        self._latest: _Picture | None = None
+        self._latest: _ReceivedImage | None = None
         self._num_unchanged = 0
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
         self._listened: list[Any] = []
@@ -141,7 +141,7 @@ class RecorderNode(Node):
         if message.encoding not in _DEPTH_ENCODINGS:  # the node reads those as well
             stamp_ns = stamp_to_ns(message.header.stamp)
             has_age = is_plausible(1e-3 * self._age_ms(stamp_ns), stamp_ns)
-            _keep(self._images, stamp_ns, _Picture(message, has_age))
+            _keep(self._images, stamp_ns, _ReceivedImage(message, has_age))
 
     def _keep_boxes(self, message: Any) -> None:
         _keep(self._boxes, stamp_to_ns(find_stamp(message)), message)
@@ -152,39 +152,39 @@ class RecorderNode(Node):
 
     def _record(self, message: AmodalMaskArray) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
-        picture, boxes = self._images.get(stamp_ns), self._boxes.get(stamp_ns)
-        if picture is None or boxes is None or not _belong_together(picture, boxes, message):
+        image, boxes = self._images.get(stamp_ns), self._boxes.get(stamp_ns)
+        if image is None or boxes is None or not _belong_together(image, boxes, message):
             return
-        latency_ms = self._age_ms(stamp_ns) if picture.has_age else None
+        latency_ms = self._age_ms(stamp_ns) if image.has_age else None
         frame = Path(message.header.frame_id).name if self._name_by_frame else ""
-        name = _name_in_ids(boxes) or frame or self._name_by_stamp(picture, stamp_ns)
-        self._latest = picture
+        name = _name_in_ids(boxes) or frame or self._name_by_stamp(image, stamp_ns)
+        self._latest = image
         if name in self.records:
             return
-        panels = draw_panels(image_to_rgb(picture.message), boxes, message)
+        panels = draw_panels(image_to_rgb(image.message), boxes, message)
         _, data = cv2.imencode(".png", cv2.cvtColor(panels, cv2.COLOR_RGB2BGR))
         self._output.mkdir(parents=True, exist_ok=True)
         write_whole(self._output / f"{name}.png", data.tobytes())
         self.records[name] = masks_to_json(message, name, latency_ms)
 
-    def _name_by_stamp(self, picture: _Picture, stamp_ns: int) -> str:
+    def _name_by_stamp(self, image: _ReceivedImage, stamp_ns: int) -> str:
         """Return the stamp; with a number where it does not change from image to image."""
         name = f"{stamp_ns // NANOSECONDS}.{stamp_ns % NANOSECONDS:09d}"
         latest = self._latest
         if latest is None or stamp_to_ns(latest.message.header.stamp) != stamp_ns:
             self._num_unchanged = 1
-        elif latest is not picture:
+        elif latest is not image:
             self._num_unchanged += 1
             if self._num_unchanged == 2:
                 self.get_logger().warning(
-                    f"the stamps of the images stay at {name}: pictures are numbered, and each may "
+                    f"the stamps of the images stay at {name}: figures are numbered, and each may "
                     "show a later image than that of its masks"
                 )
         return name if self._num_unchanged == 1 else f"{name}_{self._num_unchanged}"
 
 
 def main() -> int:
-    """Record until enough pictures have come; return the exit status."""
+    """Record until enough images have come; return the exit status."""
     options = read_arguments(build_parser())
     with ros_until_signal():
         node = RecorderNode(
@@ -196,7 +196,7 @@ def main() -> int:
             reason = error.strerror or error
             node.error = f"{options.output} cannot be written ({reason}); name another folder"
         if node.error:
-            number = f"{len(node.records)} of {options.count} pictures were answered"
+            number = f"{len(node.records)} of {options.count} images were answered"
             print(f"sameo_recorder: {number}: {node.error}", file=sys.stderr)
             return 1
         return 0
@@ -204,7 +204,7 @@ def main() -> int:
 
 
 def _record(node: RecorderNode, options: argparse.Namespace) -> None:
-    """Spin until enough pictures have come; write each as it comes."""
+    """Spin until enough images have come; write each as it comes."""
     deadline_s = time.monotonic() + options.timeout
     num_written = 0
     while len(node.records) < options.count and not node.error:
@@ -221,12 +221,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="sameo_recorder",
-        description="Write each picture with its visible and amodal masks as <name>.png, and the "
+        description="Write each image with its visible and amodal masks as <name>.png, and the "
         "messages as masks.json. The name is that of the detection ids before '#', else the stamp.",
     )
     add = parser.add_argument
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
-    add("--count", required=True, type=count, metavar="N", help="stop after N different pictures")
+    add("--count", required=True, type=count, metavar="N", help="stop after N different images")
     add("--timeout", type=positive, default=60.0, metavar="S", help="give up after (default: 60)")
     add(
         "--name-by-frame",
@@ -248,9 +248,9 @@ def _keep(kept: dict[int, Any], stamp_ns: int, one: Any) -> None:
         del kept[next(iter(kept))]
 
 
-def _belong_together(picture: _Picture, boxes: Any, masks: Any) -> bool:
+def _belong_together(image: _ReceivedImage, boxes: Any, masks: Any) -> bool:
     """Whether masks can be those of an image and boxes: one stamp may be that of several."""
-    size = picture.message.height, picture.message.width
+    size = image.message.height, image.message.width
     last = max((mask.detection_index for mask in masks.masks), default=-1)
     return size == (masks.image_height, masks.image_width) and last < len(boxes.detections)
 

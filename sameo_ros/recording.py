@@ -1,4 +1,4 @@
-"""Mask messages as JSON, pictures and a table: what the recorder writes and the demo prints."""
+"""Mask messages as JSON, figures and a table: what the recorder writes and the demo prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sameo_ros.messages.masks import crop_to_mask
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def masks_to_json(message: Any, picture: str, latency_ms: float | None) -> dict[str, Any]:
+def masks_to_json(message: Any, image_name: str, latency_ms: float | None) -> dict[str, Any]:
     """Turn a sameo_ros/AmodalMaskArray into what JSON can hold.
 
     The fields of the messages keep their names; a mask's image becomes a COCO RLE over the whole
@@ -27,14 +27,14 @@ def masks_to_json(message: Any, picture: str, latency_ms: float | None) -> dict[
 
     Args:
         message: The sameo_ros/AmodalMaskArray.
-        picture: Name of the picture file that the image came from.
+        image_name: Name of the file that the image came from.
         latency_ms: Time from the image's stamp to the message's arrival, milliseconds; None, in
             JSON null, where the stamp is of another clock.
     """
     stamp = message.header.stamp
     image_hw = message.image_height, message.image_width
     return {
-        "picture": picture,
+        "image": image_name,
         "latency_ms": None if latency_ms is None else round(latency_ms, 1),
         "header": {
             "stamp": {"sec": stamp.sec, "nanosec": stamp.nanosec},
@@ -90,7 +90,7 @@ def format_table(records: Sequence[dict[str, Any]]) -> str:
             ratio = mask["occlusion_ratio"]
             rows.append(
                 (
-                    f"{record['picture']}#{mask['detection_index']}",
+                    f"{record['image']}#{mask['detection_index']}",
                     mask["class_id"],
                     f"{mask['predicted_iou']:.2f}",
                     "unknown" if ratio is None else f"{ratio:.2f}",
@@ -136,10 +136,10 @@ def _draw_boxes(image_rgb: Uint8Array, boxes_xyxy: Any, labels: Sequence[str]) -
     return draw_overlay(image_rgb, nothing, None, boxes_xyxy, labels)
 
 
-def _add_title(picture: Uint8Array, title: str) -> Uint8Array:
-    height, width = picture.shape[:2]
+def _add_title(panel: Uint8Array, title: str) -> Uint8Array:
+    height, width = panel.shape[:2]
     strip = np.full((max(18, height // 18), width, 3), 255, dtype=np.uint8)
     scale = strip.shape[0] / 34
     origin = strip.shape[0] // 4, round(strip.shape[0] * 0.7)
     cv2.putText(strip, title, origin, _FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([strip, picture])
+    return np.vstack([strip, panel])

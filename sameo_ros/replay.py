@@ -1,4 +1,4 @@
-"""The executable `sameo_replay`: a folder of pictures as a camera and a detector, for trials.
+"""The executable `sameo_replay`: a folder of images as a camera and a detector, for trials.
 
 The detector works as real ones do: when it is free it takes the newest image, and after its delay
 it publishes the boxes under that image's stamp.
@@ -27,7 +27,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
 from sameo_ros.arguments import count, not_negative, positive
-from sameo_ros.image_source import Picture, find_pictures, load_picture
+from sameo_ros.image_source import SourceImage, find_images, load_image
 from sameo_ros.messages.conversions import bytes_to_array
 from sameo_ros.messages.detections import DetectionMessageTypes, fill_detections
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
@@ -38,16 +38,16 @@ _IDLE_PERIOD_S = 1e6
 
 @dataclass(frozen=True)
 class _Frame:
-    """A picture as messages that need a header; the last two where the picture has depth."""
+    """An image as messages that need a header; the last two where the image has depth."""
 
-    picture: Picture
+    source: SourceImage
     image: Image
     depth: Image | None
     camera_info: CameraInfo | None
 
 
 class ReplayNode(Node):
-    """Publishes pictures on `image`, boxes on `detections`, and `depth` with `camera_info`.
+    """Publishes images on `image`, boxes on `detections`, and `depth` with `camera_info`.
 
     Without a file of boxes there is no detector.
 
@@ -71,8 +71,8 @@ class ReplayNode(Node):
         self._depth_images = self.create_publisher(Image, "depth", qos)
         self._camera_infos = self.create_publisher(CameraInfo, "camera_info", qos)
         self._num_published = 0
-        self._in_work: tuple[Picture, Header] | None = None
-        self._newest: tuple[Picture, Header] | None = None
+        self._in_work: tuple[SourceImage, Header] | None = None
+        self._newest: tuple[SourceImage, Header] | None = None
         self._detector = self.create_timer(
             options.detector_delay or _IDLE_PERIOD_S, self._finish_detection
         )
@@ -94,7 +94,7 @@ class ReplayNode(Node):
             return
         frame = self._frames[self._num_published % len(self._frames)]
         self._num_published += 1
-        frame_id = self._options.frame_id.replace("{picture}", frame.picture.name)
+        frame_id = self._options.frame_id.replace("{image}", frame.source.name)
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=frame_id)
         for message, publisher in (
             (frame.image, self._images),
@@ -104,7 +104,7 @@ class ReplayNode(Node):
             if message is not None:
                 message.header = header
                 publisher.publish(message)
-        self._newest = frame.picture, header
+        self._newest = frame.source, header
         if self._options.boxes and self._in_work is None:
             self._start_detection()
 
@@ -120,9 +120,9 @@ class ReplayNode(Node):
     def _finish_detection(self) -> None:
         self._detector.cancel()
         assert self._in_work is not None
-        picture, header = self._in_work
+        source, header = self._in_work
         message = Detection2DArray()
-        fill_detections(message, _TYPES, picture.prompts, picture.name, header)
+        fill_detections(message, _TYPES, source.prompts, source.name, header)
         self._detections.publish(message)
         self._start_detection()
 
@@ -134,8 +134,8 @@ def main() -> int:
     """Publish until everything is out or a signal comes; return the exit status."""
     options = read_arguments(build_parser())
     try:
-        pictures = find_pictures(options.images, options.boxes or None)
-        frames = _read_frames(pictures)
+        sources = find_images(options.images, options.boxes or None)
+        frames = _read_frames(sources)
     except (OSError, ValueError) as error:
         print(f"sameo_replay: {error}", file=sys.stderr)
         return 1
@@ -146,22 +146,22 @@ def main() -> int:
         while not node.is_done:
             rclpy.spin_once(node)
         node.finish()
-    return 0 if len(frames) == len(pictures) else 1
+    return 0 if len(frames) == len(sources) else 1
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="sameo_replay",
-        description="Publish pictures and boxes as a camera and a detector would; it begins when "
+        description="Publish images and boxes as a camera and a detector would; it begins when "
         "somebody subscribes to them. For scenes of `sameo_model.synthesize scenes` depth and "
         "camera_info are published as well.",
         epilog="example: ros2 run sameo_ros sameo_replay --images photos --boxes boxes.json --loop "
         "--ros-args -r image:=/camera/image_raw",
     )
     add = parser.add_argument
-    add("--images", required=True, type=Path, help="a picture, or a folder of pictures")
-    add("--boxes", help='amodal COCO or JSON file, or "x1,y1,x2,y2;..." (default: pictures alone)')
+    add("--images", required=True, type=Path, help="an image, or a folder of images")
+    add("--boxes", help='amodal COCO or JSON file, or "x1,y1,x2,y2;..." (default: images alone)')
     add("--rate", type=positive, default=5.0, metavar="HZ", help="images a second (default: 5)")
     add(
         "--detector-delay",
@@ -170,12 +170,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds that the detector takes for an image (default: 0)",
     )
-    add("--loop", action="store_true", help="begin again after the last picture")
+    add("--loop", action="store_true", help="begin again after the last image")
     add("--count", type=count, default=0, metavar="N", help="stop after N images, repeating them")
     add(
         "--frame-id",
         default="camera",
-        help="frame of the images; {picture} is the picture's name (default: camera)",
+        help="frame of the images; {image} is the image's name (default: camera)",
     )
     add(
         "--reliability",
@@ -186,25 +186,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read_frames(pictures: list[Picture]) -> list[_Frame]:
-    """Read the pictures; print a message for each that cannot be read."""
+def _read_frames(sources: list[SourceImage]) -> list[_Frame]:
+    """Read the images; print a message for each that cannot be read."""
     frames = []
-    for picture in pictures:
+    for source in sources:
         try:
-            frames.append(_read_frame(picture))
+            frames.append(_read_frame(source))
         except (OSError, ValueError) as error:
             print(f"sameo_replay: left out: {error}", file=sys.stderr)
     return frames
 
 
-def _read_frame(picture: Picture) -> _Frame:
-    image_rgb, depth_mm = load_picture(picture)
+def _read_frame(source: SourceImage) -> _Frame:
+    image_rgb, depth_mm = load_image(source)
     height, width = image_rgb.shape[:2]
     image = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     image.data = bytes_to_array(image_rgb)
-    if picture.depth is None or depth_mm is None:
-        return _Frame(picture, image, None, None)
-    return _Frame(picture, image, *_depth_messages(depth_mm, picture.depth.matrix))
+    if source.depth is None or depth_mm is None:
+        return _Frame(source, image, None, None)
+    return _Frame(source, image, *_depth_messages(depth_mm, source.depth.matrix))
 
 
 def _depth_messages(

@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float32]
 KINDS = ("letterbox", "corner", "stretch")
 _PATTERN = re.compile(rf"({'|'.join(KINDS)}):(\d+)x(\d+)")
 _EDGE_PX = 2.0
-# Boxes are rounded, and some detectors reach a little beyond the picture: only centres count that
+# Boxes are rounded, and some detectors reach a little beyond the image: only centres count that
 # lie outside by more than this share of the side.
 _OUTSIDE_SHARE = 0.01
 _MIN_OUTSIDE = 3

@@ -1,4 +1,4 @@
-"""The picture of an answer, as ~/overlay and the demo show it."""
+"""An answer drawn on its image, as ~/overlay and the demo show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers for found objects that stay the same from picture to picture."""
+"""Numbers for found objects that stay the same from image to image."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sameo_model.runtime.boxes import as_boxes, box_ious
 from sameo_model.runtime.types import FloatArray, MaskCrop
 
 MIN_IOU = 0.3
-"""Smallest IoU of two boxes of one object in pictures that follow each other."""
+"""Smallest IoU of two boxes of one object in images that follow each other."""
 MIN_SHARED = 0.5
 """Smallest share of a mask that lies in the box of its object, or of the box in the mask."""
 MAX_MISSED = 5
-"""Pictures in which an object may be missed and keep its number."""
+"""Images in which an object may be missed and keep its number."""
 
 
 @dataclass
@@ -33,7 +33,7 @@ class BoxTracker:
     Pairs are joined in the order of their boxes' IoU, as in IoU trackers (Bochinski et al. 2017).
     What is left is joined by the last visible masks: the box of an object that is covered or
     uncovered changes, but it still lies in the mask, or holds it. That is right for a camera that
-    moves little between pictures: what moves by more than half its size gets a new number.
+    moves little between images: what moves by more than half its size gets a new number.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class BoxTracker:
         self._num_seen = 0
 
     def number_boxes(self, boxes_xyxy: npt.NDArray[np.float32]) -> list[int]:
-        """Return a number for each box of the next picture.
+        """Return a number for each box of the next image.
 
         Args:
             boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 in pixels.

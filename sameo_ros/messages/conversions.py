@@ -177,13 +177,13 @@ def compressed_to_rgb(message: Any) -> Uint8Array:
 
     Args:
         message: A sensor_msgs/CompressedImage. Where its `format` begins with a Bayer encoding
-            and the picture has one channel, that is a mosaic and becomes colours.
+            and the image has one channel, that is a mosaic and becomes colours.
 
     Returns:
         uint8 (H, W, 3), RGB, 0-255, turned upright.
 
     Raises:
-        ValueError: If the data are not a whole picture that OpenCV decodes.
+        ValueError: If the data are not a whole image that OpenCV decodes.
     """
     data, pattern = memoryview(message.data), _colour_pattern(message)
     try:
@@ -200,7 +200,7 @@ def compressed_to_rgb(message: Any) -> Uint8Array:
 
 
 def describe_turn(message: Any) -> str:
-    """Say that `compressed_to_rgb` turns a picture upright; "" where it does not.
+    """Say that `compressed_to_rgb` turns an image upright; "" where it does not.
 
     Args:
         message: A sensor_msgs/CompressedImage.

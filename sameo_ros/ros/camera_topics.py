@@ -217,8 +217,8 @@ class CameraTopics:
             self.record.statistics.record("age", 1e3 * self._age_s(frame.stamp_ns))
         if self._overlay.get_subscription_count() > 0:
             overlay = Image()
-            picture = draw_answer(pixels_of(self, frame), answer, settings.overlay_style)
-            fill_image(overlay, picture, "rgb8", header)
+            drawn = draw_answer(pixels_of(self, frame), answer, settings.overlay_style)
+            fill_image(overlay, drawn, "rgb8", header)
             self._overlay.publish(overlay)
         self.objects.publish(frame, answer, lambda: pixels_of(self, frame), settings)
 

@@ -149,8 +149,8 @@ def test_make_help_lists_every_target():
 
 
 def test_make_demo_hands_over_the_users_images_and_boxes():
-    command = make("-n", "demo", "IMAGES=my pictures", "BOXES=boxes.json")
-    assert '--images "my pictures" --boxes "boxes.json" --output demo' in command
+    command = make("-n", "demo", "IMAGES=my photos", "BOXES=boxes.json")
+    assert '--images "my photos" --boxes "boxes.json" --output demo' in command
     assert "--images" not in make("-n", "demo")
 
 

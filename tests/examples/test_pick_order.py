@@ -105,10 +105,10 @@ def test_each_boxes_are_printed_once_also_where_all_stamps_are_zero(capsys):
 
 @pytest.fixture
 def read_order():
-    """Start example, node and replay of a picture; return a function that reads printed lines."""
+    """Start example, node and replay of an image; return a function that reads printed lines."""
     started = []
 
-    def run(picture, boxes, number, is_wanted):
+    def run(image, boxes, number, is_wanted):
         """Return the first heading and lines of so many objects that are wanted."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -126,7 +126,7 @@ def read_order():
         example = start(EXAMPLE, stdout=subprocess.PIPE, text=True)
         start("-m", "sameo_ros.node", "--ros-args", *reliable, stderr=subprocess.DEVNULL)
         start(
-            *("-m", "sameo_ros.replay", "--images", picture, "--loop", "--rate", 2),
+            *("-m", "sameo_ros.replay", "--images", image, "--loop", "--rate", 2),
             *("--boxes", boxes, "--detector-delay", 0.1),
         )
         lines = []
@@ -144,8 +144,8 @@ def read_order():
 
 
 def test_a_replayed_scene_is_ordered_and_located(read_order):
-    picture, boxes = SCENES / "images" / "000000_00.jpg", SCENES / "annotations.json"
-    lines = read_order(picture, boxes, 6, lambda lines: all(" at (" in one for one in lines[1:]))
+    image, boxes = SCENES / "images" / "000000_00.jpg", SCENES / "annotations.json"
+    lines = read_order(image, boxes, 6, lambda lines: all(" at (" in one for one in lines[1:]))
     assert lines[0] == "6 objects, in the frame camera:"
     assert [line.split(".")[0] for line in lines[1:]] == list("123456")
     classes = {line.split()[1] for line in lines[1:]}
@@ -156,9 +156,9 @@ def test_a_replayed_scene_is_ordered_and_located(read_order):
 
 
 def test_without_depth_the_order_is_printed_all_the_same(read_order, tmp_path):
-    picture = tmp_path / "alone.jpg"  # away from cameras.json and depth/
-    shutil.copy(SCENES / "images" / "000000_00.jpg", picture)
-    lines = read_order(picture, "200,150,330,260;300,200,420,330", 2, lambda _: True)
+    image = tmp_path / "alone.jpg"  # away from cameras.json and depth/
+    shutil.copy(SCENES / "images" / "000000_00.jpg", image)
+    lines = read_order(image, "200,150,330,260;300,200,420,330", 2, lambda _: True)
     assert lines[0].startswith("2 objects, in the frame ")
     assert [line.split(". ")[0] for line in lines[1:]] == ["1", "2"]
     assert all(line.endswith("has no depth") for line in lines[1:])

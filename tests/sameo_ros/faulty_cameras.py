@@ -72,7 +72,7 @@ DEPTH: dict[str, Any] = {"wants_3d": True, "depth_encoding": "16UC1"}
 FAULTS = {
     "well": Fault(),
     "well_3d": Fault(**DEPTH),
-    "renamed": Fault("image_topic", "there are /renamed/picture", image_name="picture"),
+    "renamed": Fault("image_topic", "there are /renamed/image_raw", image_name="image_raw"),
     "mute": Fault("image_topic", "no message has come", sends_images=0, is_detecting=False),
     "nobody": Fault("detections_topic", "nobody publishes /nobody/detections", is_detecting=False),
     "stopped": Fault("image_topic", "stopped", num_images=8),
@@ -161,7 +161,7 @@ class FaultyCamera:
             node.create_subscription(AmodalMaskArray, f"{outputs}/masks", lambda _: None, LASTING)
 
     def step(self, now_ns: int, now_s: float) -> None:
-        """Send the next picture and what belongs to it."""
+        """Send the next image and what belongs to it."""
         fault = self.fault
         if self._number == 0 and not self._is_heard():
             return

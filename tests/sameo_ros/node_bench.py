@@ -287,7 +287,7 @@ def yolo_boxes_for(image: Any, box_xyxy: tuple[float, ...] = BOX, **fields: Any)
 
 
 def record_one(client: Client, folder: Path, send: Callable[[], Any]) -> dict[str, Any]:
-    """Send until the recorder has one picture; return what it wrote of it."""
+    """Send until the recorder has one image; return what it wrote of it."""
     recorder = NodeProcess(folder, "recorder", "--output", str(folder / "out"), "--count", "1")
 
     def has_ended() -> bool:
@@ -300,5 +300,5 @@ def record_one(client: Client, folder: Path, send: Callable[[], Any]) -> dict[st
     finally:
         assert recorder.stop() == 0, recorder.text()
     (record,) = json.loads((folder / "out" / "masks.json").read_text())
-    assert (folder / "out" / f"{record['picture']}.png").is_file()
+    assert (folder / "out" / f"{record['image']}.png").is_file()
     return dict(record)

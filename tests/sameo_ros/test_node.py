@@ -216,10 +216,10 @@ def test_the_overlay_comes_when_somebody_subscribes(client):
     # The answer to an image before may have been on its way.
     (overlay,) = client.until(lambda: [one for one in overlays if one.header == image.header])
     client.node.destroy_subscription(subscription)
-    picture = image_view(overlay)
-    assert picture.shape == (240, 320, 3)
-    assert (picture[:40] == 90).all()
-    assert (picture[70:110, 100:220] != 90).any()
+    drawn = image_view(overlay)
+    assert drawn.shape == (240, 320, 3)
+    assert (drawn[:40] == 90).all()
+    assert (drawn[70:110, 100:220] != 90).any()
 
 
 def test_objects_lie_where_depth_and_calibration_say(client, process):

@@ -1,4 +1,4 @@
-"""The node with the model's own detector: pictures alone give boxes and masks."""
+"""The node with the model's own detector: images alone give boxes and masks."""
 
 import time
 
@@ -32,7 +32,7 @@ def is_healthy_after_another(client, pixels):
     return client.values_now()["level"] == "0"
 
 
-def test_pictures_alone_are_answered_under_numbers_that_last(client, tmp_path):
+def test_images_alone_are_answered_under_numbers_that_last(client, tmp_path):
     model = add_tiny_detector(make_tiny_bundle(tmp_path / "tiny"))
     process = start_node(tmp_path, model, detector="builtin")
     found = []
@@ -55,11 +55,11 @@ def test_pictures_alone_are_answered_under_numbers_that_last(client, tmp_path):
                 continue
             assert boxes.boxes_xyxy.tolist() == [[8, 8, 32, 40], [40, 40, 64, 64]]
             np.testing.assert_allclose(boxes.scores, [1, 0.5], atol=1e-3)
-            # The same numbers again after the picture in which nothing was found.
+            # The same numbers again after the image in which nothing was found.
             assert [one.detection_id for one in message.masks] == ["1", "2"]
         values = client.values_now()
         assert values["detections_received"] == values["masks_published"] == "3"
-        # While pictures come nothing is wrong: a detector that does not exist is not missed.
+        # While images come nothing is wrong: a detector that does not exist is not missed.
         client.until(lambda: is_healthy_after_another(client, bright))
         # Then the images are missed, and the detector is not.
         client.until(lambda: "problem_image_topic" in client.values())

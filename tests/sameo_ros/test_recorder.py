@@ -34,9 +34,9 @@ def record(client, tmp_path):
     """Record while images and boxes are sent; return the records and what was said."""
     processes = []
 
-    def record(num_pictures, send):
+    def record(num_images, send):
         output = tmp_path / "out"
-        arguments = ["--output", str(output), "--count", str(num_pictures)]
+        arguments = ["--output", str(output), "--count", str(num_images)]
         recorder = NodeProcess(tmp_path, "recorder", *arguments)
         processes.append(recorder)
         publishers = client.images, client.detections
@@ -51,7 +51,7 @@ def record(client, tmp_path):
         assert recorder.popen.returncode == 0, recorder.text()
         records = json.loads((output / "masks.json").read_text())
         names = sorted(path.stem for path in output.glob("*.png"))
-        assert names == [one["picture"] for one in records]
+        assert names == [one["image"] for one in records]
         return records, recorder.text()
 
     yield record
@@ -59,13 +59,13 @@ def record(client, tmp_path):
         process.stop()
 
 
-def test_pictures_whose_stamps_stay_at_zero_are_numbered(client, record):
+def test_images_whose_stamps_stay_at_zero_are_numbered(client, record):
     def send():
         image = client.image(stamp_ns=0)
         client.send(image, boxes_for(image, BOX))
 
     records, text = record(3, send)
-    names = [one["picture"] for one in records]
+    names = [one["image"] for one in records]
     assert names == ["0.000000000", "0.000000000_2", "0.000000000_3"]
     assert [one["latency_ms"] for one in records] == [None] * 3
     assert text.count("the stamps of the images stay at 0.000000000") == 1

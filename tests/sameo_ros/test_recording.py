@@ -31,7 +31,7 @@ def answer_message(ratio=0.5):
 
 def test_the_json_holds_every_field_and_masks_as_rle():
     record = json.loads(json.dumps(masks_to_json(answer_message(), "photo", 12.34)))
-    assert record["picture"] == "photo"
+    assert record["image"] == "photo"
     assert record["latency_ms"] == 12.3
     assert record["header"]["stamp"] == {"sec": 2, "nanosec": 500_000_000}
     assert record["header"]["frame_id"] == "optical"

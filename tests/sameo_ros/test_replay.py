@@ -22,8 +22,8 @@ from tests.sameo_ros.processes import ROOT  # noqa: E402
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Two pictures, the second one with depth, and boxes for both."""
+def folder(tmp_path):
+    """Two images, the second one with depth, and boxes for both."""
     images, depths = tmp_path / "images", tmp_path / "depth"
     images.mkdir()
     depths.mkdir()
@@ -43,14 +43,14 @@ def arguments(folder):
     return ["--images", str(folder / "images"), "--boxes", str(folder / "boxes.json")]
 
 
-def test_pictures_boxes_and_depth_come_under_one_header(pictures, tmp_path):
+def test_images_boxes_and_depth_come_under_one_header(folder, tmp_path):
     client = Client()
     received = {"image": [], "detections": [], "depth": [], "camera_info": []}
     kinds = {"image": Image, "detections": Detection2DArray, "depth": Image}
     for topic, found in received.items():
         kind = kinds.get(topic, CameraInfo)
         client.node.create_subscription(kind, topic, found.append, RELIABLE)
-    process = NodeProcess(tmp_path, "replay", *arguments(pictures), "--rate", "20", "--count", "3")
+    process = NodeProcess(tmp_path, "replay", *arguments(folder), "--rate", "20", "--count", "3")
     try:
         client.until(lambda: process.popen.poll() is not None)
         client.until(lambda: len(received["image"]) == len(received["detections"]) == 3)
@@ -70,13 +70,13 @@ def test_pictures_boxes_and_depth_come_under_one_header(pictures, tmp_path):
     assert info.k.tolist() == [9, 0, 3.5, 0, 9, 2.5, 0, 0, 1]
 
 
-def test_a_slow_detector_takes_the_newest_picture_when_it_is_free(pictures, tmp_path):
+def test_a_slow_detector_takes_the_newest_image_when_it_is_free(folder, tmp_path):
     client = Client()
     images, boxes = [], []
     client.node.create_subscription(Image, "image", images.append, RELIABLE)
     client.node.create_subscription(Detection2DArray, "detections", boxes.append, RELIABLE)
     options = ["--rate", "50", "--count", "40", "--detector-delay", "0.1"]
-    process = NodeProcess(tmp_path, "replay", *arguments(pictures), *options)
+    process = NodeProcess(tmp_path, "replay", *arguments(folder), *options)
     try:
         client.until(lambda: process.popen.poll() is not None)
         client.until(lambda: len(images) == 40)
@@ -87,15 +87,15 @@ def test_a_slow_detector_takes_the_newest_picture_when_it_is_free(pictures, tmp_
     stamps = [stamp_to_ns(image.header.stamp) for image in images]
     answered = [stamps.index(stamp_to_ns(one.header.stamp)) for one in boxes]
     assert answered == sorted(set(answered))
-    # A look takes 0.1 s. The last but one began before the last picture came.
+    # A look takes 0.1 s. The last but one began before the last image came.
     assert 2 <= len(answered) <= (stamps[-1] - stamps[0]) / 1e8 + 2
 
 
-def test_without_boxes_pictures_come_alone_and_name_their_frames(pictures, tmp_path):
+def test_without_boxes_images_come_alone_and_name_their_frames(folder, tmp_path):
     client = Client()
     images = []
     client.node.create_subscription(Image, "image", images.append, RELIABLE)
-    options = ["--images", str(pictures / "images"), "--rate", "20", "--frame-id", "of {picture}"]
+    options = ["--images", str(folder / "images"), "--rate", "20", "--frame-id", "of {image}"]
     process = NodeProcess(tmp_path, "replay", *options)
     try:
         client.until(lambda: len(images) == 2)
@@ -109,7 +109,7 @@ def test_without_boxes_pictures_come_alone_and_name_their_frames(pictures, tmp_p
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (["--images", "nowhere"], "sameo_replay: nowhere is neither a picture nor a folder"),
+        (["--images", "nowhere"], "sameo_replay: nowhere is neither an image nor a folder"),
         (["--boxes", "nowhere.json"], "sameo_replay: boxes file nowhere.json does not exist"),
         (["--boxes", '{"a.png": [{"class": "x"}]}'], "has no key 'box'"),
         (["--rate", "-1"], "must not be below 0"),
@@ -118,8 +118,8 @@ def test_without_boxes_pictures_come_alone_and_name_their_frames(pictures, tmp_p
         (["--count", "1.5"], "must be a whole number above 0, got 1.5"),
     ],
 )
-def test_wrong_arguments_end_in_one_sentence(pictures, changes, sentence, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["sameo_replay", *arguments(pictures), *changes])
+def test_wrong_arguments_end_in_one_sentence(folder, changes, sentence, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sameo_replay", *arguments(folder), *changes])
     try:
         status = replay.main()
     except SystemExit as end:
@@ -128,13 +128,13 @@ def test_wrong_arguments_end_in_one_sentence(pictures, changes, sentence, monkey
     assert sentence in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_and_named(pictures, tmp_path):
-    (pictures / "images" / "a.png").write_bytes(b"no picture")
+def test_an_image_that_cannot_be_read_is_left_out_and_named(folder, tmp_path):
+    (folder / "images" / "a.png").write_bytes(b"no image")
     client = Client()
     boxes = []
     client.node.create_subscription(Image, "image", lambda _: None, RELIABLE)
     client.node.create_subscription(Detection2DArray, "detections", boxes.append, RELIABLE)
-    process = NodeProcess(tmp_path, "replay", *arguments(pictures), "--rate", "20")
+    process = NodeProcess(tmp_path, "replay", *arguments(folder), "--rate", "20")
     try:
         client.until(lambda: process.popen.poll() is not None)
         client.until(lambda: len(boxes) == 1)
@@ -145,10 +145,10 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(pictures, tmp_path)
     assert boxes[0].detections[0].id == "b#0"
 
 
-def test_pictures_that_cannot_be_read_at_all_end_in_one_sentence(pictures):
+def test_images_that_cannot_be_read_at_all_end_in_one_sentence(folder):
     for name in ("a.png", "b.png"):
-        (pictures / "images" / name).write_bytes(b"no picture")
-    command = [sys.executable, "-m", "sameo_ros.replay", *arguments(pictures)]
+        (folder / "images" / name).write_bytes(b"no image")
+    command = [sys.executable, "-m", "sameo_ros.replay", *arguments(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "a.png cannot be read" in done.stderr

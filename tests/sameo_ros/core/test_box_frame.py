@@ -71,7 +71,7 @@ def feed(finder, boxes, image_hw=HW):
 def test_boxes_of_the_image_are_left_alone():
     finder = FrameFinder()
     boxes = boxes_of_the_image(0, 400)
-    boxes[::7, 2:] += 30  # some reach beyond the picture, as jittery detectors do
+    boxes[::7, 2:] += 30  # some reach beyond the image, as jittery detectors do
     feed(finder, boxes)
     assert finder.frame is None
     assert finder.warning == ""

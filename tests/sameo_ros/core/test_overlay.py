@@ -23,21 +23,21 @@ def draw(visible_masks, style="full"):
     prediction = Prediction([AMODAL], visible_masks, ones, ones * 0.5)
     answer = build_answer(DETECTIONS, [1], prediction, IMAGE_HW)
     image_rgb = np.full((*IMAGE_HW, 3), 128, np.uint8)
-    picture = draw_answer(image_rgb, answer, style)
+    drawn = draw_answer(image_rgb, answer, style)
     assert (image_rgb == 128).all()
-    return picture
+    return drawn
 
 
 def test_the_visible_part_is_solid_and_the_hidden_part_hatched():
-    picture = draw([VISIBLE])
-    assert len(np.unique(picture[SEEN].reshape(-1, 3), axis=0)) == 1
-    assert len(np.unique(picture[HIDDEN].reshape(-1, 3), axis=0)) >= 3  # stripe, edge, ground
-    assert (picture[HIDDEN] == 128).all(axis=2).any()
+    drawn = draw([VISIBLE])
+    assert len(np.unique(drawn[SEEN].reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(drawn[HIDDEN].reshape(-1, 3), axis=0)) >= 3  # stripe, edge, ground
+    assert (drawn[HIDDEN] == 128).all(axis=2).any()
 
 
 def test_without_visible_masks_the_whole_object_is_solid():
-    picture = draw(None)
-    np.testing.assert_array_equal(picture[SEEN][0, 0], picture[HIDDEN][0, 0])
+    drawn = draw(None)
+    np.testing.assert_array_equal(drawn[SEEN][0, 0], drawn[HIDDEN][0, 0])
 
 
 def test_the_full_style_shows_box_and_label():

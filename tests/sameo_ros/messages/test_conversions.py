@@ -60,7 +60,7 @@ def test_mono16_keeps_the_upper_byte_of_all_bits_in_either_byte_order(byte_order
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
-def test_cameras_of_few_bits_give_the_picture_of_eight(bits):
+def test_cameras_of_few_bits_give_the_image_of_eight(bits):
     eight = np.array([[0, 100, 255], [30, 20, 10]], dtype=np.uint8)
     wide = eight.astype("<u2") << (bits - 8)
     expected = np.repeat(eight[..., None], 3, axis=2)
@@ -97,7 +97,7 @@ def test_mosaics_become_colours(order):
         np.testing.assert_array_equal(decoded[2:-2, 2:-2], np.full((4, 4, 3), colour))
 
 
-def test_a_compressed_picture_that_is_in_colour_already_is_no_mosaic():
+def test_a_compressed_image_that_is_in_colour_already_is_no_mosaic():
     data = cv2.imencode(".png", np.full((8, 8, 3), (50, 100, 200), np.uint8))[1].tobytes()
     message = SimpleNamespace(format="bayer_rggb8; png compressed bgr8", data=data)
     np.testing.assert_array_equal(compressed_to_rgb(message)[0, 0], (200, 100, 50))
@@ -205,7 +205,7 @@ def test_a_jpeg_without_its_end_is_refused():
         compressed_to_rgb(message)
 
 
-def test_a_compressed_picture_is_turned_upright():
+def test_a_compressed_image_is_turned_upright():
     data = array("B", tagged("jpg", np.zeros((16, 32, 3), np.uint8), 6))
     assert compressed_to_rgb(SimpleNamespace(format="jpeg", data=data)).shape == (32, 16, 3)
 

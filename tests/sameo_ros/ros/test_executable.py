@@ -122,4 +122,4 @@ def test_an_interrupted_recorder_has_written_what_came(tmp_path):
         client.close()
         node.stop()
     assert recorder.stop() == 130, recorder.text()
-    assert [one["picture"] for one in json.loads((output / "masks.json").read_text())] == ["mugs"]
+    assert [one["image"] for one in json.loads((output / "masks.json").read_text())] == ["mugs"]
