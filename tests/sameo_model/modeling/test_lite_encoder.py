@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from sameo_model.modeling.lite_encoder import (
@@ -132,13 +133,36 @@ def test_the_finest_features_tell_one_pixel_from_its_neighbours():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_strided_depthwise_convolutions_run_in_float32_under_autocast(dtype):
+def test_strided_depthwise_convolutions_with_gradients_run_in_float32_under_autocast(dtype):
     layer = ConvNorm(8, 8, 3, stride=2, groups=8).eval()
-    images = torch.rand(1, 8, 16, 16, dtype=dtype)
+    images = torch.rand(1, 8, 16, 16, dtype=dtype, requires_grad=True)
+    expected = layer(images.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(images), expected)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "groups"), [(1, 1, 1), (3, 2, 8), (3, 2, 1)])
+def test_statistics_folded_into_the_kernel_give_the_same_features(kernel, stride, groups):
+    layer = ConvNorm(8, 8, kernel, stride=stride, groups=groups).eval()
+    layer.norm.running_mean.uniform_(-1, 1)
+    layer.norm.running_var.uniform_(0.5, 2)
+    nn.init.uniform_(layer.norm.bias, -1, 1)
+    images = torch.rand(2, 8, 16, 16)
     with torch.no_grad():
-        expected = layer(images.float())
+        expected = layer(images)
         with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(layer(images), expected)
+            found = layer(images)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
+
+
+def test_frozen_blocks_give_the_same_features_one_image_at_a_time():
+    backbone = EfficientNetLite0().eval()
+    images = torch.rand(3, 3, 64, 64)
+    expected = backbone(images)
+    backbone.freeze(4, depthwise=False)  # the fourth block is not tapped
+    for found, other in zip(backbone(images), expected, strict=True):
+        torch.testing.assert_close(found, other, atol=1e-4, rtol=1e-4)
 
 
 def test_frozen_blocks_and_depthwise_kernels_take_no_gradient():
