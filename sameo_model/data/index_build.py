@@ -28,7 +28,7 @@ from sameo_model.data.index_format import (
 )
 from sameo_model.data.index_pack import PackedChunk, pack_chunk
 from sameo_model.data.parallel import chunked, ordered_map
-from sameo_model.data.source import MAX_SIDE_PX, RECORD_ERRORS, ImageEntry, Source, is_size
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source
 from sameo_model.data.types import DatasetFormatError
 
 CHUNK_JOBS = 64
@@ -87,25 +87,20 @@ class _Builder:
 
     def add_source(self, source: Source, workers: int, bar: tqdm) -> None:
         """Read one source to its end."""
-        entries = list(source.images())
-        by_key = {entry.key: (row, entry) for row, entry in enumerate(entries)}
-        table = _image_table(entries)
-        num_unique = min(len(by_key), len(np.unique(table["image_id"])))
-        if num_unique != len(entries):
-            raise DatasetFormatError(
-                f"images of {source.dataset} {source.split} must have unique ids, got "
-                f"{len(entries) - num_unique} repeated; the file is damaged"
-            )
+        listing = Listing()
         packed_chunks: list[PackedChunk] = []
-        chunks = chunked(source.jobs(by_key, self.defects), CHUNK_JOBS)
+        chunks = chunked(source.jobs(listing, self.defects), CHUNK_JOBS)
         work: Iterator[tuple[Source, list[Any]]] = ((source, jobs) for jobs in chunks)
         for packed in ordered_map(pack_chunk, work, workers):
-            self._take(packed, table)
+            self._take(packed)
             packed_chunks.append(replace(packed, masks=b""))
             bar.update(packed.num_jobs)
-        names = source.categories()
+        names = listing.categories
         self._listed |= {n: name for n, name in names.items() if isinstance(n, int)}
+        table = _image_table(listing.images)
         for packed in packed_chunks:
+            for row, image_hw in packed.image_hw.items():
+                table["image_hw"][row] = image_hw
             pairs = packed.categories
             categories = np.array([self._category(pair, names) for pair in pairs], dtype=np.int32)
             for rows in (packed.rows, packed.crowds):
@@ -115,12 +110,10 @@ class _Builder:
         self._drop_repeated_ids(rows)
         self._instance_tables.append(rows)
         self._image_tables.append(table)
-        self._paths.extend(str(entry.path) for entry in entries)
-        self._num_images += len(entries)
+        self._paths.extend(str(entry.path) for entry in listing.images.values())
+        self._num_images += len(listing.images)
 
-    def _take(self, packed: PackedChunk, table: np.ndarray) -> None:
-        for row, image_hw in packed.image_hw.items():
-            table["image_hw"][row] = image_hw
+    def _take(self, packed: PackedChunk) -> None:
         for rows in (packed.rows, packed.crowds):
             rows["offset"] += self._masks_size
             rows["image_row"] += self._num_images
@@ -183,17 +176,12 @@ class _Builder:
         np.save(folder / IMAGES_FILE, images)
 
 
-def _image_table(entries: list[ImageEntry]) -> np.ndarray:
-    table = np.zeros(len(entries), dtype=IMAGE_ROW)
+def _image_table(images: Mapping[int, ImageEntry]) -> np.ndarray:
+    table = np.zeros(len(images), dtype=IMAGE_ROW)
+    table["image_id"] = list(images)
     table["coco_image_ids"] = NO_COCO_ID
-    for row, entry in enumerate(entries):
-        table["image_id"][row] = row + 1 if entry.image_id is None else entry.image_id
+    for row, entry in enumerate(images.values()):
         if entry.image_hw is not None:
-            if not is_size(entry.image_hw):
-                raise DatasetFormatError(
-                    f"image {entry.path.name} must have sides from 1 to {MAX_SIDE_PX} pixels, got "
-                    f"{entry.image_hw[0]} x {entry.image_hw[1]}; the file is damaged"
-                )
             table["image_hw"][row] = entry.image_hw
         ids = entry.coco_image_ids[:MAX_COCO_IDS]
         table["coco_image_ids"][row, : len(ids)] = ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
@@ -10,10 +10,9 @@ from typing import Any
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
-from sameo_model.data.json_stream import iter_json
-from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys, find_image
+from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.readers.layout import choose_splits
-from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.source import Listing, Source
 from sameo_model.data.types import AmodalInstance, DatasetFormatError
 
 KEYS = FlatKeys(amodal=("regions",), visible=())
@@ -55,16 +54,12 @@ class CocoaSource(FlatCocoSource):
     keys: FlatKeys = KEYS
     absent_visible: AbsentVisible = AbsentVisible.UNOCCLUDED
 
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
         """Yield the annotations, the first annotator's for each image."""
         seen: set[int] = set()
-        for key, record in iter_json(self.annotations_path):
-            if key != "annotations":
-                continue
+        for record in self.annotations(listing):
             self._require_regions(record)
-            row_and_entry = find_image(images, record)
+            row_and_entry = listing.find(record.get("image_id"))
             if row_and_entry is None:
                 defects.add(Defect.UNKNOWN_IMAGE, record.get("id"), len(record["regions"]))
                 continue

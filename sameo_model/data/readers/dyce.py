@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.readers.layout import choose_splits
 from sameo_model.data.readers.mask_files import check_mask_files
-from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.source import ImageEntry, Listing, Source
 from sameo_model.data.types import AmodalInstance
 
 SPLITS = {name: [f"annotations/{name}.txt"] for name in ("train", "val", "test")}
@@ -61,26 +61,22 @@ class DyceSource(Source):
         folders = [self.root / name for name in ("modal", "amodal")]
         return [self.list_path, *(folder for folder in folders if folder.is_dir())]
 
-    def images(self) -> Iterator[ImageEntry]:
-        """Yield each image once, in the order of the list."""
-        seen: set[str] = set()
-        for _, line in self._lines():
-            if line is not None and line.image not in seen:
-                seen.add(line.image)
-                yield ImageEntry(line.image, None, self._find("Images", line.image), None)
-
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
         """Yield the lines that name an object."""
         for number, line in self._lines():
             source_id = f"{self.list_path.name}:{number}"
             if line is None:
                 defects.add(Defect.MALFORMED_RECORD, source_id)
-            elif line.tag == "objects":
+                continue
+            if found := listing.find(line.image):
+                row, _ = found
+            else:
+                path = self._find("Images", line.image)
+                row = listing.add(ImageEntry(line.image, path, None))
+            if line.tag == "objects":
                 defects.add(Defect.IGNORED_TAG, source_id)
             else:
-                yield images[line.image][0], (line, source_id)
+                yield row, (line, source_id)
 
     def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         """Read the two masks of one object."""

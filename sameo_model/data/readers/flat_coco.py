@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_crowd, check_instance
 from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.layout import join_name
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source, without_fraction
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source, without_fraction
 from sameo_model.data.types import AmodalInstance, CrowdRegion, DatasetFormatError
 
 _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
@@ -33,30 +35,46 @@ class FlatKeys:
 class CocoFileSource(Source):
     """A JSON file with lists of pictures, annotations and categories."""
 
+    images_key: ClassVar[str] = "images"  # name of the list of pictures
+
     annotations_path: Path
     images_dir: Path  # folder that names of files are relative to
-    _names: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     def files(self) -> list[Path]:
         return [self.annotations_path]
 
-    def categories(self) -> Mapping[int, str]:
-        return self._names
+    @abstractmethod
+    def image_entries(self, record: dict[str, Any]) -> Iterator[ImageEntry]:
+        """Yield the pictures that a record of the list `images_key` stands for."""
 
-    def entries(self, name: str) -> Iterator[dict[str, Any]]:
-        """Yield the entries of a list that the file must have."""
-        found = False
-        for key, entry in iter_json(self.annotations_path):
-            if key == name:
-                found = True
-                yield entry
-            elif found:
-                return
-        if not found:
+    def annotations(self, listing: Listing) -> Iterator[Any]:
+        """List pictures and classes, and yield the records of the list `annotations`.
+
+        Records that come before the pictures are left for a second reading of that part.
+        """
+        has_images = has_earlier = False
+        for key, record in iter_json(self.annotations_path):
+            if key == self.images_key:
+                has_images = True
+                for entry in self.image_entries(record):
+                    listing.add(entry)
+            elif key == "categories":
+                number = without_fraction(record["id"])
+                listing.categories[number] = str(record.get("name", number))
+            elif key == "annotations" and has_images:
+                yield record
+            elif key == "annotations":
+                has_earlier = True
+        if not has_images:
             raise DatasetFormatError(
-                f"{self.annotations_path} must have a list `{name}` with at least one entry, got "
-                f"none; it is not a {self.dataset} annotation file"
+                f"{self.annotations_path} must have a list `{self.images_key}` with at least one "
+                f"entry, got none; it is not a {self.dataset} annotation file"
             )
+        if has_earlier:
+            parts = iter_json(self.annotations_path)
+            for key, record in takewhile(lambda part: part[0] != self.images_key, parts):
+                if key == "annotations":
+                    yield record
 
 
 @dataclass
@@ -67,26 +85,17 @@ class FlatCocoSource(CocoFileSource):
     absent_visible: AbsentVisible = AbsentVisible.SKIP  # what a record without visible mask means
     has_coco_ids: bool = False  # the set's `image_id` is COCO's
 
-    def images(self) -> Iterator[ImageEntry]:
-        return map(self._image_entry, self.entries("images"))
-
-    def _image_entry(self, entry: dict[str, Any]) -> ImageEntry:
+    def image_entries(self, record: dict[str, Any]) -> Iterator[ImageEntry]:
         try:
-            key = without_fraction(entry["id"])
-            image_hw = self.image_hw(entry)
-            path = join_name(self.images_dir, self.file_name(entry))
+            key = without_fraction(record["id"])
+            image_hw = self.image_hw(record)
+            path = join_name(self.images_dir, self.file_name(record))
         except RECORD_ERRORS as error:
             raise DatasetFormatError(
                 f"images in {self.annotations_path} must have id, height, width and a file name, "
-                f"got {_keys(entry)}"
+                f"got {_keys(record)}"
             ) from error
-        return ImageEntry(
-            key=key,
-            image_id=key if isinstance(key, int) else None,
-            path=path,
-            image_hw=image_hw,
-            coco_image_ids=self.coco_image_ids(entry),
-        )
+        yield ImageEntry(key, path, image_hw, self.coco_image_ids(record))
 
     def image_hw(self, entry: dict[str, Any]) -> tuple[int, int] | None:
         """Return the size of an image; None takes it from the annotations."""
@@ -104,29 +113,19 @@ class FlatCocoSource(CocoFileSource):
             return (int(match[1]),)
         return (entry["id"],) if self.has_coco_ids else ()
 
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield the records of the list `annotations`."""
-        self._names = {}
-        probed = False
-        for key, record in iter_json(self.annotations_path):
-            if key == "categories":
-                number = without_fraction(record["id"])
-                self._names[number] = str(record.get("name", number))
-            elif key == "annotations":
-                if not probed:
-                    self._probe(record)
-                    probed = True
-                if not isinstance(record, dict):
-                    defects.add(Defect.MALFORMED_RECORD, record)
-                    continue
-                row_and_entry = find_image(images, record)
-                if row_and_entry is None:
-                    defects.add(Defect.UNKNOWN_IMAGE, record.get("id"))
-                    continue
-                row, entry = row_and_entry
-                yield row, (record, entry.image_hw)
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
+        for place, record in enumerate(self.annotations(listing)):
+            if place == 0:
+                self._probe(record)
+            if not isinstance(record, dict):
+                defects.add(Defect.MALFORMED_RECORD, record)
+                continue
+            row_and_entry = listing.find(record.get("image_id"))
+            if row_and_entry is None:
+                defects.add(Defect.UNKNOWN_IMAGE, record.get("id"))
+                continue
+            row, entry = row_and_entry
+            yield row, (record, entry.image_hw)
 
     def _probe(self, record: dict[str, Any]) -> None:
         """Check the first record's keys, so that a wrong file fails with a sentence."""
@@ -169,14 +168,6 @@ class FlatCocoSource(CocoFileSource):
             source_id=str(record.get("source_id", "")),
             stated_rate=record.get("occlude_rate"),
         )
-
-
-def find_image(
-    images: Mapping[int | str, tuple[int, ImageEntry]], record: Mapping[str, Any]
-) -> tuple[int, ImageEntry] | None:
-    """Return row and entry of the image that a record refers to, None if it is not listed."""
-    image_id = without_fraction(record.get("image_id"))
-    return images.get(image_id) if isinstance(image_id, (int, str)) else None
 
 
 def _first(record: dict[str, Any], names: Iterable[str]) -> Any:

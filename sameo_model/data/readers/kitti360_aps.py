@@ -15,7 +15,7 @@ from sameo_model.data.instances import AbsentVisible, RawInstance, check_instanc
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.readers.layout import choose_splits, find_optional, only_split
 from sameo_model.data.rle import encode_mask
-from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.source import ImageEntry, Listing, Source
 from sameo_model.data.types import AmodalInstance
 from sameo_model.runtime.images import read_values, without_hidden
 
@@ -108,14 +108,14 @@ class PanopticSource(Source):
         top = self.folder / self.split
         return [top, *sorted(path for path in top.rglob("*") if path.is_dir())]
 
-    def images(self) -> Iterator[ImageEntry]:
-        """Yield the photograph of each pair."""
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
+        """Yield the JSON of each pair."""
         folder = self.folder / self.split
         for path in sorted(without_hidden(folder.rglob(f"*{_PANOPTIC_ENDING}.json"), folder)):
-            yield ImageEntry(str(path), None, self._image_path(path), None)
+            yield listing.add(ImageEntry(str(path), self._image_path(path), None)), path
 
     def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
-        path = Path(job)
+        path: Path = job
         identity = path.relative_to(self.folder / self.split).as_posix()
         picture_path = path.with_suffix(".png")
         picture = _read_labels(picture_path)

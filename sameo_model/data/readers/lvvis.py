@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
-from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.flat_coco import CocoFileSource
 from sameo_model.data.readers.layout import choose_splits, find
-from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.source import ImageEntry, Listing, Source
 from sameo_model.data.types import AmodalInstance
 
 SPLITS = {
@@ -39,25 +38,19 @@ def sources(root: Path, split: str | None) -> list[Source]:
 class LvvisSource(CocoFileSource):
     """One annotation file in YouTube-VIS form; each frame of a video counts as an image."""
 
-    def images(self) -> Iterator[ImageEntry]:
-        """Yield the frames of the list `videos`."""
-        for video in self.entries("videos"):
-            image_hw = (int(video["height"]), int(video["width"]))
-            for frame, name in enumerate(video["file_names"]):
-                # Names were written on Windows; only folder and file name are reliable.
-                parts = str(name).replace("\\", "/").split("/")[-2:]
-                path = self.images_dir.joinpath(*parts)
-                yield ImageEntry(f"{video['id']}/{frame}", None, path, image_hw)
+    images_key: ClassVar[str] = "videos"
 
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
+    def image_entries(self, record: dict[str, Any]) -> Iterator[ImageEntry]:
+        """Yield the frames of a video."""
+        image_hw = (int(record["height"]), int(record["width"]))
+        for frame, name in enumerate(record["file_names"]):
+            # Names were written on Windows; only folder and file name are reliable.
+            parts = str(name).replace("\\", "/").split("/")[-2:]
+            yield ImageEntry(f"{record['id']}/{frame}", self.images_dir.joinpath(*parts), image_hw)
+
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
         """Yield the mask of each object in each frame where it is seen."""
-        for key, record in iter_json(self.annotations_path):
-            if key == "categories":
-                self._names[record["id"]] = str(record["name"])
-            if key != "annotations":
-                continue
+        for record in self.annotations(listing):
             if not _is_record(record):
                 defects.add(Defect.MALFORMED_RECORD, str(record)[:80])
                 continue
@@ -67,7 +60,7 @@ class LvvisSource(CocoFileSource):
             for frame, segmentation in enumerate(record["segmentations"]):
                 if segmentation is None:
                     continue
-                row_and_entry = images.get(f"{record['video_id']}/{frame}")
+                row_and_entry = listing.find(f"{record['video_id']}/{frame}")
                 if row_and_entry is None:
                     defects.add(Defect.UNKNOWN_IMAGE, f"{record.get('id')}/{frame}")
                     continue

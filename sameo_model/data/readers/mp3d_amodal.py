@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from sameo_model.data.instances import AbsentVisible, check_instance
 from sameo_model.data.readers.cocoa import region_to_raw
 from sameo_model.data.readers.layout import choose_splits, find, join_name
 from sameo_model.data.readers.safe_pickle import load_plain_pickle
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source
 from sameo_model.data.types import AmodalInstance, DatasetFormatError
 
 MPCAT40 = (
@@ -47,12 +46,7 @@ class Mp3dSource(Source):
     pickle_path: Path
     images_dir: Path
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the content out of what worker processes receive."""
-        return {key: value for key, value in self.__dict__.items() if key != "_content"}
-
-    @cached_property
-    def _content(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[int, str]]:
+    def _load(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[int, str]]:
         content = load_plain_pickle(self.pickle_path)
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         try:
@@ -71,27 +65,23 @@ class Mp3dSource(Source):
     def files(self) -> list[Path]:
         return [self.pickle_path]
 
-    def images(self) -> Iterator[ImageEntry]:
-        for row, entry in enumerate(self._content[0]):
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
+        images, annotations, names = self._load()
+        for number, (entry, annotation) in enumerate(zip(images, annotations, strict=True), 1):
             image_hw = (int(entry["height"]), int(entry["width"]))
-            yield ImageEntry(row, None, join_name(self.images_dir, entry["file_name"]), image_hw)
-
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
-        for row, annotation in enumerate(self._content[1]):
+            path = join_name(self.images_dir, entry["file_name"])
+            row = listing.add(ImageEntry(number, path, image_hw))
             if isinstance(annotation, dict) and isinstance(annotation.get("regions"), list):
-                regions = [self._named(row, region) for region in annotation["regions"]]
-                yield row, (row, regions, images[row][1].image_hw)
+                regions = [self._named(row, region, names) for region in annotation["regions"]]
+                yield row, (row, regions, image_hw)
             else:
                 defects.add(Defect.MALFORMED_RECORD, row)
 
-    def _named(self, row: int, region: Any) -> Any:
+    def _named(self, row: int, region: Any, names: Mapping[int, str]) -> Any:
         """Give a region whose class is a number alone the name of it, for the rules on names."""
         number = region.get("category_id") if isinstance(region, dict) else None
         if not isinstance(number, Integral) or "name" in region:
             return region
-        names = self._content[2]
         if int(number) not in names:
             raise DatasetFormatError(
                 f"category_id in {self.pickle_path} must be a name, or a number of the file's "

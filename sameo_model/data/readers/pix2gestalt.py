@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.readers.layout import find
 from sameo_model.data.readers.mask_files import check_mask_files
-from sameo_model.data.source import ImageEntry, Source
+from sameo_model.data.source import ImageEntry, Listing, Source
 from sameo_model.data.types import AmodalInstance
 
 # Folder and the endings that its file names carry after the sample's id.
@@ -40,20 +40,14 @@ class Pix2GestaltSource(Source):
     def files(self) -> list[Path]:
         return [self.root / folder for folder, _ in _PARTS]
 
-    def images(self) -> Iterator[ImageEntry]:
-        """Yield the pictures of the split, sorted by id, those without masks included."""
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
+        """List the pictures of the split, sorted by id, and yield the masks of those with both."""
         names = _names_by_id(self.root, IMAGE)
-        for sample_id in self._in_split(sorted(names)):
-            path = self.root / IMAGE[0] / names[sample_id]
-            yield ImageEntry(sample_id, None, path, None)
-
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield the mask files of each sample, paired by id."""
         amodal_names = _names_by_id(self.root, AMODAL)
         visible_names = _names_by_id(self.root, VISIBLE)
-        for sample_id, (row, _) in images.items():
+        for sample_id in self._in_split(sorted(names)):
+            path = self.root / IMAGE[0] / names[sample_id]
+            row = listing.add(ImageEntry(sample_id, path, None))
             if sample_id in amodal_names and sample_id in visible_names:
                 yield row, (sample_id, amodal_names[sample_id], visible_names[sample_id])
             else:

@@ -18,7 +18,7 @@ from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.layout import only_split
 from sameo_model.data.rle import encode_mask
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source
 from sameo_model.data.types import AmodalInstance, DatasetFormatError
 from sameo_model.runtime.images import decode_image, without_hidden
 
@@ -79,15 +79,15 @@ class WaltCompositeSource(Source):
     def files(self) -> list[Path]:
         return [self.folder / "Segmentation"]
 
-    def images(self) -> Iterator[ImageEntry]:
-        """Yield the composite that belongs to each mask file."""
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
+        """Yield the mask file of each composite."""
         folder = self.folder / "Segmentation"
         for path in sorted(without_hidden(folder.glob("*.npz"), folder)):
             image_path = self.folder / "images" / f"{path.stem}.jpg"
-            yield ImageEntry(str(path), None, image_path, None)
+            yield listing.add(ImageEntry(path.stem, image_path, None)), path
 
     def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
-        path = Path(job)
+        path: Path = job
         try:
             with np.load(path, allow_pickle=False) as content:
                 labels = content["mask"]
@@ -205,31 +205,23 @@ class RawSource(Source):
         weeks = sorted(self.camera_dir.glob("week*"))
         return [self.camera_dir / f"{self.camera_dir.name}.json", *weeks]
 
-    def images(self) -> Iterator[ImageEntry]:
-        """Yield the frames; all of a camera have one size."""
+    def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
+        """List the frames, all of one size, and yield the detections whose frame exists."""
         frames = find_frames(self.camera_dir)
         image_hw = first_frame_hw(frames)
-        for stem, path in frames.items():
-            yield ImageEntry(stem, None, path, image_hw)
-
-    def jobs(
-        self, images: Mapping[int | str, tuple[int, ImageEntry]], defects: DefectLog
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield the detections whose frame exists."""
+        rows = {stem: listing.add(ImageEntry(stem, frames[stem], image_hw)) for stem in frames}
         detections = list(iter_detections(self.camera_dir, defects))
-        if not detections or not images:
+        if not detections:
             return
-        image_hw = next(iter(images.values()))[1].image_hw
-        assert image_hw is not None
         extent = np.max([detection.box_xyxy[2:] for detection in detections], axis=0)
         scale = coordinate_scale((float(extent[0]), float(extent[1])), image_hw)
         for detection in detections:
-            if detection.frame not in images:
+            if detection.frame not in rows:
                 defects.add(Defect.FRAME_NOT_FOUND, detection.number)
                 continue
             if scale != 1:
                 defects.add(Defect.SCALED_COORDINATES, detection.number)
-            yield images[detection.frame][0], (detection, scale, image_hw)
+            yield rows[detection.frame], (detection, scale, image_hw)
 
     def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         detection, scale, image_hw = job

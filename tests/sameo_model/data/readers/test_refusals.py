@@ -60,7 +60,7 @@ def test_a_first_record_without_masks_is_refused(tmp_path):
 def test_repeated_image_ids_are_refused(tmp_path):
     document = fab.flat([fab.image_entry("1.png"), fab.image_entry("2.png")], [], {})
     fab.save_json(tmp_path / "annotations.json", document)
-    with pytest.raises(DatasetFormatError, match="must have unique ids, got 1 repeated"):
+    with pytest.raises(DatasetFormatError, match="must have an id of its own, got 42, which an"):
         open_dataset("amodal_coco", tmp_path)
 
 
