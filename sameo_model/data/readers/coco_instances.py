@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.readers.layout import absent
-from sameo_model.data.source import Source
+from sameo_model.data.source import ImageEntry, Source
 
 NAME = "coco_instances"
 # `visible_mask` first: in amodal COCO `segmentation` is the whole object.
@@ -35,6 +35,14 @@ _COCO_2017_NAME = re.compile(r"(?:^|/)(\d{12})\.\w+$")
 class CocoInstancesSource(FlatCocoSource):
     """A file of visible masks."""
 
+    # where the pictures may lie; the first of them decides
+    folders: tuple[Path, ...] = ()
+
+    def image_entries(self, record: dict[str, Any]) -> Iterator[ImageEntry]:
+        if self.folders:
+            self.images_dir, self.folders = _choose_folder(self.folders, record), ()
+        return super().image_entries(record)
+
     def coco_image_ids(self, entry: dict[str, Any]) -> tuple[int, ...]:
         """Return COCO's number of the photograph where its file is named as COCO 2017 names it."""
         known = super().coco_image_ids(entry)
@@ -48,15 +56,13 @@ def coco_2017_id(file_name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def coco_instances_source(
-    annotations_path: Path, images_dir: Path, *, split: str = ""
-) -> CocoInstancesSource:
+def coco_instances_source(annotations_path: Path, images_dir: Path) -> CocoInstancesSource:
     """Describe one file of visible masks.
 
     Args:
         images_dir: Folder that `file_name` is relative to.
     """
-    return CocoInstancesSource(NAME, split, annotations_path, images_dir, KEYS)
+    return CocoInstancesSource(NAME, "", annotations_path, images_dir, KEYS)
 
 
 def sources(root: Path, split: str | None) -> list[Source]:
@@ -67,7 +73,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
         ValueError: If there is no such split.
     """
     if root.is_file():
-        return [coco_instances_source(root, _images_dir(root, root.parent, ("images", "."), ""))]
+        return [_source(root, root.parent, ("images", "."), "")]
     found = _find(root)
     if not found:
         raise absent(root, (pattern for pattern, _ in LAYOUTS), NAME)
@@ -76,7 +82,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
             f"split of {NAME} in {root} must be one of {', '.join(found)}, got {split!r}"
         )
     return [
-        coco_instances_source(path, _images_dir(path, root, folders, name), split=name)
+        _source(path, root, folders, name)
         for name, (path, folders) in found.items()
         if split in (None, name)
     ]
@@ -99,12 +105,15 @@ def _split_name(path: Path, root: Path, pattern: str) -> str:
     return name[len(before) : len(name) - len(after)]
 
 
-def _images_dir(path: Path, root: Path, folders: tuple[str, ...], split: str) -> Path:
-    """Return the first candidate that holds the first picture, else the first that exists."""
-    candidates = [root / folder.format(split=split) for folder in folders]
-    first = next((entry for key, entry in iter_json(path) if key == "images"), None)
+def _source(path: Path, root: Path, folders: tuple[str, ...], split: str) -> CocoInstancesSource:
+    candidates = tuple(root / folder.format(split=split) for folder in folders)
+    return CocoInstancesSource(NAME, split, path, candidates[0], KEYS, folders=candidates)
+
+
+def _choose_folder(folders: tuple[Path, ...], first: Any) -> Path:
+    """Return the first folder that holds the first picture, else the first that exists."""
     name = first.get("file_name") if isinstance(first, dict) else None
-    for folder in candidates:
+    for folder in folders:
         if isinstance(name, str) and (folder / name).is_file():
             return folder
-    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+    return next((folder for folder in folders if folder.is_dir()), folders[0])

@@ -22,6 +22,7 @@ COCO_SETS = {
     "amodal_coco": fab.amodal_coco,
     "lvis": fab.lvis,
     "lvvis": fab.lvvis,
+    "coco_instances": fab.coco_instances,
 }
 
 
