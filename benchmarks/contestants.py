@@ -56,14 +56,14 @@ def open_contestant(name: str, bundle: Path) -> Predictor:
 
 
 def load_scene() -> Uint8Array:
-    """Return a rendered camera picture, uint8 (480, 640, 3) RGB."""
+    """Return a rendered camera image, uint8 (480, 640, 3) RGB."""
     image_bgr = cv2.imread(str(SCENE))
     assert image_bgr is not None
     return np.asarray(image_bgr[..., ::-1], np.uint8)
 
 
 def scatter_boxes(number: int) -> FloatArray:
-    """Return float32 (N, 4) xyxy boxes of about 100 x 100 pixels in a picture of 640 x 480."""
+    """Return float32 (N, 4) xyxy boxes of about 100 x 100 pixels in an image of 640 x 480."""
     generator = np.random.default_rng(0)
     sides = generator.uniform(0.9 * BOX_SIDE, 1.1 * BOX_SIDE, (number, 2))
     corners = generator.uniform(0, (640, 480) - sides)

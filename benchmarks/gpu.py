@@ -92,7 +92,7 @@ def measure_torch(model_name: str) -> list[dict]:
                 part = "windows" if model.framing.is_window else "decoder"
                 rows.append(_row("PyTorch", name, part, count, _graphed(torch, work), iou))
     if model.framing.is_window:
-        return rows  # the reference sees whole pictures
+        return rows  # the reference sees whole images
     return rows + _measure_reference(torch, model, pixels, boxes)
 
 

@@ -62,7 +62,7 @@ SCENARIOS = [
 
 
 def write_boxes(folder: Path) -> None:
-    """Add two boxes to the eight of the picture: the first two again, 30 pixels to the right."""
+    """Add two boxes to the eight of the image: the first two again, 30 pixels to the right."""
     path = folder / "boxes.json"
     content = json.loads(path.read_text())
     for one in content["arc2017.png"][:2]:

@@ -107,9 +107,9 @@ def watch_health(model: Path, backend: str, minutes: float, folder: Path) -> lis
     for name in ("image", "detections", "depth", "camera_info"):
         parameters += ["-p", f"qos_overrides./{name}.subscription.reliability:=reliable"]
     node = NodeProcess(folder, "node", "--ros-args", *parameters)
-    pictures = ["--images", str(SCENES / "images"), "--boxes", str(SCENES / "annotations.json")]
+    inputs = ["--images", str(SCENES / "images"), "--boxes", str(SCENES / "annotations.json")]
     rhythm = ["--rate", str(HEALTHY_HZ), "--detector-delay", str(DETECTOR_DELAY_S), "--loop"]
-    replay = NodeProcess(folder, "replay", *pictures, *rhythm)
+    replay = NodeProcess(folder, "replay", *inputs, *rhythm)
     client = Client(image_topic="unused")
     objects: list[Any] = []
     client.node.create_subscription(Detection3DArray, "/sameo/objects", objects.append, 10)

@@ -59,7 +59,7 @@ NOTES = (
     "and the post-processing of them inside `predict` takes longer than that of real masks.",
     "f32 rows use neither AMX nor bf16 units: they are what a processor without these gives, "
     "apart from its vector width.",
-    "`predict` and node: 640 x 480 picture, boxes of about 100 x 100 pixels, 10 for the node.",
+    "`predict` and node: 640 x 480 image, boxes of about 100 x 100 pixels, 10 for the node.",
 )
 
 
@@ -185,7 +185,7 @@ def _predict(player: Predictor, image: Uint8Array, num_boxes: int) -> None:
 
 
 def _measure_postprocessing(budget_s: float) -> list[Measurement]:
-    """Ten discs of 200 pixels in a picture of 1280 x 720, as 128 x 128 logits."""
+    """Ten discs of 200 pixels in an image of 1280 x 720, as 128 x 128 logits."""
     import torch
     from torch.nn import functional as F
 

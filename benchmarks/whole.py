@@ -155,18 +155,18 @@ def _measure_rendering(output: Path, num_scenes: int) -> list[Measurement]:
 
     config = SceneConfig()
     open_output(output, config)
-    instances_per_s, pictures_per_s = [], []
+    instances_per_s, images_per_s = [], []
     finished_s = None
     for record in generate_scenes(output, config, num_scenes, workers=1):
         now_s = time.perf_counter()
         if finished_s is not None:  # the first scene's time includes the start of its process
             instances_per_s.append(len(record["annotations"]) / (now_s - finished_s))
-            pictures_per_s.append(len(record["images"]) / (now_s - finished_s))
+            images_per_s.append(len(record["images"]) / (now_s - finished_s))
         finished_s = now_s
     merge_records(output, num_scenes)
     case = "synthesize scenes, one process"
     return [
-        Measurement.from_samples(case, "pictures of 640 x 480", "1/s", pictures_per_s),
+        Measurement.from_samples(case, "images of 640 x 480", "1/s", images_per_s),
         Measurement.from_samples(case, "instances", "1/s", instances_per_s),
     ]
 

@@ -1,4 +1,4 @@
-"""Command line: amodal masks for boxes in images, as pictures and as COCO results."""
+"""Command line: amodal masks for boxes in images, as overlays and as COCO results."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Writes into the output folder:
                         visible one (both RLE), 'score' is detection score times predicted IoU;
                         'image_id' and 'category_id' only where the boxes have them
 
-Over a folder each picture's results are written when it is done. A picture or a box that cannot be
+Over a folder each image's results are written when it is done. An image or a box that cannot be
 used is named and left out, and the exit status is then 1.
 """
 
@@ -146,7 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--framing",
         choices=("image", "window"),
-        help="what the model sees: the whole picture, or a window around each box (default: what "
+        help="what the model sees: the whole image, or a window around each box (default: what "
         "the model was made for)",
     )
     add(
@@ -162,9 +162,9 @@ def build_parser() -> argparse.ArgumentParser:
 class Outcome:
     """What a run has done."""
 
-    num_images: int = 0  # pictures whose results are written
+    num_images: int = 0  # images whose results are written
     num_masks: int = 0  # their masks
-    # a sentence for each picture or box that was left out
+    # a sentence for each image or box that was left out
     failures: list[str] = field(default_factory=list)
 
 
@@ -193,10 +193,10 @@ def predict_files(options: argparse.Namespace) -> Outcome:
         _open_model(options) as predictor,
         ResultsFile(options.output / "predictions.json") as results,
     ):
-        for picture in tqdm(matched.images, unit="image", disable=is_alone):
+        for boxed in tqdm(matched.images, unit="image", disable=is_alone):
             try:
-                image_rgb = read_image(picture.path, picture.annotated_hw)
-                chosen = _usable_prompts(picture, image_rgb, outcome, is_alone=is_alone)
+                image_rgb = read_image(boxed.path, boxed.annotated_hw)
+                chosen = _usable_prompts(boxed, image_rgb, outcome, is_alone=is_alone)
             except (OSError, ValueError) as error:
                 if is_alone:
                     raise
@@ -207,7 +207,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
                 chosen, prediction = detections_to_prompts(found.detections), found.prediction
             else:
                 prediction = _decode(predictor, image_rgb, chosen)
-            records = _write_picture(options, image_rgb, picture, chosen, prediction)
+            records = _write_overlay(options, image_rgb, boxed, chosen, prediction)
             results.add(records)
             outcome.num_images += 1
             outcome.num_masks += len(records)
@@ -239,24 +239,24 @@ def _leave_out(outcome: Outcome, sentence: str) -> None:
 
 
 def _usable_prompts(
-    picture: BoxedImage, image_rgb: Uint8Array, outcome: Outcome, *, is_alone: bool
+    boxed: BoxedImage, image_rgb: Uint8Array, outcome: Outcome, *, is_alone: bool
 ) -> list[BoxPrompt]:
     """Return the boxes that the model can be given; name the others.
 
     Raises:
-        ValueError: If a box of the only picture, or a click beside it, cannot be used.
+        ValueError: If a box of the only image, or a click beside it, cannot be used.
     """
     image_hw = image_rgb.shape[0], image_rgb.shape[1]
-    faults = find_faults(picture.prompts, image_hw)
+    faults = find_faults(boxed.prompts, image_hw)
     for i, fault in faults.items():
         sentence = (
-            f"box {i} of image {picture.path.name} ({image_hw[1]} x {image_hw[0]} pixels) "
+            f"box {i} of image {boxed.path.name} ({image_hw[1]} x {image_hw[0]} pixels) "
             f"{fault}; correct or remove it"
         )
         if is_alone:
             raise ValueError(sentence)
         _leave_out(outcome, sentence)
-    return [prompt for i, prompt in enumerate(picture.prompts) if i not in faults]
+    return [prompt for i, prompt in enumerate(boxed.prompts) if i not in faults]
 
 
 def _decode(
@@ -271,20 +271,20 @@ def _decode(
     )
 
 
-def _write_picture(
+def _write_overlay(
     options: argparse.Namespace,
     image_rgb: Uint8Array,
-    picture: BoxedImage,
+    boxed: BoxedImage,
     prompts: Sequence[BoxPrompt],
     prediction: Prediction,
 ) -> list[dict[str, Any]]:
-    """Write the overlay of one picture and return its records."""
+    """Write the overlay of one image and return its records."""
     options.output.mkdir(parents=True, exist_ok=True)
     overlay = _draw(image_rgb, prediction, prompts)
-    write_whole(options.output / f"{picture.path.stem}_overlay.png", overlay)
-    image: dict[str, Any] = {"file_name": picture.name}
-    if picture.image_id is not None:
-        image["image_id"] = picture.image_id
+    write_whole(options.output / f"{boxed.path.stem}_overlay.png", overlay)
+    image: dict[str, Any] = {"file_name": boxed.name}
+    if boxed.image_id is not None:
+        image["image_id"] = boxed.image_id
     image_hw = image_rgb.shape[0], image_rgb.shape[1]
     return [
         {**image, **prediction_record(prediction, i, prompt, image_hw)}

@@ -73,17 +73,15 @@ def open_model(options: argparse.Namespace) -> Predictor:
 
 
 def add_points(matched: BoxedImages, text: str, *, is_alone: bool) -> BoxedImages:
-    """Give the boxes of the only picture their clicks.
+    """Give the boxes of the only image their clicks.
 
     Raises:
-        ValueError: If there are several pictures, or the clicks do not fit the boxes.
+        ValueError: If there are several images, or the clicks do not fit the boxes.
     """
     if not is_alone:
         raise ValueError(
             "--points belongs to the boxes of one image; for a folder write them beside the boxes "
             'in the JSON file: {"box": [...], "points": [[x, y], ...]}'
         )
-    pictures = [
-        replace(picture, prompts=parse_points(text, picture.prompts)) for picture in matched.images
-    ]
-    return replace(matched, images=pictures)
+    images = [replace(image, prompts=parse_points(text, image.prompts)) for image in matched.images]
+    return replace(matched, images=images)

@@ -225,7 +225,7 @@ def add_tiny_detector(
     Args:
         folder: The bundle.
         boxes: Its cells, in pixels of 64 x 64; whole objects reach 8 pixels further down.
-        shares: Scores as shares of the mean brightness of the picture's red channel.
+        shares: Scores as shares of the mean brightness of the image's red channel.
     """
     folder = Path(folder)
     _save(_detector(np.array(boxes, np.float32), np.array(shares, np.float32)), folder / DETECTOR)

@@ -1,4 +1,4 @@
-"""Weights and a picture that follow from a formula, and the reference's answers to them."""
+"""Weights and an image that follow from a formula, and the reference's answers to them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return (values / np.sqrt(fan_in)).astype(np.float32)
 
 
-def picture() -> torch.Tensor:
+def image() -> torch.Tensor:
     """Waves with noise, float32 (1, 3, 480, 640) in [0, 1]."""
     height, width = 480, 640
     generator = np.random.Generator(np.random.PCG64(7))

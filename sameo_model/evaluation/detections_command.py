@@ -106,7 +106,7 @@ def add_parser(commands: Any) -> None:
         help="bootstrap samples of the images (default %(default)s, 0 for none)",
     )
     add("--seed", type=whole_number(0), default=0, help="of the bootstrap (default 0)")
-    add("--report", type=Path, metavar="DIR", help="write a page with charts and pictures here")
+    add("--report", type=Path, metavar="DIR", help="write a page with charts and figures here")
     add(
         "--objects",
         metavar="N,...",

@@ -40,7 +40,7 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
     add(
         "--framing",
         choices=("image", "window"),
-        help="what the model sees: the whole picture, or a window around each box (default: what "
+        help="what the model sees: the whole image, or a window around each box (default: what "
         "the model was made for)",
     )
     add("--threads", type=int, metavar="N", help="CPU threads of the model (default: its own)")

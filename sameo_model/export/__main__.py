@@ -120,7 +120,7 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
         help="smallest mean IoU with the masks and boxes of float32 (%(default)s): below it, "
         "graphs of a --precision are rejected, and the runtime does not use OpenVINO's bf16",
     )
-    add("--parity-images", type=Path, help="folder of further pictures to measure precision on")
+    add("--parity-images", type=Path, help="folder of further images to measure precision on")
     add("--parity-boxes", help="their boxes, as for python -m sameo_model.predict --boxes")
     add("--compute-capability", help="GPU to build for, such as SM86; default: this machine's GPU")
     add("--cache-dir", type=Path, help="folder of the engine cache; default: the user's")

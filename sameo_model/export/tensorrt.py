@@ -12,10 +12,10 @@ from typing import Any
 from sameo_model.export.parity import (
     MIN_MEAN_MASK_IOU,
     DetectorParity,
-    ParityPicture,
+    ParityImage,
     PrecisionParity,
-    default_pictures,
-    load_pictures,
+    default_images,
+    load_images,
     measure_detector,
     measure_precision,
 )
@@ -46,7 +46,7 @@ Say = Callable[[str], None]
 class ParityRequest:
     """On what a precision is measured, and when it is refused."""
 
-    images_dir: Path | None = None  # folder of further pictures; None takes the built-in ones alone
+    images_dir: Path | None = None  # folder of further images; None takes the built-in ones alone
     boxes: str | None = None  # their boxes, in any form that `runtime.box_parsing.read_boxes` reads
     min_mean_mask_iou: float = MIN_MEAN_MASK_IOU  # smallest mean IoU of masks and boxes
 
@@ -68,21 +68,21 @@ def write_precision(
     if precision == bundle_precision(source):
         _check_earlier_parity(source, request.min_mean_mask_iou)
         return bundle
-    pictures = _pictures(request, source.info.image_size)
-    parity = measure_precision(source.folder, folder, precision, pictures)
+    images = _images(request, source.info.image_size)
+    parity = measure_precision(source.folder, folder, precision, images)
     measured = _judge(parity, source, request, say)
     if source.detector is not None and bundle.detector is not None:
-        pictures = _pictures(request, source.detector_size)
-        found = measure_detector(source.detector, bundle.detector, precision, pictures)
+        images = _images(request, source.detector_size)
+        found = measure_detector(source.detector, bundle.detector, precision, images)
         measured["detector"] = _judge(found, source, request, say)
     return add_scores(bundle, {EMULATED_KEY: measured})
 
 
-def _pictures(request: ParityRequest, image_size: int) -> list[ParityPicture]:
-    pictures = default_pictures(image_size)
+def _images(request: ParityRequest, image_size: int) -> list[ParityImage]:
+    images = default_images(image_size)
     if request.images_dir is not None:
-        pictures += load_pictures(request.images_dir, request.boxes or "", image_size)
-    return pictures
+        images += load_images(request.images_dir, request.boxes or "", image_size)
+    return images
 
 
 def _judge(

@@ -55,7 +55,7 @@ class Parity:
 def verify_bundle(
     folder: str | Path, *, min_bf16_mask_iou: float = MIN_MASK_IOU["bf16"]
 ) -> list[Parity]:
-    """Compare a bundle's graphs with the eager network on a drawn picture.
+    """Compare a bundle's graphs with the eager network on a drawn image.
 
     Args:
         min_bf16_mask_iou: Smallest mean mask IoU at which bf16 holds. A fault of bf16 is this

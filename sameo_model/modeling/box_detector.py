@@ -118,7 +118,7 @@ class LevelHead(nn.Module):
 
 
 class BoxDetector(nn.Module):
-    """Finds things in a whole picture that was squashed to a square."""
+    """Finds things in a whole image that was squashed to a square."""
 
     preset = BOX_DETECTOR
 

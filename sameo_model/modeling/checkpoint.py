@@ -33,7 +33,7 @@ MIN_HALF_ELEMENTS = 1024
 MAX_LISTED = 12
 VISIBLE_PREFIX = "visible_decoder."
 AMODAL_PREFIX = "mask_decoder."
-# What `sameo_lite` had while it saw whole pictures, up to version 0.1.
+# What `sameo_lite` had while it saw whole images, up to version 0.1.
 FORMER_LITE_TENSOR = "mask_decoder.detail_skips.stride4.weight"
 
 

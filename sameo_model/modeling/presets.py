@@ -33,7 +33,7 @@ class Preset:
         build_mask_decoder: Makes one decoder with random weights.
         shares_decoder: Whether one decoder draws both masks: token 0 the whole object, token 1 its
             visible part.
-        framing: What the network sees of a picture unless the caller asks for another.
+        framing: What the network sees of an image unless the caller asks for another.
     """
 
     image_size: int

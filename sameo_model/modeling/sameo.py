@@ -101,7 +101,7 @@ class Sameo(nn.Module):
             mask_selection: How one mask is read out of the amodal decoder's candidates: as it
                 was trained.
             visible_mask_selection: The same for the visible decoder.
-            framing: What the network sees of a picture; the caller cuts (`runtime.framing`).
+            framing: What the network sees of an image; the caller cuts (`runtime.framing`).
         """
         super().__init__()
         self.framing = framing
@@ -365,7 +365,7 @@ class Sameo(nn.Module):
 def averaging_matrix(size: int) -> Tensor:
     """Return float32 (size, size): times a column of pixels, its average over `HIDDEN_BLUR`, twice.
 
-    Neighbours outside the picture do not count.
+    Neighbours outside the image do not count.
     """
     place = torch.arange(size)
     is_near = (place[:, None] - place).abs() <= HIDDEN_BLUR // 2

@@ -1,1 +1,1 @@
-"""A page in the browser for trying a model on one's own pictures."""
+"""A page in the browser for trying a model on one's own images."""

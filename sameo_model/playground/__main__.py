@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from sameo_model.playground.server import HOST, PlaygroundServer
-from sameo_model.playground.table import PictureTable
+from sameo_model.playground.table import ImageTable
 from sameo_model.runtime import load_predictor
 from sameo_model.runtime.backends.base import BACKENDS
 from sameo_model.runtime.bundle import DEFAULT_MODEL
@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         # The scenes of the demo belong to the ROS package, which may not be there.
-        is_left_out = options.pictures == SCENES and not SCENES.is_dir()
-        samples = [] if is_left_out else list_images(options.pictures)
+        is_left_out = options.images == SCENES and not SCENES.is_dir()
+        samples = [] if is_left_out else list_images(options.images)
         load = partial(load_predictor, options.model, options.backend, threads=options.threads)
-        with closing(PictureTable(load)) as table:
+        with closing(ImageTable(load)) as table:
             _serve(PlaygroundServer(table, options.port, samples))
     except KeyboardInterrupt:
         return 0
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sameo_model.playground",
-        description="Try a model on your own pictures in a browser of this machine. Pictures stay "
+        description="Try a model on your own images in a browser of this machine. Images stay "
         "in memory and on this machine.",
     )
     add = parser.add_argument
@@ -75,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--backend", metavar="B", default="auto", help=f"{backends} (default: %(default)s)")
     add("--threads", type=int, metavar="N", help="CPU threads (default: the backend's choice)")
     add(
-        "--pictures",
+        "--images",
         type=Path,
         default=SCENES,
         metavar="DIR",
-        help="pictures that the page offers (default: the scenes of the demo)",
+        help="images that the page offers (default: the scenes of the demo)",
     )
     return parser
 

@@ -4,7 +4,7 @@ const element = (id) => document.getElementById(id);
 const view = element("view");
 const shown = element("shown");
 let state = {};
-let picture = null;
+let image = null;
 let isBusy = false;
 let start = null;
 
@@ -38,13 +38,13 @@ function say(text, isError = false) {
 
 function open(file) {
   if (!file) return;
-  const address = `api/pictures?name=${encodeURIComponent(file.name)}`;
+  const address = `api/images?name=${encodeURIComponent(file.name)}`;
   run(`Opening ${file.name} ...`, () => ask(address, file));
 }
 
 function show(answer) {
-  picture = answer;
-  const base = `api/pictures/${answer.id}`;
+  image = answer;
+  const base = `api/images/${answer.id}`;
   shown.src = `${base}/shown.jpg?${Date.now()}`;
   element("drop").hidden = true;
   view.hidden = false;
@@ -69,23 +69,23 @@ function show(answer) {
 }
 
 function send(action, body = {}) {
-  if (!picture) return;
-  run("Working ...", () => ask(`api/pictures/${picture.id}/${action}`, JSON.stringify(body)));
+  if (!image) return;
+  run("Working ...", () => ask(`api/images/${image.id}/${action}`, JSON.stringify(body)));
 }
 
-// Pixels of the picture from a place on the screen.
+// Pixels of the image from a place on the screen.
 function place(event) {
   const frame = shown.getBoundingClientRect();
   const clamp = (value) => Math.min(Math.max(value, 0), 1);
   return [
-    clamp((event.clientX - frame.left) / frame.width) * picture.width,
-    clamp((event.clientY - frame.top) / frame.height) * picture.height,
+    clamp((event.clientX - frame.left) / frame.width) * image.width,
+    clamp((event.clientY - frame.top) / frame.height) * image.height,
   ];
 }
 
 function drawRubber(from, to) {
   const frame = shown.getBoundingClientRect();
-  const scale = [frame.width / picture.width, frame.height / picture.height];
+  const scale = [frame.width / image.width, frame.height / image.height];
   const style = element("rubber").style;
   style.left = `${Math.min(from[0], to[0]) * scale[0]}px`;
   style.top = `${Math.min(from[1], to[1]) * scale[1]}px`;
@@ -113,7 +113,7 @@ view.addEventListener("pointerup", (event) => {
   start = null;
   element("rubber").hidden = true;
   if (moved < 5) {
-    const inside = [Math.min(from[0], picture.width - 0.5), Math.min(from[1], picture.height - 0.5)];
+    const inside = [Math.min(from[0], image.width - 0.5), Math.min(from[1], image.height - 0.5)];
     send("click", { point: inside });
   } else {
     const low = [Math.min(from[0], to[0]), Math.min(from[1], to[1])];

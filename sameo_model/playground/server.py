@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from sameo_model.playground.table import NothingFoundError, PictureTable, UnknownPictureError
+from sameo_model.playground.table import ImageTable, NothingFoundError, UnknownImageError
 
 HOST = "127.0.0.1"
 MAX_UPLOAD_BYTES = 40_000_000
@@ -47,15 +47,15 @@ class PlaygroundServer(ThreadingHTTPServer):
     """Serves the page of one model.
 
     Attributes:
-        table: The open pictures.
-        samples: Pictures that the page offers, by file name.
+        table: The open images.
+        samples: Images that the page offers, by file name.
     """
 
     daemon_threads = True
     # Two servers on one port would share the browsers at random.
     allow_reuse_port = False
 
-    def __init__(self, table: PictureTable, port: int, samples: list[Path]) -> None:
+    def __init__(self, table: ImageTable, port: int, samples: list[Path]) -> None:
         """Listen.
 
         Args:
@@ -80,11 +80,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = IDLE_S
 
     def do_GET(self) -> None:
-        """Answer with the page, a file of it, or something of a picture."""
+        """Answer with the page, a file of it, or something of an image."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
-        """Open a picture, or find objects in one."""
+        """Open an image, or find objects in one."""
         self._answer(self._post)
 
     def _answer(self, act: Callable[[], None]) -> None:
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             act()
         except RefusedError as error:
             self._refuse(error.status, str(error))
-        except UnknownPictureError as error:
+        except UnknownImageError as error:
             self._refuse(HTTPStatus.NOT_FOUND, str(error.args[0]))
         except NothingFoundError as error:
             self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send((Path(__file__).parent / name).read_bytes(), kind)
         elif address.path == "/api/state":
             self._send_json({**table.describe(), "samples": list(self.server.samples)})
-        elif len(parts) == 4 and parts[:2] == ["api", "pictures"]:
+        elif len(parts) == 4 and parts[:2] == ["api", "images"]:
             key, what = parts[2:]
             stem = table.file_stem(key)
             if what == "shown.jpg":
@@ -143,8 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         parts = address.path.strip("/").split("/")
         table = self.server.table
-        if address.path == "/api/pictures":
-            name = parse_qs(address.query).get("name", ["picture"])[0]
+        if address.path == "/api/images":
+            name = parse_qs(address.query).get("name", ["image"])[0]
             self._open(self._read(MAX_UPLOAD_BYTES), name)
         elif len(parts) == 3 and parts[:2] == ["api", "samples"]:
             self._read(MAX_JSON_BYTES)
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
             if path is None:
                 raise _not_found()
             self._open(path.read_bytes(), path.name)
-        elif len(parts) == 4 and parts[:2] == ["api", "pictures"]:
+        elif len(parts) == 4 and parts[:2] == ["api", "images"]:
             values = self._read_json()
             key, what = parts[2:]
             if what == "find":
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RefusedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"at most {limit / 1e6:g} MB are taken, got {int(length) / 1e6:.1f} MB; make the "
-                "picture smaller",
+                "image smaller",
             )
         return self.rfile.read(int(length))
 

@@ -50,7 +50,7 @@ def test_comparison_marks_changes_within_the_spread():
     ]
 
 
-def test_boxes_of_about_100_pixels_lie_in_the_picture():
+def test_boxes_of_about_100_pixels_lie_in_the_image():
     boxes = scatter_boxes(50)
     sides = boxes[:, 2:] - boxes[:, :2]
     assert boxes.shape == (50, 4)

@@ -36,8 +36,8 @@ def _workplace(folder):
     (folder / "any_iou.yaml").write_text("complete: {min_iou: 0.0, allow_border: true}\n")
     for name in FRONT_END_FILES:
         layouts.write_detections(folder / name, amodal="aisformer" in name.lower())
-    picture, things = layouts.scene(1)
-    cv2.imwrite(str(folder / "photo.jpg"), picture)
+    image, things = layouts.scene(1)
+    cv2.imwrite(str(folder / "photo.jpg"), image)
     x, y, width, height = things[0].box_xywh
     (folder / "boxes.json").write_text(json.dumps([{"box": [x, y, x + width, y + height]}]))
 

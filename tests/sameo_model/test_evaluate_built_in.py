@@ -14,7 +14,7 @@ HW = (64, 64)
 
 @pytest.fixture
 def arguments(tmp_path):
-    """A picture as the tiny detector takes it, with its first object and one that it misses."""
+    """An image as the tiny detector takes it, with its first object and one that it misses."""
     found = make_instance(1, filled(HW, (8, 8, 32, 48)), filled(HW, (8, 8, 32, 40)))
     missed = make_instance(2, filled(HW, (0, 50, 10, 60)), filled(HW, (0, 50, 10, 60)))
     annotations = write_set(tmp_path, [make_image(tmp_path, 7, [found, missed], HW)])

@@ -17,7 +17,7 @@ CLASSES = {"mug": 5, "box": 3}
 
 @pytest.fixture
 def data(tmp_path):
-    """Three pictures in two folders, with a mug and a box at places of their own."""
+    """Three images in two folders, with a mug and a box at places of their own."""
     images = []
     for number, (name, image_id) in enumerate(IMAGES.items()):
         path = tmp_path / "images" / name
@@ -147,7 +147,7 @@ def test_numbers_of_file_names_are_taken_as_such(tmp_path):
             perfect(file_name=lambda name, *_: name.split("/")[1]),
             (),
             "'1.png' must mean one image, but 2 fit",
-            id="short name of two pictures",
+            id="short name of two images",
         ),
         pytest.param(
             perfect(file_name=lambda name, *_: f"cam3/{name.split('/')[1]}"),

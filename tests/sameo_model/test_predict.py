@@ -176,7 +176,7 @@ def test_bad_boxes_end_with_one_sentence_and_no_files(
 
 def test_an_unreadable_image_ends_with_one_sentence(model, tmp_path, capsys):
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     status = run(model, broken, "1,1,9,9", tmp_path / "out")
     assert fails(capsys, tmp_path, status, "broken.png cannot be read")
 
@@ -236,7 +236,7 @@ def test_an_output_that_is_a_file_ends_with_one_sentence(model, image, tmp_path,
     assert (tmp_path / "file").read_text() == ""
 
 
-def test_the_folder_of_the_pictures_is_no_output(model, tmp_path, capsys):
+def test_the_folder_of_the_images_is_no_output(model, tmp_path, capsys):
     write_image(tmp_path / "a.png")
     status = run(model, tmp_path, '{"a.png": [[1, 1, 90, 90]]}', tmp_path)
     assert fails(capsys, tmp_path, status, "--output must be another folder than that of the")
@@ -245,7 +245,7 @@ def test_the_folder_of_the_pictures_is_no_output(model, tmp_path, capsys):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pictures of a folder, the second one damaged."""
+    """Three images of a folder, the second one damaged."""
     images = tmp_path / "cam1"
     images.mkdir()
     for name in ("a.png", "b.png", "c.png"):
@@ -257,7 +257,7 @@ def folder(tmp_path):
 BOX = [{"box": [1, 1, 90, 90]}]
 
 
-def test_a_damaged_picture_of_a_folder_is_named_and_the_others_are_written(
+def test_a_damaged_image_of_a_folder_is_named_and_the_others_are_written(
     model, folder, tmp_path, capsys
 ):
     boxes = json.dumps({"a.png": BOX, "b.png": BOX, "c.png": BOX})
@@ -333,9 +333,7 @@ def test_results_are_there_before_the_folder_is_done(model, folder, tmp_path, mo
     assert [result["file_name"] for result in results_in(tmp_path / "out")] == ["a.png", "b.png"]
 
 
-def test_boxes_without_picture_and_pictures_without_boxes_are_counted(
-    model, folder, tmp_path, capsys
-):
+def test_boxes_without_image_and_images_without_boxes_are_counted(model, folder, tmp_path, capsys):
     boxes = json.dumps({"a.png": BOX, "missing.png": BOX, "gone.png": []})
     assert run(model, folder, boxes, tmp_path / "out") == 0
     error = capsys.readouterr().err
@@ -386,7 +384,7 @@ def test_crowd_regions_prompt_nothing(model, folder, tmp_path, caplog):
     assert "left out 1 crowd regions" in caplog.text
 
 
-def test_a_picture_of_another_size_than_annotated_is_left_out(model, folder, tmp_path, capsys):
+def test_an_image_of_another_size_than_annotated_is_left_out(model, folder, tmp_path, capsys):
     coco = {
         "images": [
             {"id": 1, "file_name": "a.png", "height": 96, "width": 128},

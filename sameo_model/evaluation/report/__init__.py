@@ -1,1 +1,1 @@
-"""Reports of an evaluation: one page with tables, charts and pictures, and plain files."""
+"""Reports of an evaluation: one page with tables, charts and figures, and plain files."""

@@ -59,8 +59,8 @@ def write_detections_report(
     sections = _sections(result, images, rows, scores)
     folder.mkdir(parents=True, exist_ok=True)
     if chosen:
-        picture = cv2.cvtColor(draw_figure(chosen, columns), cv2.COLOR_RGB2BGR)
-        data = cv2.imencode(".png", picture)[1].tobytes()
+        figure_bgr = cv2.cvtColor(draw_figure(chosen, columns), cv2.COLOR_RGB2BGR)
+        data = cv2.imencode(".png", figure_bgr)[1].tobytes()
         write_whole(folder / "figure.png", data)
         source = base64.b64encode(data).decode("ascii")
         body = f'<img src="data:image/png;base64,{source}" alt="{", ".join(columns)}">'
@@ -121,8 +121,8 @@ def _sections(
     cases = choose_cases(images, scores[headline], detections)
     for group in GROUPS:
         if cases[group]:
-            pictures = "\n".join(figure(case) for case in cases[group])
-            sections.append((f"Cases: {group}", f'<div class="gallery">{pictures}</div>'))
+            figures = "\n".join(figure(case) for case in cases[group])
+            sections.append((f"Cases: {group}", f'<div class="gallery">{figures}</div>'))
     settings = escape(json.dumps(result["settings"], indent=2))
     return [*sections, ("Settings", f"<pre>{settings}</pre>")]
 

@@ -1,4 +1,4 @@
-"""Pictures of single objects: the photograph, what is true, and what was predicted."""
+"""Figures of single objects: the photograph, what is true, and what was predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported bundles for all tests of the export: of whole pictures, and of windows with clicks.
+"""Exported bundles for all tests of the export: of whole images, and of windows with clicks.
 
 Tracing takes seconds that grow with the layers, so the networks have few layers of each kind.
 """

@@ -16,7 +16,7 @@ from sameo_model.export import tensorrt as export
 from sameo_model.export.detector import Detector, verify_detector
 from sameo_model.export.emulation import EmulatedGraph
 from sameo_model.export.graphs import detector_graph
-from sameo_model.export.parity import DetectorParity, ParityPicture
+from sameo_model.export.parity import DetectorParity, ParityImage
 from sameo_model.export.precision import write_typed_bundle
 from sameo_model.export.tensorrt import ParityRequest, write_precision
 from sameo_model.export.verify import ParityError
@@ -171,7 +171,7 @@ def test_the_engine_of_a_precision_is_built(typed, precision, tmp_path):
 
 
 def test_a_precision_whose_boxes_fall_is_refused(bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "default_pictures", lambda size: [drawn(size)])
+    monkeypatch.setattr(export, "default_images", lambda size: [drawn(size)])
     folders = [tmp_path / name for name in ("good", "poor", "again")]
     for folder in folders:
         folder.mkdir()
@@ -192,7 +192,7 @@ def test_a_precision_whose_boxes_fall_is_refused(bundle, tmp_path, monkeypatch):
 
 
 def drawn(size):
-    return ParityPicture("drawn", *reference_scene(size))
+    return ParityImage("drawn", *reference_scene(size))
 
 
 def test_the_bundle_holds_the_boxes_of_its_own_network(bundle):

@@ -49,7 +49,7 @@ def no_measuring(monkeypatch):
     good = Parity("openvino", "f32", 0.0, 0.0, mean_mask_iou=1.0, min_mask_iou=0.999)
     monkeypatch.setattr(verify, "verify_bundle", lambda draft, min_bf16_mask_iou: [good])
     close = PrecisionParity("mixed", 12, 0.99, 0.98, "mask 3", 0.01, 250.0, "pixels")
-    monkeypatch.setattr(tensorrt, "measure_precision", lambda old, new, precision, pictures: close)
+    monkeypatch.setattr(tensorrt, "measure_precision", lambda old, new, precision, images: close)
 
 
 def test_a_bundle_that_is_exported_again_keeps_its_record(

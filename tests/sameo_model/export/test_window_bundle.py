@@ -7,7 +7,7 @@ import torch
 
 from sameo_model.export import __main__ as export
 from sameo_model.export import tensorrt
-from sameo_model.export.parity import ParityPicture
+from sameo_model.export.parity import ParityImage
 from sameo_model.export.verify import verify_bundle
 from sameo_model.modeling import load_checkpoint
 from sameo_model.runtime import load_predictor
@@ -51,8 +51,8 @@ def test_all_backends_agree_with_the_eager_network(window_bundle):
 def test_windows_do_not_see_each_other(window_bundle, backend):
     pytest.importorskip(backend, reason=f"{backend} is not installed")
     model = load_checkpoint(window_bundle)
-    picture, boxes = reference_scene(64)
-    images = np.stack([np.roll(picture, 7 * i, axis=1) for i in range(5)])
+    image, boxes = reference_scene(64)
+    images = np.stack([np.roll(image, 7 * i, axis=1) for i in range(5)])
     with torch.no_grad():
         embeddings = model.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
         drawn = model.draw_masks(embeddings, torch.from_numpy(boxes[:5, None]), (64, 64))
@@ -96,7 +96,7 @@ def test_engines_are_built_without_a_gpu(window_bundle, tmp_path, monkeypatch):
     pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not installed")
     image, boxes = reference_scene(64)
     monkeypatch.setattr(
-        tensorrt, "default_pictures", lambda size: [ParityPicture("a", image, boxes[:2])]
+        tensorrt, "default_images", lambda size: [ParityImage("a", image, boxes[:2])]
     )
     output = tmp_path / "engines"
     options = [

@@ -41,7 +41,7 @@ def parity(request: pytest.FixtureRequest) -> Parity:
     model = build_sameo(preset, image_size)
     model.load_state_dict(golden.state_dict(preset))
     with torch.no_grad():
-        embedding = model.encode(golden.picture())
+        embedding = model.encode(golden.image())
     return Parity(model, embedding, golden.answers(request.param))
 
 

@@ -1,4 +1,4 @@
-"""The page in headless Chromium: choose a picture, drag, click, download."""
+"""The page in headless Chromium: choose an image, drag, click, download."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.bundles import add_tiny_detector, make_tiny_window_bundle
-from tests.sameo_model.playground.test_server import picture_file, serving_model
+from tests.sameo_model.playground.test_server import image_file, serving_model
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
@@ -92,7 +92,7 @@ class Chromium:
         self.ask("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
 
     def drag(self, *places):
-        """Press at the first place of the picture, move, and let go; shares of its sides."""
+        """Press at the first place of the image, move, and let go; shares of its sides."""
         frame = self.value(
             "(({x, y, width, height}) => [x, y, width, height])(shown.getBoundingClientRect())"
         )
@@ -126,7 +126,7 @@ def page(tmp_path, request):
     if request.param == "detector":
         add_tiny_detector(bundle)
     photo = tmp_path / "photo.png"
-    photo.write_bytes(picture_file(128, 128))
+    photo.write_bytes(image_file(128, 128))
     with serving_model(bundle, [photo]) as server:
         browser = Chromium(tmp_path / "profile", server.url)
         try:
@@ -156,7 +156,7 @@ def test_everything_is_found_and_a_box_and_a_click_add_to_it(page):
 
     browser.drag((0.55, 0.1), (0.7, 0.2), (0.95, 0.4))
     browser.wait_for(f"{NUM_ROWS} === 3 && {IS_DRAWN}")
-    box = browser.value("picture.objects[2].box")
+    box = browser.value("image.objects[2].box")
     assert box == pytest.approx([70.4, 12.8, 121.6, 51.2], abs=1.5)
     browser.drag((0.3, 0.2))
     browser.wait_for(f"{NUM_ROWS} === 4 && {IS_DRAWN}")
@@ -178,7 +178,7 @@ def test_without_a_detector_a_sample_is_opened_and_a_box_dragged(page):
     browser, _ = page
     assert browser.value("element('find').hidden") is True
     browser.value("element('samples').firstChild.click()")
-    browser.wait_for(f"picture && {IS_DRAWN}")
+    browser.wait_for(f"image && {IS_DRAWN}")
     assert browser.value(NUM_ROWS) == 0
     browser.drag((0.2, 0.2), (0.6, 0.6))
     browser.wait_for(f"{NUM_ROWS} === 1 && {IS_DRAWN}")
@@ -186,10 +186,10 @@ def test_without_a_detector_a_sample_is_opened_and_a_box_dragged(page):
 
 
 @pytest.mark.parametrize("page", ["detector"], indirect=True)
-def test_what_is_no_picture_is_said_on_the_page(page, tmp_path):
+def test_what_is_no_image_is_said_on_the_page(page, tmp_path):
     browser, _ = page
     text = tmp_path / "notes.txt"
-    text.write_text("no picture")
+    text.write_text("no image")
     browser.choose(text)
     browser.wait_for("element('status').classList.contains('error')")
     assert "notes.txt cannot be opened" in browser.value("element('status').innerText")

@@ -19,12 +19,12 @@ from pycocotools import mask as coco_mask
 from sameo_model.playground import table as tables
 from sameo_model.playground.__main__ import main
 from sameo_model.playground.server import PlaygroundServer
-from sameo_model.playground.table import PictureTable
+from sameo_model.playground.table import ImageTable
 from sameo_model.runtime import load_predictor
 from tests.bundles import add_tiny_detector, make_tiny_bundle, make_tiny_window_bundle
 
 
-def picture_file(height=64, width=64, level=255, suffix=".png"):
+def image_file(height=64, width=64, level=255, suffix=".png"):
     pixels = np.full((height, width, 3), level, np.uint8)
     return cv2.imencode(suffix, pixels)[1].tobytes()
 
@@ -52,14 +52,14 @@ class Browser:
         return self.ask("POST", address, body, headers)
 
     def open(self, content=None, name="photo.png"):
-        status, picture = self.post(f"/api/pictures?name={quote(name)}", content or picture_file())
-        assert status == 201, picture
-        return picture
+        status, image = self.post(f"/api/images?name={quote(name)}", content or image_file())
+        assert status == 201, image
+        return image
 
 
 @contextmanager
 def serving_model(folder, samples=()):
-    table = PictureTable(partial(load_predictor, folder, "onnxruntime"))
+    table = ImageTable(partial(load_predictor, folder, "onnxruntime"))
     server = PlaygroundServer(table, 0, list(samples))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -76,7 +76,7 @@ def serving_model(folder, samples=()):
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("playground")
     sample = folder / "a sample.png"
-    sample.write_bytes(picture_file())
+    sample.write_bytes(image_file())
     bundle = add_tiny_detector(make_tiny_window_bundle(folder / "bundle"))
     with serving_model(bundle, [sample]) as running:
         yield running
@@ -108,27 +108,27 @@ def test_the_state_names_model_and_samples(browser):
     }
 
 
-def test_everything_in_an_opened_picture_is_found(browser):
-    picture = browser.open(picture_file(128, 128), "my photo.png")
-    assert (picture["name"], picture["width"], picture["height"]) == ("my photo.png", 128, 128)
-    assert [one["box"] for one in picture["objects"]] == [[16, 16, 64, 80], [80, 80, 128, 128]]
-    assert picture["objects"][0]["detection_score"] == pytest.approx(1, abs=1e-3)
-    assert picture["time_ms"] > 0
+def test_everything_in_an_opened_image_is_found(browser):
+    image = browser.open(image_file(128, 128), "my photo.png")
+    assert (image["name"], image["width"], image["height"]) == ("my photo.png", 128, 128)
+    assert [one["box"] for one in image["objects"]] == [[16, 16, 64, 80], [80, 80, 128, 128]]
+    assert image["objects"][0]["detection_score"] == pytest.approx(1, abs=1e-3)
+    assert image["time_ms"] > 0
 
 
 def test_a_sample_is_opened_by_its_name(browser):
-    status, picture = browser.post("/api/samples/a%20sample.png")
+    status, image = browser.post("/api/samples/a%20sample.png")
     assert status == 201
-    assert len(picture["objects"]) == 2
+    assert len(image["objects"]) == 2
     assert browser.post("/api/samples/other.png")[0] == 404
 
 
 def test_a_dragged_box_adds_an_object_and_clearing_forgets_all(browser):
-    picture = browser.open(picture_file(96, 128, 0))
-    assert picture["objects"] == []
-    address = f"/api/pictures/{picture['id']}"
-    _, picture = browser.post(f"{address}/box", {"box": [16, 24, 80, 72]})
-    (found,) = picture["objects"]
+    image = browser.open(image_file(96, 128, 0))
+    assert image["objects"] == []
+    address = f"/api/images/{image['id']}"
+    _, image = browser.post(f"{address}/box", {"box": [16, 24, 80, 72]})
+    (found,) = image["objects"]
     assert found["box"] == [16, 24, 80, 72]
     assert found["occlusion_ratio"] == pytest.approx(0.5, abs=0.03)
     _, records = browser.get(f"{address}/predictions.json")
@@ -140,74 +140,74 @@ def test_a_dragged_box_adds_an_object_and_clearing_forgets_all(browser):
 
 
 def test_a_click_finds_the_object_under_it(browser):
-    picture = browser.open(picture_file(200, 200))
-    address = f"/api/pictures/{picture['id']}"
+    image = browser.open(image_file(200, 200))
+    address = f"/api/images/{image['id']}"
     browser.post(f"{address}/clear")
-    status, picture = browser.post(f"{address}/click", {"point": [60, 40]})
+    status, image = browser.post(f"{address}/click", {"point": [60, 40]})
     assert status == 200
-    x1, y1, x2, y2 = picture["objects"][0]["box"]
+    x1, y1, x2, y2 = image["objects"][0]["box"]
     assert x1 <= 60 < x2
     assert y1 <= 40 < y2
 
 
-def test_the_detector_sees_a_picture_once(browser, server, monkeypatch):
+def test_the_detector_sees_an_image_once(browser, server, monkeypatch):
     predictor, seen = server.table._predictor, []
     detect = predictor.detect
     monkeypatch.setattr(predictor, "detect", lambda *a, **k: seen.append(a) or detect(*a, **k))
-    picture = browser.open(picture_file(128, 128))
-    address = f"/api/pictures/{picture['id']}"
+    image = browser.open(image_file(128, 128))
+    address = f"/api/images/{image['id']}"
     for _ in range(2):
         assert browser.post(f"{address}/click", {"point": [30, 30]})[0] == 200
-    assert browser.post(f"{address}/find")[1]["objects"] == picture["objects"]
+    assert browser.post(f"{address}/find")[1]["objects"] == image["objects"]
     assert len(seen) == 1
 
 
 def test_a_click_on_nothing_says_so(browser, monkeypatch):
-    picture = browser.open()
+    image = browser.open()
     monkeypatch.setattr(tables, "_holds", lambda crop, x, y: False)
-    status, answer = browser.post(f"/api/pictures/{picture['id']}/click", {"point": [9, 9]})
+    status, answer = browser.post(f"/api/images/{image['id']}/click", {"point": [9, 9]})
     assert status == 422
     assert answer["error"] == "no object was found there; drag a box around it"
 
 
 def test_overlays_show_the_objects(browser):
-    picture = browser.open(picture_file(64, 64, 255))
-    address = f"/api/pictures/{picture['id']}"
+    image = browser.open(image_file(64, 64, 255))
+    address = f"/api/images/{image['id']}"
     drawn = {}
     for name in ("shown.jpg", "overlay.png"):
         content = browser.get(f"{address}/{name}")[1]
         drawn[name] = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         assert drawn[name].shape == (64, 64, 3)
     assert 'filename="photo_overlay.png"' in browser.headers["Content-Disposition"]
-    # The first object's visible half is tinted, and the picture outside of all objects is not.
+    # The first object's visible half is tinted, and the image outside of all objects is not.
     assert np.ptp(drawn["overlay.png"][20, 20]) > 20
     assert np.ptp(drawn["overlay.png"][60, 8]) == 0
 
 
-def test_a_large_picture_is_shown_small_and_downloaded_whole(browser):
-    picture = browser.open(picture_file(6000, 8000, 90, ".jpg"))
-    assert (picture["width"], picture["height"]) == (8000, 6000)
-    address = f"/api/pictures/{picture['id']}"
+def test_a_large_image_is_shown_small_and_downloaded_whole(browser):
+    image = browser.open(image_file(6000, 8000, 90, ".jpg"))
+    assert (image["width"], image["height"]) == (8000, 6000)
+    address = f"/api/images/{image['id']}"
     content = browser.get(f"{address}/shown.jpg")[1]
     assert cv2.imdecode(np.frombuffer(content, np.uint8), 1).shape == (1200, 1600, 3)
 
 
 @pytest.mark.parametrize("height_width_level", [(1, 1, 255), (64, 64, 0), (48, 64, 128)])
-def test_a_speck_a_black_and_a_grey_picture_are_answered(browser, height_width_level):
+def test_a_speck_a_black_and_a_grey_image_are_answered(browser, height_width_level):
     height, width, level = height_width_level
-    picture = browser.open(picture_file(height, width, level))
-    assert picture["width"] == width
-    assert all(0 <= one["predicted_iou"] <= 1 for one in picture["objects"])
-    assert browser.get(f"/api/pictures/{picture['id']}/shown.jpg")[0] == 200
+    image = browser.open(image_file(height, width, level))
+    assert image["width"] == width
+    assert all(0 <= one["predicted_iou"] <= 1 for one in image["objects"])
+    assert browser.get(f"/api/images/{image['id']}/shown.jpg")[0] == 200
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "it is empty"), (b"no picture at all", "cannot decode"), (picture_file()[:-20], "end")],
+    [(b"", "it is empty"), (b"no image at all", "cannot decode"), (image_file()[:-20], "end")],
     ids=["empty", "text", "cut off"],
 )
-def test_what_is_no_picture_is_refused(browser, content, reason):
-    status, answer = browser.post("/api/pictures?name=../x/notes.txt", content)
+def test_what_is_no_image_is_refused(browser, content, reason):
+    status, answer = browser.post("/api/images?name=../x/notes.txt", content)
     assert status == 415
     assert answer["error"].startswith("notes.txt cannot be opened: ")
     assert reason in answer["error"]
@@ -216,7 +216,7 @@ def test_what_is_no_picture_is_refused(browser, content, reason):
 
 def test_too_many_pixels_are_refused(browser, monkeypatch):
     monkeypatch.setattr(tables, "MAX_PIXELS", 4000)
-    status, answer = browser.post("/api/pictures", picture_file(64, 64))
+    status, answer = browser.post("/api/images", image_file(64, 64))
     assert status == 415
     assert "it has 64 x 64 pixels" in answer["error"]
 
@@ -225,7 +225,7 @@ def test_an_upload_of_50_mb_is_refused_before_it_is_read(server):
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as link:
         host = f"Host: 127.0.0.1:{server.server_port}\r\n"
         link.sendall(
-            f"POST /api/pictures HTTP/1.1\r\n{host}Content-Length: 50000000\r\n\r\n".encode()
+            f"POST /api/images HTTP/1.1\r\n{host}Content-Length: 50000000\r\n\r\n".encode()
         )
         answer = b""
         while part := link.recv(65536):
@@ -236,18 +236,18 @@ def test_an_upload_of_50_mb_is_refused_before_it_is_read(server):
 
 @pytest.mark.parametrize(
     "address",
-    ["/../../etc/passwd", "/page.html", "/..%2f..%2fsetup.py", "/api/pictures/x/../../state", "/a"],
+    ["/../../etc/passwd", "/page.html", "/..%2f..%2fsetup.py", "/api/images/x/../../state", "/a"],
 )
 def test_paths_outside_the_page_are_not_found(browser, address):
     assert browser.get(address)[0] == 404
 
 
-def test_a_picture_that_is_not_kept_is_not_found(browser):
+def test_an_image_that_is_not_kept_is_not_found(browser):
     for method, what in (("GET", "shown.jpg"), ("POST", "find"), ("POST", "box")):
         body = b'{"box": [1, 1, 9, 9]}' if method == "POST" else None
-        status, answer = browser.ask(method, f"/api/pictures/nothing/{what}", body)
+        status, answer = browser.ask(method, f"/api/images/nothing/{what}", body)
         assert status == 404
-        assert answer["error"] == "this picture is no longer kept; open it again"
+        assert answer["error"] == "this image is no longer kept; open it again"
 
 
 @pytest.mark.parametrize(
@@ -258,36 +258,36 @@ def test_a_picture_that_is_not_kept_is_not_found(browser):
         ("box", {"box": [10**400] * 4}, "'box' holds too large a number"),
         ("box", {"box": [9, 9, 9, 20]}, "drag another one"),
         ("box", b'{"box": [NaN, 1, 2, 3]}', "drag another one"),
-        ("click", {"point": [500, 2]}, "must lie inside the picture of 64 x 64 pixels"),
-        ("click", b'{"point": [NaN, 2]}', "must lie inside the picture"),
+        ("click", {"point": [500, 2]}, "must lie inside the image of 64 x 64 pixels"),
+        ("click", b'{"point": [NaN, 2]}', "must lie inside the image"),
         ("click", b"[1, 2]", "the request must hold a JSON object"),
         ("click", b"[" * 9000, "the request must hold JSON"),
     ],
 )
 def test_bad_requests_are_answered_with_one_sentence(browser, what, body, reason):
-    picture = browser.open()
-    status, answer = browser.post(f"/api/pictures/{picture['id']}/{what}", body)
+    image = browser.open()
+    status, answer = browser.post(f"/api/images/{image['id']}/{what}", body)
     assert status == 400
     assert reason in answer["error"]
 
 
 def test_other_sites_are_refused(browser, server):
     own = f"http://localhost:{server.server_port}"
-    assert browser.post("/api/pictures", picture_file(), Origin=own)[0] == 201
+    assert browser.post("/api/images", image_file(), Origin=own)[0] == 201
     for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
-        status, answer = browser.post("/api/pictures", picture_file(), **headers)
+        status, answer = browser.post("/api/images", image_file(), **headers)
         assert status == 403
         assert "open the page at http://127.0.0.1:" in answer["error"]
 
 
-def test_two_browsers_at_once_see_their_own_pictures(server):
+def test_two_browsers_at_once_see_their_own_images(server):
     def use(level):
         browser = Browser(server)
         for _ in range(5):
-            picture = browser.open(picture_file(64, 64, level))
-            address = f"/api/pictures/{picture['id']}/box"
-            _, picture = browser.post(address, {"box": [8, 8, 40, 40]})
-            yield picture["objects"][-1]["predicted_iou"]
+            image = browser.open(image_file(64, 64, level))
+            address = f"/api/images/{image['id']}/box"
+            _, image = browser.post(address, {"box": [8, 8, 40, 40]})
+            yield image["objects"][-1]["predicted_iou"]
 
     with ThreadPoolExecutor(2) as pool:
         dark, bright = pool.map(lambda level: list(use(level)), (51, 204))
@@ -297,25 +297,25 @@ def test_two_browsers_at_once_see_their_own_pictures(server):
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_KEPT_BYTES", 24576), ("MAX_KEPT", 2)])
-def test_the_pictures_of_longest_ago_are_forgotten(browser, monkeypatch, limit, value):
+def test_the_images_of_longest_ago_are_forgotten(browser, monkeypatch, limit, value):
     monkeypatch.setattr(tables, limit, value)
     first, second, third = (browser.open()["id"] for _ in range(3))
-    assert browser.get(f"/api/pictures/{first}/shown.jpg")[0] == 404
-    assert browser.get(f"/api/pictures/{second}/shown.jpg")[0] == 200
-    assert browser.get(f"/api/pictures/{third}/shown.jpg")[0] == 200
+    assert browser.get(f"/api/images/{first}/shown.jpg")[0] == 404
+    assert browser.get(f"/api/images/{second}/shown.jpg")[0] == 200
+    assert browser.get(f"/api/images/{third}/shown.jpg")[0] == 200
 
 
 def test_without_a_detector_dragging_and_clicking_work(tmp_path):
     with serving_model(make_tiny_bundle(tmp_path / "bundle")) as server:
         browser = Browser(server)
         assert browser.get("/api/state")[1]["has_detector"] is False
-        picture = browser.open(picture_file(96, 128))
-        assert picture["objects"] == []
-        address = f"/api/pictures/{picture['id']}"
+        image = browser.open(image_file(96, 128))
+        assert image["objects"] == []
+        address = f"/api/images/{image['id']}"
         assert len(browser.post(f"{address}/box", {"box": [8, 8, 40, 40]})[1]["objects"]) == 1
         # The tiny model sees the upper half of a box, with the middle of one that the edge cuts.
-        status, picture = browser.post(f"{address}/click", {"point": [60, 2]})
-        assert (status, len(picture["objects"])) == (200, 2)
+        status, image = browser.post(f"{address}/click", {"point": [60, 2]})
+        assert (status, len(image["objects"])) == (200, 2)
         status, answer = browser.post(f"{address}/find")
         assert status == 400
         assert "detect needs a detector" in answer["error"]
@@ -364,6 +364,6 @@ def test_a_missing_model_is_named(capsys):
     assert "no_such_model" in capsys.readouterr().err
 
 
-def test_a_missing_folder_of_pictures_is_named(tmp_path, capsys):
-    assert main(["--pictures", str(tmp_path / "nowhere"), "--port", "0"]) == 1
+def test_a_missing_folder_of_images_is_named(tmp_path, capsys):
+    assert main(["--images", str(tmp_path / "nowhere"), "--port", "0"]) == 1
     assert "nowhere does not exist; check the path" in capsys.readouterr().err

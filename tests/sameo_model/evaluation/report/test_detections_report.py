@@ -91,16 +91,16 @@ def test_the_page_shows_tables_charts_cases_and_the_paper(report):
         assert text in page, text
 
 
-def test_pictures_show_photograph_truth_and_prediction_with_the_hidden_part_hatched(report):
+def test_figures_show_photograph_truth_and_prediction_with_the_hidden_part_hatched(report):
     import base64
 
     page = (report / "index.html").read_text()
     data = base64.b64decode(re.findall(r"data:image/jpeg;base64,([^\"]*)", page)[0])
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
-    width = picture.shape[1] // 3
+    figure = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(int)
+    width = figure.shape[1] // 3
 
     # The photograph is plain grey; the other two panels are painted on.
-    spread = [np.ptp(picture[:, n * width + 4 : (n + 1) * width - 6]) for n in range(3)]
+    spread = [np.ptp(figure[:, n * width + 4 : (n + 1) * width - 6]) for n in range(3)]
     assert spread[0] < 10
     assert spread[1] > 100
     assert spread[2] > 100
@@ -123,13 +123,13 @@ def test_numbers_stand_in_json_csv_and_markdown_too(report):
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt install chromium)")
 def test_a_browser_renders_the_page_without_complaint(report, tmp_path):
-    picture = tmp_path / "page.png"
+    screenshot = tmp_path / "page.png"
     outcome = subprocess.run(
         [
             CHROMIUM,
             *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
             *("--enable-logging=stderr", "--window-size=1200,4000"),
-            *(f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={screenshot}"),
             (report / "index.html").as_uri(),
         ],
         capture_output=True,
@@ -141,7 +141,7 @@ def test_a_browser_renders_the_page_without_complaint(report, tmp_path):
     assert outcome.returncode == 0, outcome.stderr
     # What a page says on the console, errors of scripts and of its content policy among it.
     assert "CONSOLE" not in outcome.stderr
-    pixels = cv2.imread(str(picture)).astype(int)
+    pixels = cv2.imread(str(screenshot)).astype(int)
     assert pixels.shape == (4000, 1200, 3)
     # Text on the title's line, and colours of the charts (blue of the headline row).
     assert np.ptp(pixels[20:60, 40:400]) > 150
@@ -151,7 +151,7 @@ def test_a_browser_renders_the_page_without_complaint(report, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt install chromium)")
-def test_a_browser_finds_every_picture_and_every_table(report, tmp_path):
+def test_a_browser_finds_every_figure_and_every_table(report, tmp_path):
     outcome = subprocess.run(
         [
             CHROMIUM,

@@ -57,9 +57,9 @@ def test_occluded_objects_come_before_whole_ones_where_there_are_enough(tmp_path
 
 def test_a_case_shows_the_photograph_and_marks_truth_and_prediction(tmp_path):
     (case,) = choose_cases(*_scene(tmp_path, [0.75]))["worst"]
-    picture = draw_case(case)
-    width = (picture.shape[1] - 2 * GAP) // 3
-    panels = [picture[:, n * (width + GAP) : n * (width + GAP) + width] for n in range(3)]
+    drawn = draw_case(case)
+    width = (drawn.shape[1] - 2 * GAP) // 3
+    panels = [drawn[:, n * (width + GAP) : n * (width + GAP) + width] for n in range(3)]
 
     assert np.unique(panels[0]).tolist() == [128]
     painted = [(panel != panels[0]).any(axis=2) for panel in panels[1:]]
@@ -71,7 +71,7 @@ def test_a_case_shows_the_photograph_and_marks_truth_and_prediction(tmp_path):
 
 def test_an_object_that_nothing_touches_is_shown_without_prediction(tmp_path):
     (case,) = choose_cases(*_scene(tmp_path, [0.0]))["worst"]
-    picture = draw_case(case)
+    drawn = draw_case(case)
 
-    assert np.unique(picture[:, -40:]).tolist() == [128]
+    assert np.unique(drawn[:, -40:]).tolist() == [128]
     assert "no detection" in figure(case)
