@@ -51,21 +51,21 @@ wallpapers/*/contents/images/2560x1600.* wallpapers/*/contents/images/3840x2160.
 wallpapers/*/contents/images/5120x2880.*
 """.split()
 SHOW_OBJECTS = ("ColorfulCups", "FlyingKonqui", "LadyBird")
-# No pictures without objects for the detector: flowers and leaves look like food.
+# No images without objects for the detector: flowers and leaves look like food.
 SHOW_PLANTS = ("Aqua", "Autumn", "Dune", "Evening", "Fallen", "Garden", "Meadow", "Path", "Rain",
                "Wings", "Flower")
 for path in sorted({path for name in NAMES for path in backgrounds.glob(name)}):
-    picture = cv2.imread(str(path))
-    if picture is None or any(name in str(path) for name in SHOW_OBJECTS):
+    image = cv2.imread(str(path))
+    if image is None or any(name in str(path) for name in SHOW_OBJECTS):
         continue
     stem = "_".join(path.relative_to(backgrounds).with_suffix("").parts)
     rng = np.random.default_rng(len(stem))
     for number, share in enumerate((1.0, 0.6, 0.6, 0.4, 0.4)):
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         side = int(share * min(height, 0.75 * width))
         top = int(rng.integers(0, height - side + 1))
         left = int(rng.integers(0, width - int(side / 0.75) + 1))
-        cut = picture[top : top + side, left : left + int(side / 0.75)]
+        cut = image[top : top + side, left : left + int(side / 0.75)]
         cut = cv2.resize(cut, (960, 720), interpolation=cv2.INTER_AREA)
         folders = ["photographs"]
         if not any(name in stem for name in SHOW_PLANTS):

@@ -1,4 +1,4 @@
-"""Training samples of the box detector: parts of pictures, and the object under each cell."""
+"""Training samples of the box detector: parts of images, and the object under each cell."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sameo_model.training.samples import MAX_TRIES, UnreadableImageError, decode
 
 MIN_VISIBLE_PIXELS = 48  # of the network's input
 MIN_SHARE_INSIDE = 0.15  # of the visible part, of an object that the border of the part cuts
-TILED_SHARE = 0.3  # of the empty pictures, that become a printed cloth
+TILED_SHARE = 0.3  # of the empty images, that become a printed cloth
 
 Rng = np.random.Generator
 Sample = dict[str, Any]
@@ -38,7 +38,7 @@ Sample = dict[str, Any]
 
 @dataclass(frozen=True)
 class BoxScene(Scene):
-    """A scene with all objects of its picture."""
+    """A scene with all objects of its image."""
 
     # (N,), pixels of the whole visible parts, before anything was cut away
     areas: NDArray[np.int64]
@@ -51,20 +51,20 @@ class BoxSamples(Dataset):
     def __init__(
         self, sources: Sequence[TrainingSet], options: BoxOptions, *, image_size: int, seed: int
     ) -> None:
-        """Prepare samples for a network that sees whole pictures with the side `image_size`.
+        """Prepare samples for a network that sees whole images with the side `image_size`.
 
         Args:
             image_size: Side of the square input in use, pixels.
 
         Raises:
-            FileNotFoundError: If a folder of empty pictures has none.
+            FileNotFoundError: If a folder of empty images has none.
         """
         self.sources = sources
         self.options = options
         self.image_size = image_size
         self.seed = seed
-        self.empty_pictures = [
-            path for folder in options.empty_pictures for path in _pictures_in(Path(folder))
+        self.empty_images = [
+            path for folder in options.empty_images for path in _images_in(Path(folder))
         ]
 
     def __getitem__(self, draw: Draw) -> Sample:
@@ -83,8 +83,8 @@ class BoxSamples(Dataset):
         unreadable: dict[str, str] = {}
         for _ in range(MAX_TRIES):
             try:
-                if self.empty_pictures and rng.random() < self.options.empty_share:
-                    path = self.empty_pictures[int(rng.integers(len(self.empty_pictures)))]
+                if self.empty_images and rng.random() < self.options.empty_share:
+                    path = self.empty_images[int(rng.integers(len(self.empty_images)))]
                     scene, is_complete = _empty(path, rng), True
                 else:
                     image = source.images[draw.image_index]
@@ -108,7 +108,7 @@ class BoxSamples(Dataset):
 
 
 def load_box_scene(image: AmodalImage, unwanted: Sequence[str] = ()) -> BoxScene:
-    """Read a picture and the masks of its objects.
+    """Read an image and the masks of its objects.
 
     Args:
         unwanted: Classes that are neither objects to find nor background; crowds are never.
@@ -132,11 +132,11 @@ def load_box_scene(image: AmodalImage, unwanted: Sequence[str] = ()) -> BoxScene
 
 
 def make_targets(scene: BoxScene, side: int, rng: Rng | None = None) -> dict[str, Any]:
-    """Squash a picture to the input and say which object each cell lies on.
+    """Squash an image to the input and say which object each cell lies on.
 
     Args:
         side: Of the square input, pixels.
-        rng: Changes the picture as another camera would; None leaves it as it is.
+        rng: Changes the image as another camera would; None leaves it as it is.
 
     Returns:
         `image`, boxes, `has_amodal` and `cells` as `BoxSamples` has them.
@@ -191,7 +191,7 @@ def _object_of_each_cell(scene: BoxScene, rows: NDArray[np.intp], side: int) -> 
 
 
 def _cut(scene: BoxScene, image_size: int, options: BoxOptions, rng: Rng) -> BoxScene:
-    """Cut a random part out, so that things appear larger or smaller than in the whole picture."""
+    """Cut a random part out, so that things appear larger or smaller than in the whole image."""
     low, high = options.scale
     scale = math.exp(rng.uniform(math.log(low), math.log(high)))
     aspect = math.exp(rng.uniform(-0.2, 0.2))
@@ -203,7 +203,7 @@ def _cut(scene: BoxScene, image_size: int, options: BoxOptions, rng: Rng) -> Box
 
 
 def _turn(scene: BoxScene, rng: Rng) -> BoxScene:
-    """Mirror half of the pictures, and turn some by quarters, as cameras above a bin see things."""
+    """Mirror half of the images, and turn some by quarters, as cameras above a bin see things."""
     turns = int(rng.choice(4, p=(0.7, 0.1, 0.1, 0.1)))
     is_mirrored = rng.random() < 0.5
 
@@ -220,7 +220,7 @@ def _turn(scene: BoxScene, rng: Rng) -> BoxScene:
 
 
 def _empty(path: Path, rng: Rng) -> BoxScene:
-    """Read a picture without objects, or make a cloth that repeats a part of it."""
+    """Read an image without objects, or make a cloth that repeats a part of it."""
     try:
         pixels = read_decoded_image(path).image_rgb
     except (OSError, ValueError) as error:
@@ -237,11 +237,11 @@ def _empty(path: Path, rng: Rng) -> BoxScene:
     return BoxScene(pixels, nothing, nothing, none, np.zeros(0, np.int64), none)
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     paths = list_images(folder)
     if not paths:
         raise FileNotFoundError(
-            f"boxes.empty_pictures must name folders with pictures, but {folder} holds none; "
+            f"boxes.empty_images must name folders with images, but {folder} holds none; "
             "change the folder or remove it from the configuration"
         )
     return paths

@@ -26,12 +26,12 @@ class BoxValidation:
     """Scores a detector on fixed images."""
 
     sets: Mapping[str, Sequence[AmodalImage]]
-    num_pictures: int = 0  # images of each set to draw
+    num_overlays: int = 0  # images of each set to draw
 
     def __call__(self, model: BoxDetector) -> ValidationResult:
         """Score `model` as it is: `<set>/visible_ap` and so on, and the means over the sets."""
         scores: dict[str, Any] = {}
-        pictures: dict[str, Uint8Array] = {}
+        overlays: dict[str, Uint8Array] = {}
         for name, images in self.sets.items():
             found = {image.image_id: detect(model, image.load_rgb()) for image in images}
             values = {number: one[2] for number, one in found.items()}
@@ -40,13 +40,13 @@ class BoxValidation:
                 for key, value in score_boxes(images, boxes, values, kind).items():  # type: ignore[arg-type]
                     if value >= 0:
                         scores[f"{name}/{kind}_{key}"] = value
-            for image in images[: self.num_pictures]:
+            for image in images[: self.num_overlays]:
                 visible, _, confidence = found[image.image_id]
                 chosen = visible[confidence >= DRAWN_SCORE]
-                pictures[f"{name}/{image.image_id}"] = _draw(image.load_rgb(), chosen)
+                overlays[f"{name}/{image.image_id}"] = _draw(image.load_rgb(), chosen)
         for key in ("visible_ap", "visible_ap50", "visible_ar100"):
             scores[f"box_{key}"] = float(np.mean([scores[f"{name}/{key}"] for name in self.sets]))
-        return ValidationResult(scores, pictures)
+        return ValidationResult(scores, overlays)
 
 
 @torch.no_grad()

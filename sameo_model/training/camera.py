@@ -1,4 +1,4 @@
-"""What cameras do to a picture: one place for all changes of colour, sharpness and noise.
+"""What cameras do to an image: one place for all changes of colour, sharpness and noise.
 
 Each change is drawn on its own, in the order in which light, lens, sensor and file apply them:
 blur, exposure and white balance, tone curve, saturation, resolution, noise, JPEG.
@@ -18,7 +18,7 @@ BLUR_SHARE, MOTION_SHARE, RESIZE_SHARE, NOISE_SHARE, JPEG_SHARE = 0.15, 0.15, 0.
 
 
 def see_through_camera(image_rgb: Image, rng: Rng) -> Image:
-    """Return a picture as a random camera in random light would give it.
+    """Return an image as a random camera in random light would give it.
 
     Args:
         image_rgb: uint8 (H, W, 3), RGB.

@@ -31,7 +31,7 @@ FREE_KEYS = frozenset(
     (
         *("output", "workers", "max_unreadable", "max_images_at_once", "allow_changes"),
         *("log_interval", "checkpoint_interval", "compile", "embedding_cache_gb"),
-        *("val", "val_interval", "val_images", "val_prompts", "val_pictures"),
+        *("val", "val_interval", "val_images", "val_prompts", "val_overlays"),
     )
 )
 # What the saved state consists of, so that nobody can change it half-way.

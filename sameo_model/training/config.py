@@ -41,7 +41,7 @@ class DataSource:
     # know visible masks alone
     min_occlusion: float = 0.0
     quality_control: bool = True  # whether the set's rules of paper section 3.2 apply
-    # box detector: whether every object of each picture is labelled; where not, cells without a
+    # box detector: whether every object of each image is labelled; where not, cells without a
     # labelled object that score above 0.3 teach nothing
     complete: bool = True
 
@@ -74,12 +74,12 @@ class SampleOptions:
 class BoxOptions:
     """How a training sample of the box detector is drawn."""
 
-    # of the square part of a picture that the network sees in training, pixels, a multiple of 32;
-    # the whole picture has `image_size` at scale 1
+    # of the square part of an image that the network sees in training, pixels, a multiple of 32;
+    # the whole image has `image_size` at scale 1
     side: int = 384
-    scale: tuple[float, float] = (0.75, 1.6)  # smallest and largest scale of the picture
-    empty_pictures: tuple[str, ...] = ()  # folders with pictures that show nothing to find
-    empty_share: float = 0.1  # probability of such a picture, or of a cloth printed with it
+    scale: tuple[float, float] = (0.75, 1.6)  # smallest and largest scale of the image
+    empty_images: tuple[str, ...] = ()  # folders with images that show nothing to find
+    empty_share: float = 0.1  # probability of such an image, or of a cloth printed with it
     unwanted: tuple[str, ...] = ()  # classes that are neither objects to find nor background
 
 
@@ -163,7 +163,7 @@ class TrainConfig:
     val_images: int = 0
     # true masks whose boxes prompt; scores are averaged over the kinds
     val_prompts: tuple[PromptKind, ...] = ("visible",)
-    val_pictures: int = 4  # validation images whose masks are drawn into TensorBoard each time
+    val_overlays: int = 4  # validation images whose masks are drawn into TensorBoard each time
     best_metric: Metric = "miou_full"  # score whose highest value makes a checkpoint the best one
     allow_changes: bool = False  # resume although the run in `output` was started with other values
     output: str = "runs/train"  # run folder (checkpoints, TensorBoard, resolved configuration)
@@ -181,7 +181,7 @@ def find_problems(config: TrainConfig) -> list[str]:
         **dict.fromkeys(("checkpoint_interval", "samples.boxes_per_image"), 1),
         "samples.target_stride": 1,
         **dict.fromkeys(("max_images_at_once", "workers", "max_unreadable", "val_interval"), 0),
-        **dict.fromkeys(("val_images", "val_pictures", "embedding_cache_gb", "frozen_blocks"), 0),
+        **dict.fromkeys(("val_images", "val_overlays", "embedding_cache_gb", "frozen_blocks"), 0),
         **dict.fromkeys(("seed", "optimiser.lr", "optimiser.warmup_steps"), 0),
         **dict.fromkeys(("optimiser.weight_decay", "optimiser.max_grad_norm"), 0),
     }

@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runs", nargs="+", type=Path, help="run folders, in order")
-    parser.add_argument("--output", required=True, type=Path, help="picture to write")
+    parser.add_argument("--output", required=True, type=Path, help="chart to write")
     options = parser.parse_args(arguments)
     try:
         draw_curves(*read_curves(options.runs)).savefig(options.output)

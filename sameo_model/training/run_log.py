@@ -54,11 +54,11 @@ class RunLog:
         """Write those scores that are numbers."""
         self._write(step, {f"val/{k}": v for k, v in scores.items() if isinstance(v, (int, float))})
 
-    def log_pictures(self, step: int, pictures: Mapping[str, Uint8Array]) -> None:
-        """Write pictures, uint8 (H, W, 3) RGB, by name."""
+    def log_overlays(self, step: int, overlays: Mapping[str, Uint8Array]) -> None:
+        """Write overlays, uint8 (H, W, 3) RGB, by name."""
         if self.writer:
-            for name, picture in pictures.items():
-                self.writer.add_image(f"val/{name}", np.asarray(picture), step, dataformats="HWC")
+            for name, overlay in overlays.items():
+                self.writer.add_image(f"val/{name}", np.asarray(overlay), step, dataformats="HWC")
 
     def close(self) -> None:
         """Finish the files."""

@@ -21,7 +21,7 @@ class TrainingSet:
     weight: float = 0.0
     label: str = ""  # name and folder
     num_held_out: int = 0  # images that `held_out` left out
-    is_complete: bool = True  # whether every object of each picture is labelled
+    is_complete: bool = True  # whether every object of each image is labelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -275,7 +275,7 @@ def collate(samples: list[Sample]) -> dict[str, Any]:
         bool (B, N, h, w); `has_amodal` bool (B, N); `is_valid` bool (B, N), False for padding;
         with clicks `points_xy` float32 (B, N, P, 2), model input pixels, and `point_labels`
         float32 (B, N, P);
-        `paths` list of B str; `num_images` int, pictures that the views show;
+        `paths` list of B str; `num_images` int, images that the views show;
         `unreadable` dict of messages by path.
     """
     views = [view for sample in samples for view in sample["views"]]

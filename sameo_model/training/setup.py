@@ -257,10 +257,10 @@ def build_validation(config: TrainConfig) -> Validation | BoxValidation | None:
                 ]
                 for source, rows in zip(sources, chosen, strict=True)
             },
-            config.val_pictures,
+            config.val_overlays,
         )
     images = [images[i] for images, rows in zip(sets, chosen, strict=True) for i in rows.tolist()]
-    return Validation(images, config.val_prompts, config.val_pictures)
+    return Validation(images, config.val_prompts, config.val_overlays)
 
 
 def _spread(sizes: Sequence[int], wanted: int) -> list[np.ndarray]:

@@ -222,7 +222,7 @@ class Trainer:
             with average.applied() if average else nullcontext():
                 result = self.validate(self.model)
                 self.log.log_validation(step, result.scores)
-                self.log.log_pictures(step, result.pictures)
+                self.log.log_overlays(step, result.overlays)
                 self._keep_best(result.scores.get(self.config.best_metric))
         self.fabric.barrier()
 

@@ -1,4 +1,4 @@
-"""Validation during training: scores of `evaluate masks` and pictures of fixed instances."""
+"""Validation during training: scores of `evaluate masks` and overlays of fixed instances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime.overlay import draw_overlay
 from sameo_model.runtime.types import Uint8Array
 
-MAX_PICTURE_BOXES = 8
+MAX_OVERLAY_BOXES = 8
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ValidationResult:
     # each kind too, under `<kind>_prompts/`
     scores: dict[str, Any]
     # uint8 (H, W, 3) RGB by name: truth on the left, prediction on the right
-    pictures: dict[str, Uint8Array] = field(default_factory=dict)
+    overlays: dict[str, Uint8Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Validation:
 
     images: Sequence[AmodalImage]  # images with both true masks
     prompts: tuple[PromptKind, ...] = ("visible",)  # kinds of boxes
-    num_pictures: int = 0  # images to draw, spread evenly over `images`
+    num_overlays: int = 0  # images to draw, spread evenly over `images`
 
     def __call__(self, model: Sameo) -> ValidationResult:
         """Score `model` as it is."""
@@ -48,8 +48,8 @@ class Validation:
         return ValidationResult(average_scores(by_kind), self._draw(predictor))
 
     def _draw(self, predictor: TorchPredictor) -> dict[str, Uint8Array]:
-        num_pictures = min(self.num_pictures, len(self.images))
-        rows = np.linspace(0, len(self.images) - 1, num_pictures).round().astype(int)
+        num_overlays = min(self.num_overlays, len(self.images))
+        rows = np.linspace(0, len(self.images) - 1, num_overlays).round().astype(int)
         return {
             f"image_{row}": draw_comparison(predictor, self.images[row], self.prompts[0])
             for row in rows.tolist()
@@ -84,8 +84,8 @@ def draw_comparison(
         uint8 (H, 2 * W, 3), RGB, truth on the left.
     """
     prompted = PromptedImage.build(image, prompts, 0.0, 0)
-    instances = prompted.instances[:MAX_PICTURE_BOXES]
-    boxes_xyxy = prompted.boxes_xyxy[:MAX_PICTURE_BOXES]
+    instances = prompted.instances[:MAX_OVERLAY_BOXES]
+    boxes_xyxy = prompted.boxes_xyxy[:MAX_OVERLAY_BOXES]
     pixels = image.load_rgb()
     amodal = [rle_to_crop(item.amodal_rle) for item in instances if item.amodal_rle]
     visible = [rle_to_crop(item.visible_rle) for item in instances if item.visible_rle]

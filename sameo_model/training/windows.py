@@ -46,7 +46,7 @@ def make_window(
     """Cut the window of one box, with the true masks inside it.
 
     Args:
-        box_xyxy: float32 (4,), the prompt, pixels of the picture.
+        box_xyxy: float32 (4,), the prompt, pixels of the image.
         image_size: Side S of the model's input, pixels.
         target_size: Side T of the masks, pixels.
         rng: Changes the window as another camera and another view would; None leaves it as it is.

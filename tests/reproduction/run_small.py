@@ -8,7 +8,7 @@ import sys
 
 TRAIN = (
     "preset=efficient_sam_vitt image_size=64 init=tiny.safetensors steps=2 workers=0 "
-    "checkpoint_interval=9 val_interval=0 val_images=2 val_pictures=0 log_interval=1"
+    "checkpoint_interval=9 val_interval=0 val_images=2 val_overlays=0 log_interval=1"
 )
 SMALL = {
     ("sameo_model.train",): TRAIN,

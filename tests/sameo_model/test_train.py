@@ -29,7 +29,7 @@ def test_what_cannot_be_used_is_told_in_one_sentence(tmp_path, capsys, text, mes
     assert not (tmp_path / "run").exists()
 
 
-def test_a_picture_in_place_of_a_configuration_is_named(tmp_path, capsys):
+def test_an_image_in_place_of_a_configuration_is_named(tmp_path, capsys):
     path = tmp_path / "run.yaml"
     path.write_bytes(b"\x89PNG")
     assert main(["--config", str(path)]) == 1

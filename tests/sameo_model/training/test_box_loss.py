@@ -62,7 +62,7 @@ def test_true_boxes_and_scores_cost_almost_nothing():
     assert int(answers.sum()) == 10
 
 
-def test_what_may_be_an_unlabelled_object_is_not_punished_on_incomplete_pictures():
+def test_what_may_be_an_unlabelled_object_is_not_punished_on_incomplete_images():
     logits = torch.full((1, NUM_CELLS), -9.0)
     corner = 0
     assert int(make_batch()["cells"][0, corner]) == 0
@@ -75,7 +75,7 @@ def test_what_may_be_an_unlabelled_object_is_not_punished_on_incomplete_pictures
     assert float(complete - incomplete) == pytest.approx(0.953**2 * 3.049 / 10, abs=1e-3)
 
 
-def test_clear_background_of_incomplete_pictures_still_teaches():
+def test_clear_background_of_incomplete_images_still_teaches():
     logits = torch.full((1, NUM_CELLS), -9.0, requires_grad=True)
     with torch.no_grad():
         logits[0, 0] = -1.0  # a score of 0.27

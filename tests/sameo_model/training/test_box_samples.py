@@ -1,4 +1,4 @@
-"""Samples of the box detector: the object under each cell, and parts of pictures."""
+"""Samples of the box detector: the object under each cell, and parts of images."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ CENTRES = cell_grid(SIDE, SIDE)[0].numpy()
 
 
 def make_scene(*masks, **changes):
-    """Objects on a picture of the network's size, of which the whole is visible."""
+    """Objects on an image of the network's size, of which the whole is visible."""
     visible = np.array(masks)
     values = {
         "image_rgb": np.full((*visible.shape[1:], 3), 90, np.uint8),
@@ -53,7 +53,7 @@ def test_cells_carry_the_object_under_their_centre():
     assert cells.tolist() == expected.tolist()
 
 
-def test_boxes_belong_to_the_squashed_picture():
+def test_boxes_belong_to_the_squashed_image():
     mask = rectangle(10, 5, 20, 25, hw=(32, 128))
     whole = rectangle(0, 5, 20, 25, hw=(32, 128))
     scene = make_scene(mask, amodal_masks=whole[None])
@@ -87,7 +87,7 @@ def test_what_is_not_to_be_learned_is_neither_object_nor_background(changes):
 
 
 def test_crowds_and_named_classes_are_unwanted_and_visible_masks_alone_have_no_whole(tmp_path):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint8))
     rles = [encode_mask(rectangle(x, 0, x + 2, 8, hw=(8, 8))) for x in (0, 2, 4)]
     instances = (
@@ -132,27 +132,27 @@ def test_boxes_of_turned_parts_enclose_the_cells_of_their_objects(tmp_path):
     assert num_seen > 20
 
 
-def test_empty_pictures_come_as_often_as_asked(tmp_path):
+def test_empty_images_come_as_often_as_asked(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
     empty = tmp_path / "empty"
     empty.mkdir()
     cv2.imwrite(str(empty / "wall.png"), np.full((50, 70, 3), 200, np.uint8))
-    samples = make_samples(images, empty_pictures=(str(empty),), empty_share=0.5)
+    samples = make_samples(images, empty_images=(str(empty),), empty_share=0.5)
     drawn = [samples[Draw((number,), 0, 0)] for number in range(60)]
     is_empty = [Path(sample["path"]).name == "wall.png" for sample in drawn]
     assert 20 <= sum(is_empty) <= 40
     assert not any(s["cells"].any() for s, e in zip(drawn, is_empty, strict=True) if e)
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path):
+def test_a_folder_without_images_is_refused(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    with pytest.raises(FileNotFoundError, match="must name folders with pictures"):
-        make_samples(images, empty_pictures=(str(tmp_path),))
+    with pytest.raises(FileNotFoundError, match="must name folders with images"):
+        make_samples(images, empty_images=(str(tmp_path),))
 
 
-def test_an_unreadable_picture_is_replaced_and_named(tmp_path):
+def test_an_unreadable_image_is_replaced_and_named(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    images[0].path.write_bytes(b"no picture")
+    images[0].path.write_bytes(b"no image")
     sample = make_samples(images)[Draw((0,), 0, 0)]
     assert Path(sample["path"]).name == "1.png"
     assert list(sample["unreadable"]) == [str(images[0].path)]

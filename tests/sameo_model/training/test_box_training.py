@@ -42,7 +42,7 @@ def make_model():
 @pytest.mark.slow
 def test_training_overfits_drawn_scenes(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    validate = BoxValidation({"drawn": images}, num_pictures=1)
+    validate = BoxValidation({"drawn": images}, num_overlays=1)
     model = make_model()
     load_imagenet_weights(model.image_encoder.backbone)
     before = validate(model).scores["box_visible_ap50"]
@@ -52,7 +52,7 @@ def test_training_overfits_drawn_scenes(tmp_path):
     assert before < 0.3
     assert result.scores["drawn/visible_ap50"] > 0.9
     assert result.scores["drawn/amodal_ap50"] > 0.9
-    assert result.pictures["drawn/1"].shape == (96, 128, 3)
+    assert result.overlays["drawn/1"].shape == (96, 128, 3)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
@@ -118,7 +118,7 @@ def test_the_command_line_trains_and_validates_a_detector(tmp_path, capsys):
     assert "/visible_ap50" in (tmp_path / "run" / "metrics.jsonl").read_text()
 
 
-def test_boxes_belong_to_the_picture_and_lie_inside_it(tmp_path):
+def test_boxes_belong_to_the_image_and_lie_inside_it(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
     visible, amodal, scores = detect(make_model(), images[0].load_rgb())
     assert len(visible) == len(amodal) == len(scores) > 0

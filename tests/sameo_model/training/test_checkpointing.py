@@ -99,7 +99,7 @@ def test_another_network_is_refused_even_when_changes_are_allowed(tmp_path, sour
 
 def test_settings_that_do_not_change_what_is_learnt_may_differ(tmp_path, sources):
     train(make_config(tmp_path, steps=1), make_model(), sources)
-    config = make_config(tmp_path, steps=1, log_interval=5, max_unreadable=3, val_pictures=0)
+    config = make_config(tmp_path, steps=1, log_interval=5, max_unreadable=3, val_overlays=0)
     train(config, make_model(), sources)
 
 

@@ -49,7 +49,7 @@ def test_a_line_marks_where_another_run_starts(tmp_path):
     assert list(mark.get_xdata()) == [20, 20]
 
 
-def test_the_command_writes_a_picture_or_says_what_is_missing(tmp_path, capsys):
+def test_the_command_writes_a_chart_or_says_what_is_missing(tmp_path, capsys):
     run = _write_run(tmp_path / "run", [{"step": 1, "train/total": 0.5}])
     path = tmp_path / "curves.png"
     assert main([str(run), "--output", str(path)]) == 0

@@ -49,7 +49,7 @@ def test_the_same_draw_gives_the_same_sample_and_another_stream_another(tmp_path
 
 def test_an_unreadable_image_is_replaced_and_named(tmp_path):
     samples = _samples(tmp_path / "data")
-    (tmp_path / "data" / "images" / "0.png").write_bytes(b"not a picture")
+    (tmp_path / "data" / "images" / "0.png").write_bytes(b"not an image")
     sample = samples[Draw((1,), 0, 0)]
     assert sample["path"].endswith("1.png")
     assert list(sample["unreadable"]) == [str(tmp_path / "data" / "images" / "0.png")]

@@ -1,4 +1,4 @@
-"""Scores averaged over prompts, pictures of fixed images."""
+"""Scores averaged over prompts, overlays of fixed images."""
 
 import numpy as np
 import pytest
@@ -24,21 +24,21 @@ def test_scores_are_averaged_over_prompts_and_kept_for_each():
     assert average_scores({"visible": {"miou_full": 0.4}}) == {"miou_full": 0.4}
 
 
-def test_pictures_show_truth_beside_prediction_for_images_spread_over_the_set(tmp_path):
+def test_overlays_show_truth_beside_prediction_for_images_spread_over_the_set(tmp_path):
     images = write_drawn_scenes(tmp_path / "data", 5)
-    result = Validation(images, ("visible", "amodal"), num_pictures=3)(make_model())
-    assert list(result.pictures) == ["image_0", "image_2", "image_4"]
-    picture = result.pictures["image_2"]
-    assert picture.shape == (96, 256, 3)
+    result = Validation(images, ("visible", "amodal"), num_overlays=3)(make_model())
+    assert list(result.overlays) == ["image_0", "image_2", "image_4"]
+    overlay = result.overlays["image_2"]
+    assert overlay.shape == (96, 256, 3)
     # Truth on the left: the disc, the bar and the background are tinted apart from the photograph.
-    assert not np.array_equal(picture[:, :128], images[2].load_rgb())
-    assert not np.array_equal(picture[:, :128], picture[:, 128:])
+    assert not np.array_equal(overlay[:, :128], images[2].load_rgb())
+    assert not np.array_equal(overlay[:, :128], overlay[:, 128:])
 
 
-def test_tensorboard_gets_scalars_and_the_same_pictures_each_time(tmp_path):
+def test_tensorboard_gets_scalars_and_the_same_overlays_each_time(tmp_path):
     images = write_drawn_scenes(tmp_path / "data", 3)
     config = make_config(tmp_path, steps=2, val_interval=1)
-    train(config, make_model(), make_sources(images), Validation(images, num_pictures=2))
+    train(config, make_model(), make_sources(images), Validation(images, num_overlays=2))
     events = EventAccumulator(str(tmp_path / "run")).Reload()
     scalars = set(events.Tags()["scalars"])
     losses = {"train/total", "train/dice", "train/focal", "train/iou", "train/grad_norm"}

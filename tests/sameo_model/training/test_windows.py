@@ -1,4 +1,4 @@
-"""Training windows: picture, box and masks stay together through every change."""
+"""Training windows: image, box and masks stay together through every change."""
 
 import json
 
@@ -44,7 +44,7 @@ def visible_box(scene):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_box_and_masks_follow_the_picture_through_mirrors_and_turns(seed):
+def test_box_and_masks_follow_the_image_through_mirrors_and_turns(seed):
     scene = red_disc_scene()
     box = visible_box(scene)
     rng = np.random.default_rng(seed)
@@ -75,12 +75,12 @@ def test_without_randomness_a_window_is_what_the_runtime_cuts():
     assert abs(share - scene.visible_masks.sum() / scene.amodal_masks.sum()) < 0.08
 
 
-def test_a_window_beyond_a_small_picture_has_empty_masks_there():
+def test_a_window_beyond_a_small_image_has_empty_masks_there():
     mask = np.ones((1, 10, 40), bool)
     scene = Scene(np.zeros((10, 40, 3), np.uint8), mask, mask, np.array([True]))
     box = np.array([0, 0, 40, 10], np.float32)
     window = make_window(scene, 0, box, WINDOW, image_size=40, target_size=40)
-    # The picture lies in the middle of a window of 40 x 40: 15 rows above and below it.
+    # The image lies in the middle of a window of 40 x 40: 15 rows above and below it.
     assert window.amodal_mask.sum() == 400
     assert window.amodal_mask[15:25].all()
 
@@ -88,12 +88,12 @@ def test_a_window_beyond_a_small_picture_has_empty_masks_there():
 def test_a_camera_keeps_type_and_size_and_repeats_with_its_seed():
     image = np.random.default_rng(0).integers(0, 255, (37, 51, 3), dtype=np.uint8)
     seen = [see_through_camera(image, np.random.default_rng(seed)) for seed in range(40)]
-    assert all(picture.shape == image.shape and picture.dtype == np.uint8 for picture in seen)
+    assert all(pixels.shape == image.shape and pixels.dtype == np.uint8 for pixels in seen)
     again = see_through_camera(image, np.random.default_rng(7))
     np.testing.assert_array_equal(again, seen[7])
-    assert len({picture.tobytes() for picture in seen}) == 40
+    assert len({pixels.tobytes() for pixels in seen}) == 40
     # Some cameras are grey, most are not.
-    num_grey = sum(bool((np.ptp(picture.astype(int), axis=2) < 3).all()) for picture in seen)
+    num_grey = sum(bool((np.ptp(pixels.astype(int), axis=2) < 3).all()) for pixels in seen)
     assert 0 < num_grey < 20
 
 
