@@ -32,7 +32,7 @@ from sameo_model.runtime.files import write_json
 EXAMPLES = """examples:
   # what there is, how to get it, and how its folder must look
   python -m sameo_model.datasets list
-  # is my copy complete? decode every picture of it, too
+  # is my copy complete? decode every image of it, too
   python -m sameo_model.datasets check cocoa data/cocoa --decode -1
   # its row of Table 1 beside the paper's
   python -m sameo_model.datasets stats cocoa data/cocoa --split val --json stats.json
@@ -96,7 +96,7 @@ def _print_check(report: CheckReport) -> None:
     print(
         f"{report.dataset}: {report.verdict}. {report.num_images} images, "
         f"{report.num_instances} instances read, {report.num_skipped} skipped, "
-        f"{report.num_decoded} pictures decoded"
+        f"{report.num_decoded} images decoded"
     )
     for name, entry in report.defects.items():
         print(
@@ -190,10 +190,10 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     dataset = _open(arguments, allow_broken=True)
     sheet = draw_contact_sheet(dataset, arguments.num, arguments.seed)
-    _write_picture(arguments.output, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    _write_image(arguments.output, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     print(f"wrote {arguments.output}")
     content = {key: getattr(arguments, key) for key in ("split", "num", "seed")}
-    content |= {"dataset": arguments.name, "picture": str(arguments.output)}
+    content |= {"dataset": arguments.name, "contact_sheet": str(arguments.output)}
     _write_json(arguments.json, content)
     return 0
 
@@ -221,12 +221,12 @@ def _write_json(path: Path | None, content: Any) -> None:
         write_json(path, content, indent=1)
 
 
-def _write_picture(path: Path, picture_bgr: Any) -> None:
+def _write_image(path: Path, image_bgr: Any) -> None:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ValueError(f"picture {path} must be a .png or .jpg file")
+        raise ValueError(f"image {path} must be a .png or .jpg file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture_bgr):
-        raise ValueError(f"picture {path} could not be written; is there room in its folder?")
+    if not cv2.imwrite(str(path), image_bgr):
+        raise ValueError(f"image {path} could not be written; is there room in its folder?")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -265,13 +265,13 @@ def _parser() -> argparse.ArgumentParser:
         type=whole_number(-1),
         default=200,
         metavar="N",
-        help="pictures to decode; -1: all (default %(default)s)",
+        help="images to decode; -1: all (default %(default)s)",
     )
     command.set_defaults(run=_check)
     command = commands.add_parser(
         "stats", parents=[one, clean], help="print a set's row of the paper's Table 1"
     )
-    command.add_argument("--plot", type=Path, help="picture of the occlusion distribution")
+    command.add_argument("--plot", type=Path, help="chart of the occlusion distribution")
     command.set_defaults(run=_stats)
     command = commands.add_parser(
         "convert", parents=[one, clean], help="write a set as amodal COCO"
@@ -282,7 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_convert)
     command = commands.add_parser("show", parents=[one], help="contact sheet of random instances")
-    command.add_argument("--output", type=Path, required=True, help="picture to write")
+    command.add_argument("--output", type=Path, required=True, help="image file to write")
     command.add_argument(
         "--num", type=whole_number(1), default=12, help="number of instances (default %(default)s)"
     )

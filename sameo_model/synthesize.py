@@ -17,11 +17,11 @@ from sameo_model.synthesis.walt_command import add_walt_command
 
 _SCENES_HELP = """\
 Render clutter: random objects fall onto a table, a floor or into a bin, and random cameras take
-pictures. Every object gets two exact masks: visible, and amodal (what it would cover inside the
+images. Every object gets two exact masks: visible, and amodal (what it would cover inside the
 image if it were alone; table, bin and other objects hide but never cut it).
 
 examples:
-  # a first look: 10 scenes of procedural shapes, 80 pictures; open DIR/contact_sheet.png
+  # a first look: 10 scenes of procedural shapes, 80 images; open DIR/contact_sheet.png
   python -m sameo_model.synthesize scenes --output DIR --scenes 10
   # a training set of YOUR objects: any folder of OBJ, GLB, glTF, PLY, STL or MJCF files
   python -m sameo_model.synthesize scenes --output DIR --scenes 300 --meshes MESHES \\
@@ -60,7 +60,7 @@ def add_scenes_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     title = "render clutter with physics"
     add = add_command(commands, "scenes", run_scenes, title=title, description=_SCENES_HELP)
     add("--scenes", type=whole_number(1), default=100, help="number of scenes (100)")
-    add("--views", type=int, default=8, help="pictures of each scene (8)")
+    add("--views", type=int, default=8, help="images of each scene (8)")
     add("--families", help="NAME or NAME=SHARE,... (procedural; meshes with --meshes DIR)")
     add(
         "--meshes",
@@ -123,7 +123,7 @@ def run_scenes(args: argparse.Namespace) -> None:
 _COMPOSITES_HELP = """\
 Paste objects over your photographs; every mask, whole and visible, is exact.
 
-with --cutouts DIR: whole real objects, one picture with alpha (PNG, WebP, TIFF) each, pasted over
+with --cutouts DIR: whole real objects, one image with alpha (PNG, WebP, TIFF) each, pasted over
 each other: similar sizes, aspect kept, half of the hidden objects hidden by 0.3 to 0.8, loose or
 crowded or in bins, with shadows, and with light, blur, noise and JPEG as the background has them.
 The objects' classes are the files' names without the number at the end. Files without alpha,
@@ -136,7 +136,7 @@ examples:
   python -m sameo_model.synthesize composites --photographs DIR --output DIR \\
       --num-images 2400
 
-output: images/, annotations.json (amodal COCO), contact_sheet.png, records/ (a block of 16 pictures
+output: images/, annotations.json (amodal COCO), contact_sheet.png, records/ (a block of 16 images
 each). The same seed gives the same bytes, whatever --workers. An interrupted run continues where
 it stopped when started again; a larger --num-images extends a set.
 """
@@ -148,7 +148,7 @@ def add_composites_command(commands: argparse._SubParsersAction[argparse.Argumen
     add = add_command(
         commands, "composites", run_composites, title=title, description=_COMPOSITES_HELP
     )
-    cutouts = "folder of whole objects, pictures with alpha"
+    cutouts = "folder of whole objects, images with alpha"
     add("--cutouts", type=Path, metavar="DIR", help=cutouts)
     add(
         "--photographs",
@@ -176,7 +176,7 @@ def run_composites(args: argparse.Namespace) -> None:
         workers=args.workers,
         options=CompositeOptions(image_hw=parse_size(args.image_size)),
     )
-    print(f"{num_images} pictures, {num_instances} instances in {args.output}; look at {sheet}")
+    print(f"{num_images} images, {num_instances} instances in {args.output}; look at {sheet}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -36,9 +36,9 @@ CAUSES = {
     "box_shares": "boxes are in shares of the image's sides (0 to 1), not in pixels",
     "box_centre": "boxes begin with their centre; they must begin with the left upper corner",
     "box_yx": "boxes are written y, x, height, width; they must be x, y, width, height",
-    "orientation": "masks and boxes belong to differently turned or mirrored pictures, as when a "
+    "orientation": "masks and boxes belong to differently turned or mirrored images, as when a "
     "tool applies the EXIF orientation and another one does not",
-    "scale": "masks and boxes belong to pictures of different size",
+    "scale": "masks and boxes belong to images of different size",
 }
 
 
@@ -230,7 +230,7 @@ def _from_centre(box: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def _turned(extent: BoxXywh, image_hw: tuple[int, int]) -> Iterator[BoxXywh]:
-    """Yield a box as it lies in the seven turned and mirrored pictures."""
+    """Yield a box as it lies in the seven turned and mirrored images."""
     height, width = image_hw
     x, y, box_width, box_height = extent
     from_right, from_below = width - x - box_width, height - y - box_height

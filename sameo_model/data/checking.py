@@ -1,4 +1,4 @@
-"""Check that a data set is sound: what its reader met, and whether its pictures are there."""
+"""Check that a data set is sound: what its reader met, and whether its images are there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sameo_model.runtime.images import decode_image
 
 CHUNK_IMAGES = 64
 ORIENTATION = (
-    "pictures with an EXIF orientation, which is applied only where it gives the annotated size; "
+    "images with an EXIF orientation, which is applied only where it gives the annotated size; "
     "masks drawn in a viewer that applies it lie elsewhere"
 )
 
@@ -50,9 +50,9 @@ class CheckReport:
     defects: dict[str, Any]
     missing_images: Problem = field(default_factory=Problem)
     unreadable_images: Problem = field(default_factory=Problem)
-    # decoded pictures whose size is not that of the annotations
+    # decoded images whose size is not that of the annotations
     images_of_other_size: Problem = field(default_factory=Problem)
-    # decoded pictures with an EXIF orientation, and whether the size of the annotations says that
+    # decoded images with an EXIF orientation, and whether the size of the annotations says that
     # it is applied
     images_with_orientation: Problem = field(default_factory=Problem)
     # what is wrong with masks and boxes as a whole, see `BoxAgreement.fault`
@@ -80,10 +80,10 @@ class CheckReport:
 def check_dataset(
     dataset: IndexedDataset, *, num_decoded: int | None, workers: int, progress: bool = False
 ) -> CheckReport:
-    """Look for every picture and decode some of them.
+    """Look for every image and decode some of them.
 
     Args:
-        num_decoded: How many pictures to decode, spread evenly; None decodes all.
+        num_decoded: How many images to decode, spread evenly; None decodes all.
     """
     report = CheckReport(
         dataset=dataset.name,
@@ -102,7 +102,7 @@ def check_dataset(
     check = partial(_check, dataset)
     # Looking for files alone is quicker than handing it to other processes.
     processes = workers if report.num_decoded else 1
-    with tqdm(desc="pictures", total=len(dataset), disable=not progress) as bar:
+    with tqdm(desc="images", total=len(dataset), disable=not progress) as bar:
         for found, num_images in ordered_map(check, work, processes):
             for name, examples in found.items():
                 getattr(report, name).add(len(examples), examples)
@@ -120,12 +120,12 @@ def _check(
         if not image.path.is_file():
             found["missing_images"].append(str(image.path))
         elif is_decoded:
-            for name, example in _check_picture(image):
+            for name, example in _check_image(image):
                 found[name].append(example)
     return found, len(indices)
 
 
-def _check_picture(image: AmodalImage) -> Iterator[tuple[str, str]]:
+def _check_image(image: AmodalImage) -> Iterator[tuple[str, str]]:
     content = image.path.read_bytes()
     try:
         stored_hw = decode_image(content, upright=False).shape[:2]

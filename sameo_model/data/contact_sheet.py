@@ -1,4 +1,4 @@
-"""Pictures of random instances: the image, the visible, the amodal and the hidden part."""
+"""A sheet of random instances: the image, the visible, the amodal and the hidden part."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def _choose(
 
 
 def _draw_row(image: AmodalImage, instance: AmodalInstance) -> np.ndarray:
-    picture = image.load_rgb()
+    pixels = image.load_rgb()
     empty = np.zeros(image.image_hw, dtype=bool)
     visible = empty if instance.visible_rle is None else instance.visible_mask()
     amodal = empty if instance.amodal_rle is None else instance.amodal_mask()
     window = _window(instance, image.image_hw)
     tiles = [
-        picture,
-        _paint(picture, visible, _VISIBLE_RGB),
-        _paint(picture, amodal, _AMODAL_RGB),
-        _paint(picture, amodal & ~visible, _HIDDEN_RGB),
+        pixels,
+        _paint(pixels, visible, _VISIBLE_RGB),
+        _paint(pixels, amodal, _AMODAL_RGB),
+        _paint(pixels, amodal & ~visible, _HIDDEN_RGB),
     ]
     body = np.concatenate([_fit(tile[window]) for tile in tiles], axis=1)
     rate = "unknown" if instance.occlusion_rate is None else f"{instance.occlusion_rate:.0%}"
@@ -84,8 +84,8 @@ def _window(instance: AmodalInstance, image_hw: tuple[int, int]) -> tuple[slice,
     )
 
 
-def _paint(picture: np.ndarray, mask: np.ndarray, colour_rgb: tuple[int, int, int]) -> np.ndarray:
-    painted = picture.copy()
+def _paint(pixels: np.ndarray, mask: np.ndarray, colour_rgb: tuple[int, int, int]) -> np.ndarray:
+    painted = pixels.copy()
     painted[mask] = (0.4 * painted[mask] + 0.6 * np.array(colour_rgb)).astype(np.uint8)
     return painted
 

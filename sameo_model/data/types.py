@@ -106,7 +106,7 @@ class AmodalImage:
     image_hw: tuple[int, int]  # height and width in pixels, as the annotations have it
     instances: Sequence[AmodalInstance]  # annotated objects, in the order of the source
     dataset: str  # name of the data set in the registry
-    # numbers of the COCO photographs that the picture shows, so that a held-out photograph can be
+    # numbers of the COCO photographs that the image shows, so that a held-out photograph can be
     # left out of every set; two for a composite, none for other sources
     coco_image_ids: tuple[int, ...] = ()
     crowds: tuple[CrowdRegion, ...] = ()  # crowd regions, which are no objects
@@ -114,8 +114,8 @@ class AmodalImage:
     def load_rgb(self) -> np.ndarray:
         """Read the image file.
 
-        An orientation tag is applied only where the annotated size is that of the upright picture
-        alone; see `sameo_model.runtime.images`. The first picture with a tag is logged.
+        An orientation tag is applied only where the annotated size is that of the upright image
+        alone; see `sameo_model.runtime.images`. The first image with a tag is logged.
 
         Returns:
             uint8 (H, W, 3), RGB, 0 to 255.
@@ -129,10 +129,10 @@ class AmodalImage:
                 f"image {self.image_id} of {self.dataset} must lie at {self.path}, but there is no "
                 f"such file; check the image folder"
             )
-        picture = read_decoded_image(self.path, self.image_hw)
-        if picture.orientation != 1:
-            _warn_of_orientation(self.dataset, f"{self.path.name} {picture.notes()[0]}")
-        return picture.image_rgb
+        decoded = read_decoded_image(self.path, self.image_hw)
+        if decoded.orientation != 1:
+            _warn_of_orientation(self.dataset, f"{self.path.name} {decoded.notes()[0]}")
+        return decoded.image_rgb
 
 
 _warned_datasets: set[str] = set()
@@ -141,4 +141,4 @@ _warned_datasets: set[str] = set()
 def _warn_of_orientation(dataset: str, note: str) -> None:
     if dataset not in _warned_datasets:
         _warned_datasets.add(dataset)
-        _LOGGER.warning("%s; `datasets check %s` names every such picture", note, dataset)
+        _LOGGER.warning("%s; `datasets check %s` names every such image", note, dataset)

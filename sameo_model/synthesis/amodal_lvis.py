@@ -37,7 +37,7 @@ from sameo_model.synthesis.compositing import (
     wanted_scale,
 )
 
-# Raise when the same seed gives other pictures.
+# Raise when the same seed gives other images.
 VERSION = 1
 BLOCK_PAIRS = 32
 # Draws of an occluder whose size suits; with none, the last one is taken.
@@ -47,7 +47,7 @@ NAME = "amodal_lvis"
 
 @dataclass(frozen=True)
 class AmodalLvisSettings:
-    """Everything that the pictures follow from."""
+    """Everything that the images follow from."""
 
     seed: int  # chooses pairs, rates and directions
     num_pairs: int  # pairs over all shards
@@ -201,15 +201,15 @@ def _save_pair(
         mask = composite.occluder_mask
         instances.append(_instance(shard, other_instance, 3 * pair + 3, mask, mask))
     both_ids = tuple(dict.fromkeys(target_image.coco_image_ids + other_image.coco_image_ids))
-    pictures = [
+    views = [
         ("whole", photograph, [whole], target_image.coco_image_ids),
         ("occluded", composite.image, instances, both_ids),
     ]
     images = []
-    for number, (kind, picture, shown, coco_image_ids) in enumerate(pictures, start=1):
+    for number, (kind, pixels, shown, coco_image_ids) in enumerate(views, start=1):
         path = shard.folder / "images" / f"{pair:09d}_{kind}.{settings.image_format}"
-        _save(path, picture, settings)
-        hw = (picture.shape[0], picture.shape[1])
+        _save(path, pixels, settings)
+        hw = (pixels.shape[0], pixels.shape[1])
         images.append(AmodalImage(2 * pair + number, path, hw, shown, NAME, coco_image_ids))
     return images
 
@@ -230,13 +230,13 @@ def _instance(
     return encode_instance(number, category, category_id, amodal, visible, source_id)
 
 
-def _save(path: Path, picture: np.ndarray, settings: AmodalLvisSettings) -> None:
+def _save(path: Path, pixels: np.ndarray, settings: AmodalLvisSettings) -> None:
     # The twin is encoded anew as well: compression must not tell the two apart.
     options = [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]
     if settings.image_format == "png":
         options = [cv2.IMWRITE_PNG_COMPRESSION, 3]
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options):
-        raise OSError(f"picture {path} could not be written; is the disk full?")
+    if not cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options):
+        raise OSError(f"image {path} could not be written; is the disk full?")
 
 
 def _report(folder: Path, record_paths: Sequence[Path]) -> dict[str, Any]:

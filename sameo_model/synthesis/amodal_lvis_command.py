@@ -55,7 +55,7 @@ def add_amodal_lvis_command(commands: argparse._SubParsersAction[argparse.Argume
     add("--config", type=Path, help="YAML with further settings, as config/synthesis shows")
     add("--pairs", type=number, default=150_000, help="number of pairs over all shards (150000)")
     add("--annotate", choices=("target", "occluder"), default="target", help=annotate)
-    add("--format", choices=("jpg", "png"), default="jpg", help="pictures (jpg)")
+    add("--format", choices=("jpg", "png"), default="jpg", help="image files (jpg)")
     stage = "find complete objects, compose pairs of them, or both (all)"
     add("--stage", choices=("all", "complete", "compose"), default="all", help=stage)
     add("--shard", type=parse_shard, default=(0, 1), metavar="i/n", help="part to make (0/1)")

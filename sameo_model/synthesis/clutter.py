@@ -20,26 +20,26 @@ class ClutterOptions:
     """How cut-outs lie."""
 
     objects: tuple[int, int] = (3, 14)  # smallest and largest number of objects
-    # smallest and largest size of an object (square root of its area) as a share of the picture's
+    # smallest and largest size of an object (square root of its area) as a share of the image's
     # height
     size: tuple[float, float] = (0.04, 0.42)
-    # objects of one picture differ by up to this factor from its common size
+    # objects of one image differ by up to this factor from its common size
     size_jitter: float = 1.4
     # share of objects that are laid onto a chosen object, to hide a chosen part
     on_another: float = 0.62
     # share of those that hide 0.3 to 0.8 of it; the others hide 0.06 to 0.3
     large_share: float = 0.5
     max_hidden: float = 0.85  # no object is hidden more than this
-    crowded: float = 0.4  # share of pictures with many objects close together
+    crowded: float = 0.4  # share of images with many objects close together
     bins: float = 0.6  # share of the crowded ones whose objects lie in a bin
 
 
 @dataclass
 class Clutter:
-    """A picture that is being filled."""
+    """An image that is being filled."""
 
     canvas: Canvas  # float32 (H, W, 3), RGB, 0 to 255
-    # bool (H, W) for each object, whole extent inside the picture, bottom one first
+    # bool (H, W) for each object, whole extent inside the image, bottom one first
     amodal: list[Mask] = field(default_factory=list)
     # bool (H, W) for each object, what later ones leave of it
     visible: list[Mask] = field(default_factory=list)
@@ -69,10 +69,10 @@ class ClutterRegion:
 def draw_clutter(
     rng: Rng, background: Canvas, enlargement: float, cutouts: Cutouts, options: ClutterOptions
 ) -> Clutter:
-    """Fill a picture with cut-outs.
+    """Fill an image with cut-outs.
 
     Args:
-        background: float32 (H, W, 3), RGB, 0 to 255; it becomes the picture.
+        background: float32 (H, W, 3), RGB, 0 to 255; it becomes the image.
     """
     clutter = Clutter(background)
     image_hw = (background.shape[0], background.shape[1])
@@ -135,7 +135,7 @@ def _region(
 
 
 def draw_bin(rng: Rng, canvas: Canvas, light: Light) -> ClutterRegion:
-    """Draw a bin seen from above into a picture and return where in it objects lie.
+    """Draw a bin seen from above into an image and return where in it objects lie.
 
     Args:
         canvas: float32 (H, W, 3), changed.

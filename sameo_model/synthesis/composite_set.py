@@ -24,13 +24,13 @@ from sameo_model.synthesis.cutouts import Cutouts, find_cutouts
 from sameo_model.synthesis.outlines import OUTLINE, draw_outline_composite
 from sameo_model.synthesis.photographs import Photographs, find_photographs
 
-VERSION = 2  # of the generator: raise it when the same seed gives other pictures
+VERSION = 2  # of the generator: raise it when the same seed gives other images
 BLOCK_IMAGES = 16
 
 
 @dataclass(frozen=True)
 class CompositeRecipe:
-    """What the pictures of a set follow from, besides their numbers."""
+    """What the images of a set follow from, besides their numbers."""
 
     cutouts: Cutouts | None  # whole objects; None draws outlines
     photographs: Photographs | None  # what they lie on; None paints surfaces

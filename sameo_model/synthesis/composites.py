@@ -41,14 +41,14 @@ class CompositeOptions:
     # smallest and largest side of an outline as a share of the image's height
     size: tuple[float, float] = (0.13, 0.6)
     clutter: ClutterOptions = field(default_factory=ClutterOptions)
-    # share of the pictures of cut-outs that show a camera's exposure, white balance, blur and noise
+    # share of the images of cut-outs that show a camera's exposure, white balance, blur and noise
     degraded: float = 0.7
-    jpeg_quality: tuple[int, int] = (60, 96)  # smallest and largest quality of pictures of cut-outs
+    jpeg_quality: tuple[int, int] = (60, 96)  # smallest and largest quality of images of cut-outs
 
 
 @dataclass(frozen=True)
 class Composite:
-    """A finished picture and its truth."""
+    """A finished image and its truth."""
 
     image: Image  # uint8 (H, W, 3), RGB
     # (N, H, W), whole objects inside the image, from the bottom to the top

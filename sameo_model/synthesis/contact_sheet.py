@@ -23,11 +23,11 @@ Item = TypeVar("Item")
 def draw_instances(
     image: NDArray[np.uint8], annotations: list[dict[str, Any]]
 ) -> NDArray[np.uint8]:
-    """Return the picture with hidden parts tinted and amodal outlines drawn.
+    """Return the image with hidden parts tinted and amodal outlines drawn.
 
     Args:
         image: uint8 (H, W, 3), any channel order, 0-255.
-        annotations: Amodal COCO annotations of this picture.
+        annotations: Amodal COCO annotations of this image.
 
     Returns:
         uint8 (H, W, 3).
@@ -44,7 +44,7 @@ def draw_instances(
 
 
 def write_contact_sheet(output: Path, record_paths: Sequence[Path] | None = None) -> Path:
-    """Write `contact_sheet.png` with pictures spread evenly over the set and return its path.
+    """Write `contact_sheet.png` with images spread evenly over the set and return its path.
 
     Args:
         record_paths: Records to choose from, each amodal COCO; None takes those of all scenes.

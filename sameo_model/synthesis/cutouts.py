@@ -1,4 +1,4 @@
-"""Whole objects cut out of photographs: pictures with an alpha channel, checked and read."""
+"""Whole objects cut out of photographs: images with an alpha channel, checked and read."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sameo_model.runtime.images import without_hidden
 from sameo_model.synthesis.blocks import digest_files
 
 CUTOUT_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
-MAX_PIXELS = 50_000_000  # 200 MB decoded; a phone's largest pictures have this many
+MAX_PIXELS = 50_000_000  # 200 MB decoded; a phone's largest images have this many
 MAX_SIDE_PX = 640  # larger ones are shrunk once when read
 MIN_OBJECT_PX = 400  # smaller objects have no shape left to learn
-MAX_OPAQUE_SHARE = 0.995  # of the picture; more is a photograph, not an object cut out of one
+MAX_OPAQUE_SHARE = 0.995  # of the image; more is a photograph, not an object cut out of one
 RIM_PX = 2  # pixels inside the outline that may still show the old background
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 _READ_CACHE = 256
@@ -77,7 +77,7 @@ def find_cutouts(folder: Path) -> Cutouts:
         sound.append(path)
     if not sound:
         raise ValueError(
-            f"{folder} must hold pictures of whole objects with an alpha channel "
+            f"{folder} must hold images of whole objects with an alpha channel "
             f"({', '.join(CUTOUT_SUFFIXES)}), got {len(paths)} such files, none of which can be "
             f"used; correct --cutouts"
         )
@@ -170,22 +170,22 @@ def _decode(path: Path) -> NDArray[np.uint8]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sizes, which are checked here
-            picture = PilImage.open(path)
+            image = PilImage.open(path)
     except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
-        raise ValueError(f"{path} must be a readable picture, but is not ({error})") from error
-    with picture:
-        width, height = picture.size
+        raise ValueError(f"{path} must be a readable image, but is not ({error})") from error
+    with image:
+        width, height = image.size
         if width * height > MAX_PIXELS:
             raise ValueError(
                 f"{path} must have at most {MAX_PIXELS // 10**6} million pixels, got {width} x "
                 f"{height}; shrink it"
             )
-        if picture.mode not in _ALPHA_MODES and "transparency" not in picture.info:
-            raise ValueError(f"{path} must have an alpha channel, got mode {picture.mode}")
+        if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+            raise ValueError(f"{path} must have an alpha channel, got mode {image.mode}")
         try:
-            rgba = np.asarray(picture.convert("RGBA"))
+            rgba = np.asarray(image.convert("RGBA"))
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise ValueError(f"{path} must be a whole picture, but is damaged ({error})") from error
+            raise ValueError(f"{path} must be a whole image, but is damaged ({error})") from error
     covered = int(np.count_nonzero(rgba[..., 3] > 127))
     if covered < MIN_OBJECT_PX:
         kind = "is transparent everywhere" if not covered else f"shows {covered} pixels"

@@ -22,7 +22,7 @@ class Family:
     requirements: str  # what to install for it
     # category names with the factor that brings the object to a plausible size
     objects: Mapping[str, float]
-    for_training: bool  # whether weights may be trained on its pictures
+    for_training: bool  # whether weights may be trained on its images
 
 
 FAMILIES: dict[str, Family] = {

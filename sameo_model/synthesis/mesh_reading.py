@@ -264,10 +264,10 @@ def _part(mesh: Any, notes: list[str]) -> MeshPart:
         return MeshPart(triangles, face_colours=colours)
     material = getattr(visual, "material", None)
     rgb = _colour(material)
-    picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    image = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     try:
-        texture = None if picture is None else _shrink(picture)
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on damaged pictures
+        texture = None if image is None else _shrink(image)
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on damaged images
         notes.append(f"texture cannot be read ({error}): painted anew")
         return MeshPart(triangles)
     if texture is None:
@@ -293,12 +293,12 @@ def _colour(material: Any) -> tuple[float, float, float] | None:
     return red, green, blue
 
 
-def _shrink(picture: Any) -> Image:
-    """Return a PIL picture as uint8 (H, W, 3), RGB, shrunk."""
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        grey = (np.asarray(picture, np.float64) / 257).clip(0, 255).astype(np.uint8)
+def _shrink(image: Any) -> Image:
+    """Return a PIL image as uint8 (H, W, 3), RGB, shrunk."""
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        grey = (np.asarray(image, np.float64) / 257).clip(0, 255).astype(np.uint8)
         return shrink(np.repeat(grey[..., None], 3, axis=2), MAX_TEXTURE_PX)
-    return shrink(np.asarray(picture.convert("RGB"), np.uint8), MAX_TEXTURE_PX)
+    return shrink(np.asarray(image.convert("RGB"), np.uint8), MAX_TEXTURE_PX)
 
 
 def _palette(face_colours: NDArray[np.uint8]) -> tuple[Array, Image]:

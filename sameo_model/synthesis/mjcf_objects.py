@@ -126,8 +126,8 @@ def _is_damaged(path: Path) -> bool:
     if path.suffix.lower() != ".png":
         return False
     try:
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path) as image:
+            image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return True
     return False

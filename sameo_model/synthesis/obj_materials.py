@@ -190,8 +190,8 @@ def _read_texture(name: str, folders: list[Path], notes: list[str]) -> bytes | N
         return None
     content = found.read_bytes()
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         notes.append(f"texture {shown} cannot be read ({error}): painted anew")
         return None

@@ -182,7 +182,7 @@ def _shading(generator: np.random.Generator, mask: Mask) -> NDArray[np.float32]:
 def _cast_shadow(
     image: NDArray[np.float32], coverage: NDArray[np.float32], generator: np.random.Generator
 ) -> None:
-    """Darken a picture (H, W, 3) beside and under what covers it (H, W)."""
+    """Darken an image (H, W, 3) beside and under what covers it (H, W)."""
     if generator.random() < 0.4:
         return
     shift = np.array([[1, 0, generator.uniform(-8, 8)], [0, 1, generator.uniform(-2, 10)]])

@@ -1,4 +1,4 @@
-"""Paste cut-out objects into a picture as a camera might have seen them there."""
+"""Paste cut-out objects into an image as a camera might have seen them there."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Light:
-    """What the objects of one picture share."""
+    """What the objects of one image share."""
 
     # brightness gained per object width and height, as under a lamp at one side
     shade_xy: tuple[float, float]
@@ -48,7 +48,7 @@ class Light:
 
 
 def draw_light(rng: Rng, background: Canvas, enlargement: float) -> Light:
-    """Choose the light of a picture so that it suits its background.
+    """Choose the light of an image so that it suits its background.
 
     Args:
         background: float32 (H, W, 3), RGB, 0 to 255.
@@ -102,7 +102,7 @@ def paste(
         y: Row of its top edge.
 
     Returns:
-        bool (H, W), the object's whole extent inside the picture: where the alpha that was pasted
+        bool (H, W), the object's whole extent inside the image: where the alpha that was pasted
         is above 0.5.
     """
     height, width = canvas.shape[:2]
@@ -131,7 +131,7 @@ def draw_seam(rng: Rng) -> Seam:
 
 
 def noise_level(image: NDArray[np.float32]) -> float:
-    """Return the standard deviation of a picture's noise, in its units (Immerkaer 1996).
+    """Return the standard deviation of an image's noise, in its units (Immerkaer 1996).
 
     Args:
         image: float32 (H, W, 3).

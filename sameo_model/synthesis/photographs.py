@@ -23,7 +23,7 @@ from sameo_model.synthesis.textures import (
 
 Rng = np.random.Generator
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-MAX_SIDE_PX = 1280  # larger ones are shrunk once when read: a picture shows no more of them
+MAX_SIDE_PX = 1280  # larger ones are shrunk once when read: an image shows no more of them
 OBJECT_SHARE = 0.4  # of painted objects that show a photograph
 _MIN_SIDE_PX = 32
 _LOG = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def paint_object(rng: Rng, photographs: Photographs | None = None) -> Image:
 
 
 def vary_colours(rng: Rng, image: Image) -> Image:
-    """Return a picture uint8 (H, W, 3), RGB, often paler, always a little brighter or darker."""
+    """Return an image uint8 (H, W, 3), RGB, often paler, always a little brighter or darker."""
     pale = rng.uniform(0.0, 1.0) if rng.random() < 0.5 else 0.0
     gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
     if not pale:

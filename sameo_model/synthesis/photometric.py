@@ -1,4 +1,4 @@
-"""What a real camera adds to a picture: exposure, white balance, blur and noise."""
+"""What a real camera adds to an image: exposure, white balance, blur and noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def degrade(rng: np.random.Generator, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the picture as a middling camera would give it.
+    """Return the image as a middling camera would give it.
 
     Args:
         image: uint8 (H, W, 3), RGB, 0-255.

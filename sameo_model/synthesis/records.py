@@ -1,6 +1,6 @@
 """Files of a rendered set: one complete record per scene, merged into one annotation file.
 
-A scene's record `records/<scene>.json` is itself amodal COCO and appears after its pictures, so
+A scene's record `records/<scene>.json` is itself amodal COCO and appears after its images, so
 that finished scenes can be read while others are still being made.
 """
 
@@ -36,7 +36,7 @@ def record_path(output: Path, number: int) -> Path:
 def write_scene(
     output: Path, number: int, scene: RenderedScene, categories: dict[str, int]
 ) -> dict[str, Any]:
-    """Write one scene, pictures first, and return its record, which comes last."""
+    """Write one scene, images first, and return its record, which comes last."""
     record: dict[str, Any] = {"images": [], "annotations": [], "cameras": []}
     partial = output / ".partial" / f"{number:06d}.{os.getpid()}"
     folders = ["images", "depth"]
@@ -63,7 +63,7 @@ def write_scene(
             for place, truth in enumerate(view.instances)
         ]
         record["cameras"].append(_camera(image_id, name, view.camera, (height, width)))
-        _write_pictures(partial, name, view)
+        _write_images(partial, name, view)
     record["categories"] = [{"id": number, "name": name} for name, number in categories.items()]
     record["failures"] = scene.failures
     for path in sorted(partial.rglob("*.*")):
@@ -73,7 +73,7 @@ def write_scene(
     return record
 
 
-def _write_pictures(folder: Path, name: str, view: RenderedView) -> None:
+def _write_images(folder: Path, name: str, view: RenderedView) -> None:
     bgr = np.ascontiguousarray(view.image[..., ::-1])
     written = cv2.imwrite(
         str(folder / "images" / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
@@ -83,7 +83,7 @@ def _write_pictures(folder: Path, name: str, view: RenderedView) -> None:
             depth_mm = np.clip(np.round(depth_m * 1000), 0, 65535).astype(np.uint16)
             written &= cv2.imwrite(str(folder / kind / f"{name}.png"), depth_mm)
     if not written:
-        raise OSError(f"pictures of {name} could not be written to {folder}; is the disk full?")
+        raise OSError(f"images of {name} could not be written to {folder}; is the disk full?")
 
 
 def _annotation(
@@ -161,7 +161,7 @@ def _occlusion_order(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def hiding_pairs(annotations: list[dict[str, Any]]) -> list[dict[str, int]]:
-    """Return who hides whom in one picture.
+    """Return who hides whom in one image.
 
     Returns:
         One entry for each pair of which the front one's visible mask lies over a hidden part of the

@@ -26,7 +26,7 @@ def _gl_context() -> Any:
     try:
         from mujoco.egl import GLContext
 
-        context = GLContext(1, 1)  # pictures are drawn into buffers of their own
+        context = GLContext(1, 1)  # images are drawn into buffers of their own
         context.make_current()
     except Exception as error:  # whatever the loader raises, the remedy is the same
         raise RuntimeError(
@@ -68,7 +68,7 @@ class SceneRenderer:
 
         Args:
             model: The scene, with a camera of number 0.
-            image_hw: Height and width of the pictures in pixels.
+            image_hw: Height and width of the images in pixels.
 
         Raises:
             RuntimeError: If the machine has no EGL.
@@ -77,7 +77,7 @@ class SceneRenderer:
         height, width = image_hw
         _gl_context()
         # Masks count pixels by their centres: more samples and shadows would be work for nothing.
-        self._picture_context = _upload(model)
+        self._colour_context = _upload(model)
         self._mask_context = _upload(model, is_plain=True)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 64)
         self._option = mujoco.MjvOption()
@@ -92,17 +92,17 @@ class SceneRenderer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._picture_context.free()
+        self._colour_context.free()
         self._mask_context.free()
 
     def colour(self, camera: PinholeCamera) -> NDArray[np.uint8]:
-        """Return the picture, uint8 (H, W, 3), RGB, 0-255."""
+        """Return the image, uint8 (H, W, 3), RGB, 0-255."""
         self._update(camera, shown=None, stage=True)
         self._set_flags(segment=False)
-        mujoco.mjr_restoreBuffer(self._picture_context)
-        mujoco.mjr_render(self._rect, self._scene, self._picture_context)
+        mujoco.mjr_restoreBuffer(self._colour_context)
+        mujoco.mjr_render(self._rect, self._scene, self._colour_context)
         image = np.empty((*self.image_hw, 3), dtype=np.uint8)
-        mujoco.mjr_readPixels(image, None, self._rect, self._picture_context)
+        mujoco.mjr_readPixels(image, None, self._rect, self._colour_context)
         return np.ascontiguousarray(image[::-1])
 
     def objects(self, camera: PinholeCamera) -> tuple[NDArray[np.int16], NDArray[np.float32]]:

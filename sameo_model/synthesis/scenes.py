@@ -79,7 +79,7 @@ class SceneConfig:
 
 @dataclass(frozen=True)
 class RenderedView:
-    """One picture of a scene."""
+    """One image of a scene."""
 
     camera: PinholeCamera  # where it was taken from
     image: Image  # uint8 (H, W, 3), RGB, 0-255
@@ -197,7 +197,7 @@ class SceneFactory:
         if not self.config.has_depth_noise:
             return view
         focal_px = view.camera.focal_px(view.depth_m.shape[0])
-        # A generator of its own: pictures are the same with and without a depth camera.
+        # A generator of its own: images are the same with and without a depth camera.
         sensor = np.random.default_rng(view.image[::16, ::16].astype(np.uint64).sum())
         return replace(view, sensed_depth_m=sense_depth(sensor, view.depth_m, focal_px))
 

@@ -168,6 +168,6 @@ def _render(args: argparse.Namespace, config: SceneConfig, sources: SceneMateria
         causes = ", ".join(f"{count} {cause}" for cause, count in sorted(failures.items()))
         print(f"discarded and made again: {causes}")
     print(
-        f"{counts['scenes']} scenes, {counts['images']} pictures, {counts['annotations']} "
+        f"{counts['scenes']} scenes, {counts['images']} images, {counts['annotations']} "
         f"instances, {share:.0%} of them occluded; look at {sheet}"
     )

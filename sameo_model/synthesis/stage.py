@@ -79,7 +79,7 @@ class SceneBuilder:
         """Start an empty scene.
 
         Args:
-            image_hw: Height and width of the pictures in pixels.
+            image_hw: Height and width of the images in pixels.
         """
         self.rng = rng
         self.grounds = grounds or Grounds()

@@ -25,7 +25,7 @@ def random_rgb(rng: Rng) -> NDArray[np.float64]:
 
 
 def shrink(image: Image, longest_px: int) -> Image:
-    """Return a picture uint8 (H, W, 3), RGB, of which no side is longer than `longest_px`."""
+    """Return an image uint8 (H, W, 3), RGB, of which no side is longer than `longest_px`."""
     height, width = image.shape[:2]
     scale = min(1.0, longest_px / max(height, width))
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -155,7 +155,7 @@ def write_text(rng: Rng, canvas: Image, origin_xy: NDArray[np.float64], height: 
 
 
 def packaging(rng: Rng, size: int) -> Image:
-    """A printed package: panels, a picture disc, headlines, small print and a bar code."""
+    """A printed package: panels, discs, headlines, small print and a bar code."""
     canvas = (gradient if rng.random() < 0.4 else plain)(rng, size)
     for _ in range(int(rng.integers(2, 9))):
         a = rng.uniform(0, size, 2)

@@ -28,14 +28,14 @@ from sameo_model.synthesis.walt_objects import (
     read_camera,
 )
 
-# Raise when the same seed gives other pictures.
+# Raise when the same seed gives other images.
 VERSION = 1
 BLOCK_IMAGES = 8
 
 
 @dataclass(frozen=True)
 class WaltSettings:
-    """Everything that the pictures follow from."""
+    """Everything that the images follow from."""
 
     seed: int  # chooses hours, objects and layers
     images_per_camera: int  # composites of each camera
@@ -139,10 +139,10 @@ def _make_image(
     generator = np.random.default_rng([settings.seed, source, number])
     hour, chosen = choose_objects(camera, settings, generator)
     background_path = _background_path(output, camera.name, hour)
-    picture = read_frame(background_path)
-    if picture is None:
+    canvas = read_frame(background_path)
+    if canvas is None:
         raise OSError(f"background {background_path} cannot be read; delete it and start again")
-    amodal_masks, shown = _paste_layers(picture, chosen, camera.image_hw)
+    amodal_masks, shown = _paste_layers(canvas, chosen, camera.image_hw)
     image_id = source * settings.images_per_camera + number + 1
     instances = []
     for place, mask, visible in visible_parts(amodal_masks):
@@ -160,8 +160,8 @@ def _make_image(
                 )
             )
     path = output / "images" / f"{camera.name}_{number:06d}.jpg"
-    if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]):
-        raise OSError(f"picture {path} could not be written; is the disk full?")
+    if not cv2.imwrite(str(path), canvas, [cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality]):
+        raise OSError(f"image {path} could not be written; is the disk full?")
     image = AmodalImage(image_id, path, camera.image_hw, instances, "walt")
     return image, len(amodal_masks) - len(instances)
 
@@ -182,7 +182,7 @@ def choose_objects(
 
 
 def _paste_layers(
-    picture: np.ndarray, objects: Sequence[WaltObject], image_hw: tuple[int, int]
+    canvas: np.ndarray, objects: Sequence[WaltObject], image_hw: tuple[int, int]
 ) -> tuple[list[np.ndarray], list[WaltObject]]:
     """Paste objects where they were seen, the later over the earlier ones, in place."""
     masks, shown = [], []
@@ -190,10 +190,10 @@ def _paste_layers(
         frame = read_frame(item.frame_path)
         polygon = [item.polygon_xy.ravel().tolist()]
         rle = parse_segmentation(polygon, image_hw, DefectLog(), item.source_id)
-        if frame is None or frame.shape != picture.shape or rle is None or not rle_area(rle):
+        if frame is None or frame.shape != canvas.shape or rle is None or not rle_area(rle):
             continue
         mask = decode_rle(rle)
-        picture[mask] = frame[mask]
+        canvas[mask] = frame[mask]
         masks.append(mask)
         shown.append(item)
     return masks, shown

@@ -40,7 +40,7 @@ class WaltObjectRule:
 class WaltObject:
     """A whole object."""
 
-    frame_path: Path  # picture that shows it
+    frame_path: Path  # image that shows it
     hour: int  # hour of the day, which decides light and shadows
     polygon_xy: np.ndarray  # float64 (P, 2), outline in pixels of the frame
     label_id: int  # class of the detector
@@ -55,7 +55,7 @@ class WaltCamera:
     folder: Path
     image_hw: tuple[int, int]  # size of its frames in pixels
     objects: dict[int, list[WaltObject]]  # whole objects by hour, only hours with at least two
-    frames: dict[int, list[Path]]  # pictures of each of these hours
+    frames: dict[int, list[Path]]  # images of each of these hours
 
 
 def read_camera(name: str, folder: Path, rule: WaltObjectRule, defects: DefectLog) -> WaltCamera:
@@ -127,7 +127,7 @@ def choose_whole(
 def background_of(camera: WaltCamera, hour: int) -> np.ndarray:
     """Return the empty scene at an hour.
 
-    The camera's own median picture of that hour counts; without one, the median of frames.
+    The camera's own median image of that hour counts; without one, the median of frames.
 
     Returns:
         uint8 (H, W, 3), BGR, of the frames' size.
@@ -138,6 +138,6 @@ def background_of(camera: WaltCamera, hour: int) -> np.ndarray:
         return cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
     paths = camera.frames[hour]
     places = np.linspace(0, len(paths) - 1, min(len(paths), MAX_MEDIAN_FRAMES)).round().astype(int)
-    pictures = [read_frame(paths[place]) for place in places]
-    usable = [p for p in pictures if p is not None and p.shape[:2] == camera.image_hw]
+    images = [read_frame(paths[place]) for place in places]
+    usable = [p for p in images if p is not None and p.shape[:2] == camera.image_hw]
     return np.median(np.stack(usable), axis=0).astype(np.uint8)

@@ -47,7 +47,7 @@ class Thing:
 
 
 def scene(number: int) -> tuple[np.ndarray, list[Thing]]:
-    """Return the picture of a number, uint8 (96, 128, 3), and its three things.
+    """Return the image of a number, uint8 (96, 128, 3), and its three things.
 
     The first covers a part of the second; the third stands apart.
     """
@@ -57,15 +57,15 @@ def scene(number: int) -> tuple[np.ndarray, list[Thing]]:
     masks = [np.zeros(HW, dtype=bool) for _ in shifted]
     for mask, (x1, y1, x2, y2) in zip(masks, shifted, strict=True):
         mask[y1:y2, x1:x2] = True
-    picture = generator.integers(60, 120, (*HW, 3), dtype=np.uint8)
+    pixels = generator.integers(60, 120, (*HW, 3), dtype=np.uint8)
     for mask in reversed(masks):
-        picture[mask] = generator.integers(0, 255, 3)
+        pixels[mask] = generator.integers(0, 255, 3)
     visible = [masks[0], masks[1] & ~masks[0], masks[2] & ~masks[1]]
     things = [
         Thing([x1, y1, x2, y1, x2, y2, x1, y2], mask, seen)
         for (x1, y1, x2, y2), mask, seen in zip(shifted, masks, visible, strict=True)
     ]
-    return picture, things
+    return pixels, things
 
 
 def rle(mask: np.ndarray, *, as_bytes: bool = False) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def rle(mask: np.ndarray, *, as_bytes: bool = False) -> dict[str, Any]:
 
 
 def save(path: Path, content: Any) -> None:
-    """Write a picture, mask or JSON document."""
+    """Write an image, mask or JSON document."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, np.ndarray):
         pixels = content.astype(np.uint8) * 255 if content.dtype == bool else content
@@ -88,19 +88,19 @@ def flat(
     root: Path,
     annotations: str,
     numbers: Iterable[int],
-    picture_name: str,
+    image_name: str,
     record: Callable[[Thing], dict[str, Any]],
     *,
     categories: Iterable[int] = (1, 2),
     **image: Any,
 ) -> None:
-    """Write a file in flat COCO form, with its pictures.
+    """Write a file in flat COCO form, with its images.
 
     Args:
         root: Folder of the set.
         annotations: File below it.
         numbers: Image ids.
-        picture_name: Folder and name of a picture, formatted with its number `n`.
+        image_name: Folder and name of an image, formatted with its number `n`.
         record: Masks and boxes of an annotation in the set's own keys.
         categories: Numbers of the classes, given in turn.
         **image: What an image entry also has.
@@ -108,9 +108,9 @@ def flat(
     images, records = [], []
     classes = list(categories)
     for number in numbers:
-        picture, things = scene(number)
-        path = root / picture_name.format(n=number)
-        save(path, picture)
+        pixels, things = scene(number)
+        path = root / image_name.format(n=number)
+        save(path, pixels)
         images.append(
             {"id": number, "file_name": path.name, "height": HW[0], "width": HW[1], **image}
         )
@@ -147,8 +147,8 @@ def write_cocoa(root: Path) -> None:
         images, annotations = [], []
         for number in numbers:
             name = f"COCO_{split}2014_{number:012d}.jpg"
-            picture, things = scene(number)
-            save(root / f"{split}2014" / name, picture)
+            pixels, things = scene(number)
+            save(root / f"{split}2014" / name, pixels)
             images.append({"id": number, "file_name": name, "height": HW[0], "width": HW[1]})
             regions = []
             for order, thing in enumerate(things, start=1):
@@ -235,8 +235,8 @@ def write_mp3d_amodal(root: Path) -> None:
     for split, numbers in {"train": (11, 12), "eval": (13,)}.items():
         images, annotations = [], []
         for number in numbers:
-            picture, things = scene(number)
-            save(root / f"mp3d_{split}" / f"{number}.jpg", picture)
+            pixels, things = scene(number)
+            save(root / f"mp3d_{split}" / f"{number}.jpg", pixels)
             images.append({"file_name": f"{number}.jpg", "height": HW[0], "width": HW[1]})
             region = {
                 "segmentation": rle(things[1].amodal, as_bytes=True),
@@ -255,8 +255,8 @@ def write_dyce(root: Path) -> None:
     for split, numbers in {"train": (11, 12), "val": (13,), "test": (14,)}.items():
         lines = []
         for number in numbers:
-            picture, things = scene(number)
-            save(root / "Images" / f"scene_{number}.png", picture)
+            pixels, things = scene(number)
+            save(root / "Images" / f"scene_{number}.png", pixels)
             for place, thing in enumerate(things):
                 name = f"scene_{number}_{place}.png"
                 save(root / "modal" / name, thing.visible)
@@ -271,10 +271,10 @@ def write_dyce(root: Path) -> None:
 def write_pix2gestalt(root: Path) -> None:
     """Write samples of one occluded thing."""
     for number in range(NUM_PIX2GESTALT):
-        picture, things = scene(number)
+        pixels, things = scene(number)
         name = f"sa_{number:04d}"
-        save(root / "occlusion" / f"{name}_occlusion.png", picture)
-        save(root / "whole" / f"{name}_whole.png", picture)
+        save(root / "occlusion" / f"{name}_occlusion.png", pixels)
+        save(root / "whole" / f"{name}_whole.png", pixels)
         save(root / "whole_mask" / f"{name}_whole_mask.png", things[1].amodal)
         save(root / "visible_object_mask" / f"{name}_visible_mask.png", things[1].visible)
 
@@ -285,9 +285,9 @@ def write_walt_raw(root: Path) -> None:
     for number in range(8):
         time = f"2021-05-01T08-{number:02d}-00.000000"
         x, y = 5 + 12 * number % 90, 10 + 4 * (number % 8)
-        picture = np.full((*ROAD_HW, 3), 90, dtype=np.uint8)
-        picture[y : y + 30, x : x + 40] = 200
-        save(root / "cam1" / "week1" / f"{time}.jpg", picture)
+        pixels = np.full((*ROAD_HW, 3), 90, dtype=np.uint8)
+        pixels[y : y + 30, x : x + 40] = 200
+        save(root / "cam1" / "week1" / f"{time}.jpg", pixels)
         polygon = [x, y, x + 40, y, x + 40, y + 30, x, y + 30]
         detections.append(
             {
@@ -305,8 +305,8 @@ def write_lvis(root: Path) -> None:
     """Write LVIS v1's training file; photographs lie where `coco_url` says."""
     images, records = [], []
     for number in range(31, 35):
-        picture, things = scene(number)
-        save(root / "train2017" / f"{number:012d}.jpg", picture)
+        pixels, things = scene(number)
+        save(root / "train2017" / f"{number:012d}.jpg", pixels)
         url = f"http://images.example.org/train2017/{number:012d}.jpg"
         images.append({"id": number, "height": HW[0], "width": HW[1], "coco_url": url})
         records.append(
@@ -326,9 +326,9 @@ def write_lvis(root: Path) -> None:
 def write_lvvis(root: Path) -> None:
     """Write a video of LV-VIS whose frames are still."""
     frames = range(10)
-    picture, things = scene(41)
+    pixels, things = scene(41)
     for frame in frames:
-        save(root / "JPEGImages" / "train" / "00007" / f"{frame:05d}.jpg", picture)
+        save(root / "JPEGImages" / "train" / "00007" / f"{frame:05d}.jpg", pixels)
     video = {"id": 7, "height": HW[0], "width": HW[1], "length": len(frames)}
     video["file_names"] = [rf"D:\data\train\00007\{frame:05d}.jpg" for frame in frames]
     record = {"id": 1, "video_id": 7, "category_id": 3, "iscrowd": 0}

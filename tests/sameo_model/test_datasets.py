@@ -54,11 +54,11 @@ def break_missing(path):
 
 
 def break_damaged(path):
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
 
 
 def break_size(path):
-    fab.save_picture(path, (5, 5))
+    fab.save_image(path, (5, 5))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def break_size(path):
         (break_size, "images_of_other_size"),
     ],
 )
-def test_check_fails_on_broken_pictures(tmp_path, break_it, problem):
+def test_check_fails_on_broken_images(tmp_path, break_it, problem):
     fab.amodal_coco(tmp_path)
     break_it(tmp_path / "images" / "42.png")
     report_path = tmp_path / "check.json"
@@ -80,7 +80,7 @@ def test_check_fails_on_broken_pictures(tmp_path, break_it, problem):
     assert "42.png" in report[problem]["examples"][0]
 
 
-def test_check_can_leave_pictures_undecoded(tmp_path):
+def test_check_can_leave_images_undecoded(tmp_path):
     fab.amodal_coco(tmp_path)
     break_damaged(tmp_path / "images" / "42.png")
     assert main(["check", "amodal_coco", str(tmp_path), "--decode", "0"]) == 0
@@ -193,7 +193,7 @@ def test_convert_and_show_write_what_they_did_as_json(tmp_path):
     assert {"dataset", "split", "removed", "defects"} < set(content)
     assert main(["show", *run, str(tmp_path / "sheet.png"), "--num", "2"]) == 0
     content = json.loads(report.read_text())
-    assert (content["picture"], content["num"]) == (str(tmp_path / "sheet.png"), 2)
+    assert (content["contact_sheet"], content["num"]) == (str(tmp_path / "sheet.png"), 2)
 
 
 def test_every_command_has_help_and_says_how_many_cores_it_takes(capsys):
@@ -208,7 +208,7 @@ def test_every_command_has_help_and_says_how_many_cores_it_takes(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["show", "--output", "sheet"], "picture sheet must be a .png or .jpg file"),
+        (["show", "--output", "sheet"], "image sheet must be a .png or .jpg file"),
         (["stats", "--plot", "plot.abc"], "Format 'abc' is not supported"),
         (["convert", "--output", "."], "annotations must go to a file, but . is something else"),
     ],

@@ -20,7 +20,7 @@ KEYS = FlatKeys(
     amodal_box=(),
     visible_box=("visible_bbox", "bbox"),
 )
-# Annotation files of a folder, `*` being the split, and where their pictures may lie.
+# Annotation files of a folder, `*` being the split, and where their images may lie.
 LAYOUTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("annotations.json", ("images", ".")),
     ("annotations/instances_*.json", ("{split}", "images/{split}", "images")),
@@ -35,7 +35,7 @@ _COCO_2017_NAME = re.compile(r"(?:^|/)(\d{12})\.\w+$")
 class CocoInstancesSource(FlatCocoSource):
     """A file of visible masks."""
 
-    # where the pictures may lie; the first of them decides
+    # where the images may lie; the first of them decides
     folders: tuple[Path, ...] = ()
 
     def image_entries(self, record: dict[str, Any]) -> Iterator[ImageEntry]:
@@ -89,7 +89,7 @@ def sources(root: Path, split: str | None) -> list[Source]:
 
 
 def _find(root: Path) -> dict[str, tuple[Path, tuple[str, ...]]]:
-    """Return annotation file and candidates for its pictures by split, of the first layout."""
+    """Return annotation file and candidates for its images by split, of the first layout."""
     for pattern, folders in LAYOUTS:
         paths = [path for path in sorted(root.glob(pattern)) if path.is_file()]
         if paths:
@@ -111,7 +111,7 @@ def _source(path: Path, root: Path, folders: tuple[str, ...], split: str) -> Coc
 
 
 def _choose_folder(folders: tuple[Path, ...], first: Any) -> Path:
-    """Return the first folder that holds the first picture, else the first that exists."""
+    """Return the first folder that holds the first image, else the first that exists."""
     name = first.get("file_name") if isinstance(first, dict) else None
     for folder in folders:
         if isinstance(name, str) and (folder / name).is_file():

@@ -17,7 +17,7 @@ SPLITS = {name: [f"annotations/{name}.txt"] for name in ("train", "val", "test")
 
 
 def sources(root: Path, split: str | None) -> list[Source]:
-    """Find the lists; `root` is the folder that holds `annotations/` and the picture folders."""
+    """Find the lists; `root` is the folder that holds `annotations/` and the image folders."""
     files = choose_splits(root, split, SPLITS, "dyce")
     return [DyceSource("dyce", name, path, root) for name, path in files.items()]
 
@@ -32,7 +32,7 @@ class DyceLine(NamedTuple):
 
 
 def parse_line(line: str) -> DyceLine | None:
-    """Split a line: image, visible mask, amodal mask, 4 box numbers, tag, full-object picture.
+    """Split a line: image, visible mask, amodal mask, 4 box numbers, tag, full-object image.
 
     The tag may hold spaces, so it is what remains between the numbers and the last token. The box
     is ignored: which mask it encloses is not documented.

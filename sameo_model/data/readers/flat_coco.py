@@ -33,9 +33,9 @@ class FlatKeys:
 
 @dataclass
 class CocoFileSource(Source):
-    """A JSON file with lists of pictures, annotations and categories."""
+    """A JSON file with lists of images, annotations and categories."""
 
-    images_key: ClassVar[str] = "images"  # name of the list of pictures
+    images_key: ClassVar[str] = "images"  # name of the list of images
 
     annotations_path: Path
     images_dir: Path  # folder that names of files are relative to
@@ -45,12 +45,12 @@ class CocoFileSource(Source):
 
     @abstractmethod
     def image_entries(self, record: dict[str, Any]) -> Iterator[ImageEntry]:
-        """Yield the pictures that a record of the list `images_key` stands for."""
+        """Yield the images that a record of the list `images_key` stands for."""
 
     def annotations(self, listing: Listing) -> Iterator[Any]:
-        """List pictures and classes, and yield the records of the list `annotations`.
+        """List images and classes, and yield the records of the list `annotations`.
 
-        Records that come before the pictures are left for a second reading of that part.
+        Records that come before the images are left for a second reading of that part.
         """
         has_images = has_earlier = False
         for key, record in iter_json(self.annotations_path):

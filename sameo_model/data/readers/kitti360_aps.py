@@ -47,7 +47,7 @@ CITYSCAPES_NAMES = {
 
 
 def sources(root: Path, split: str | None) -> list[Source]:
-    """Find polygon files (`annotations/<split>.json`) or panoptic pictures.
+    """Find polygon files (`annotations/<split>.json`) or panoptic images.
 
     The panoptic form is `amodal_panoptic_seg/<split>/.../*_ampano.{png,json}`.
     """
@@ -100,7 +100,7 @@ def _is_whole(record: dict[str, Any]) -> bool:
 
 @dataclass
 class PanopticSource(Source):
-    """Pairs of a picture with class * 1000 + instance and a JSON with the amodal masks."""
+    """Pairs of a label image (class * 1000 + instance) and a JSON with the amodal masks."""
 
     folder: Path
 
@@ -117,10 +117,10 @@ class PanopticSource(Source):
     def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         path: Path = job
         identity = path.relative_to(self.folder / self.split).as_posix()
-        picture_path = path.with_suffix(".png")
-        picture = _read_labels(picture_path)
-        if picture is None:
-            known = Defect.UNREADABLE_FILE if picture_path.exists() else Defect.INCOMPLETE_SAMPLE
+        labels_path = path.with_suffix(".png")
+        labels = _read_labels(labels_path)
+        if labels is None:
+            known = Defect.UNREADABLE_FILE if labels_path.exists() else Defect.INCOMPLETE_SAMPLE
             defects.add(known, identity)
             return
         try:
@@ -136,7 +136,7 @@ class PanopticSource(Source):
             if not isinstance(record, dict):
                 defects.add(Defect.MALFORMED_RECORD, f"{identity}:{number}")
                 continue
-            visible = encode_mask(picture == number)
+            visible = encode_mask(labels == number)
             amodal = record.get("amodal_mask")
             raw = RawInstance(
                 annotation_id=None,
@@ -146,7 +146,7 @@ class PanopticSource(Source):
                 visible=visible,
                 source_id=f"{identity}:{number}",
             )
-            image_hw = (picture.shape[0], picture.shape[1])
+            image_hw = (labels.shape[0], labels.shape[1])
             yield check_instance(raw, image_hw, AbsentVisible.SKIP, defects)
 
     def _image_path(self, json_path: Path) -> Path:
@@ -162,7 +162,7 @@ class PanopticSource(Source):
 
 
 def _read_labels(path: Path) -> np.ndarray | None:
-    """Return the values of a picture of one channel; None if it is absent or none such."""
+    """Return the values of an image of one channel; None if it is absent or none such."""
     try:
         labels = read_values(path)
     except (FileNotFoundError, ValueError):

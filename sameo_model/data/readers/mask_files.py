@@ -1,4 +1,4 @@
-"""Masks that data sets keep as picture files."""
+"""Masks that data sets keep as image files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from sameo_model.runtime.images import read_values
 
 
 def load_mask_file(path: Path) -> np.ndarray | None:
-    """Read a mask picture.
+    """Read a mask image.
 
     Args:
-        path: A picture of one or more channels, of 8 or 16 bits, black outside the mask and of one
+        path: An image of one or more channels, of 8 or 16 bits, black outside the mask and of one
             colour inside; softened edges are cut at half of the largest value. Of four channels
             the last is transparency.
 
@@ -36,7 +36,7 @@ def load_mask_file(path: Path) -> np.ndarray | None:
 def check_mask_files(
     amodal_path: Path, visible_path: Path, category: str, source_id: str, defects: DefectLog
 ) -> AmodalInstance | None:
-    """Return the object whose masks two pictures show; None if it was skipped."""
+    """Return the object whose masks two images show; None if it was skipped."""
     amodal, visible = load_mask_file(amodal_path), load_mask_file(visible_path)
     if amodal is None or visible is None:
         defects.add(Defect.UNREADABLE_FILE, source_id)

@@ -41,7 +41,7 @@ class Pix2GestaltSource(Source):
         return [self.root / folder for folder, _ in _PARTS]
 
     def jobs(self, listing: Listing, defects: DefectLog) -> Iterator[tuple[int, Any]]:
-        """List the pictures of the split, sorted by id, and yield the masks of those with both."""
+        """List the images of the split, sorted by id, and yield the masks of those with both."""
         names = _names_by_id(self.root, IMAGE)
         amodal_names = _names_by_id(self.root, AMODAL)
         visible_names = _names_by_id(self.root, VISIBLE)

@@ -252,9 +252,9 @@ def first_frame_hw(frames: Mapping[str, Path]) -> tuple[int, int]:
         DatasetFormatError: If there are no frames, or none can be read.
     """
     for path in frames.values():
-        picture = read_frame(path)
-        if picture is not None:
-            return picture.shape[0], picture.shape[1]
+        frame_bgr = read_frame(path)
+        if frame_bgr is not None:
+            return frame_bgr.shape[0], frame_bgr.shape[1]
     raise DatasetFormatError(
         "walt_raw must have frames <camera>/week*/<time>.jpg that can be read, got none"
     )

@@ -50,14 +50,14 @@ def uncompressed_rle(mask: np.ndarray) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": [*runs, length]}
 
 
-def save_picture(path: Path, hw: tuple[int, int] = IMAGE_HW) -> None:
+def save_image(path: Path, hw: tuple[int, int] = IMAGE_HW) -> None:
     """Write a grey photograph."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.full((*hw, 3), 128, dtype=np.uint8))
 
 
 def save_mask(path: Path, mask: np.ndarray) -> None:
-    """Write a mask as an 8-bit picture of 0 and 255."""
+    """Write a mask as an 8-bit image of 0 and 255."""
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), mask.astype(np.uint8) * 255)
 
@@ -93,7 +93,7 @@ def annotation(annotation_id: int, image_id: int = 42, category_id: int = 1, **m
 
 
 def cocoa(root: Path) -> None:
-    save_picture(root / "val2014" / COCO_NAME)
+    save_image(root / "val2014" / COCO_NAME)
     regions = [
         {
             "segmentation": FRONT_POLYGON,
@@ -128,7 +128,7 @@ def cocoa(root: Path) -> None:
 
 
 def cocoa_cls(root: Path) -> None:
-    save_picture(root / "val2014" / COCO_NAME)
+    save_image(root / "val2014" / COCO_NAME)
     front = annotation(11, 42, 47, segmentation=rle(FRONT), visible_mask=rle(FRONT), bbox=FRONT_BOX)
     back = annotation(
         12,
@@ -146,7 +146,7 @@ def cocoa_cls(root: Path) -> None:
 
 
 def d2sa(root: Path) -> None:
-    save_picture(root / "images" / "D2S_000042.jpg")
+    save_image(root / "images" / "D2S_000042.jpg")
     front = annotation(1, segmentation=rle(FRONT), visible_mask=rle(FRONT), bbox=FRONT_BOX)
     front |= {"iscrowd": False, "occlude_rate": 0.0, "occl_depth": 0}
     back = annotation(2, segmentation=rle(BACK), visible_mask=rle(BACK_VISIBLE), bbox=BACK_BOX)
@@ -157,7 +157,7 @@ def d2sa(root: Path) -> None:
 
 def kins_2019(root: Path) -> None:
     # Image id 3 lies in file number 7: six photographs were taken out after numbering.
-    save_picture(root / "training" / "image_2" / "000007.png")
+    save_image(root / "training" / "image_2" / "000007.png")
     front = annotation(1, 3, 4, segmentation=[FRONT_POLYGON], inmodal_seg=rle(FRONT))
     back = annotation(2, 3, 2, segmentation=[BACK_POLYGON], inmodal_seg=rle(BACK_VISIBLE))
     front |= {"bbox": FRONT_BOX, "inmodal_bbox": FRONT_BOX}
@@ -167,7 +167,7 @@ def kins_2019(root: Path) -> None:
 
 
 def kins_2020(root: Path) -> None:
-    save_picture(root / "testing" / "image_2" / "000007.png")
+    save_image(root / "testing" / "image_2" / "000007.png")
     front = annotation(1, 3, 4, a_segm=[FRONT_POLYGON], i_segm=[FRONT_POLYGON])
     back = annotation(2, 3, 3, a_segm=[BACK_POLYGON], i_segm=[BACK_VISIBLE_POLYGON])
     front |= {"a_bbox": FRONT_BOX, "i_bbox": FRONT_BOX, "oco_id": 1, "ico_id": 0}
@@ -177,7 +177,7 @@ def kins_2020(root: Path) -> None:
 
 
 def kitti360_polygons(root: Path) -> None:
-    save_picture(root / "Image" / "train" / "0042.png")
+    save_image(root / "Image" / "train" / "0042.png")
     height, width = IMAGE_HW
     size = {"height": height, "width": width}
     front = annotation(1, 42, 13, segmentation=[FRONT_POLYGON], i_segm=[FRONT_POLYGON], **size)
@@ -187,7 +187,7 @@ def kitti360_polygons(root: Path) -> None:
 
 
 def kitti360_panoptic(root: Path) -> None:
-    save_picture(root / "images" / "train" / "seq" / "0042.png")
+    save_image(root / "images" / "train" / "seq" / "0042.png")
     labels = np.full(IMAGE_HW, 7, dtype=np.uint16)
     labels[BACK] = 24000
     labels[FRONT] = 26001
@@ -206,7 +206,7 @@ def kitti360_panoptic(root: Path) -> None:
 
 
 def muva(root: Path) -> None:
-    save_picture(root / "images" / "0042.jpg")
+    save_image(root / "images" / "0042.jpg")
     front = annotation(1, segmentation=rle(FRONT), visible_mask=rle(FRONT))
     back = annotation(2, segmentation=rle(BACK), visible_mask=rle(BACK_VISIBLE))
     document = flat([image_entry("0042.jpg")], [front, back], {1: "tin"})
@@ -215,7 +215,7 @@ def muva(root: Path) -> None:
 
 def walt_composite(root: Path) -> None:
     folder = root / "cwalt_train"
-    save_picture(folder / "images" / "2021-05-01T12-30-05.250000.jpg")
+    save_image(folder / "images" / "2021-05-01T12-30-05.250000.jpg")
     labels = np.zeros((2, *IMAGE_HW, 3), dtype=np.uint8)
     labels[0][FRONT] = 1
     labels[1][BACK] = 2
@@ -226,7 +226,7 @@ def walt_composite(root: Path) -> None:
 
 
 def walt_raw(root: Path) -> None:
-    save_picture(root / "cam1" / "week1" / "2021-05-01T12-30-05.250000.jpg")
+    save_image(root / "cam1" / "week1" / "2021-05-01T12-30-05.250000.jpg")
     detection = {
         "bbox": "{2,1,4,4,0.95}",
         "segmentation": "{" + ",".join(map(str, FRONT_POLYGON)) + "}",
@@ -248,7 +248,7 @@ def dyce_with_folders(root: Path) -> None:
 
 
 def _dyce(root: Path, form: str) -> None:
-    save_picture(root / "Images" / "scene1_7.png")
+    save_image(root / "Images" / "scene1_7.png")
     lines = []
     for number, (visible, amodal, tag) in enumerate(
         [(FRONT, FRONT, "chair_tolix (2)"), (BACK_VISIBLE, BACK, "coffee table")]
@@ -257,15 +257,15 @@ def _dyce(root: Path, form: str) -> None:
         save_mask(root / "modal" / name, visible)
         save_mask(root / "amodal" / name, amodal)
         files = [("Images", "scene1_7.png"), *((f, name) for f in ("modal", "amodal", "FullObj"))]
-        picture, *masks, whole = [form.format(folder=f, name=n) for f, n in files]
-        lines.append(f"{picture} {' '.join(masks)} 200 125 599 624 {tag} {whole}")
+        image, *masks, whole = [form.format(folder=f, name=n) for f, n in files]
+        lines.append(f"{image} {' '.join(masks)} 200 125 599 624 {tag} {whole}")
     path = root / "annotations" / "train.txt"
     path.parent.mkdir()
     path.write_text("\n".join(lines) + "\n")
 
 
 def mp3d_amodal(root: Path) -> None:
-    save_picture(root / "mp3d_train" / "room_1.jpg")
+    save_image(root / "mp3d_train" / "room_1.jpg")
     # All objects of this set are occluded, so the scene's whole object is left out.
     region = {
         "segmentation": rle(BACK, as_bytes=True),
@@ -286,8 +286,8 @@ def pix2gestalt(root: Path) -> None:
         "sa_1": (FRONT, FRONT),
         "sa_2": (BACK_VISIBLE, BACK),
     }.items():
-        save_picture(root / "occlusion" / f"{sample_id}_occlusion.png")
-        save_picture(root / "whole" / f"{sample_id}_whole.png")
+        save_image(root / "occlusion" / f"{sample_id}_occlusion.png")
+        save_image(root / "whole" / f"{sample_id}_whole.png")
         save_mask(root / "whole_mask" / f"{sample_id}_whole_mask.png", amodal)
         save_mask(root / "visible_object_mask" / f"{sample_id}_visible_mask.png", visible)
 
@@ -295,7 +295,7 @@ def pix2gestalt(root: Path) -> None:
 def amodal_lvis(root: Path) -> None:
     for shard, (visible, amodal) in enumerate([(FRONT, FRONT), (BACK_VISIBLE, BACK)]):
         folder = root / f"shard-0000{shard}-of-00002"
-        save_picture(folder / "images" / f"{shard}.jpg")
+        save_image(folder / "images" / f"{shard}.jpg")
         entry = image_entry(f"{shard}.jpg", shard + 1, coco_image_ids=[42, 43])
         record = annotation(shard + 1, shard + 1, segmentation=rle(amodal))
         record["visible_mask"] = rle(visible)
@@ -303,7 +303,7 @@ def amodal_lvis(root: Path) -> None:
 
 
 def amodal_coco(root: Path) -> None:
-    save_picture(root / "images" / "42.png")
+    save_image(root / "images" / "42.png")
     front = annotation(1, segmentation=rle(FRONT), visible_mask=rle(FRONT), bbox=FRONT_BOX)
     back = annotation(2, segmentation=rle(BACK), visible_mask=rle(BACK_VISIBLE), bbox=BACK_BOX)
     save_json(root / "annotations.json", flat([image_entry("42.png")], [front, back], {1: "box"}))
@@ -311,7 +311,7 @@ def amodal_coco(root: Path) -> None:
 
 def lvis(root: Path) -> None:
     # The photograph of a training entry lies in COCO's val2017.
-    save_picture(root / "val2017" / "000000000042.jpg")
+    save_image(root / "val2017" / "000000000042.jpg")
     height, width = IMAGE_HW
     entry = {
         "id": 42,
@@ -330,7 +330,7 @@ def lvis(root: Path) -> None:
 
 def lvvis(root: Path) -> None:
     for frame in range(2):
-        save_picture(root / "JPEGImages" / "train" / "00007" / f"0000{frame}.jpg")
+        save_image(root / "JPEGImages" / "train" / "00007" / f"0000{frame}.jpg")
     height, width = IMAGE_HW
     video = {"id": 7, "height": height, "width": width, "length": 2}
     video["file_names"] = [rf"D:\data\train\00007\0000{frame}.jpg" for frame in range(2)]
@@ -349,7 +349,7 @@ def lvvis(root: Path) -> None:
 
 
 def coco_instances(root: Path) -> None:
-    save_picture(root / "images" / "000000000042.jpg")
+    save_image(root / "images" / "000000000042.jpg")
     front = annotation(1, segmentation=[FRONT_POLYGON], bbox=FRONT_BOX)
     document = flat([image_entry("000000000042.jpg")], [front], {1: "mug"})
     save_json(root / "train.json", document)

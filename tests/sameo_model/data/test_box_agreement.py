@@ -14,7 +14,7 @@ from sameo_model.data.collection import open_dataset
 from sameo_model.data.types import DatasetFormatError
 
 HEIGHT, WIDTH = IMAGE_HW = 60, 100
-# x, y, width, height; no two of them lie alike in a turned or mirrored picture.
+# x, y, width, height; no two of them lie alike in a turned or mirrored image.
 RECTANGLES = [(5, 8, 20, 10), (40, 3, 12, 30), (70, 35, 25, 6), (12, 30, 9, 22), (55, 20, 30, 12)]
 
 
@@ -65,8 +65,8 @@ MASKS = {
     "polygons are written y, x": lambda r: [[n for x, y in zip(
         polygon(r)[0][::2], polygon(r)[0][1::2], strict=True) for n in (y, x)]],
     "turned or mirrored": lambda r: rle(mask_of(r)[::-1, ::-1].copy()),
-    "mirrored pictures": lambda r: rle(mask_of(r)[:, ::-1].copy()),
-    "pictures of different size": lambda r: polygon(r, (0.5, 0.5)),
+    "mirrored images": lambda r: rle(mask_of(r)[:, ::-1].copy()),
+    "images of different size": lambda r: polygon(r, (0.5, 0.5)),
 }  # fmt: skip
 BOXES = {
     "boxes are corners": lambda r: [r[0], r[1], r[0] + r[2], r[1] + r[3]],

@@ -228,7 +228,7 @@ def test_a_stated_occlusion_rate_is_kept_beside_that_of_the_masks(tmp_path):
 
 
 def write_with(folder, more):
-    """Write one picture with a plain object and one that has other fields."""
+    """Write one image with a plain object and one that has other fields."""
     plain = {"id": 1, "image_id": 1, "category_id": 5, "segmentation": fab.rle(fab.BACK)}
     plain["visible_mask"] = plain["segmentation"]
     height, width = fab.IMAGE_HW

@@ -26,13 +26,13 @@ def write_lvis(
     annotations: list[dict[str, object]] = []
     for number in range(1, num_images + 1):
         generator = np.random.default_rng(number)
-        picture = cv2.resize(
+        image = cv2.resize(
             generator.integers(0, 255, (hw[0] // 8, hw[1] // 8, 3), dtype=np.uint8), hw[::-1]
         )
         for place in range(objects):
             polygon = _star(generator, place, objects, hw)
             colour = generator.integers(0, 255, 3).tolist()
-            cv2.fillPoly(picture, [polygon.round().astype(np.int32)], colour)
+            cv2.fillPoly(image, [polygon.round().astype(np.int32)], colour)
             x, y = polygon.min(axis=0)
             width, height = np.ptp(polygon, axis=0)
             annotations.append(
@@ -45,7 +45,7 @@ def write_lvis(
                     "bbox": [float(x), float(y), float(width), float(height)],
                 }
             )
-        assert cv2.imwrite(str(folder / f"{number:012d}.jpg"), picture)
+        assert cv2.imwrite(str(folder / f"{number:012d}.jpg"), image)
         images.append(
             {
                 "id": number,
@@ -63,7 +63,7 @@ def write_lvis(
 def _star(
     generator: np.random.Generator, place: int, objects: int, hw: tuple[int, int]
 ) -> np.ndarray:
-    """Return float (P, 2), an outline that fills its share of the picture's width."""
+    """Return float (P, 2), an outline that fills its share of the image's width."""
     cell = hw[1] / objects
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     largest = 0.45 * min(cell, hw[0])

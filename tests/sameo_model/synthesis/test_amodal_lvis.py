@@ -54,7 +54,7 @@ def finished(lvis, tmp_path_factory):
 
 
 def content_of(output):
-    """Return the bytes of every picture and annotation file by name."""
+    """Return the bytes of every image and annotation file by name."""
     paths = [*output.glob("shard-*/images/*"), *output.glob("shard-*/annotations.json")]
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in paths}
 
@@ -71,7 +71,7 @@ def test_every_pair_has_an_occluded_image_and_a_whole_twin(finished):
         assert before.category == after.category
 
 
-def test_pictures_differ_where_the_occluder_lies_alone(finished, lvis):
+def test_images_differ_where_the_occluder_lies_alone(finished, lvis):
     dataset = open_dataset("amodal_lvis", finished)
     whole, occluded = dataset[0], dataset[1]
     difference = np.abs(whole.load_rgb().astype(int) - occluded.load_rgb()).max(axis=2)
@@ -134,9 +134,9 @@ def test_shards_make_up_the_whole(lvis, finished, tmp_path):
     for stage in ("complete", "compose"):
         for shard in ("0/3", "1/3", "2/3"):
             assert main([*arguments(lvis, output), "--stage", stage, "--shard", shard]) == 0
-    pictures = {Path(name).name: data for name, data in content_of(output).items() if "jpg" in name}
+    images = {Path(name).name: data for name, data in content_of(output).items() if "jpg" in name}
     whole = {Path(name).name: data for name, data in content_of(finished).items() if "jpg" in name}
-    assert pictures == whole
+    assert images == whole
     joined, single = open_dataset("amodal_lvis", output), open_dataset("amodal_lvis", finished)
     assert [image.image_id for image in joined] == [image.image_id for image in single]
     ids = [instance.annotation_id for image in joined for instance in image.instances]
@@ -205,7 +205,7 @@ def test_the_occluder_can_be_annotated_too(lvis, tmp_path):
         assert occluder.occlusion_rate == 0
         hidden = target.amodal_mask() & ~target.visible_mask()
         assert (occluder.visible_mask() | ~hidden).all()
-        # Without compression the pictures differ on the occluder alone.
+        # Without compression the images differ on the occluder alone.
         differs = (whole.load_rgb() != occluded.load_rgb()).any(axis=2)
         assert not (differs & ~occluder.visible_mask()).any()
 

@@ -29,7 +29,7 @@ SMALL = [30, 30, 34, 30, 34, 34, 30, 34]  # 16 pixels
 def dataset(tmp_path):
     entries = []
     for number in (1, 2):
-        fab.save_picture(tmp_path / "lvis" / "val2017" / f"{number}.jpg", HW)
+        fab.save_image(tmp_path / "lvis" / "val2017" / f"{number}.jpg", HW)
         entry = {"id": number, "coco_url": f"http://a.org/val2017/{number}.jpg"}
         entries.append({**entry, "height": HW[0], "width": HW[1]})
     shapes = [RECTANGLE, TRIANGLE, AT_BORDER, NEIGHBOUR, SMALL]

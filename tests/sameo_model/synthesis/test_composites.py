@@ -132,7 +132,7 @@ def test_a_set_goes_on_where_it_stopped_and_can_be_extended(tmp_path, photograph
 
     make("whole", 34)
     make("stopped", 18)
-    # As after a kill: no annotations yet, the last block unfinished, a picture half written.
+    # As after a kill: no annotations yet, the last block unfinished, an image half written.
     (tmp_path / "stopped" / "annotations.json").unlink()
     (tmp_path / "stopped" / "records" / "000016-02.json").unlink()
     (tmp_path / "stopped" / "images" / "000017.jpg").write_bytes(b"")
@@ -166,7 +166,7 @@ def test_photographs_of_coco_are_recorded(tmp_path, photographs_dir):
     assert {(40,), (41,)} <= ids <= {(), (40,), (41,)}
 
 
-def test_folders_without_pictures_are_refused(tmp_path, capsys):
+def test_folders_without_images_are_refused(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match=r"photographs must exist.*correct --photographs"):
         make_composites(tmp_path / "out", 1, photographs_dir=tmp_path / "none")
     with pytest.raises(FileNotFoundError, match=r"cut-outs must exist.*correct --cutouts"):
@@ -185,6 +185,6 @@ def test_the_command_makes_a_set(tmp_path, capsys):
     cutouts_dir = write_cutouts(tmp_path / "cutouts")
     arguments = ["composites", "--cutouts", str(cutouts_dir), "--output", str(tmp_path / "set")]
     assert main([*arguments, "--num-images", "2", "--image-size", "160x120", "--workers", "1"]) == 0
-    assert "2 pictures, " in capsys.readouterr().out
+    assert "2 images, " in capsys.readouterr().out
     document = json.loads((tmp_path / "set" / "annotations.json").read_text())
     assert [(image["width"], image["height"]) for image in document["images"]] == [(160, 120)] * 2

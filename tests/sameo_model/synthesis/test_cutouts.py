@@ -61,7 +61,7 @@ def write_truncated(path):
 
 
 def write_text(path):
-    path.write_text("no picture")
+    path.write_text("no image")
 
 
 def write_empty(path):
@@ -77,10 +77,10 @@ def write_empty(path):
         (write_speck, "shows 100 pixels"),
         (write_hairline, "when it is shrunk to 640, got 0: the object is too thin"),
         (write_truncated, "is damaged"),
-        (write_text, "must be a readable picture"),
-        (write_empty, "must be a readable picture"),
+        (write_text, "must be a readable image"),
+        (write_empty, "must be a readable image"),
         (lambda path: write_png_header(path, 10_000, 10_000), "got 10000 x 10000; shrink it"),
-        (lambda path: write_png_header(path, 100_000, 100_000), "must be a readable picture"),
+        (lambda path: write_png_header(path, 100_000, 100_000), "must be a readable image"),
     ],
     ids=[
         *("no alpha", "transparent", "opaque", "speck", "hairline", "truncated", "text", "empty"),

@@ -212,8 +212,8 @@ def test_a_compressed_gltf_is_named_as_such(tmp_path, extension, name):
 
 def write_gltf(folder, uri):
     mesh = trimesh.Trimesh(CORNERS * 0.05, FACES, process=False)
-    picture = trimesh.visual.material.PBRMaterial(baseColorFactor=[255, 255, 255, 255])
-    mesh.visual = trimesh.visual.TextureVisuals(uv=CORNERS[:, :2] / 4 + 0.5, material=picture)
+    white = trimesh.visual.material.PBRMaterial(baseColorFactor=[255, 255, 255, 255])
+    mesh.visual = trimesh.visual.TextureVisuals(uv=CORNERS[:, :2] / 4 + 0.5, material=white)
     for name, content in trimesh.exchange.gltf.export_gltf(trimesh.Scene(mesh)).items():
         (folder / name).write_bytes(content)
     document = json.loads((folder / "model.gltf").read_text())

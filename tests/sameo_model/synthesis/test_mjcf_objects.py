@@ -53,8 +53,8 @@ def test_a_missing_texture_is_named(tmp_path):
 
 def test_a_damaged_texture_is_named_as_a_missing_one(tmp_path):
     path = write_model(tmp_path, "textures/skin.png", "parts/box.obj")
-    picture = tmp_path / "textures" / "skin.png"
-    picture.write_bytes(picture.read_bytes()[:40])
+    image = tmp_path / "textures" / "skin.png"
+    image.write_bytes(image.read_bytes()[:40])
     surfaces, _, missing = read_mjcf(path)
     assert missing == {0: "skin.png"}
     assert len(surfaces) == 1

@@ -18,7 +18,7 @@ def grey(value=100.0, hw=(60, 80)):
 
 
 def bar():
-    """A red bar, 30 x 10 pixels, in a tight picture."""
+    """A red bar, 30 x 10 pixels, in a tight image."""
     rgb = np.zeros((10, 30, 3), np.uint8)
     rgb[..., 0] = 200
     return Cutout(rgb, np.full((10, 30), 255, np.uint8))
@@ -49,7 +49,7 @@ def test_the_mask_is_where_the_object_shows_and_nothing_else_changes(monkeypatch
     assert (canvas[untouched] == 100).all()
 
 
-def test_an_object_outside_the_picture_changes_nothing():
+def test_an_object_outside_the_image_changes_nothing():
     canvas = grey()
     layer = Layer(grey(hw=(5, 5)), np.ones((5, 5), np.float32))
     assert not paste(np.random.default_rng(0), canvas, layer, 200, 200, FLAT).any()
@@ -95,7 +95,7 @@ def test_objects_get_the_noise_of_their_background():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_bin_gives_a_place_inside_the_picture(seed):
+def test_a_bin_gives_a_place_inside_the_image(seed):
     canvas = grey(hw=(120, 160))
     region = draw_bin(np.random.default_rng(seed), canvas, FLAT)
     x1, y1, x2, y2 = region.box_xyxy

@@ -121,8 +121,8 @@ def test_scenes_with_photographs_do_not_depend_on_the_number_of_processes(egl, f
     one, two = (sorted((tmp_path / n).rglob("*.*")) for n in ("one", "two"))
     assert len(one) == 2 * 3 + 1
     assert [p.read_bytes() for p in one] == [p.read_bytes() for p in two]
-    picture = "images/000000_00.jpg"
-    assert (plain / picture).read_bytes() != (tmp_path / "one" / picture).read_bytes()
+    image = "images/000000_00.jpg"
+    assert (plain / image).read_bytes() != (tmp_path / "one" / image).read_bytes()
     with pytest.raises(ValueError, match="photographs was"):
         open_output(tmp_path / "one", config)
 

@@ -130,16 +130,16 @@ def test_no_two_boxes_of_a_group_overlap_and_nothing_is_lost(xywh):
         assert canvas.max() == 1
 
 
-def test_masks_and_pictures_drawn_in_turns_are_those_drawn_alone(egl, block):
+def test_masks_and_images_drawn_in_turns_are_those_drawn_alone(egl, block):
     cube = block((0.1, 0.1, 0.1))
     model, data, _ = build([(cube, (0, 0, 0.05)), (cube, (-0.3, 0.05, 0.05))])
     cameras = [camera_at((1, y, 0.3), (0, 0, 0.05)) for y in (-0.2, 0.2)]
     with SceneRenderer(model, data, HW) as renderer:
         masks = [renderer.object_mask(camera, {0}) for camera in cameras]
-        pictures = [renderer.colour(camera) for camera in cameras]
+        images = [renderer.colour(camera) for camera in cameras]
     assert (masks[0] != masks[1]).any()
     with SceneRenderer(model, data, HW) as renderer:
-        for camera, picture, mask in zip(cameras, pictures, masks, strict=True):
+        for camera, image, mask in zip(cameras, images, masks, strict=True):
             np.testing.assert_array_equal(renderer.object_mask(camera, {0}), mask)
-            np.testing.assert_array_equal(renderer.colour(camera), picture)
+            np.testing.assert_array_equal(renderer.colour(camera), image)
             np.testing.assert_array_equal(renderer.object_mask(camera, {0}), mask)

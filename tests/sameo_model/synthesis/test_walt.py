@@ -99,11 +99,11 @@ def walt(tmp_path_factory):
         hour = 8 + number % 2
         time = f"2021-05-01T{hour:02d}-{number:02d}-00.000000"
         x, y = 5 + 4 * number % 70, 10 + 3 * (number % 8)
-        picture = np.full((*HW, 3), ROAD, dtype=np.uint8)
-        picture[y : y + 15, x : x + 20] = 200
+        image = np.full((*HW, 3), ROAD, dtype=np.uint8)
+        image[y : y + 15, x : x + 20] = 200
         path = root / "cam1" / "week1" / f"{time}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        assert cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 100])
+        assert cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 100])
         polygon = [x, y, x + 20, y, x + 20, y + 15, x, y + 15]
         detections.append(
             {
@@ -145,10 +145,10 @@ def test_composites_show_objects_where_they_were_seen(finished):
     assert len(dataset) == 12
     assert dataset.defects == {}
     for image in dataset:
-        picture = image.load_rgb()[..., 0].astype(int)
+        grey = image.load_rgb()[..., 0].astype(int)
         assert 1 <= len(image.instances) <= 5
         for instance in image.instances:
-            assert (picture[instance.visible_mask()] > 150).all()
+            assert (grey[instance.visible_mask()] > 150).all()
             assert instance.amodal_box_xywh[2:] == (20, 15)
 
 
@@ -194,7 +194,7 @@ def test_the_background_is_the_median_of_the_hour(walt):
     assert abs(background.astype(int) - ROAD).max() <= 3
 
 
-def test_the_cameras_own_median_picture_is_preferred(walt, tmp_path):
+def test_the_cameras_own_median_image_is_preferred(walt, tmp_path):
     camera = read_camera("cam1", walt / "cam1", RULE, DefectLog())
     half = np.full((HW[0] // 2, HW[1] // 2, 3), 33, dtype=np.uint8)
     path = walt / "cam1" / "T08-median_image.jpg"

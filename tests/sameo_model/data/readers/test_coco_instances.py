@@ -13,14 +13,14 @@ from tests.sameo_model.data import fabricate as fab
 NAME = "000000000042.jpg"
 
 
-def _write(path, picture, annotations=None):
-    fab.save_picture(picture)
+def _write(path, photo, annotations=None):
+    fab.save_image(photo)
     annotations = annotations or [fab.annotation(1, segmentation=[fab.FRONT_POLYGON])]
     fab.save_json(path, fab.flat([fab.image_entry(NAME)], annotations, {1: "mug"}))
 
 
 @pytest.mark.parametrize(
-    ("annotations", "picture", "splits"),
+    ("annotations", "photo", "splits"),
     [
         ("annotations.json", f"images/{NAME}", [""]),
         ("annotations.json", NAME, [""]),
@@ -30,12 +30,12 @@ def _write(path, picture, annotations=None):
     ],
     ids=["images", "beside", "split", "coco", "roboflow"],
 )
-def test_the_usual_layouts_are_found(tmp_path, annotations, picture, splits):
+def test_the_usual_layouts_are_found(tmp_path, annotations, photo, splits):
     (tmp_path / annotations).parent.mkdir(parents=True, exist_ok=True)
-    _write(tmp_path / annotations, tmp_path / picture)
+    _write(tmp_path / annotations, tmp_path / photo)
     for split in (None, *(name for name in splits if name)):
         (image,) = open_dataset("coco_instances", tmp_path, split)
-        assert image.path == tmp_path / picture
+        assert image.path == tmp_path / photo
         assert image.load_rgb().shape == (*fab.IMAGE_HW, 3)
     (image,) = open_dataset("coco_instances", tmp_path / annotations)
     np.testing.assert_array_equal(image.instances[0].visible_mask(), fab.FRONT)

@@ -158,7 +158,7 @@ def test_samples_that_miss_a_file_are_not_paired_with_another_one(tmp_path):
 
 def test_damaged_mask_files_are_skipped(tmp_path):
     fab.dyce(tmp_path)
-    (tmp_path / "amodal" / "scene1_7_0.png").write_bytes(b"no picture")
+    (tmp_path / "amodal" / "scene1_7_0.png").write_bytes(b"no image")
     (tmp_path / "modal" / "scene1_7_1.png").unlink()
     defects = open_dataset("dyce", tmp_path).defects
     assert defects["unreadable_file"]["examples"] == ["train.txt:1"]

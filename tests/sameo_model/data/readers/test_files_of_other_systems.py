@@ -79,7 +79,7 @@ def test_something_behind_a_document_is_refused(root, name, write):
         pytest.skip("the set has no JSON file")
     for path in files:
         path.write_text(path.read_text() + '\n{"annotations": []}')
-    if write is fab.kitti360_panoptic:  # one file for each picture: the others are used
+    if write is fab.kitti360_panoptic:  # one file for each image: the others are used
         assert open_dataset(name, root).defects["unreadable_file"]["count"] == len(files)
         return
     with pytest.raises(DatasetFormatError, match=r"nothing more at character .*what was appended"):
@@ -87,7 +87,7 @@ def test_something_behind_a_document_is_refused(root, name, write):
 
 
 NAME = re.compile(r'([^\s"]+\.(?:jpg|png))')
-# Sets whose files name pictures by a path that the set's makers chose.
+# Sets whose files name images by a path that the set's makers chose.
 NAMING = [entry for entry in SETS if entry[1] in (fab.dyce, fab.lvvis)] + [
     entry
     for entry in SETS

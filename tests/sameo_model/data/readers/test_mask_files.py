@@ -10,7 +10,7 @@ MASK[1:3, 2:9] = 1
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         MASK,
         MASK * 255,
@@ -22,8 +22,8 @@ MASK[1:3, 2:9] = 1
     ],
     ids=["0 and 1", "0 and 255", "16 bits, 0 and 1", "16 bits", "palette", "transparency"],
 )
-def test_masks_are_read_however_they_are_painted(tmp_path, picture):
-    assert cv2.imwrite(str(tmp_path / "mask.png"), picture)
+def test_masks_are_read_however_they_are_painted(tmp_path, image):
+    assert cv2.imwrite(str(tmp_path / "mask.png"), image)
     np.testing.assert_array_equal(load_mask_file(tmp_path / "mask.png"), MASK)
 
 
@@ -32,7 +32,7 @@ def test_soft_edges_are_cut_at_half(tmp_path):
     assert load_mask_file(tmp_path / "mask.png").tolist() == [[0, 0, 0, 1, 1]]
 
 
-def test_a_black_picture_is_an_empty_mask(tmp_path):
+def test_a_black_image_is_an_empty_mask(tmp_path):
     assert cv2.imwrite(str(tmp_path / "mask.png"), MASK * 0)
     assert load_mask_file(tmp_path / "mask.png").tolist() == (MASK * 0).tolist()
 
