@@ -10,6 +10,7 @@ from typing import Any
 
 from sameo_model.data.defects import DefectLog
 from sameo_model.data.types import AmodalInstance, CrowdRegion, DatasetFormatError
+from sameo_model.runtime.box_fields import without_fraction
 
 RECORD_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What code raises that meets a field of another type, size or name than is documented."""
@@ -21,11 +22,6 @@ MAX_SIDE_PX = 65_535
 def is_size(image_hw: tuple[int, int]) -> bool:
     """Return whether height and width can be those of an image."""
     return all(1 <= side <= MAX_SIDE_PX for side in image_hw) and image_hw[0] * image_hw[1] < 2**31
-
-
-def without_fraction(value: Any) -> Any:
-    """Return 7 for 7.0, as tables with gaps write numbers; anything else as it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,14 @@ def get_field(item: Any, key: str, place: str) -> Any:
     return item[key]
 
 
+def without_fraction(value: Any) -> Any:
+    """Return 7 for 7.0, as tables with gaps write numbers; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def get_integer(item: Any, key: str, place: str) -> int:
     """Return a whole number of an object, or raise BoxFormError."""
-    value = get_field(item, key, place)
+    value = without_fraction(get_field(item, key, place))
     if type(value) is not int:
         raise BoxFormError(f"'{key}' in {place} must be a whole number, got {value!r}")
     return value

@@ -14,6 +14,7 @@ from sameo_model.runtime.box_fields import (
     to_numbers,
     to_score,
     with_fractions,
+    without_fraction,
 )
 from sameo_model.runtime.box_source import Box, BoxPrompt, BoxSource, PromptKind
 from sameo_model.runtime.masks import rle_to_mask
@@ -64,12 +65,12 @@ def parse_coco(content: Mapping[str, Any], prompts: PromptKind) -> BoxSource:
 
 
 def _sizes_hw(images: Sequence[Mapping[str, Any]]) -> dict[str, ImageHW]:
-    sizes = {str(one["file_name"]): (one.get("height"), one.get("width")) for one in images}
-    return {
-        name: (height, width)
-        for name, (height, width) in sizes.items()
-        if type(height) is int and type(width) is int
-    }
+    sizes: dict[str, ImageHW] = {}
+    for image in images:
+        height, width = (without_fraction(image.get(side)) for side in ("height", "width"))
+        if type(height) is int and type(width) is int:
+            sizes[str(image["file_name"])] = height, width
+    return sizes
 
 
 def is_result(item: Any) -> bool:
@@ -120,7 +121,7 @@ def _image_of(record: Any, place: str) -> tuple[str | None, int | None]:
     """Return name and number of a record's image; one of them may be unknown."""
     if not isinstance(record, Mapping):
         raise BoxFormError(f"{place} must be an object, got {type(record).__name__}")
-    number, name = record.get("image_id"), record.get("file_name")
+    number, name = without_fraction(record.get("image_id")), record.get("file_name")
     if name is None and isinstance(number, str):
         return number, None
     if not isinstance(name, str | None) or not (number is None or type(number) in (int, str)):
@@ -133,7 +134,7 @@ def _image_of(record: Any, place: str) -> tuple[str | None, int | None]:
 
 
 def _to_prompt(record: Mapping[str, Any], place: str) -> BoxPrompt:
-    category, name = record.get("category_id"), record.get("class")
+    category, name = without_fraction(record.get("category_id")), record.get("class")
     score = record.get("detection_score", record.get("score"))
     if score is None:
         raise BoxFormError(f"{place} has no key 'score'")

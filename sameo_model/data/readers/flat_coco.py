@@ -14,8 +14,9 @@ from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_crowd, check_instance
 from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.layout import join_name
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source, without_fraction
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source
 from sameo_model.data.types import AmodalInstance, CrowdRegion, DatasetFormatError
+from sameo_model.runtime.box_fields import without_fraction
 
 _COCO_2014_NAME = re.compile(r"COCO_(?:train|val|test)2014_(\d{12})\.")
 

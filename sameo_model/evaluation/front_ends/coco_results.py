@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sameo_model.data.source import without_fraction
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
 from sameo_model.evaluation.front_ends.safe_load import load_torch
-from sameo_model.runtime.box_fields import BoxFormError, without_repeats
+from sameo_model.runtime.box_fields import BoxFormError, without_fraction, without_repeats
 
 VISIBLE_KEYS = ("visible_mask", "visible_segmentation", "inmodal_seg")
 CLASS_KEYS = ("class", "class_name", "category_name")

@@ -181,6 +181,23 @@ def test_a_result_whose_class_is_null_has_no_class(tmp_path):
     assert prompt.class_id == ""
 
 
+def test_whole_numbers_of_results_may_have_a_fraction_of_zero(tmp_path):
+    record = {"image_id": 7.0, "category_id": 3.0, "bbox": [1, 2, 10, 8], "score": 0.5}
+    source = read_boxes(write(tmp_path, [record]))
+    (prompt,) = source.by_number[7]
+    assert prompt.category_id == 3
+
+
+def test_whole_numbers_of_coco_may_have_a_fraction_of_zero(tmp_path):
+    content = coco_with(image_id=7.0, category_id=3.0)
+    content["images"] = [{"id": 7.0, "file_name": "a.png", "height": 20.0, "width": 30.0}]
+    content["categories"] = [{"id": 3.0, "name": "mug"}]
+    source = read_boxes(write(tmp_path, content))
+    (prompt,) = source.for_image("a.png")
+    assert (prompt.class_id, prompt.category_id) == ("mug", 3)
+    assert (source.image_ids, source.sizes_hw) == ({"a.png": 7}, {"a.png": (20, 30)})
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"boxes file .*none\.json does not exist"):
         read_boxes(tmp_path / "none.json")
