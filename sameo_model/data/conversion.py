@@ -63,13 +63,15 @@ def convert_dataset(
 
 
 def _number_categories(dataset: IndexedDataset, writer: AmodalCocoWriter) -> dict[str, int]:
-    """Number the categories in the order in which instances show them, as `write` does."""
+    """Number the categories in the order in which instances show them, then the other classes."""
     shown = dataset.instance_table["category"][dataset.shown_instances()]
     shown = np.concatenate([shown, dataset.crowd_table["category"]])
     codes, first = np.unique(shown, return_index=True)
+    pairs = [dataset.categories[code] for code in codes[np.argsort(first)].tolist()]
+    pairs += [pair for pair in dataset.classes.items() if pair[0] not in dict(pairs)]
     numbered = {}
-    for code in codes[np.argsort(first)].tolist():
-        wanted_id, category = dataset.categories[code]
+    # Those without a number of their own take numbers that no class has.
+    for wanted_id, category in sorted(pairs, key=lambda pair: pair[0] == 0):
         name = category or NO_CATEGORY
         numbered[name] = writer.category_id(name, wanted_id)
     return numbered
