@@ -143,6 +143,14 @@ def answer_frame(
     answer = segmenter.answer(embedding, detections, settings, depth, clicks)
     record = port.record
     record.statistics.record("latency_decode", answer.decode_ms)
+    image_frame, boxes_frame = frame.message.header.frame_id, message.header.frame_id
+    if image_frame and boxes_frame and image_frame != boxes_frame:
+        sentence = (
+            f"detections must have the frame_id of their image, {image_frame!r}, got "
+            f"{boxes_frame!r}; they may be of another camera: check the topics, or let the "
+            "detector copy the header of its image"
+        )
+        record.problems.report("frame_id", sentence, time.monotonic())
     if answer.detections.has_percent:
         sentence = "detection scores above 1 count as percentages and are divided by 100"
         record.problems.report("scores", sentence, time.monotonic())

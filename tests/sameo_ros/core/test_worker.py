@@ -146,6 +146,18 @@ def test_boxes_are_answered_with_masks_of_their_image(bench):
     assert bench.count("detections_received") == 1
 
 
+@pytest.mark.parametrize(("frame_id", "is_other"), [("rear", True), ("", False), ("camera", False)])
+def test_boxes_of_another_frame_are_reported(bench, frame_id, is_other):
+    bench = bench().start().activate()
+    message = detections(BOX)
+    message.header.frame_id = frame_id
+    bench.image(10)
+    bench.boxes(10, message=message)
+    bench.until(lambda: bench.answers)
+    problems = bench.cameras[0].record.problems.current(time.monotonic())
+    assert ("'camera', got 'rear'" in problems.get("frame_id", "")) == is_other
+
+
 def test_an_image_that_cannot_be_read_costs_its_boxes_and_no_more(bench):
     bench = bench().start().activate()
     bench.image(10, step=5)
