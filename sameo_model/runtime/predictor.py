@@ -39,6 +39,7 @@ from sameo_model.runtime.types import (
     Embedding,
     FloatArray,
     FoundObjects,
+    ImageHW,
     MaskCrop,
     Prediction,
     Uint8Array,
@@ -127,6 +128,7 @@ class Predictor:
         self.name = name
         self.framing = framing
         self._detector = detector or {}
+        self._has_warned = False
 
     @property
     def has_detector(self) -> bool:
@@ -184,6 +186,8 @@ class Predictor:
             boxes_xyxy: float (N, 4), x1, y1, x2, y2 in pixels of the encoded image; any N, 0
                 included. Boxes are clipped to the image; a box that cannot be used (see
                 `boxes.check_boxes`) keeps its row with empty masks and a predicted IoU of 0.
+                Boxes that all lie in the first pixel, as shares of the image do, are drawn there;
+                the first time is logged.
             visible: Whether to draw visible masks, where the model can.
             points_xy: float (N, P, 2), clicks on the visible part of each box's object, x and y in
                 pixels of the encoded image, P at most 4; None prompts with the boxes alone.
@@ -203,12 +207,23 @@ class Predictor:
             )
         checked = check_boxes(boxes_xyxy, embedding.image_hw)
         usable = checked.boxes_xyxy[checked.usable]
+        self._warn_of_shares(usable, embedding.image_hw)
         clicks = check_clicks(points_xy, point_labels, len(checked.usable), embedding.image_hw)
         if clicks is not None:
             clicks = clicks.rows(checked.usable)
         wants_visible = visible and self.has_visible_decoder
         found = self._decode_usable(embedding, usable, wants_visible, clicks)
         return _fill_rows(checked.usable, found)
+
+    def _warn_of_shares(self, boxes: FloatArray, image_hw: ImageHW) -> None:
+        is_share = (boxes <= 1).all() and (boxes % 1).any()
+        if is_share and max(image_hw) > 1 and not self._has_warned:
+            self._has_warned = True
+            _LOGGER.warning(
+                "boxes_xyxy must be in pixels, but all boxes lie in the first pixel of the image, "
+                "as shares of it do: %s; multiply x by the width and y by the height",
+                boxes[0].tolist(),
+            )
 
     def _decode_usable(
         self, embedding: Embedding, boxes: FloatArray, visible: bool, clicks: Clicks | None

@@ -68,6 +68,18 @@ def test_boxes_beyond_the_border_are_clipped(predictor):
     assert prediction.amodal_masks[0].box_xyxy == (0, 40, 64, 96)
 
 
+def test_boxes_in_shares_of_the_image_are_warned_of_once(folder, caplog):
+    predictor = load_predictor(folder, backend="openvino")
+    embedding = predictor.encode(grey_image((96, 128)))
+    predictor.decode(embedding, [[0, 0, 1, 1], [0, 0, 0.5, 20]])
+    predictor.decode(embedding, [])
+    assert not caplog.records
+    for _ in range(2):
+        predictor.decode(embedding, [[0.25, 0.25, 0.5, 1], [0, 0, 1, 1]])
+    (record,) = caplog.records
+    assert "must be in pixels, but all boxes lie in the first pixel" in record.getMessage()
+
+
 def test_many_boxes_keep_their_order_over_chunks(predictor):
     num_boxes = 133
     left = 10 + np.arange(num_boxes, dtype=np.float32)
