@@ -24,7 +24,9 @@ _SIGNATURES = (
     (0, b"\xff\x0a", "JPEG XL"),
     (4, b"JXL ", "JPEG XL"),
 )
-_ORIENTATION_TAG = 0x0112
+# Tags of TIFF 6.0, and two values of the second.
+_ORIENTATION_TAG, _EXTRA_SAMPLES_TAG = 0x0112, 0x0152
+_MULTIPLIED_ALPHA, _SEPARATE_ALPHA = 1, 2
 _EXIF_HEADER = b"Exif\0\0"
 # JPEG markers, JPEG standard (ITU-T T.81), table B.1.
 _START_OF_SCAN, _END_OF_IMAGE, _START_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xD8, 0xE1
@@ -77,6 +79,27 @@ def read_orientation(content: Content) -> int:
     return orientation if 1 <= orientation <= 8 else 1
 
 
+def keep_colours(content: Content) -> Content:
+    """Return a TIFF whose colours decoders do not multiply by its alpha; anything else as it is.
+
+    OpenCV drops the alpha of other formats, but libtiff multiplies first.
+    """
+    if image_format(content) != "TIFF":
+        return content
+    try:
+        found = _find_entry(content, _EXTRA_SAMPLES_TAG)
+        if found is None:
+            return content
+        form, start, count = found
+        if count != 1 or struct.unpack_from(form, content, start) != (_SEPARATE_ALPHA,):
+            return content
+    except struct.error:  # damaged, as the decoder will say
+        return content
+    changed = bytearray(content)
+    struct.pack_into(form, changed, start, _MULTIPLIED_ALPHA)
+    return memoryview(changed)
+
+
 def _find_exif(content: Content) -> Content:
     """Return the EXIF block, which has the form of a TIFF file; empty if there is none."""
     name = image_format(content)
@@ -99,18 +122,23 @@ def _find_exif(content: Content) -> Content:
 
 
 def _orientation_of_tiff(tiff: Content) -> int:
+    found = _find_entry(tiff, _ORIENTATION_TAG)
+    return 1 if found is None else int(struct.unpack_from(found[0], tiff, found[1])[0])
+
+
+def _find_entry(tiff: Content, wanted: int) -> tuple[str, int, int] | None:
+    """Return how a tag's value is packed, where, and how many there are; None without the tag."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
     if order is None:
-        return 1
+        return None
     (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
     (num_entries,) = struct.unpack_from(f"{order}H", tiff, directory)
     for entry in range(num_entries):
         start = directory + 2 + 12 * entry
-        tag, kind, _ = struct.unpack_from(f"{order}HHI", tiff, start)
-        if tag == _ORIENTATION_TAG:
-            (value,) = struct.unpack_from(f"{order}{'I' if kind == 4 else 'H'}", tiff, start + 8)
-            return int(value)
-    return 1
+        tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, start)
+        if tag == wanted:
+            return f"{order}{'I' if kind == 4 else 'H'}", start + 8, count
+    return None
 
 
 def _jpeg_segments(content: Content) -> Iterator[tuple[int, Content]]:

@@ -27,6 +27,7 @@ from sameo_model.runtime.image_format import (
     Content,
     image_format,
     is_cut_off,
+    keep_colours,
     read_orientation,
 )
 from sameo_model.runtime.types import ImageHW, Uint8Array
@@ -256,7 +257,7 @@ def _decode_with(content: Content, flags: int) -> npt.NDArray[Any]:
     if is_cut_off(content):
         raise ValueError("its end is missing")
     try:
-        values = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags)
+        values = cv2.imdecode(np.frombuffer(keep_colours(content), dtype=np.uint8), flags)
     except cv2.error:
         values = None
     if values is None:

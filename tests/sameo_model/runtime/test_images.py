@@ -168,6 +168,15 @@ def test_cameras_of_few_bits_give_the_image_of_eight(tmp_path, bits, shape, suff
     )
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WebP"])
+def test_alpha_is_ignored_in_every_format(form):
+    image = pytest.importorskip("PIL.Image")
+    alpha = np.full((*SMOOTH.shape[:2], 1), 100, np.uint8)
+    file = io.BytesIO()
+    image.fromarray(np.dstack([SMOOTH, alpha])).save(file, form, lossless=True)
+    np.testing.assert_array_equal(decode_image(file.getvalue()), SMOOTH)
+
+
 def test_the_largest_value_tells_the_used_bits():
     # 1,023 is the largest value of 10 bits, 1,024 the first of 12 (shifted by 4).
     for largest, expected in ((255, 255), (1023, 255), (1024, 64), (4095, 255), (65535, 255)):
