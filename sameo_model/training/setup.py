@@ -14,6 +14,8 @@ from sameo_model.data.collection import open_dataset
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_format import InstanceFlag
 from sameo_model.data.parallel import default_workers
+from sameo_model.data.types import AmodalImage
+from sameo_model.evaluation.instance_scores import OCCLUDED_ABOVE
 from sameo_model.modeling.box_checkpoint import load_box_detector
 from sameo_model.modeling.box_detector import BOX_DETECTOR, IMAGE_SIZE, BoxDetector
 from sameo_model.modeling.checkpoint import load_checkpoint, stored_image_size
@@ -241,7 +243,8 @@ def build_validation(config: TrainConfig) -> Validation | BoxValidation | None:
 
     Raises:
         FileNotFoundError: If a data set does not exist.
-        ValueError: If a name is unknown, or nothing is left of one.
+        ValueError: If a name is unknown, nothing is left of one, or the images cannot have the
+            score that chooses the best network.
     """
     if not config.val:
         return None
@@ -260,7 +263,24 @@ def build_validation(config: TrainConfig) -> Validation | BoxValidation | None:
             config.val_overlays,
         )
     images = [images[i] for images, rows in zip(sets, chosen, strict=True) for i in rows.tolist()]
+    _check_metric(config.best_metric, images)
     return Validation(images, config.val_prompts, config.val_overlays)
+
+
+def _check_metric(name: str, images: Sequence[AmodalImage]) -> None:
+    """Refuse a score that only some objects have, where none of these is one of them."""
+    rates = [one.occlusion_rate or 0.0 for image in images for one in image.instances]
+    scored = {
+        "miou_hidden": max(rates) > OCCLUDED_ABOVE,
+        "miou_full_occluded": max(rates) > OCCLUDED_ABOVE,
+        "miou_full_unoccluded": min(rates) <= OCCLUDED_ABOVE,
+    }
+    if not scored.get(name, True):
+        raise ValueError(
+            f"best_metric {name} needs an object that it scores, got occlusion rates from "
+            f"{min(rates):.2f} to {max(rates):.2f} in the {len(images)} images of val, where above "
+            f"{OCCLUDED_ABOVE:g} is occluded; choose another score or another set"
+        )
 
 
 def _spread(sizes: Sequence[int], wanted: int) -> list[np.ndarray]:

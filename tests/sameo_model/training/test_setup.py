@@ -95,6 +95,24 @@ def test_validation_takes_the_same_images_whatever_the_seed_and_not_the_first_on
     assert build_validation(make_config(tmp_path)) is None
 
 
+@pytest.mark.parametrize("metric", ["miou_hidden", "miou_full_occluded", "miou_full_unoccluded"])
+def test_a_best_metric_that_no_validation_object_has_is_refused(tmp_path, metric):
+    write_drawn_scenes(tmp_path / "data")
+    is_bar = metric != "miou_full_unoccluded"
+    val = [{"root": str(tmp_path / "data"), "min_occlusion": 0.0 if is_bar else 0.05}]
+    if is_bar:
+        path = tmp_path / "data" / "annotations.json"
+        content = json.loads(path.read_text())
+        # The bars, which nothing hides.
+        content["annotations"] = content["annotations"][1::2]
+        path.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=f"best_metric {metric} needs an object .* in the 2 images"
+    ):
+        build_validation(make_config(tmp_path, val=val, best_metric=metric))
+    assert build_validation(make_config(tmp_path, val=val)) is not None
+
+
 def test_photographs_of_held_out_sets_are_left_out(tmp_path):
     # Both fabricated sets show the same photograph of COCO.
     fabricate.cocoa(tmp_path / "cocoa")
