@@ -48,6 +48,8 @@ class RunState:
 
     model: Network
     optimiser: torch.optim.Optimizer
+    # what the data sets of `train` hold, by their place in the list
+    data: dict[str, str]
     average: MovingAverage | None = None  # moving average of weights, None without
     scaler: Any = None  # gradient scaler of float16, None without
     step: int = 0
@@ -71,6 +73,7 @@ def save_run(output: Path, config: TrainConfig, run: RunState) -> None:
         "best_score": run.best_score,
         "random_state": torch.get_rng_state(),
         "config": json.dumps(dataclasses.asdict(config)),
+        "data": run.data,
     }
     file = io.BytesIO()
     torch.save(content, file)
@@ -107,13 +110,16 @@ def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
     """Load the checkpoint in `output` into `run`, if there is one.
 
     Raises:
-        ValueError: If the checkpoint is damaged, or the run was started with another configuration.
+        ValueError: If the checkpoint is damaged, or the run was started with another configuration
+            or other data.
     """
     path = output / CHECKPOINT_NAME
     if not path.exists():
         return
     content = _load(path)
-    check_same_run(path, json.loads(content["config"]), config)
+    saved = json.loads(content["config"])
+    # Older checkpoints do not say what their data were.
+    check_same_run(path, saved, config, content.get("data", run.data), run.data)
     run.model.load_state_dict(content["model"])
     base_rates = [group["base_lr"] for group in run.optimiser.param_groups]
     run.optimiser.load_state_dict(content["optimiser"])
@@ -168,17 +174,25 @@ def write_config(output: Path, config: TrainConfig) -> None:
     write_whole(output / CONFIG_NAME, json.dumps(dataclasses.asdict(config), indent=2) + "\n")
 
 
-def check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> None:
+def check_same_run(
+    path: Path,
+    saved: dict[str, Any],
+    config: TrainConfig,
+    saved_data: dict[str, str],
+    data: dict[str, str],
+) -> None:
     """Refuse to resume what would not be the same run.
 
     Args:
         saved: Configuration in it, as nested plain values; keys that it lacks had their default.
+        saved_data: What its data sets held, by their place in `train`.
+        data: The same now.
 
     Raises:
         ValueError: If values differ that may not.
     """
-    before = _to_plain(config_from_dict(saved, source=str(path)))
-    now = _to_plain(config)
+    before = _to_plain(config_from_dict(saved, source=str(path))) | {"data": saved_data}
+    now = _to_plain(config) | {"data": data}
     differing = [key for key in now if key not in FREE_KEYS and before[key] != now[key]]
     fixed = [key for key in differing if key in FIXED_KEYS]
     if fixed:
@@ -188,7 +202,7 @@ def check_same_run(path: Path, saved: dict[str, Any], config: TrainConfig) -> No
         )
     if differing and not config.allow_changes:
         raise ValueError(
-            f"{path} belongs to a run with another configuration "
+            f"{path} belongs to a run with another configuration or other data "
             f"({_list_differences(differing, before, now)}); choose another output folder, restore "
             "these values, or resume with allow_changes=true"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -22,6 +23,16 @@ class TrainingSet:
     label: str = ""  # name and folder
     num_held_out: int = 0  # images that `held_out` left out
     is_complete: bool = True  # whether every object of each image is labelled
+
+    def describe_content(self) -> str:
+        """Return numbers and a digest that differ if images or instances are others."""
+        images = self.images
+        shown = images.instance_table[images.shown_instances()]
+        ids, counts = images.image_table["image_id"], images.num_instances_per_image()
+        keys = ("annotation_id", "amodal_area", "visible_area", "amodal_box_xywh")
+        columns = (ids[images.image_rows], counts, *(shown[key] for key in keys))
+        digest = hashlib.sha256(b"".join(column.tobytes() for column in columns))
+        return f"{len(images)} images, {len(shown)} instances, digest {digest.hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

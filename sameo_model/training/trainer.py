@@ -66,7 +66,7 @@ def train(
         `model`, trained, in eval mode; its moving average if there is one.
 
     Raises:
-        ValueError: If `config.output` holds a run with another configuration.
+        ValueError: If `config.output` holds a run with another configuration or other data.
         FloatingPointError: If loss or gradients are not finite.
         RuntimeError: If more image files are unreadable than allowed.
         OSError: If checkpoint or log cannot be written.
@@ -106,8 +106,9 @@ class Trainer:
         average = None
         if config.optimiser.ema_decay:
             average = MovingAverage(model, config.optimiser.ema_decay)
+        data = {f"train[{n}]": one.describe_content() for n, one in enumerate(sources)}
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
-        self.state = RunState(model, optimiser, average, scaler)
+        self.state = RunState(model, optimiser, data, average, scaler)
         resume_run(self.output, config, self.state)
         self.cache = self._open_cache()
         self.unreadable = UnreadableImages(config.max_unreadable)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from sameo_model.data.collection import open_dataset
 from sameo_model.training.trainer import train
 from sameo_model.training.validation import ValidationResult
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
@@ -88,6 +89,22 @@ def test_another_configuration_is_named_and_refused_unless_asked_for(tmp_path, s
     content = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert content["step"] == 2
     assert content["optimiser"]["param_groups"][-1]["lr"] == 1e-4
+
+
+def test_other_data_are_named_and_refused_unless_asked_for(tmp_path, sources):
+    config = make_config(tmp_path, steps=1)
+    train(config, make_model(), sources)
+    train(config, make_model(), make_sources(open_dataset("amodal_coco", tmp_path / "data")))
+    other = make_sources(write_drawn_scenes(tmp_path / "other", 3))
+    message = r"train\[0\]: '2 images, 4 .*' then, '3 images, 6 .*' now\); .* allow_changes=true"
+    with pytest.raises(ValueError, match=message):
+        train(config, make_model(), other)
+    train(make_config(tmp_path, steps=1, allow_changes=True), make_model(), other)
+    path = tmp_path / "run" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    del content["data"]  # as checkpoints were that did not keep it
+    torch.save(content, path)
+    train(config, make_model(), sources)
 
 
 def test_another_network_is_refused_even_when_changes_are_allowed(tmp_path, sources):
