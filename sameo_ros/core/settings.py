@@ -97,11 +97,11 @@ class SameoParameters:
         0.0, "Largest difference between the stamps of boxes and image.", limits=(0, 10)
     )
     max_age_s: float = _parameter(
-        2.0, "How long an image waits for its boxes; more than the detector's latency.",
+        2.0, "How long an image waits for its boxes; must exceed the detector's latency.",
         limits=(0.01, 60),
     )  # fmt: skip
     max_wait_s: float = _parameter(0.5, "How long boxes wait for a later image.", limits=(0, 10))
-    cache_frames: int = _parameter(4, "Number of images that are kept ready.", limits=(1, 64))
+    cache_frames: int = _parameter(4, "Number of encoded images that are kept.", limits=(1, 64))
     visible: bool = _parameter(
         True, "Predict visible masks too; occlusion ratio and order need them."
     )
@@ -141,7 +141,7 @@ class SameoParameters:
         choices=("full", "masks"),
     )  # fmt: skip
     segment_max_age_s: float = _parameter(
-        2.0, "~/segment rejects a latest frame that is older.",
+        2.0, "Largest age of the latest image that ~/segment answers.",
         limits=(0.01, 1e6),
     )  # fmt: skip
     depth_tolerance_s: float = _parameter(
