@@ -91,4 +91,4 @@ def end(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """End everything; launch_ros fails at a second shutdown, as after Ctrl-C."""
     if context.is_shutdown:
         return []
-    return [LogInfo(msg="the demo ends, for sameo_replay has ended"), Shutdown()]
+    return [LogInfo(msg="the demo ends because sameo_replay has ended"), Shutdown()]

@@ -54,8 +54,8 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "reliability",
                 default_value="",
-                description="best_effort or reliable: what the node asks of the publishers of its "
-                "topics. Empty: the file's qos_overrides, or else the node's own (best_effort).",
+                description="QoS reliability of the node's inputs: best_effort or reliable. "
+                "Empty: the file's qos_overrides, or else the node's own (best_effort).",
                 choices=["", "best_effort", "reliable"],
             ),
             DeclareLaunchArgument(
@@ -75,7 +75,7 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "rviz",
                 default_value="false",
-                description="true: show the results of the first camera in RViz, one window for "
+                description="true: show the results of the first camera in RViz, in one window for "
                 "each namespace.",
                 choices=["true", "false"],
             ),
@@ -183,7 +183,7 @@ def find_rviz() -> bool:
         found = False
     if not found:
         launch.logging.get_logger("sameo").warning(
-            "rviz:=true, but RViz is not installed, so that the node starts without it; install "
+            "rviz:=true, but RViz is not installed, so the node starts without it; install "
             "the package ros-<distribution>-rviz2, or see the results with "
             "`ros2 run sameo_ros sameo_view`"
         )

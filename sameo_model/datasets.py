@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--config-dir", type=Path, default=CONFIG_DIR, help="folder of the descriptions"
+        "--config-dir", type=Path, default=CONFIG_DIR, help="folder of the sets' descriptions"
     )
     common.add_argument("--json", type=Path, help="also write the result to this file")
     one = argparse.ArgumentParser(add_help=False, parents=[common])
@@ -278,7 +278,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", type=Path, required=True, help="annotation file to write")
     command.add_argument(
-        "--images-dir", type=Path, help="file names are relative to it; default: images/ beside it"
+        "--images-dir",
+        type=Path,
+        help="folder that file names are relative to; default: images/ beside OUTPUT",
     )
     command.set_defaults(run=_convert)
     command = commands.add_parser("show", parents=[one], help="contact sheet of random instances")

@@ -116,20 +116,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--min-score",
         type=float,
         metavar="S",
-        help="without --boxes: objects that the detector is less sure of are left out, from 0 to 1 "
-        "(default: the model's)",
+        help="without --boxes: lowest detector score, from 0 to 1 (default: the model's)",
     )
     add(
         "--annotations",
         type=Path,
         metavar="A.json",
-        help="COCO file whose 'images' and 'categories' name what the boxes call by number",
+        help="COCO file that gives names to the image and class numbers of the boxes",
     )
     add(
         "--points",
         metavar="P",
-        help='clicks on the visible parts beside the boxes of one image: "x,y x,y;x,y;...", a '
-        'group for each box, up to 4 points each; in JSON "points": [[x, y], ...] beside "box". '
+        help='clicks on the visible parts of the objects in one image: "x,y x,y;x,y;...", one '
+        'group per box, up to 4 points each; in JSON "points": [[x, y], ...] after "box". '
         "For models that were trained and exported with them",
     )
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")

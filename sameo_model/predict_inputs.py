@@ -80,7 +80,7 @@ def add_points(matched: BoxedImages, text: str, *, is_alone: bool) -> BoxedImage
     """
     if not is_alone:
         raise ValueError(
-            "--points belongs to the boxes of one image; for a folder write them beside the boxes "
+            "--points belongs to the boxes of one image; for a folder write them with the boxes "
             'in the JSON file: {"box": [...], "points": [[x, y], ...]}'
         )
     images = [replace(image, prompts=parse_points(text, image.prompts)) for image in matched.images]

@@ -266,7 +266,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model", default="sameo_lite", help="bundled model or folder (default: %(default)s)")
     add("--backend", default="auto", help="default: %(default)s")
     add("--rate", type=positive, default=2.0, metavar="HZ", help="images a second (default: 2)")
-    add("--timeout", type=positive, default=120.0, metavar="S", help="give up after (default: 120)")
+    add(
+        "--timeout",
+        type=positive,
+        default=120.0,
+        metavar="S",
+        help="time limit, seconds (default: 120)",
+    )
     return parser
 
 

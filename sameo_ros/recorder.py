@@ -214,7 +214,7 @@ def _record(node: RecorderNode, options: argparse.Namespace) -> None:
             records = [node.records[name] for name in sorted(node.records)]
             write_json(options.output / "masks.json", records, indent=1)
         if time.monotonic() > deadline_s:
-            node.error = f"no more within {options.timeout:.0f} s; /diagnostics has the reasons"
+            node.error = f"--timeout {options.timeout:.0f} s is over; /diagnostics has the reasons"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -222,22 +222,28 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sameo_recorder",
         description="Write each image with its visible and amodal masks as <name>.png, and the "
-        "messages as masks.json. The name is that of the detection ids before '#', else the stamp.",
+        "messages as masks.json. The name is what detection ids have before '#', else the stamp.",
     )
     add = parser.add_argument
     add("--output", required=True, type=Path, metavar="DIR", help="folder for the results")
     add("--count", required=True, type=count, metavar="N", help="stop after N different images")
-    add("--timeout", type=positive, default=60.0, metavar="S", help="give up after (default: 60)")
+    add(
+        "--timeout",
+        type=positive,
+        default=60.0,
+        metavar="S",
+        help="time limit, seconds (default: 60)",
+    )
     add(
         "--name-by-frame",
         action="store_true",
-        help="take the frame of the images for their name where ids have none",
+        help="use frame_id of the image as name where detection ids have no '#'",
     )
     add(
         "--reliability",
         choices=("best_effort", "reliable"),
         default="reliable",
-        help="reliability that is asked of images and boxes (default: reliable)",
+        help="QoS reliability requested for images and boxes (default: reliable)",
     )
     return parser
 

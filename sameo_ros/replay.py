@@ -153,7 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="sameo_replay",
-        description="Publish images and boxes as a camera and a detector would; it begins when "
+        description="Publish images and boxes as a camera and a detector would, once "
         "somebody subscribes to them. For scenes of `sameo_model.synthesize scenes` depth and "
         "camera_info are published as well.",
         epilog="example: ros2 run sameo_ros sameo_replay --images photos --boxes boxes.json --loop "
@@ -175,13 +175,13 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--frame-id",
         default="camera",
-        help="frame of the images; {image} is the image's name (default: camera)",
+        help="frame_id of the images; {image} stands for the file's name (default: camera)",
     )
     add(
         "--reliability",
         choices=("best_effort", "reliable"),
         default="reliable",
-        help="reliability that is offered (default: reliable)",
+        help="QoS reliability that is offered (default: reliable)",
     )
     return parser
 

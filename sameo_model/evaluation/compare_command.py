@@ -20,7 +20,7 @@ SIGNIFICANT = 0.05
 ROUNDING = 1e-6
 REGRESSION_STATUS = 1
 
-_SUMMARY = "Compare two results object by object; the exit status tells CI of a loss."
+_SUMMARY = "Compare two results object by object; exit status 1 means that B is worse."
 
 
 def add_parser(commands: Any) -> None:
@@ -33,14 +33,14 @@ def add_parser(commands: Any) -> None:
         "a headline number (marked *) of B that lies more than the tolerance below A's.",
     )
     add = parser.add_argument
-    add("first", type=Path, metavar="A.json", help="result that is compared with")
-    add("second", type=Path, metavar="B.json", help="result that is judged")
+    add("first", type=Path, metavar="A.json", help="earlier result")
+    add("second", type=Path, metavar="B.json", help="new result")
     add(
         "--tolerance",
         type=float,
         default=0.0,
         metavar="T",
-        help="loss of a headline number, as a fraction, that is no regression (default 0)",
+        help="a headline number may fall by this fraction (default 0)",
     )
     add(
         "--replicates",

@@ -73,9 +73,19 @@ def add_parser(commands: Any) -> None:
         metavar="R.json",
         help=f"the front end's results; `{BUILT_IN}` runs the detector of the model's bundle",
     )
-    add("--format", choices=FORMATS, default="auto", help="of the detections (default: by suffix)")
-    add("--box-format", choices=("xywh", "xyxy"), default="xywh", help="of boxes in JSON")
-    add("--mask-key", default="segmentation", metavar="KEY", help="mask to score in JSON records")
+    add(
+        "--format",
+        choices=FORMATS,
+        default="auto",
+        help="of the file of detections (default: by suffix)",
+    )
+    add(
+        "--box-format",
+        choices=("xywh", "xyxy"),
+        default="xywh",
+        help="how JSON files write boxes (default xywh)",
+    )
+    add("--mask-key", default="segmentation", metavar="KEY", help="key of the mask in JSON files")
     add("--class-names", default="", metavar="A,B", help="the detector's classes in its order")
     add("--front-end", default="", metavar="NAME", help="name of the detector, for reports")
     add(
@@ -87,7 +97,9 @@ def add_parser(commands: Any) -> None:
     add("--no-rescore", action="store_true", help="keep the front end's scores (table 4)")
     add("--class-specific", action="store_true", help="match within classes (tables A and B)")
     most = whole_number(1)
-    add("--max-dets", type=most, default=100, metavar="N", help="per image (default 100)")
+    add(
+        "--max-dets", type=most, default=100, metavar="N", help="detections per image (default 100)"
+    )
     add("--nms", type=float, metavar="IOU", help="drop boxes that overlap a better one, any class")
     add("--score-threshold", type=float, metavar="S", help="drop detections with lower scores")
     add("--buckets", choices=tuple(BUCKETS), default="none", help="AP by size or visible share")

@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
         default=0,
         choices=range(MAX_CLICKS + 1),
         metavar="N",
-        help="clicks beside each box, at random places of the true visible part, up to 4 (default "
+        help="clicks for each box, at random places of the true visible part, up to 4 (default "
         "0); for networks that were trained with them",
     )
     seed = whole_number(0)

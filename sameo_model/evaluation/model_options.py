@@ -34,8 +34,8 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
     add(
         "--precision",
         choices=PRECISIONS,
-        help="precision of the model (default: the backend's choice; openvino takes bf16 where the "
-        "processor has it and the masks hold)",
+        help="precision of the model (default: the backend's choice; openvino uses bf16 where the "
+        "processor has it and the masks stay the same)",
     )
     add(
         "--framing",

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", required=True, help="checkpoint file, bundle or fetched official name")
     formats = ("onnx", "tensorrt", "tensorrt-rtx")
-    add("--format", required=True, choices=formats, help="a bundle of graphs, or with engines too")
+    add("--format", required=True, choices=formats, help="ONNX graphs, or TensorRT engines too")
     add("--output", type=Path, help="folder to write; an old bundle is replaced")
     add("--image-size", type=int, help="side of the model's square input, pixels")
     add(
@@ -83,14 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--points",
         action="store_true",
-        help="add the graph for clicks beside boxes (OpenVINO and ONNX Runtime); the network must "
+        help="add the graph for boxes with clicks (OpenVINO and ONNX Runtime); the network must "
         "have been trained with them (samples.points), or be official EfficientSAM weights",
     )
     add(
         "--detector",
         type=Path,
         metavar="FILE",
-        help="add this box detector, for people without one; default: a bundle's own",
+        help="checkpoint of a box detector to include; default: a bundle's own",
     )
     add(
         "--detector-record",
@@ -120,10 +120,12 @@ def _add_tensorrt_options(parser: argparse.ArgumentParser) -> None:
         help="smallest mean IoU with the masks and boxes of float32 (%(default)s): below it, "
         "graphs of a --precision are rejected, and the runtime does not use OpenVINO's bf16",
     )
-    add("--parity-images", type=Path, help="folder of further images to measure precision on")
+    add("--parity-images", type=Path, help="folder of your images to measure a precision on")
     add("--parity-boxes", help="their boxes, as for python -m sameo_model.predict --boxes")
     add("--compute-capability", help="GPU to build for, such as SM86; default: this machine's GPU")
-    add("--cache-dir", type=Path, help="folder of the engine cache; default: the user's")
+    add(
+        "--cache-dir", type=Path, help="folder of the engine cache; default: ~/.cache/sameo/engines"
+    )
     add("--dry-run", action="store_true", help="say what TensorRT would build, and write nothing")
 
 

@@ -145,7 +145,7 @@ def _find_weights(path_or_name: str | Path) -> Path:
     weights = load_bundle(path_or_name).folder / BUNDLE_WEIGHTS
     if not weights.is_file():
         raise FileNotFoundError(
-            f"bundle {weights.parent} has no {BUNDLE_WEIGHTS}, so that it can run but not be "
+            f"bundle {weights.parent} has no {BUNDLE_WEIGHTS}, so it can run but not be "
             "loaded as a network; export it again from its checkpoint"
         )
     return weights

@@ -113,7 +113,7 @@ def _agreed_ids(images: Sequence[tuple[str | None, int | None]]) -> dict[str, in
     ids = {name: number for name, number in pairs}
     if len({number for _, number in pairs}) == len(ids) == len(pairs):
         return ids
-    _LOGGER.warning("note: 'file_name' decides, as 'image_id' does not go with it one to one")
+    _LOGGER.warning("note: 'file_name' counts, since 'image_id' contradicts it in some entries")
     return {}
 
 

@@ -43,14 +43,14 @@ def add_amodal_lvis_command(commands: argparse._SubParsersAction[argparse.Argume
     title = "occlude complete objects of LVIS"
     add = add_command(commands, "amodal-lvis", run_amodal_lvis, title=title, description=_HELP)
     number = whole_number(1)
-    model = 'name or folder of a trained bundle; "none" trusts borders and neighbours alone'
+    model = 'name or folder of a trained bundle; "none": borders and neighbours decide alone'
     annotate = "one instance per image, or the occluder as well"
     add("--lvis", type=Path, help="root of LVIS v1 with COCO's photographs")
     add("--lvis-split", help="train or val; default: both")
     add("--lvvis", type=Path, help="root of LV-VIS")
     add("--lvvis-stride", type=number, default=5, help="take every n-th frame of LV-VIS (5)")
     add("--model", required=True, help=model)
-    add("--backend", default="auto", help="backend of the model (auto); a GPU's needs --workers 1")
+    add("--backend", default="auto", help="backend of the model (auto); on a GPU set --workers 1")
     add("--scores", type=Path, help="folder of the scores (DIR/complete)")
     add("--config", type=Path, help="YAML with further settings, as config/synthesis shows")
     add("--pairs", type=number, default=150_000, help="number of pairs over all shards (150000)")

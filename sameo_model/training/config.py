@@ -61,8 +61,8 @@ class SampleOptions:
     augment: bool = True
     paste: float = 0.0  # probability of pasting a whole object of another image over this one
     min_window: float = 0.5  # image framing: smallest part of the image as a share of its side
-    # most clicks beside a box, at random places of the visible part (appendix E); each box gets
-    # from none to as many, at most 4
+    # clicks for each box at random places of the visible part, from none to this number (at most
+    # 4; appendix E)
     points: int = 0
     # sets that know visible masks alone: objects that no other one comes near teach the whole mask
     isolated_as_whole: bool = False

@@ -18,9 +18,9 @@ from sameo_ros.ros.parameters import describe_parameter
 
 TOPICS = {
     "image": "Camera images; with image_transport:=compressed, /compressed is appended. "
-    "With several cameras this and the other topics lie below the name of each camera, or have "
-    "{camera} in its place, as in /{camera}/color/image_raw.",
-    "detections": "Boxes, vision_msgs/Detection2DArray or yolo_msgs/DetectionArray, under the "
+    "With several cameras the camera's name replaces {camera} in this and the other topics, as in "
+    "/{camera}/color/image_raw; a relative name without {camera} becomes left/image.",
+    "detections": "Boxes, vision_msgs/Detection2DArray or yolo_msgs/DetectionArray, with the "
     "stamps of the images.",
     "depth": "Depth registered to the images, for 3D boxes.",
     "camera_info": "Calibration of the images, for 3D boxes.",
@@ -117,7 +117,9 @@ def read_remappings(topics: Mapping[str, str], cameras: Sequence[str]) -> list[t
     names = [given for _, given in remappings]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"topic {name} is given twice; with several cameras, name {{camera}}")
+            raise ValueError(
+                f"topic {name} is given twice; with several cameras, its name needs {{camera}}"
+            )
     return remappings
 
 

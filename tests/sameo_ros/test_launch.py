@@ -280,7 +280,7 @@ def test_the_demo_ends_when_its_replay_does(tmp_path):
                 interrupt(launched)
     text = (tmp_path / "log").read_text()
     assert "sameo_replay: " in text  # why
-    assert "the demo ends, for sameo_replay has ended" in text
+    assert "the demo ends because sameo_replay has ended" in text
 
 
 @pytest.mark.ros
