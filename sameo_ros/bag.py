@@ -157,12 +157,12 @@ def main(arguments: list[str] | None = None) -> int:
     drops = {key: statistics[key] for key in COUNTERS if key.startswith("dropped_")}
     if any(drops.values()):
         counts = ", ".join(f"{number} {key}" for key, number in drops.items() if number)
-        print(f"bag: detection messages that are not answered, by cause: {counts}", file=sys.stderr)
+        print(f"bag: detection messages not answered, by cause: {counts}", file=sys.stderr)
     if statistics["objects_missing"]:
         print(
-            f"bag: {statistics['objects_missing']} of {published} answers have no 3D boxes: before "
-            f"the boxes no depth within {SameoParameters().depth_tolerance_s:g} s of the image, or "
-            "no camera_info, was recorded, or it could not be used (see above)",
+            f"bag: {statistics['objects_missing']} of {published} answers have no 3D boxes: in the "
+            f"bag, no usable depth within {SameoParameters().depth_tolerance_s:g} s of the image, "
+            "or no usable camera_info, comes before their boxes (see above)",
             file=sys.stderr,
         )
     return 0

@@ -207,7 +207,7 @@ class SameoNode(TopicNode):
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._is_active and settings.model_values != before.model_values:
-            reason = "what the model depends on cannot change while the node is active"
+            reason = "parameters of the model cannot change while the node is active"
             return SetParametersResult(successful=False, reason=f"{reason}; deactivate it first")
         self._settings.current = settings
         self._worker.wake()

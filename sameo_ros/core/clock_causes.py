@@ -38,8 +38,8 @@ def explain_clock(
         return ""
     if stamp_ns == 0:
         return (
-            "image stamps are zero: boxes are paired with the newest image, and ages cannot be "
-            "told; let the camera driver fill header.stamp"
+            "image stamps are zero: boxes are paired with the newest image, and ages are "
+            "unknown; let the camera driver fill header.stamp"
         )
     side = "behind" if transit_s > 0 else "ahead of"
     remedy = (
@@ -49,6 +49,6 @@ def explain_clock(
         "synchronise the clocks of both machines"
     )
     return (
-        f"image stamps are {format_duration(abs(transit_s))} {side} the node's clock, so that "
+        f"image stamps are {format_duration(abs(transit_s))} {side} the node's clock, so "
         f"ages are unknown: {remedy}"
     )

@@ -71,7 +71,7 @@ def _has_image(watch: InputWatch, boxes: Arrival, settings: SameoParameters) -> 
 
 def _explain_zero_stamps(number: int) -> str:
     return (
-        f"the detector leaves header.stamp at zero (the last {number} messages), so that no image "
+        f"the detector leaves header.stamp at zero (the last {number} messages), so no image "
         "can be found; let it copy the header of its image"
     )
 
@@ -89,16 +89,16 @@ def _explain_own_stamps(
 ) -> str:
     offsets_s = [watch.nearest_offset_s(one.stamp_ns) or 0.0 for one in lonely]
     offset_s = statistics.median(offsets_s)
-    sentence = f"images come, but the last {len(lonely)} detection messages have stamps of none of "
+    sentence = f"images come, but the stamps of the last {len(lonely)} detection messages are "
     if abs(offset_s) > _OWN_CLOCK_S:
         return (
-            f"{sentence}them: they are {format_duration(abs(offset_s))} "
-            f"{'ahead of' if offset_s > 0 else 'behind'} the nearest image, so that the detector "
-            "stamps with a clock of its own; let it copy the header of its image"
+            f"{sentence}{format_duration(abs(offset_s))} "
+            f"{'ahead of' if offset_s > 0 else 'behind'} the nearest image, so the detector "
+            "has a clock of its own; let it copy the header of its image"
         )
     return (
-        f"{sentence}them, but about {1e3 * abs(offset_s):.0f} ms away, so that the detector "
-        "stamps anew; let it copy the header of its image, or set stamp_tolerance_s (now "
+        f"{sentence}about {1e3 * abs(offset_s):.0f} ms from the nearest image, so the detector "
+        "sets new stamps; let it copy the header of its image, or set stamp_tolerance_s (now "
         f"{settings.stamp_tolerance_s:g})"
     )
 

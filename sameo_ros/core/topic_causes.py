@@ -91,7 +91,7 @@ def _explain_type(topic: TopicView) -> str:
 
 def _explain_conflict(topic: TopicView, other: Publisher) -> str:
     return (
-        f"{other.node} publishes {topic.name} with another {other.conflict} than the node asks "
-        f"for, so that nothing passes; start the node with another "
+        f"{other.node} publishes {topic.name} with another {other.conflict} than the node "
+        f"requests, so no message arrives; start the node with another "
         f"qos_overrides.{topic.name}.subscription.{other.conflict}"
     )

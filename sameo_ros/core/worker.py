@@ -147,7 +147,7 @@ class Worker:
             self._changed.notify()
         if went_back:
             camera.record.statistics.count("time_jumps")
-            sentence = "image stamps went backwards; older frames are forgotten"
+            sentence = "image stamps went backwards; the images kept so far are dropped"
             camera.record.problems.report("jump", sentence, now_s)
 
     def add_boxes(self, camera: Camera, stamp_ns: int, message: Any) -> None:

@@ -49,8 +49,8 @@ def describe_qos_conflict(topic: str, own: str, policy: str) -> str:
     """
     other = "publisher" if own == "subscription" else "subscriber"
     return (
-        f"a {other} of {topic} asks for another {policy}, so that nothing passes between it and "
-        f"this node; change it there, or start with -p qos_overrides.{topic}.{own}.{policy}:=..."
+        f"a {other} of {topic} uses another {policy} than this node, so no message passes between "
+        f"them; change it there, or start with -p qos_overrides.{topic}.{own}.{policy}:=..."
     )
 
 

@@ -189,7 +189,7 @@ class ObjectTopics:
         except LookupError as error:
             self._report(str(error))
         except Exception as error:  # the masks do not need them
-            self._report(f"the objects of an image cannot be given: {error!r}")
+            self._report(f"the 3D objects of ~/segment cannot be computed: {error!r}")
 
     def _publish(
         self,

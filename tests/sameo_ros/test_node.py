@@ -285,7 +285,7 @@ def test_objects_lie_where_depth_and_calibration_say(client, process):
 def test_a_publisher_that_does_not_fit_is_named_with_the_remedy(client, process):
     # The node of this file asks for reliable images.
     publisher = client.node.create_publisher(Image, "image", qos_profile_sensor_data)
-    client.until(lambda: "a publisher of /image asks for another reliability" in process.text())
+    client.until(lambda: "a publisher of /image uses another reliability" in process.text())
     client.node.destroy_publisher(publisher)
     assert "-p qos_overrides./image.subscription.reliability" in process.text()
 
@@ -295,7 +295,7 @@ def test_a_subscriber_that_does_not_fit_is_named_with_the_remedy(client, process
     subscription = client.node.create_subscription(
         AmodalMaskArray, "/sameo/masks", lambda _: None, latched
     )
-    sentence = "a subscriber of /sameo/masks asks for another durability"
+    sentence = "a subscriber of /sameo/masks uses another durability"
     client.until(lambda: sentence in process.text())
     client.node.destroy_subscription(subscription)
 

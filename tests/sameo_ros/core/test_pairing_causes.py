@@ -62,7 +62,7 @@ def test_images_lost_on_the_way_are_told_from_wrong_stamps(received, found, came
     ("stamp", "words"),
     [
         (lambda ns: 0, "leaves header.stamp at zero"),
-        (lambda ns: ns + 40_000_000, "about 40 ms away"),
+        (lambda ns: ns + 40_000_000, "about 40 ms from the nearest image"),
         (lambda ns: ns + 86_400 * 3 * S, "3 days ahead of the nearest image"),
         (lambda ns: ns % (100 * S) + S, "clock of its own"),
     ],

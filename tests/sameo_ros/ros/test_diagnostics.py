@@ -229,7 +229,7 @@ def test_logs_of_the_runtime_are_forwarded_by_level():
 
 def test_a_qos_conflict_names_the_parameter_to_set():
     sentence = describe_qos_conflict("/image", "subscription", "reliability")
-    assert sentence.startswith("a publisher of /image asks for another reliability")
+    assert sentence.startswith("a publisher of /image uses another reliability")
     assert "qos_overrides./image.subscription.reliability" in sentence
     assert describe_qos_conflict("/m", "publisher", "durability").startswith("a subscriber of /m")
 
