@@ -212,8 +212,8 @@ def _explain(drop: Drop, settings: SameoParameters) -> str:
     if drop.cause is DropCause.LATE and not math.isnan(drop.behind_s):
         return (
             f"they came {drop.behind_s:.1f} s after their image, which is kept for max_age_s, "
-            f"{settings.max_age_s:g} s; raise max_age_s above the detector's time"
+            f"{settings.max_age_s:g} s; raise max_age_s above the detector's latency"
         )
     if drop.cause is DropCause.LATE:
-        return "their image is not kept any more; raise max_age_s above the detector's time"
+        return "their image is not kept any more; raise max_age_s above the detector's latency"
     return ""
