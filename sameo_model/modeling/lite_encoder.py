@@ -179,9 +179,11 @@ class EfficientNetLite0(nn.Module):
         """
         if not (self._num_frozen and torch.is_grad_enabled()):
             return self._tap(self.stem(images), 0, len(self.blocks))[:-1]
+        # Image by image, what is frozen stays in a CPU's cache; a GPU is faster with all at once.
+        num_at_once = 1 if images.device.type == "cpu" else len(images)
         with torch.no_grad():
-            # Image by image, what is frozen stays in the processor's cache: it takes half the time.
-            parts = [self._tap(self.stem(one), 0, self._num_frozen) for one in images.split(1)]
+            chunks = images.split(num_at_once)
+            parts = [self._tap(self.stem(chunk), 0, self._num_frozen) for chunk in chunks]
             *tapped, features = [torch.cat(maps) for maps in zip(*parts, strict=True)]
         return tapped + self._tap(features, self._num_frozen, len(self.blocks))[:-1]
 
