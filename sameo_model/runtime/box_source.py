@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from sameo_model.runtime.boxes import BoxFault, as_boxes, check_boxes
+from sameo_model.runtime.boxes import BoxFault, are_shares, as_boxes, check_boxes
 from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks, is_inside
 from sameo_model.runtime.image_names import (
     AmbiguousNameError,
@@ -137,21 +137,19 @@ def find_faults(prompts: Sequence[BoxPrompt], image_hw: ImageHW) -> dict[int, st
         Predicates of "the box", such as "has no area: [4.0, 4.0, 4.0, 9.0]".
     """
     found = {}
-    faults = check_boxes(prompts_to_boxes(prompts), image_hw).faults
-    for i, (prompt, fault) in enumerate(zip(prompts, faults, strict=True)):
+    boxes = prompts_to_boxes(prompts)
+    faults = check_boxes(boxes, image_hw).faults
+    for i, (prompt, fault, is_share) in enumerate(
+        zip(prompts, faults, are_shares(boxes), strict=True)
+    ):
         outside = [one for one in prompt.points_xy if not is_inside(one, image_hw)]
         if fault != BoxFault.NONE:
             found[i] = f"{BoxFault(fault).reason}: {list(prompt.box_xyxy)}"
-        elif _is_fraction(prompt.box_xyxy):
+        elif is_share:
             found[i] = f"must be in pixels, not in shares of the image: {list(prompt.box_xyxy)}"
         elif outside:
             found[i] = f"has a point outside the image: {list(outside[0])}"
     return found
-
-
-def _is_fraction(box_xyxy: Box) -> bool:
-    """Return whether a box is only a part of the first pixel, as shares of the image are."""
-    return min(box_xyxy) >= 0 and max(box_xyxy) <= 1 and box_xyxy != (0, 0, 1, 1)
 
 
 def prompts_to_clicks(prompts: Sequence[BoxPrompt]) -> Clicks | None:

@@ -84,6 +84,19 @@ def check_boxes(boxes_xyxy: npt.ArrayLike, image_hw: ImageHW) -> CheckedBoxes:
     return CheckedBoxes(clipped, faults)
 
 
+def are_shares(boxes_xyxy: FloatArray) -> BoolArray:
+    """Tell which boxes are only a part of the first pixel, as shares of the image are.
+
+    Args:
+        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 with an area.
+
+    Returns:
+        bool (N,).
+    """
+    is_inside = ((boxes_xyxy >= 0) & (boxes_xyxy <= 1)).all(axis=1)
+    return np.asarray(is_inside & (boxes_xyxy != (0, 0, 1, 1)).any(axis=1), dtype=np.bool_)
+
+
 def as_boxes(boxes_xyxy: npt.ArrayLike) -> FloatArray:
     """Return boxes as float32 (N, 4); an empty sequence gives (0, 4).
 

@@ -18,7 +18,7 @@ from sameo_model.runtime.backends.base import (
     build_backend,
 )
 from sameo_model.runtime.box_suppression import choose_boxes, choose_masks
-from sameo_model.runtime.boxes import check_boxes
+from sameo_model.runtime.boxes import are_shares, check_boxes
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.clicks import Clicks, check_clicks, clicks_in_frames
 from sameo_model.runtime.framing import (
@@ -216,8 +216,9 @@ class Predictor:
         return _fill_rows(checked.usable, found)
 
     def _warn_of_shares(self, boxes: FloatArray, image_hw: ImageHW) -> None:
-        is_share = (boxes <= 1).all() and (boxes % 1).any()
-        if is_share and max(image_hw) > 1 and not self._has_warned:
+        if self._has_warned or max(image_hw) == 1:
+            return
+        if (boxes <= 1).all() and are_shares(boxes).any():
             self._has_warned = True
             _LOGGER.warning(
                 "boxes_xyxy must be in pixels, but all boxes lie in the first pixel of the image, "
