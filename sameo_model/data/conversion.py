@@ -68,7 +68,8 @@ def _number_categories(dataset: IndexedDataset, writer: AmodalCocoWriter) -> dic
     shown = np.concatenate([shown, dataset.crowd_table["category"]])
     codes, first = np.unique(shown, return_index=True)
     pairs = [dataset.categories[code] for code in codes[np.argsort(first)].tolist()]
-    pairs += [pair for pair in dataset.classes.items() if pair[0] not in dict(pairs)]
+    numbers = dict(pairs)
+    pairs += [pair for pair in dataset.classes.items() if pair[0] not in numbers]
     numbered = {}
     # Those without a number of their own take numbers that no class has.
     for wanted_id, category in sorted(pairs, key=lambda pair: pair[0] == 0):
