@@ -55,7 +55,9 @@ class SampleOptions:
     # `visible`, `amodal` or `random` (each with equal probability, section 3.1): the true mask
     # whose tight box is the prompt
     prompt: Literal["random", "visible", "amodal"] = "random"
-    box_jitter: float = 0.0  # each side of the box moves by up to this share of the box's size
+    # each side of a box moves by up to a share of the box's size; the share is drawn for each image
+    # from 0 to this number
+    box_jitter: float = 0.0
     # other cameras and views: colours, blur, noise, mirror images; with image framing a random part
     # of the image, with windows quarter turns and a random padding
     augment: bool = True

@@ -256,7 +256,8 @@ class TrainingSamples(Dataset):
         boxes = np.stack([mask_to_box_xyxy(mask) for mask in masks])
         height, width = scene.amodal_masks.shape[1:]
         if options.box_jitter:
-            boxes = jitter_boxes_xyxy(boxes, options.box_jitter, generator, (height, width))
+            share = options.box_jitter * generator.random()
+            boxes = jitter_boxes_xyxy(boxes, share, generator, (height, width))
         return boxes.astype(np.float32)
 
 

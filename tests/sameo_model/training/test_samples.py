@@ -88,6 +88,24 @@ def test_collating_marks_padding_and_splits_steps(tmp_path):
     assert [len(b["paths"]) for b in collate_step([one, two, one], 0)] == [3]
 
 
+def test_the_noise_of_boxes_is_drawn_for_each_image(tmp_path):
+    exact, noisy = (
+        _samples(
+            tmp_path / str(jitter),
+            SampleOptions(boxes_per_image=4, augment=False, prompt="visible", box_jitter=jitter),
+        )
+        for jitter in (0.0, 0.2)
+    )
+    largest_moves = []
+    for stream in range(24):
+        draw = Draw((stream,), 0, 0, (0, 1))
+        boxes, moved = (samples[draw]["views"][0]["boxes_xyxy"] for samples in (exact, noisy))
+        sizes = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+        largest_moves.append(float(((moved - boxes) / sizes).abs().max()))
+    assert max(largest_moves) <= 0.2
+    assert min(largest_moves) < 0.05 and max(largest_moves) > 0.12
+
+
 def test_clicks_lie_on_the_visible_part_and_each_box_gets_up_to_as_many(tmp_path):
     options = SampleOptions(boxes_per_image=4, augment=False, prompt="visible", points=3)
     samples = _samples(tmp_path / "data", options)
