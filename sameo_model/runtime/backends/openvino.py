@@ -39,6 +39,8 @@ from sameo_model.runtime.types import FloatArray, Uint8Array
 
 MAX_STREAMS = 4
 """More decoders at once would each have too few boxes, and each holds its own memory."""
+WINDOWS_PER_STREAM = 5
+"""More windows at once leave the processor's cache: 8 take 3 % longer each, 25 take 7 %."""
 
 _PRECISIONS = ("f32", "bf16", "f16")
 
@@ -101,6 +103,7 @@ class OpenVinoBackend(Backend):
                 # A lone window takes all threads.
                 (self._alone,) = _compile(bundle.window_segmenter, config, streams=1)
                 self._segmenters = _compile(bundle.window_segmenter, config, streams=streams)
+                self.max_boxes = WINDOWS_PER_STREAM * streams
                 return
             (self._encoder,) = _compile(bundle.image_encoder, config, streams=1)
             self._mask_decoders = _compile(bundle.mask_decoder, config, streams=streams)
