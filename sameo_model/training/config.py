@@ -52,9 +52,9 @@ class SampleOptions:
 
     boxes_per_image: int = 8  # most boxes K that an image gets in a step
     target_stride: int = 4  # model input pixels per pixel of the true masks (4 is the logits' own)
-    # `visible`, `amodal` or `random` (each with equal probability, section 3.1): the true mask
-    # whose tight box is the prompt
+    # `visible`, `amodal` or `random` (section 3.1): the true mask whose tight box is the prompt
     prompt: Literal["random", "visible", "amodal"] = "random"
+    amodal_prompts: float = 0.5  # with `random`: probability of amodal, for each object
     # each side of a box moves by up to a share of the box's size; the share is drawn for each image
     # from 0 to this number
     box_jitter: float = 0.0
@@ -204,6 +204,11 @@ def find_problems(config: TrainConfig) -> list[str]:
         )
     if not 0 <= config.samples.box_jitter < 0.5:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
+    problems += [
+        f"{key} must lie in [0, 1], got {value}"
+        for key in ("samples.paste", "samples.amodal_prompts")
+        if not 0 <= (value := _get_nested(config, key)) <= 1
+    ]
     if not 0 < config.samples.min_window <= 1:
         problems.append(f"samples.min_window must lie in (0, 1], got {config.samples.min_window}")
     weights = [source.weight for source in config.train]

@@ -248,7 +248,7 @@ class TrainingSamples(Dataset):
         is_amodal_prompt = {
             "amodal": np.ones(len(rows), bool),
             "visible": np.zeros(len(rows), bool),
-            "random": generator.random(len(rows)) < 0.5,
+            "random": generator.random(len(rows)) < options.amodal_prompts,
         }[options.prompt]
         masks = np.where(
             is_amodal_prompt[:, None, None], scene.amodal_masks[rows], scene.visible_masks[rows]

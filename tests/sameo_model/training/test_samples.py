@@ -1,10 +1,13 @@
 """Samples: chosen instances, unreadable files, padding."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from sameo_model.data.rle import encode_mask
 from sameo_model.training.config import SampleOptions
 from sameo_model.training.sample_plan import Draw
 from sameo_model.training.samples import TrainingSamples, collate, collate_step
@@ -88,6 +91,22 @@ def test_collating_marks_padding_and_splits_steps(tmp_path):
     assert [len(b["paths"]) for b in collate_step([one, two, one], 0)] == [3]
 
 
+def test_random_prompts_are_amodal_with_the_given_probability(tmp_path):
+    image = write_drawn_scenes(tmp_path / "data", 1)[0]
+    disc = image.instances[0]
+    left_half = disc.amodal_mask()
+    left_half[:, 50:] = False
+    disc = replace(disc, visible_rle=encode_mask(left_half))
+    widths = {}
+    for share in (0.0, 0.5, 1.0):
+        options = SampleOptions(augment=False, amodal_prompts=share)
+        sources = make_sources([replace(image, instances=(disc,))])
+        samples = TrainingSamples(sources, options, image_size=128, seed=0)
+        boxes = [samples[Draw((n,), 0, 0)]["views"][0]["boxes_xyxy"][0] for n in range(16)]
+        widths[share] = {float(box[2] - box[0]) for box in boxes}
+    assert widths == {0.0: {29.0}, 0.5: {29.0, 59.0}, 1.0: {59.0}}
+
+
 def test_the_noise_of_boxes_is_drawn_for_each_image(tmp_path):
     exact, noisy = (
         _samples(
@@ -103,7 +122,8 @@ def test_the_noise_of_boxes_is_drawn_for_each_image(tmp_path):
         sizes = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
         largest_moves.append(float(((moved - boxes) / sizes).abs().max()))
     assert max(largest_moves) <= 0.2
-    assert min(largest_moves) < 0.05 and max(largest_moves) > 0.12
+    assert min(largest_moves) < 0.05
+    assert max(largest_moves) > 0.12
 
 
 def test_clicks_lie_on_the_visible_part_and_each_box_gets_up_to_as_many(tmp_path):
