@@ -31,7 +31,7 @@ from sameo_model.runtime.framing import (
     find_frames,
     resize_window,
 )
-from sameo_model.runtime.postprocess import logits_to_crops, occlusion_ratios
+from sameo_model.runtime.postprocess import drop_specks, logits_to_crops, occlusion_ratios
 from sameo_model.runtime.preprocess import check_image, resize_image
 from sameo_model.runtime.types import (
     BoolArray,
@@ -240,14 +240,19 @@ class Predictor:
             rows = slice(start, min(start + self.backend.max_boxes, len(boxes)))
             part = None if clicks is None else clicks.rows(rows)
             output = self._run(embedding, frames[rows], model_boxes[rows], visible, part)
-            hw = embedding.image_hw
-            amodal_masks += logits_to_crops(output.amodal_logits, hw, frames[rows])
+            amodal_masks += self._draw(output.amodal_logits, embedding.image_hw, frames[rows])
             predicted_iou[rows] = output.predicted_iou
             if output.visible_logits is not None:
-                visible_masks += logits_to_crops(output.visible_logits, hw, frames[rows])
+                visible_masks += self._draw(output.visible_logits, embedding.image_hw, frames[rows])
         known = visible_masks if visible else None
         ratios = occlusion_ratios(amodal_masks, known)
         return Prediction(amodal_masks, known, predicted_iou, ratios)
+
+    def _draw(self, logits: FloatArray, image_hw: ImageHW, frames: IntArray) -> list[MaskCrop]:
+        # A window is about one object; official weights on whole images stay as they are.
+        if self.framing.is_window:
+            logits = drop_specks(logits)
+        return logits_to_crops(logits, image_hw, frames)
 
     def _run(
         self,

@@ -6,8 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sameo_model.runtime.postprocess import logits_to_crops, occlusion_ratios, upsample_window
+from sameo_model.runtime import load_predictor
+from sameo_model.runtime.postprocess import (
+    drop_specks,
+    logits_to_crops,
+    occlusion_ratios,
+    upsample_window,
+)
 from sameo_model.runtime.types import MaskCrop
+from tests.bundles import make_tiny_bundle, make_tiny_window_bundle
 
 sides = st.integers(1, 40)
 logit_maps = hnp.arrays(
@@ -108,3 +115,38 @@ def test_the_cost_follows_the_objects_not_the_image():
     whole_s = best_s(lambda: upsample_window(small_objects[0], image_hw, (0, 0, width, height)))
     # Each object covers 0.5 % of the image: ten of them cost far less than one whole map.
     assert best_s(lambda: logits_to_crops(small_objects, image_hw)) < whole_s / 2
+
+
+def test_specks_are_dropped_and_the_parts_of_a_divided_object_stay():
+    object_and_speck = np.maximum(blob((40, 40), (20, 20)), blob((100, 100), (3, 3)))
+    two_parts = np.maximum(blob((40, 40), (20, 20)), blob((100, 100), (8, 8)))
+    whole = blob((64, 64), (30, 30))
+    logits = np.stack([object_and_speck, two_parts, whole, -np.ones_like(whole)])
+    before = logits.copy()
+    cleaned = drop_specks(logits)
+    np.testing.assert_array_equal(logits, before)
+    np.testing.assert_array_equal(cleaned[0] > 0, blob((40, 40), (20, 20)) > 0)
+    np.testing.assert_array_equal(abs(cleaned), abs(before))
+    np.testing.assert_array_equal(cleaned[1:], before[1:])
+    rest = logits[1:]
+    assert drop_specks(rest) is rest
+    np.testing.assert_array_equal(drop_specks(logits[:0]), logits[:0])
+
+
+@pytest.mark.parametrize("make_bundle", [make_tiny_window_bundle, make_tiny_bundle])
+def test_masks_of_windows_have_no_specks(make_bundle, tmp_path, monkeypatch):
+    predictor = load_predictor(make_bundle(tmp_path / "bundle"), backend="onnxruntime")
+    run = predictor._run
+
+    def add_speck(*arguments):
+        output = run(*arguments)
+        output.amodal_logits[:, :2, :2] = 1.0
+        return output
+
+    monkeypatch.setattr(predictor, "_run", add_speck)
+    image = np.full((128, 128, 3), 90, np.uint8)
+    found = predictor.decode(predictor.encode(image), [[40, 40, 100, 100]])
+    mask = found.amodal_masks[0]
+    has_speck = mask.x < 38
+    assert mask.area > 1000
+    assert has_speck is (make_bundle is make_tiny_bundle)
