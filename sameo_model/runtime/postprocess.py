@@ -15,12 +15,12 @@ import numpy.typing as npt
 from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, MaskCrop
 
 STRIP_PIXELS = 1 << 20
-SPECK_SHARE = 0.05
+SPECK_SHARE = 0.02
 """A connected part of a mask that is smaller, as a share of its largest part, is a mistake."""
 
 
 def drop_specks(logits: FloatArray) -> FloatArray:
-    """Remove the small parts of masks: those below 5 % of the largest part of the same mask.
+    """Remove the small parts of masks: those below 2 % of the largest part of the same mask.
 
     They lie apart from the object and would stretch its box. An object that another one cuts in
     two keeps both parts.

@@ -118,7 +118,7 @@ def test_the_cost_follows_the_objects_not_the_image():
 
 
 def test_specks_are_dropped_and_the_parts_of_a_divided_object_stay():
-    object_and_speck = np.maximum(blob((40, 40), (20, 20)), blob((100, 100), (3, 3)))
+    object_and_speck = np.maximum(blob((40, 40), (20, 20)), blob((100, 100), (2, 2)))
     two_parts = np.maximum(blob((40, 40), (20, 20)), blob((100, 100), (8, 8)))
     whole = blob((64, 64), (30, 30))
     logits = np.stack([object_and_speck, two_parts, whole, -np.ones_like(whole)])
