@@ -35,10 +35,10 @@ def drop_specks(logits: FloatArray) -> FloatArray:
     cleaned = logits
     for i, logit_map in enumerate(logits):
         positive = np.greater(logit_map, 0).view(np.uint8)
-        num_labels, labels, stats, _ = cv2.connectedComponentsWithStats(positive, connectivity=8)
+        num_labels, labels = cv2.connectedComponents(positive, connectivity=8)
         if num_labels <= 2:
             continue
-        areas = stats[:, cv2.CC_STAT_AREA]
+        areas = np.bincount(labels.ravel())
         is_speck = areas < SPECK_SHARE * areas[1:].max()
         is_speck[0] = False  # the background
         if is_speck.any():
