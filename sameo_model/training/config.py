@@ -7,6 +7,7 @@ from typing import Literal
 
 from sameo_model.data.prompts import PromptKind
 from sameo_model.modeling.sameo import MaskSelection
+from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.clicks import MAX_CLICKS
 
 Decoder = Literal["mask_decoder", "visible_decoder"]
@@ -58,6 +59,10 @@ class SampleOptions:
     # each side of a box moves by up to a share of the box's size; the share is drawn for each image
     # from 0 to this number
     box_jitter: float = 0.0
+    # probability that the prompts of an image are boxes that a detector finds there, mistakes
+    # included; objects that it misses keep the prompt that they had
+    found_boxes: float = 0.0
+    detector: str = DEFAULT_MODEL  # bundle with that detector
     # other cameras and views: colours, blur, noise, mirror images; with image framing a random part
     # of the image, with windows quarter turns and a random padding
     augment: bool = True
@@ -206,7 +211,7 @@ def find_problems(config: TrainConfig) -> list[str]:
         problems.append(f"samples.box_jitter must lie in [0, 0.5), got {config.samples.box_jitter}")
     problems += [
         f"{key} must lie in [0, 1], got {value}"
-        for key in ("samples.paste", "samples.amodal_prompts")
+        for key in ("samples.paste", "samples.amodal_prompts", "samples.found_boxes")
         if not 0 <= (value := _get_nested(config, key)) <= 1
     ]
     if not 0 < config.samples.min_window <= 1:
@@ -280,6 +285,7 @@ def _find_cache_problems(config: TrainConfig) -> list[str]:
         "trainable without image_encoder": "image_encoder" not in config.trainable,
         "samples.augment=false": not config.samples.augment,
         "samples.paste=0": not config.samples.paste,
+        "samples.found_boxes=0": not config.samples.found_boxes,
         "a preset efficient_sam_*": config.preset.startswith("efficient_sam"),
     }
     return [

@@ -29,6 +29,7 @@ from sameo_model.training.augment import Scene, drop_unusable, flip, paste_occlu
 from sameo_model.training.camera import see_through_camera
 from sameo_model.training.config import SampleOptions
 from sameo_model.training.embedding_cache import EmbeddingCache
+from sameo_model.training.found_boxes import PromptFinder
 from sameo_model.training.sample_plan import Draw, TrainingSet
 from sameo_model.training.windows import Window, make_window
 
@@ -75,6 +76,7 @@ class TrainingSamples(Dataset):
         self.seed = seed
         self.framing = framing
         self.cache = cache
+        self.prompt_finder = PromptFinder(options.detector) if options.found_boxes else None
 
     def __getitem__(self, draw: Draw) -> Sample:
         """Return the sample of a draw.
@@ -258,6 +260,10 @@ class TrainingSamples(Dataset):
         if options.box_jitter:
             share = options.box_jitter * generator.random()
             boxes = jitter_boxes_xyxy(boxes, share, generator, (height, width))
+        if self.prompt_finder and generator.random() < options.found_boxes:
+            visible = np.stack([mask_to_box_xyxy(mask) for mask in scene.visible_masks])
+            found = self.prompt_finder.find(scene.image_rgb, visible)[rows]
+            boxes = np.where(np.isnan(found), boxes, found)
         return boxes.astype(np.float32)
 
 

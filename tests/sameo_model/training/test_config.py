@@ -81,6 +81,7 @@ def test_a_key_in_the_wrong_group_is_sent_to_the_right_one(tmp_path):
         ("samples.min_window=50", r"samples.min_window must lie in \(0, 1\], got 50"),
         ("samples.paste=30", r"samples.paste must lie in \[0, 1\], got 30"),
         ("samples.amodal_prompts=-1", r"samples.amodal_prompts must lie in \[0, 1\], got -1"),
+        ("samples.found_boxes=2", r"samples.found_boxes must lie in \[0, 1\], got 2"),
         ("train=[{root: a, weight: 0.4}, {root: b}]", r"for all sets or for none, got \[0.4, 0.0"),
         ("train=[{root: a, weight: -1}]", r"a weight above 0 for all sets or for none, got \[-1"),
         ("trainable=[box_head]", "trainable of sameo_lite must name one of image_encoder, prompt_"),
