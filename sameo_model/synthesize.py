@@ -167,7 +167,7 @@ def run_composites(args: argparse.Namespace) -> None:
     from sameo_model.synthesis.composites import CompositeOptions
     from sameo_model.synthesis.settings_file import parse_size
 
-    num_images, num_instances, sheet = make_composites(
+    num_images, num_annotations, sheet = make_composites(
         args.output,
         args.num_images,
         photographs_dir=args.photographs,
@@ -176,7 +176,7 @@ def run_composites(args: argparse.Namespace) -> None:
         workers=args.workers,
         options=CompositeOptions(image_hw=parse_size(args.image_size)),
     )
-    print(f"{num_images} images, {num_instances} instances in {args.output}; look at {sheet}")
+    print(f"{num_images} images, {num_annotations} annotations in {args.output}; look at {sheet}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -222,7 +222,7 @@ def annotation_texts(
     """
     records = [
         annotation_record(image.image_id, one, category_id(one)) for one in image.instances
-    ] + [_crowd_record(image.image_id, one, category_id(one)) for one in image.crowds]
+    ] + [crowd_record(image.image_id, one, category_id(one)) for one in image.crowds]
     return [to_text(record) for record in records]
 
 
@@ -258,7 +258,8 @@ def annotation_record(image_id: int, instance: AmodalInstance, category_id: int)
     return record
 
 
-def _crowd_record(image_id: int, crowd: CrowdRegion, category_id: int) -> dict[str, Any]:
+def crowd_record(image_id: int, crowd: CrowdRegion, category_id: int) -> dict[str, Any]:
+    """Return the annotation of a crowd region; arguments as for `annotation_record`."""
     return {
         "id": crowd.annotation_id,
         "image_id": image_id,

@@ -24,7 +24,7 @@ from sameo_model.synthesis.cutouts import Cutouts, find_cutouts
 from sameo_model.synthesis.outlines import OUTLINE, draw_outline_composite
 from sameo_model.synthesis.photographs import Photographs, find_photographs
 
-VERSION = 2  # of the generator: raise it when the same seed gives other images
+VERSION = 3  # of the generator: raise it when the same seed gives other files
 BLOCK_IMAGES = 16
 
 
@@ -63,7 +63,7 @@ def make_composites(
         cutouts_dir: Folder of whole objects with alpha; None draws outlines of photographs.
 
     Returns:
-        Numbers of images and instances, and the path of the contact sheet.
+        Numbers of images and annotations, and the path of the contact sheet.
 
     Raises:
         FileNotFoundError: If a folder does not exist.

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sameo_model.data.readers.coco_instances import coco_2017_id
-from sameo_model.data.rle import encode_instance
-from sameo_model.data.types import AmodalImage
+from sameo_model.data.rle import encode_instance, encode_mask
+from sameo_model.data.types import AmodalImage, CrowdRegion
 from sameo_model.synthesis.clutter import ClutterOptions, draw_clutter
 from sameo_model.synthesis.cutouts import Cutouts
 from sameo_model.synthesis.photographs import Photographs
@@ -126,17 +126,26 @@ def stack_masks(masks: Sequence[Mask], image_hw: tuple[int, int]) -> NDArray[np.
 def composite_record(
     image_id: int, path: Path, composite: Composite, category_ids: Mapping[str, int]
 ) -> AmodalImage:
-    """Return the record of a composite, without instances that are tiny or hidden over 90 %."""
-    instances = []
+    """Return the record of a composite.
+
+    What can be seen of instances that are tiny or hidden over 90 % becomes a crowd region.
+    """
+    instances, crowds = [], []
     rows = zip(composite.amodal, composite.visible, composite.categories, strict=True)
     for row, (whole, part, category) in enumerate(rows):
         area, visible_area = int(np.count_nonzero(whole)), int(np.count_nonzero(part))
-        if area < MIN_AREA or visible_area < MIN_VISIBLE_SHARE * area:
-            continue
-        number = image_id * 100 + row + 1
-        category_id = category_ids[category]
-        instances.append(encode_instance(number, category, category_id, whole, part))
+        number, category_id = image_id * 100 + row + 1, category_ids[category]
+        if area >= MIN_AREA and visible_area >= MIN_VISIBLE_SHARE * area:
+            instances.append(encode_instance(number, category, category_id, whole, part))
+        elif visible_area:
+            crowds.append(CrowdRegion(number, category, encode_mask(part), category_id))
     height, width = composite.image.shape[:2]
     return AmodalImage(
-        image_id, path, (height, width), tuple(instances), "amodal_coco", composite.coco_image_ids
+        image_id,
+        path,
+        (height, width),
+        tuple(instances),
+        "amodal_coco",
+        composite.coco_image_ids,
+        tuple(crowds),
     )

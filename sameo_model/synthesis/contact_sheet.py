@@ -57,7 +57,8 @@ def write_contact_sheet(output: Path, record_paths: Sequence[Path] | None = None
     tiles = []
     for record, entry in _spread(pairs, NUM_TILES):
         image = cv2.cvtColor(read_image(output / "images" / entry["file_name"]), cv2.COLOR_RGB2BGR)
-        mine = [a for a in record["annotations"] if a["image_id"] == entry["id"]]
+        of_image = (a for a in record["annotations"] if a["image_id"] == entry["id"])
+        mine = [annotation for annotation in of_image if not annotation["iscrowd"]]
         drawn = draw_instances(np.asarray(image, dtype=np.uint8), mine)
         tiles.append(cv2.resize(drawn, _TILE_WH, interpolation=cv2.INTER_AREA))
     blank = np.zeros_like(tiles[0])

@@ -22,7 +22,7 @@ from sameo_model.synthesis.scenes import SceneConfig, SceneFactory
 from sameo_model.synthesis.shapes import MAKERS
 from sameo_model.synthesis.sources import PROCEDURAL, SceneMaterials
 
-VERSION = 3  # of the generator: raise it when the same seed gives other images
+VERSION = 4  # of the generator: raise it when the same seed gives other files
 
 
 def category_ids(config: SceneConfig, sources: SceneMaterials | None = None) -> dict[str, int]:

@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from sameo_model.data.amodal_coco_writer import annotation_record
-from sameo_model.data.rle import encode_instance
+from sameo_model.data.amodal_coco_writer import annotation_record, crowd_record
+from sameo_model.data.rle import encode_instance, encode_mask
+from sameo_model.data.types import CrowdRegion
 from sameo_model.runtime.files import write_json
 from sameo_model.synthesis.cameras import PinholeCamera
 from sameo_model.synthesis.scenes import RenderedScene, RenderedView
-from sameo_model.synthesis.truth import InstanceTruth
+from sameo_model.synthesis.truth import ViewTruth
 
 MAX_VIEWS = 1000  # ids leave room for as many views of a scene and instances of a view
 JPEG_QUALITY = 95
@@ -58,10 +59,7 @@ def write_scene(
                 "scene": number,
             }
         )
-        record["annotations"] += [
-            _annotation(image_id, place, truth, scene.names[truth.index], categories)
-            for place, truth in enumerate(view.instances)
-        ]
+        record["annotations"] += _annotations(image_id, view.truth, scene.names, categories)
         record["cameras"].append(_camera(image_id, name, view.camera, (height, width)))
         _write_images(partial, name, view)
     record["categories"] = [{"id": number, "name": name} for name, number in categories.items()]
@@ -78,7 +76,7 @@ def _write_images(folder: Path, name: str, view: RenderedView) -> None:
     written = cv2.imwrite(
         str(folder / "images" / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     )
-    for kind, depth_m in (("depth", view.depth_m), ("depth_sensed", view.sensed_depth_m)):
+    for kind, depth_m in (("depth", view.truth.depth_m), ("depth_sensed", view.sensed_depth_m)):
         if depth_m is not None:
             depth_mm = np.clip(np.round(depth_m * 1000), 0, 65535).astype(np.uint16)
             written &= cv2.imwrite(str(folder / kind / f"{name}.png"), depth_mm)
@@ -86,13 +84,23 @@ def _write_images(folder: Path, name: str, view: RenderedView) -> None:
         raise OSError(f"images of {name} could not be written to {folder}; is the disk full?")
 
 
-def _annotation(
-    image_id: int, place: int, truth: InstanceTruth, name: str, categories: dict[str, int]
-) -> dict[str, Any]:
-    number, category_id = image_id * 100 + place, categories[name]
-    masks = truth.amodal_mask, truth.visible_mask
-    instance = encode_instance(number, name, category_id, *masks)
-    return {**annotation_record(image_id, instance, category_id), "object": truth.index}
+def _annotations(
+    image_id: int, truth: ViewTruth, names: list[str], categories: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Return the records of the objects, then crowd regions for those that are left over."""
+    records: list[dict[str, Any]] = []
+    for one in truth.instances:
+        name = names[one.index]
+        number, category_id = image_id * 100 + len(records), categories[name]
+        masks = one.amodal_mask, one.visible_mask
+        instance = encode_instance(number, name, category_id, *masks)
+        record = annotation_record(image_id, instance, category_id)
+        records.append({**record, "object": one.index})
+    for index, mask in truth.left_over.items():
+        number, category_id = image_id * 100 + len(records), categories[names[index]]
+        crowd = CrowdRegion(number, names[index], encode_mask(mask), category_id)
+        records.append({**crowd_record(image_id, crowd, category_id), "object": index})
+    return records
 
 
 def _camera(
@@ -141,19 +149,20 @@ def merge_records(output: Path, num_scenes: int) -> dict[str, int]:
     write_json(output / "annotations.json", merged)
     write_json(output / "cameras.json", cameras)
     write_json(output / "occlusion_order.json", order)
-    occluded = sum(a["occlude_rate"] > 0.05 for a in merged["annotations"])
+    objects = [one for one in merged["annotations"] if not one["iscrowd"]]
     return {
         "scenes": count,
         "images": len(merged["images"]),
-        "annotations": len(merged["annotations"]),
-        "occluded": occluded,
+        "annotations": len(objects),
+        "occluded": sum(one["occlude_rate"] > 0.05 for one in objects),
     }
 
 
 def _occlusion_order(record: dict[str, Any]) -> list[dict[str, Any]]:
     by_image: dict[int, list[dict[str, Any]]] = {entry["id"]: [] for entry in record["images"]}
     for annotation in record["annotations"]:
-        by_image[annotation["image_id"]].append(annotation)
+        if not annotation["iscrowd"]:
+            by_image[annotation["image_id"]].append(annotation)
     return [
         {"image_id": image_id, "pairs": hiding_pairs(annotations)}
         for image_id, annotations in by_image.items()

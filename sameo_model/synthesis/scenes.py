@@ -22,7 +22,7 @@ from sameo_model.synthesis.rendering import SceneRenderer
 from sameo_model.synthesis.sources import PROCEDURAL, AssetSource, SceneMaterials
 from sameo_model.synthesis.stage import SceneBuilder, Stage, open_fence
 from sameo_model.synthesis.textures import Image
-from sameo_model.synthesis.truth import InstanceTruth, Keep, object_corners, view_truth
+from sameo_model.synthesis.truth import Keep, ViewTruth, object_corners, view_truth
 
 Rng = np.random.Generator
 MAX_ATTEMPTS = 20
@@ -83,9 +83,7 @@ class RenderedView:
 
     camera: PinholeCamera  # where it was taken from
     image: Image  # uint8 (H, W, 3), RGB, 0-255
-    # (H, W), metres along the viewing direction, 0 where there is nothing
-    depth_m: NDArray[np.float32]
-    instances: list[InstanceTruth]  # its kept instances
+    truth: ViewTruth  # its objects and its depth
     # (H, W), the depth as a camera measures it, or None
     sensed_depth_m: NDArray[np.float32] | None = None
 
@@ -175,11 +173,11 @@ class SceneFactory:
             for _ in range(wanted * 4):
                 camera = sample_camera(rng, stage, centres, sizes, image_hw)
                 keep = self.config.keep
-                instances, depth = view_truth(renderer, camera, corners, keep, unmarked)
-                if len(instances) < 2:
+                truth = view_truth(renderer, camera, corners, keep, unmarked)
+                if len(truth.instances) < 2:
                     continue
                 blank = np.empty((0, 0, 3), np.uint8)
-                views.append(RenderedView(camera, blank, depth, instances))
+                views.append(RenderedView(camera, blank, truth))
                 if not self.config.is_balanced:
                     views[-1] = self._photograph(rng, renderer, views[-1])
                 if len(views) == wanted:
@@ -188,7 +186,7 @@ class SceneFactory:
                 return "views without objects"
             if not self.config.is_balanced:
                 return views
-            rates = [[truth.occlusion_rate for truth in view.instances] for view in views]
+            rates = [[one.occlusion_rate for one in view.truth.instances] for view in views]
             chosen = [views[k] for k in choose_views(rates, num_views)]
             return [self._photograph(rng, renderer, view) for view in chosen]
 
@@ -196,10 +194,11 @@ class SceneFactory:
         view = replace(view, image=degrade(rng, renderer.colour(view.camera)))
         if not self.config.has_depth_noise:
             return view
-        focal_px = view.camera.focal_px(view.depth_m.shape[0])
+        depth_m = view.truth.depth_m
+        focal_px = view.camera.focal_px(depth_m.shape[0])
         # A generator of its own: images are the same with and without a depth camera.
         sensor = np.random.default_rng(view.image[::16, ::16].astype(np.uint64).sum())
-        return replace(view, sensed_depth_m=sense_depth(sensor, view.depth_m, focal_px))
+        return replace(view, sensed_depth_m=sense_depth(sensor, depth_m, focal_px))
 
 
 def draw_object_count(rng: Rng) -> int:

@@ -41,6 +41,17 @@ class InstanceTruth:
         return float(1 - np.count_nonzero(self.visible_mask) / np.count_nonzero(self.amodal_mask))
 
 
+@dataclass(frozen=True)
+class ViewTruth:
+    """What one view shows."""
+
+    instances: list[InstanceTruth]  # objects worth keeping, by number
+    # bool (H, W) by number of the object: visible pixels of objects that are not worth keeping,
+    # such as those that the image cuts off
+    left_over: dict[int, NDArray[np.bool_]]
+    depth_m: NDArray[np.float32]  # (H, W), along the viewing direction, 0 where there is nothing
+
+
 def object_corners(model: mujoco.MjModel, data: mujoco.MjData, count: int) -> NDArray[np.float64]:
     """Return float64 (N, 8, 3): corners in the world, metres, of a box around each object."""
     corners = np.zeros((count, 8, 3))
@@ -100,18 +111,15 @@ def view_truth(
     corners: NDArray[np.float64],
     keep: Keep,
     left_out: frozenset[int] = frozenset(),
-) -> tuple[list[InstanceTruth], NDArray[np.float32]]:
-    """Return the instances of one view that are worth keeping, by number, and its depth.
+) -> ViewTruth:
+    """Return what one view shows.
 
     The amodal mask is what the object covers inside the image frame with everything else taken
     away: other objects, table, walls and bin all hide, and none of them cuts the amodal mask.
 
     Args:
         corners: float64 (N, 8, 3), from `object_corners`.
-        left_out: Objects that hide others and are never kept.
-
-    Returns:
-        Instances, and the depth float32 (H, W) in metres, 0 where there is nothing.
+        left_out: Objects that hide others and are neither kept nor left over.
     """
     numbers, depth = renderer.objects(camera)
     areas = [int(np.count_nonzero(numbers == index)) for index in range(len(corners))]
@@ -131,7 +139,10 @@ def view_truth(
         if cut:
             large -= _mostly_outside(renderer, camera, cut, keep.frame_share)
         truths += [InstanceTruth(k, masks[k], masks[k] & (numbers == k)) for k in large]
-    return sorted(truths, key=lambda truth: truth.index), depth
+    kept = {truth.index for truth in truths}
+    rest = [k for k, area in enumerate(areas) if area and k not in kept and k not in left_out]
+    instances = sorted(truths, key=lambda truth: truth.index)
+    return ViewTruth(instances, {k: numbers == k for k in rest}, depth)
 
 
 def _mostly_outside(

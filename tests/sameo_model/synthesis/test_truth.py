@@ -43,7 +43,8 @@ def test_a_box_behind_a_box_is_hidden_as_geometry_says(egl, block):
     cube = block((0.1, 0.1, 0.1))
     model, data, corners = build([(cube, (0, 0, 0.05)), (cube, (-0.3, 0.05, 0.05))])
     with SceneRenderer(model, data, HW) as renderer:
-        truths, depth = view_truth(renderer, camera_at((1, 0, 0.05), (0, 0, 0.05)), corners, Keep())
+        view = view_truth(renderer, camera_at((1, 0, 0.05), (0, 0, 0.05)), corners, Keep())
+    truths, depth = view.instances, view.depth_m
     found = rates(truths)
     assert found[0] == 0.0
     assert found[1] == pytest.approx(0.658, abs=0.01)
@@ -61,7 +62,7 @@ def test_a_bin_wall_hides_but_does_not_cut_the_amodal_mask(egl, block):
     for stage in (Stage("floor", (3.0, 3.0)), Stage("bin", (0.2, 0.2), 0.08)):
         model, data, corners = build([(cube, (0, 0, 0.05))], stage)
         with SceneRenderer(model, data, HW) as renderer:
-            truths, _ = view_truth(renderer, camera, corners, Keep())
+            truths = view_truth(renderer, camera, corners, Keep()).instances
         areas.append((truths[0].amodal_mask.sum(), truths[0].visible_mask.sum()))
     (amodal_free, visible_free), (amodal_bin, visible_bin) = areas
     assert amodal_free == visible_free == amodal_bin
@@ -80,7 +81,7 @@ def test_objects_rendered_together_get_the_masks_of_objects_rendered_alone(egl, 
     with SceneRenderer(model, data, HW) as renderer:
         for position in ((0.6, 0.2, 0.15), (0.1, 0.1, 0.9), (-0.4, 0.5, 0.4)):
             camera = camera_at(position, (0, 0, 0), 55.0)
-            truths, _ = view_truth(renderer, camera, corners, Keep())
+            truths = view_truth(renderer, camera, corners, Keep()).instances
             assert len(truths) >= 4
             for truth in truths:
                 alone = renderer.object_mask(camera, {truth.index}) == truth.index
@@ -97,9 +98,14 @@ def test_an_object_mostly_outside_the_image_is_dropped(egl, block):
         centre = edge + 0.05 - 0.1 * share
         model, data, corners = build([(cube, (0, centre, 0.05))])
         with SceneRenderer(model, data, HW) as renderer:
-            view = camera_at((1, 0, 0.05), (0, 0, 0.05))
-            truths, _ = view_truth(renderer, view, corners, Keep())
-        assert len(truths) == kept
+            camera = camera_at((1, 0, 0.05), (0, 0, 0.05))
+            truth = view_truth(renderer, camera, corners, Keep())
+            number_of_pixels = (renderer.objects(camera)[0] == 0).sum()
+        assert len(truth.instances) == kept
+        assert list(truth.left_over) == [0] * (1 - kept)
+        if not kept:
+            assert truth.left_over[0].sum() == number_of_pixels > 2000
+            assert truth.left_over[0][:, -1].any()
 
 
 def test_an_object_with_too_little_visible_is_dropped(egl, block):
@@ -109,9 +115,12 @@ def test_an_object_with_too_little_visible_is_dropped(egl, block):
     for y, kept in ((0.0208, [0]), (0.0358, [0, 1])):
         model, data, corners = build([(cube, (0, 0, 0.05)), (cube, (-0.3, y, 0.05))])
         with SceneRenderer(model, data, HW) as renderer:
-            view = camera_at((1, 0, 0.05), (0, 0, 0.05))
-            truths, _ = view_truth(renderer, view, corners, Keep())
-        assert [truth.index for truth in truths] == kept
+            camera = camera_at((1, 0, 0.05), (0, 0, 0.05))
+            truth = view_truth(renderer, camera, corners, Keep())
+            unmarked = view_truth(renderer, camera, corners, Keep(), frozenset({1}))
+        assert [one.index for one in truth.instances] == kept
+        assert [*kept, *truth.left_over] == [0, 1]
+        assert not unmarked.left_over
 
 
 boxes = st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(1, 20), st.integers(1, 20))
