@@ -30,7 +30,8 @@ from sameo_model.training.samples import MAX_TRIES, UnreadableImageError, decode
 
 MIN_VISIBLE_PIXELS = 48  # of the network's input
 MIN_SHARE_INSIDE = 0.15  # of the visible part, of an object that the border of the part cuts
-TILED_SHARE = 0.3  # of the empty images, that become a printed cloth
+CLOTH_SHARE = 0.5  # of the images without objects, that are printed cloths
+PRINT_SIZE = 96  # side of a print on a cloth, pixels
 
 Rng = np.random.Generator
 Sample = dict[str, Any]
@@ -57,15 +58,14 @@ class BoxSamples(Dataset):
             image_size: Side of the square input in use, pixels.
 
         Raises:
-            FileNotFoundError: If a folder of empty images has none.
+            FileNotFoundError: If a folder of empty images or prints has none.
         """
         self.sources = sources
         self.options = options
         self.image_size = image_size
         self.seed = seed
-        self.empty_images = [
-            path for folder in options.empty_images for path in _images_in(Path(folder))
-        ]
+        self.empty_images = _images_of("boxes.empty_images", options.empty_images)
+        self.prints = _images_of("boxes.prints", options.prints) or self.empty_images
 
     def __getitem__(self, draw: Draw) -> Sample:
         """Return the sample of a draw; an unreadable image is replaced by another one.
@@ -83,9 +83,13 @@ class BoxSamples(Dataset):
         unreadable: dict[str, str] = {}
         for _ in range(MAX_TRIES):
             try:
-                if self.empty_images and rng.random() < self.options.empty_share:
-                    path = self.empty_images[int(rng.integers(len(self.empty_images)))]
-                    scene, is_complete = _empty(path, rng), True
+                if self.prints and rng.random() < self.options.empty_share:
+                    is_cloth = not self.empty_images or rng.random() < CLOTH_SHARE
+                    paths = self.prints if is_cloth else self.empty_images
+                    path = paths[int(rng.integers(len(paths)))]
+                    pixels = _read(path)
+                    scene = _empty_scene(_print_cloth(pixels, rng) if is_cloth else pixels)
+                    is_complete = True
                 else:
                     image = source.images[draw.image_index]
                     path, is_complete = image.path, source.is_complete
@@ -219,32 +223,47 @@ def _turn(scene: BoxScene, rng: Rng) -> BoxScene:
     )
 
 
-def _empty(path: Path, rng: Rng) -> BoxScene:
-    """Read an image without objects, or make a cloth that repeats a part of it."""
+def _read(path: Path) -> NDArray[np.uint8]:
     try:
-        pixels = read_decoded_image(path).image_rgb
+        return read_decoded_image(path).image_rgb
     except (OSError, ValueError) as error:
         raise UnreadableImageError(path, error) from error
-    if rng.random() < TILED_SHARE:
-        height, width = pixels.shape[:2]
-        side = int(min(height, width) * rng.uniform(0.1, 0.4)) + 1
-        y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        tile = cv2.resize(pixels[y : y + side, x : x + side], (96, 96))
-        count = int(rng.integers(3, 9))
-        pixels = np.tile(np.asarray(tile, np.uint8), (count, count, 1))
+
+
+def _print_cloth(pixels: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+    """Return a cloth that repeats a part of an image, seen at an angle."""
+    height, width = pixels.shape[:2]
+    side = int(min(height, width) * rng.uniform(0.1, 0.4)) + 1
+    y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    tile = cv2.resize(pixels[y : y + side, x : x + side], (PRINT_SIZE, PRINT_SIZE))
+    count = int(rng.integers(3, 9))
+    cloth = np.tile(np.asarray(tile, np.uint8), (count, count, 1))
+    size = len(cloth)
+    corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float32)
+    moved = corners + (0.15 * size * rng.uniform(-1, 1, (4, 2))).astype(np.float32)
+    angle = cv2.getPerspectiveTransform(corners, moved)
+    return np.asarray(
+        cv2.warpPerspective(cloth, angle, (size, size), borderMode=cv2.BORDER_REFLECT), np.uint8
+    )
+
+
+def _empty_scene(pixels: NDArray[np.uint8]) -> BoxScene:
     nothing = np.zeros((0, *pixels.shape[:2]), bool)
     none = np.zeros(0, bool)
     return BoxScene(pixels, nothing, nothing, none, np.zeros(0, np.int64), none)
 
 
-def _images_in(folder: Path) -> list[Path]:
-    paths = list_images(folder)
-    if not paths:
-        raise FileNotFoundError(
-            f"boxes.empty_images must name folders with images, but {folder} holds none; "
-            "change the folder or remove it from the configuration"
-        )
-    return paths
+def _images_of(key: str, folders: Sequence[str]) -> list[Path]:
+    found = []
+    for folder in folders:
+        paths = list_images(Path(folder))
+        if not paths:
+            raise FileNotFoundError(
+                f"{key} must name folders with images, but {folder} holds none; change the folder "
+                "or remove it from the configuration"
+            )
+        found += paths
+    return found
 
 
 def collate_boxes(samples: list[Sample]) -> list[dict[str, Any]]:

@@ -86,7 +86,10 @@ class BoxOptions:
     side: int = 384
     scale: tuple[float, float] = (0.75, 1.6)  # smallest and largest scale of the image
     empty_images: tuple[str, ...] = ()  # folders with images that show nothing to find
-    empty_share: float = 0.1  # probability of such an image, or of a cloth printed with it
+    # folders with images of anything, of which parts are printed on cloths; none takes
+    # `empty_images`
+    prints: tuple[str, ...] = ()
+    empty_share: float = 0.1  # probability of an image without objects, half of them cloths
     unwanted: tuple[str, ...] = ()  # classes that are neither objects to find nor background
 
 

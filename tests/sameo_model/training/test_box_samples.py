@@ -144,10 +144,27 @@ def test_empty_images_come_as_often_as_asked(tmp_path):
     assert not any(s["cells"].any() for s, e in zip(drawn, is_empty, strict=True) if e)
 
 
-def test_a_folder_without_images_is_refused(tmp_path):
+def test_half_of_the_images_without_objects_are_cloths_with_prints(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    with pytest.raises(FileNotFoundError, match="must name folders with images"):
-        make_samples(images, empty_images=(str(tmp_path),))
+    for name, colour in (("empty", 0), ("prints", 255)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / f"{name}.png"), np.full((50, 70, 3), colour, np.uint8))
+    options = {name: (str(tmp_path / name.split("_")[0]),) for name in ("empty_images", "prints")}
+    samples = make_samples(images, **options, empty_share=0.9)
+    drawn = [samples[Draw((number,), 0, 0)] for number in range(60)]
+    brightness = {
+        name: [float(s["image"].float().mean()) for s in drawn if Path(s["path"]).stem == name]
+        for name in ("empty", "prints")
+    }
+    assert min(map(len, brightness.values())) >= 15
+    assert max(brightness["empty"]) < min(brightness["prints"])
+
+
+@pytest.mark.parametrize("key", ["empty_images", "prints"])
+def test_a_folder_without_images_is_refused(tmp_path, key):
+    images = write_drawn_scenes(tmp_path / "data")
+    with pytest.raises(FileNotFoundError, match=f"boxes.{key} must name folders with images"):
+        make_samples(images, **{key: (str(tmp_path),)})
 
 
 def test_an_unreadable_image_is_replaced_and_named(tmp_path):
