@@ -211,7 +211,7 @@ def _save(graph: onnx.GraphProto, path: Path) -> None:
 DETECTOR_SIZE = 64
 
 
-TINY_BOXES = ((8, 8, 32, 40), (9, 8, 33, 40), (40, 40, 64, 64), (0, 0, 4, 4))
+TINY_BOXES = ((8, 8, 32, 40), (8, 8, 32, 40), (40, 40, 64, 64), (0, 0, 4, 4))
 TINY_SHARES = (1.0, 0.9, 0.5, 0.1)
 
 

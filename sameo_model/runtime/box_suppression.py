@@ -15,6 +15,9 @@ SAME_IOU = 0.8
 """Visible boxes that overlap more show one object."""
 SOFTNESS = 0.5
 """Sigma of soft suppression: an overlap of IoU 0.6 with a better box halves a score."""
+VOTER_IOU = 0.7
+VOTER_SCORE = 0.2
+"""Which cells have a say in where a chosen box lies: overlap with it, and score."""
 INSIDE_SHARE = 0.85
 """A mask of which so much lies inside a better one shows the same object, or a part of it."""
 
@@ -52,6 +55,39 @@ def choose_boxes(
         lowered *= remaining[row]
         lowered[row] = 0.0
     return candidates[rows].astype(np.int64), np.array(kept, np.float32)
+
+
+def average_boxes(
+    rows: npt.NDArray[np.int64],
+    scores: FloatArray,
+    visible_xyxy: FloatArray,
+    amodal_xyxy: FloatArray,
+) -> tuple[FloatArray, FloatArray]:
+    """Average each chosen box with what other cells say about the same object.
+
+    Box voting (Gidaris and Komodakis, ICCV 2015): cells whose visible box overlaps the chosen one
+    by an IoU of at least 0.7 count with score x IoU^2, in the amodal box too. Cells with a score
+    below 0.2 have no say, and a chosen one among them that no other overlaps stays as it is.
+
+    Args:
+        rows: int64 (N,), chosen cells, from `choose_boxes`.
+        scores: float (A,), before suppression.
+        visible_xyxy: float (A, 4), x1, y1, x2, y2, one box per cell.
+        amodal_xyxy: float (A, 4), in the same pixels.
+
+    Returns:
+        float32 (N, 4) visible and (N, 4) amodal boxes.
+    """
+    voters = np.flatnonzero(scores >= VOTER_SCORE)
+    ious = box_ious(visible_xyxy[rows], visible_xyxy[voters])
+    weights = np.where(ious >= VOTER_IOU, scores[voters] * ious**2, 0.0)
+    total = weights.sum(axis=1, keepdims=True)
+
+    def average(boxes: FloatArray) -> FloatArray:
+        averaged = weights @ boxes[voters] / np.maximum(total, 1e-9)
+        return np.where(total > 0, averaged, boxes[rows]).astype(np.float32)
+
+    return average(visible_xyxy), average(amodal_xyxy)
 
 
 def choose_masks(masks: Sequence[MaskCrop]) -> npt.NDArray[np.intp]:

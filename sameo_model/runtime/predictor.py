@@ -17,7 +17,7 @@ from sameo_model.runtime.backends.base import (
     DecoderOutput,
     build_backend,
 )
-from sameo_model.runtime.box_suppression import choose_boxes, choose_masks
+from sameo_model.runtime.box_suppression import average_boxes, choose_boxes, choose_masks
 from sameo_model.runtime.boxes import are_shares, check_boxes
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.clicks import Clicks, check_clicks, clicks_in_frames
@@ -307,8 +307,8 @@ class Predictor:
         )
         size = np.array([image_rgb.shape[1], image_rgb.shape[0]] * 2, np.float32)
         visible, amodal = (
-            (boxes[rows] * (size / side)).clip(0, size).astype(np.float32)
-            for boxes in (cells.boxes, cells.amodal_boxes)
+            (boxes * (size / side)).clip(0, size).astype(np.float32)
+            for boxes in average_boxes(rows, cells.scores, cells.boxes, cells.amodal_boxes)
         )
         return Detections(visible, amodal, scores)
 

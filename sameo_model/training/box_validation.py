@@ -13,7 +13,7 @@ import torch
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, score_boxes
 from sameo_model.modeling.box_detector import BoxDetector
-from sameo_model.runtime.box_suppression import choose_boxes
+from sameo_model.runtime.box_suppression import average_boxes, choose_boxes
 from sameo_model.runtime.framing import resize_window
 from sameo_model.runtime.types import FloatArray, Uint8Array
 from sameo_model.training.validation import ValidationResult
@@ -67,12 +67,15 @@ def detect(model: BoxDetector, image_rgb: Uint8Array) -> tuple[FloatArray, Float
     height, width = image_rgb.shape[:2]
     high = np.array([width, height] * 2, np.float32)
     visible, amodal = (
-        (boxes[0].cpu().numpy() * (high / side)).clip(0, high)
-        for boxes in (answer.visible_xyxy, answer.amodal_xyxy)
+        boxes[0].cpu().numpy() for boxes in (answer.visible_xyxy, answer.amodal_xyxy)
     )
     scores = answer.scores()[0].cpu().numpy()
-    rows, scores = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=max(MOST_BOXES))
-    return visible[rows], amodal[rows], scores
+    rows, kept = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=max(MOST_BOXES))
+    visible, amodal = (
+        (boxes * (high / side)).clip(0, high).astype(np.float32)
+        for boxes in average_boxes(rows, scores, visible, amodal)
+    )
+    return visible, amodal, kept
 
 
 def _draw(image_rgb: Uint8Array, boxes_xyxy: FloatArray) -> Uint8Array:

@@ -511,7 +511,7 @@ def test_without_boxes_everything_that_is_found_is_drawn(finder, tmp_path, capsy
     assert "2 masks of 2 images" in capsys.readouterr().out
     first, second = results_in(tmp_path / "out")
     assert first["file_name"] == second["file_name"] == "bright.png"
-    assert first["prompt_box"] == [8, 8, 32, 40]
+    assert first["prompt_box"] == pytest.approx([8, 8, 32, 40])
     assert first["detection_score"] == pytest.approx(1, abs=1e-3)
     assert (tmp_path / "out" / "black_overlay.png").exists()
 

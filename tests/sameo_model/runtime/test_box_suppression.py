@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sameo_model.runtime.box_suppression import choose_boxes, choose_masks
+from sameo_model.runtime.box_suppression import average_boxes, choose_boxes, choose_masks
 from sameo_model.runtime.types import MaskCrop
 
 
@@ -31,6 +31,37 @@ def test_overlap_lowers_the_score_and_may_change_the_order():
     assert rows == [0, 2, 1]
     np.testing.assert_allclose(scores, [0.9, 0.5, 0.8 * np.exp(-(4 / 9) / 0.5)], rtol=1e-6)
     assert choose(boxes, [0.9, 0.8, 0.5], min_score=0.4) == [0, 2]
+
+
+def average(rows, scores, visible, amodal=None):
+    visible = np.array(visible, np.float32)
+    amodal = visible if amodal is None else np.array(amodal, np.float32)
+    return average_boxes(np.array(rows, np.int64), np.array(scores, np.float32), visible, amodal)
+
+
+def test_cells_of_the_same_object_move_its_boxes_by_score_and_overlap():
+    # IoU of the first two: 9 * 10 / 110 = 0.818; of the first and third: 8 * 10 / 120 = 0.667.
+    visible = [[0, 0, 10, 10], [1, 0, 11, 10], [2, 0, 12, 10], [50, 0, 60, 10]]
+    amodal = [[0, 0, 10, 20], [1, 0, 11, 30], [2, 0, 12, 90], [50, 0, 60, 10]]
+    averaged = average([0, 3], [0.8, 0.4, 0.9, 0.6], visible, amodal)
+    share = 0.4 * (90 / 110) ** 2 / (0.8 + 0.4 * (90 / 110) ** 2)
+    np.testing.assert_allclose(averaged[0], [[share, 0, 10 + share, 10], visible[3]], rtol=1e-5)
+    np.testing.assert_allclose(
+        averaged[1], [[share, 0, 10 + share, 20 + 10 * share], amodal[3]], rtol=1e-5
+    )
+
+
+def test_doubtful_cells_have_no_say():
+    visible = [[0, 0, 10, 10], [1, 0, 11, 10]]
+    for row in (0, 1):
+        np.testing.assert_allclose(average([row], [0.8, 0.1], visible)[0], visible[:1], rtol=1e-6)
+        np.testing.assert_array_equal(average([row], [0.1, 0.1], visible)[0], [visible[row]])
+
+
+def test_boxes_without_area_and_no_boxes_stay_as_they_are():
+    flat = [[3, 4, 3, 9], [0, 0, 10, 10]]
+    np.testing.assert_allclose(average([0], [0.8, 0.5], flat)[0], flat[:1])
+    assert [boxes.shape for boxes in average([], [0.8, 0.5], flat)] == [(0, 4), (0, 4)]
 
 
 def test_a_suppressed_box_suppresses_nothing():

@@ -27,11 +27,23 @@ def grey(height, width, level=255):
 def test_boxes_are_scaled_to_the_image_and_duplicates_are_gone(predictor):
     # The detector's square of 64 x 64 shows an image of 128 x 320.
     found = predictor.detect(grey(128, 320))
-    assert found.boxes_xyxy.tolist() == [[40, 16, 160, 80], [200, 80, 320, 128]]
-    assert found.amodal_boxes_xyxy.tolist() == [[40, 16, 160, 96], [200, 80, 320, 128]]
+    np.testing.assert_allclose(found.boxes_xyxy, [[40, 16, 160, 80], [200, 80, 320, 128]])
+    np.testing.assert_allclose(found.amodal_boxes_xyxy, [[40, 16, 160, 96], [200, 80, 320, 128]])
     np.testing.assert_allclose(found.scores, [1.0, 0.5], atol=1e-3)
     assert found.boxes_xyxy.dtype == found.scores.dtype == np.float32
     assert predictor.has_detector
+
+
+def test_duplicates_have_a_say_in_where_a_box_lies(tmp_path):
+    # The second box lies a pixel to the right of the first, with an IoU of 23 / 25.
+    boxes = ((8, 8, 32, 40), (9, 8, 33, 40))
+    folder = add_tiny_detector(make_tiny_window_bundle(tmp_path), boxes, (1.0, 0.9))
+    with load_predictor(folder, "onnxruntime") as predictor:
+        found = predictor.detect(grey(64, 64))
+    vote = 0.9 * (23 / 25) ** 2
+    x = 8 + vote / (1 + vote)
+    np.testing.assert_allclose(found.boxes_xyxy, [[x, 8, x + 24, 40]], rtol=1e-5)
+    np.testing.assert_allclose(found.amodal_boxes_xyxy, [[x, 8, x + 24, 48]], rtol=1e-5)
 
 
 def test_fewer_boxes_come_with_a_higher_score_or_a_smaller_number(predictor):
