@@ -16,7 +16,7 @@ SAME_IOU = 0.8
 SOFTNESS = 0.5
 """Sigma of soft suppression: an overlap of IoU 0.6 with a better box halves a score."""
 VOTER_IOU = 0.7
-VOTER_SCORE = 0.2
+VOTER_SCORE = 0.3
 """Which cells have a say in where a chosen box lies: overlap with it, and score."""
 INSIDE_SHARE = 0.85
 """A mask of which so much lies inside a better one shows the same object, or a part of it."""
@@ -67,7 +67,7 @@ def average_boxes(
 
     Box voting (Gidaris and Komodakis, ICCV 2015): cells whose visible box overlaps the chosen one
     by an IoU of at least 0.7 count with score x IoU^2, in the amodal box too. Cells with a score
-    below 0.2 have no say, and a chosen one among them that no other overlaps stays as it is.
+    below 0.3 have no say, and a chosen one among them that no other overlaps stays as it is.
 
     Args:
         rows: int64 (N,), chosen cells, from `choose_boxes`.

@@ -43,8 +43,8 @@ def test_cells_of_the_same_object_move_its_boxes_by_score_and_overlap():
     # IoU of the first two: 9 * 10 / 110 = 0.818; of the first and third: 8 * 10 / 120 = 0.667.
     visible = [[0, 0, 10, 10], [1, 0, 11, 10], [2, 0, 12, 10], [50, 0, 60, 10]]
     amodal = [[0, 0, 10, 20], [1, 0, 11, 30], [2, 0, 12, 90], [50, 0, 60, 10]]
-    averaged = average([0, 3], [0.8, 0.4, 0.9, 0.6], visible, amodal)
-    share = 0.4 * (90 / 110) ** 2 / (0.8 + 0.4 * (90 / 110) ** 2)
+    averaged = average([0, 3], [0.8, 0.5, 0.9, 0.6], visible, amodal)
+    share = 0.5 * (90 / 110) ** 2 / (0.8 + 0.5 * (90 / 110) ** 2)
     np.testing.assert_allclose(averaged[0], [[share, 0, 10 + share, 10], visible[3]], rtol=1e-5)
     np.testing.assert_allclose(
         averaged[1], [[share, 0, 10 + share, 20 + 10 * share], amodal[3]], rtol=1e-5
