@@ -1,7 +1,11 @@
 import numpy as np
 
+from sameo_model.data.collection import open_dataset
 from sameo_model.data.rle import encode_mask, occlusion_rate, rle_area, rle_box_xywh
-from sameo_model.synthesis.records import hiding_pairs
+from sameo_model.synthesis.cameras import PinholeCamera
+from sameo_model.synthesis.records import hiding_pairs, merge_records, write_scene
+from sameo_model.synthesis.scenes import RenderedScene, RenderedView
+from sameo_model.synthesis.truth import InstanceTruth, ViewTruth
 
 
 def annotation(number, amodal, visible):
@@ -39,3 +43,18 @@ def test_without_occlusion_there_is_no_order():
     mask = np.ones((2, 2), bool)
     assert hiding_pairs([annotation(1, mask, mask)]) == []
     assert hiding_pairs([]) == []
+
+
+def test_what_can_be_seen_of_other_objects_is_written_as_crowd_regions(tmp_path):
+    whole, cut = np.zeros((2, 48, 64), bool)
+    whole[10:30, 10:30] = cut[10:30, 60:] = True
+    truth = ViewTruth([InstanceTruth(1, whole, whole)], {0: cut}, np.ones((48, 64), np.float32))
+    camera = PinholeCamera(np.zeros(3), np.eye(3), 45.0)
+    view = RenderedView(camera, np.zeros((48, 64, 3), np.uint8), truth)
+    write_scene(tmp_path, 0, RenderedScene(["cup", "box"], [view], {}), {"box": 1, "cup": 2})
+    assert merge_records(tmp_path, 1)["annotations"] == 1
+    (image,) = open_dataset("amodal_coco", tmp_path / "annotations.json")
+    assert [instance.category for instance in image.instances] == ["box"]
+    (region,) = image.crowds
+    assert region.category == "cup"
+    assert region.rle == encode_mask(cut)
