@@ -49,7 +49,7 @@ class Defect(Enum):
     OBJECT_CUT = (Action.SKIPPED, "mask of another size whose object lies outside the image")
     BAD_RUN_LENGTHS = (Action.SKIPPED, "run lengths that do not fill their mask")
     UNKNOWN_IMAGE = (Action.SKIPPED, "annotation of an image that is not listed")
-    CROWD = (Action.SKIPPED, "crowd region instead of an object")
+    CROWD = (Action.SKIPPED, "crowd region: neither an object nor background")
     SECOND_ANNOTATOR = (Action.SKIPPED, "further annotator's labels of the same image")
     INCOMPLETE_SAMPLE = (Action.SKIPPED, "sample that misses one of its files")
     UNREADABLE_FILE = (Action.SKIPPED, "mask file that cannot be decoded")
