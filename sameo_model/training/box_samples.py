@@ -84,12 +84,7 @@ class BoxSamples(Dataset):
         for _ in range(MAX_TRIES):
             try:
                 if self.prints and rng.random() < self.options.empty_share:
-                    is_cloth = not self.empty_images or rng.random() < CLOTH_SHARE
-                    paths = self.prints if is_cloth else self.empty_images
-                    path = paths[int(rng.integers(len(paths)))]
-                    pixels = _read(path)
-                    scene = _empty_scene(_print_cloth(pixels, rng) if is_cloth else pixels)
-                    is_complete = True
+                    (path, scene), is_complete = self._draw_empty(rng), True
                 else:
                     image = source.images[draw.image_index]
                     path, is_complete = image.path, source.is_complete
@@ -109,6 +104,25 @@ class BoxSamples(Dataset):
             f"no readable image found in {MAX_TRIES} random ones ({'; '.join(unreadable.values())})"
             "; check the data set with `python -m sameo_model.datasets check`"
         )
+
+    def _draw_empty(self, rng: Rng) -> tuple[Path, BoxScene]:
+        """Draw an image without objects: a photograph, or a cloth with prints.
+
+        Raises:
+            UnreadableImageError: If the file is missing or damaged.
+        """
+        is_cloth = not self.empty_images or rng.random() < CLOTH_SHARE
+        paths = self.prints if is_cloth else self.empty_images
+        path = paths[int(rng.integers(len(paths)))]
+        try:
+            pixels = read_decoded_image(path).image_rgb
+        except (OSError, ValueError) as error:
+            raise UnreadableImageError(path, error) from error
+        if is_cloth:
+            pixels = _print_cloth(pixels, rng)
+        nothing = np.zeros((0, *pixels.shape[:2]), bool)
+        none = np.zeros(0, bool)
+        return path, BoxScene(pixels, nothing, nothing, none, np.zeros(0, np.int64), none)
 
 
 def load_box_scene(image: AmodalImage, unwanted: Sequence[str] = ()) -> BoxScene:
@@ -223,13 +237,6 @@ def _turn(scene: BoxScene, rng: Rng) -> BoxScene:
     )
 
 
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        return read_decoded_image(path).image_rgb
-    except (OSError, ValueError) as error:
-        raise UnreadableImageError(path, error) from error
-
-
 def _print_cloth(pixels: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """Return a cloth that repeats a part of an image, seen at an angle."""
     height, width = pixels.shape[:2]
@@ -245,12 +252,6 @@ def _print_cloth(pixels: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     return np.asarray(
         cv2.warpPerspective(cloth, angle, (size, size), borderMode=cv2.BORDER_REFLECT), np.uint8
     )
-
-
-def _empty_scene(pixels: NDArray[np.uint8]) -> BoxScene:
-    nothing = np.zeros((0, *pixels.shape[:2]), bool)
-    none = np.zeros(0, bool)
-    return BoxScene(pixels, nothing, nothing, none, np.zeros(0, np.int64), none)
 
 
 def _images_of(key: str, folders: Sequence[str]) -> list[Path]:
