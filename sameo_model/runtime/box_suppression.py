@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sameo_model.runtime.backends.base import CellBoxes
 from sameo_model.runtime.boxes import box_ious
-from sameo_model.runtime.types import FloatArray, MaskCrop
+from sameo_model.runtime.types import Detections, FloatArray, ImageHW, MaskCrop
 
 MOST_CANDIDATES = 400
 SAME_IOU = 0.8
@@ -57,12 +58,29 @@ def choose_boxes(
     return candidates[rows].astype(np.int64), np.array(kept, np.float32)
 
 
-def average_boxes(
-    rows: npt.NDArray[np.int64],
-    scores: FloatArray,
-    visible_xyxy: FloatArray,
-    amodal_xyxy: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
+def to_detections(
+    cells: CellBoxes, side: int, image_hw: ImageHW, *, min_score: float, max_boxes: int
+) -> Detections:
+    """Turn what all cells say into one row for each object, in pixels of the image.
+
+    Args:
+        side: Side of the square to which the image was squashed, pixels.
+        image_hw: Height and width of the image, pixels.
+        min_score: As for `choose_boxes`.
+        max_boxes: As for `choose_boxes`.
+    """
+    rows, lowered = choose_boxes(
+        cells.boxes, cells.scores, min_score=min_score, max_boxes=max_boxes
+    )
+    size = np.array([image_hw[1], image_hw[0]] * 2, np.float32)
+    visible, amodal = (
+        (boxes * (size / side)).clip(0, size).astype(np.float32)
+        for boxes in average_boxes(rows, cells)
+    )
+    return Detections(visible, amodal, lowered)
+
+
+def average_boxes(rows: npt.NDArray[np.int64], cells: CellBoxes) -> tuple[FloatArray, FloatArray]:
     """Average each chosen box with what other cells say about the same object.
 
     Box voting (Gidaris and Komodakis, ICCV 2015): cells whose visible box overlaps the chosen one
@@ -71,23 +89,21 @@ def average_boxes(
 
     Args:
         rows: int64 (N,), chosen cells, from `choose_boxes`.
-        scores: float (A,), before suppression.
-        visible_xyxy: float (A, 4), x1, y1, x2, y2, one box per cell.
-        amodal_xyxy: float (A, 4), in the same pixels.
+        cells: All cells, with their scores before suppression.
 
     Returns:
-        float32 (N, 4) visible and (N, 4) amodal boxes.
+        float32 (N, 4) visible and (N, 4) amodal boxes, in the pixels of `cells`.
     """
-    voters = np.flatnonzero(scores >= VOTER_SCORE)
-    ious = box_ious(visible_xyxy[rows], visible_xyxy[voters])
-    weights = np.where(ious >= VOTER_IOU, scores[voters] * ious**2, 0.0)
+    voters = np.flatnonzero(cells.scores >= VOTER_SCORE)
+    ious = box_ious(cells.boxes[rows], cells.boxes[voters])
+    weights = np.where(ious >= VOTER_IOU, cells.scores[voters] * ious**2, 0.0)
     total = weights.sum(axis=1, keepdims=True)
 
     def average(boxes: FloatArray) -> FloatArray:
         averaged = weights @ boxes[voters] / np.maximum(total, 1e-9)
         return np.where(total > 0, averaged, boxes[rows]).astype(np.float32)
 
-    return average(visible_xyxy), average(amodal_xyxy)
+    return average(cells.boxes), average(cells.amodal_boxes)
 
 
 def choose_masks(masks: Sequence[MaskCrop]) -> npt.NDArray[np.intp]:

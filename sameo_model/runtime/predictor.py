@@ -17,7 +17,7 @@ from sameo_model.runtime.backends.base import (
     DecoderOutput,
     build_backend,
 )
-from sameo_model.runtime.box_suppression import average_boxes, choose_boxes, choose_masks
+from sameo_model.runtime.box_suppression import choose_masks, to_detections
 from sameo_model.runtime.boxes import are_shares, check_boxes
 from sameo_model.runtime.bundle import load_bundle
 from sameo_model.runtime.clicks import Clicks, check_clicks, clicks_in_frames
@@ -302,15 +302,8 @@ class Predictor:
             )
         side = int(self._detector["image_size"])
         cells = self.backend.find_boxes(resize_window(image_rgb, side))
-        rows, scores = choose_boxes(
-            cells.boxes, cells.scores, min_score=min_score, max_boxes=max_boxes
-        )
-        size = np.array([image_rgb.shape[1], image_rgb.shape[0]] * 2, np.float32)
-        visible, amodal = (
-            (boxes * (size / side)).clip(0, size).astype(np.float32)
-            for boxes in average_boxes(rows, cells.scores, cells.boxes, cells.amodal_boxes)
-        )
-        return Detections(visible, amodal, scores)
+        image_hw = image_rgb.shape[0], image_rgb.shape[1]
+        return to_detections(cells, side, image_hw, min_score=min_score, max_boxes=max_boxes)
 
     def segment_all(
         self, image_rgb: Uint8Array, *, max_boxes: int = MAX_FOUND, min_score: float | None = None

@@ -13,9 +13,10 @@ import torch
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, score_boxes
 from sameo_model.modeling.box_detector import BoxDetector
-from sameo_model.runtime.box_suppression import average_boxes, choose_boxes
+from sameo_model.runtime.backends.base import CellBoxes
+from sameo_model.runtime.box_suppression import to_detections
 from sameo_model.runtime.framing import resize_window
-from sameo_model.runtime.types import FloatArray, Uint8Array
+from sameo_model.runtime.types import Detections, FloatArray, Uint8Array
 from sameo_model.training.validation import ValidationResult
 
 DRAWN_SCORE = 0.3
@@ -34,15 +35,18 @@ class BoxValidation:
         overlays: dict[str, Uint8Array] = {}
         for name, images in self.sets.items():
             found = {image.image_id: detect(model, image.load_rgb()) for image in images}
-            values = {number: one[2] for number, one in found.items()}
-            for column, kind in enumerate(("visible", "amodal")):
-                boxes = {number: one[column] for number, one in found.items()}
-                for key, value in score_boxes(images, boxes, values, kind).items():  # type: ignore[arg-type]
+            values = {number: one.scores for number, one in found.items()}
+            boxes = {
+                "visible": {number: one.boxes_xyxy for number, one in found.items()},
+                "amodal": {number: one.amodal_boxes_xyxy for number, one in found.items()},
+            }
+            for kind in boxes:
+                for key, value in score_boxes(images, boxes[kind], values, kind).items():  # type: ignore[arg-type]
                     if value >= 0:
                         scores[f"{name}/{kind}_{key}"] = value
             for image in images[: self.num_overlays]:
-                visible, _, confidence = found[image.image_id]
-                chosen = visible[confidence >= DRAWN_SCORE]
+                one = found[image.image_id]
+                chosen = one.boxes_xyxy[one.scores >= DRAWN_SCORE]
                 overlays[f"{name}/{image.image_id}"] = _draw(image.load_rgb(), chosen)
         for key in ("visible_ap", "visible_ap50", "visible_ar100"):
             scores[f"box_{key}"] = float(np.mean([scores[f"{name}/{key}"] for name in self.sets]))
@@ -50,32 +54,26 @@ class BoxValidation:
 
 
 @torch.no_grad()
-def detect(model: BoxDetector, image_rgb: Uint8Array) -> tuple[FloatArray, FloatArray, FloatArray]:
+def detect(model: BoxDetector, image_rgb: Uint8Array) -> Detections:
     """Find boxes with the network in PyTorch.
 
     Args:
         image_rgb: uint8 (H, W, 3), RGB.
-
-    Returns:
-        float32 (N, 4) visible and (N, 4) amodal boxes, pixels of the image, and (N,) scores.
     """
-    side = model.image_size
-    squashed = resize_window(image_rgb, side)
+    squashed = resize_window(image_rgb, model.image_size)
     device = next(model.parameters()).device
     image = torch.from_numpy(squashed.transpose(2, 0, 1)[None].copy()).to(device)
     answer = model.eval()(image)
-    height, width = image_rgb.shape[:2]
-    high = np.array([width, height] * 2, np.float32)
-    visible, amodal = (
-        boxes[0].cpu().numpy() for boxes in (answer.visible_xyxy, answer.amodal_xyxy)
+    cells = CellBoxes(
+        *(
+            values[0].cpu().numpy()
+            for values in (answer.visible_xyxy, answer.amodal_xyxy, answer.scores())
+        )
     )
-    scores = answer.scores()[0].cpu().numpy()
-    rows, kept = choose_boxes(visible, scores, min_score=MIN_SCORE, max_boxes=max(MOST_BOXES))
-    visible, amodal = (
-        (boxes * (high / side)).clip(0, high).astype(np.float32)
-        for boxes in average_boxes(rows, scores, visible, amodal)
+    image_hw = image_rgb.shape[0], image_rgb.shape[1]
+    return to_detections(
+        cells, model.image_size, image_hw, min_score=MIN_SCORE, max_boxes=max(MOST_BOXES)
     )
-    return visible, amodal, kept
 
 
 def _draw(image_rgb: Uint8Array, boxes_xyxy: FloatArray) -> Uint8Array:

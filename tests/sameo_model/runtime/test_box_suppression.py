@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sameo_model.runtime.backends.base import CellBoxes
 from sameo_model.runtime.box_suppression import average_boxes, choose_boxes, choose_masks
 from sameo_model.runtime.types import MaskCrop
 
@@ -36,7 +37,8 @@ def test_overlap_lowers_the_score_and_may_change_the_order():
 def average(rows, scores, visible, amodal=None):
     visible = np.array(visible, np.float32)
     amodal = visible if amodal is None else np.array(amodal, np.float32)
-    return average_boxes(np.array(rows, np.int64), np.array(scores, np.float32), visible, amodal)
+    cells = CellBoxes(visible, amodal, np.array(scores, np.float32))
+    return average_boxes(np.array(rows, np.int64), cells)
 
 
 def test_cells_of_the_same_object_move_its_boxes_by_score_and_overlap():

@@ -120,7 +120,8 @@ def test_the_command_line_trains_and_validates_a_detector(tmp_path, capsys):
 
 def test_boxes_belong_to_the_image_and_lie_inside_it(tmp_path):
     images = write_drawn_scenes(tmp_path / "data")
-    visible, amodal, scores = detect(make_model(), images[0].load_rgb())
+    found = detect(make_model(), images[0].load_rgb())
+    visible, amodal, scores = found.boxes_xyxy, found.amodal_boxes_xyxy, found.scores
     assert len(visible) == len(amodal) == len(scores) > 0
     for boxes in (visible, amodal):
         assert (boxes >= 0).all()
