@@ -5,25 +5,64 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sameo_model.data.types import AmodalImage
-from sameo_model.runtime.types import FloatArray
+from sameo_model.runtime.types import BoolArray, FloatArray
 
 MOST_BOXES = (10, 30, 100)
 MIN_SCORE = 0.001
 """From which boxes are kept for AP, which looks at the whole curve; a user's is far higher."""
 
 
+BoxKind = Literal["visible", "amodal"]
+
+
+@dataclass(frozen=True)
+class BoxVerdicts:
+    """Which boxes of one image are right at IoU 0.5, each with an object of its own."""
+
+    true_xyxy: FloatArray  # float64 (M, 4), the objects' visible boxes, pixels
+    is_found: BoolArray  # bool (M,)
+    is_right: BoolArray  # bool (N,), of the found boxes
+    is_ignored: BoolArray  # bool (N,), on crowd regions: neither right nor wrong
+
+
+def judge_boxes(image: AmodalImage, boxes_xyxy: FloatArray, scores: FloatArray) -> BoxVerdicts:
+    """Match the found visible boxes of one image to the true ones, best score first.
+
+    Args:
+        boxes_xyxy: float (N, 4), pixels.
+        scores: float (N,).
+    """
+    truth = [one for one in _truth(image, "visible") if not one["iscrowd"]]
+    key = image.image_id
+    evaluation = _evaluate([image], {key: boxes_xyxy}, {key: scores}, "visible")
+    is_found = np.zeros(len(truth), bool)
+    is_right, is_ignored = np.zeros((2, len(scores)), bool)
+    for outcome in filter(None, evaluation.evalImgs):
+        found = np.array(outcome["dtIds"], int) - 1  # numbered from 1, as given
+        is_ignored[found] = outcome["dtIgnore"][0]
+        is_right[found] = (outcome["dtMatches"][0] > 0) & ~is_ignored[found]
+        objects = np.array(outcome["gtIds"], int) - 1  # crowds come after the objects
+        is_thing = objects < len(truth)
+        is_found[objects[is_thing]] = outcome["gtMatches"][0][is_thing] > 0
+    xywh = np.array([one["bbox"] for one in truth], float).reshape(-1, 4)
+    true_xyxy = np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]])
+    return BoxVerdicts(true_xyxy, is_found, is_right, is_ignored)
+
+
 def score_boxes(
     images: Sequence[AmodalImage],
     boxes_xyxy: Mapping[int, FloatArray],
     scores: Mapping[int, FloatArray],
-    kind: Literal["visible", "amodal"],
+    kind: BoxKind,
 ) -> dict[str, float]:
     """Score found boxes against the true ones, all classes as one.
 
@@ -38,6 +77,27 @@ def score_boxes(
         ``ap`` (IoU .50 to .95), ``ap50``, ``ap75``, ``recall50`` (at most 100 boxes),
         ``ar10``, ``ar30``, ``ar100``, fractions, -1 where there is no true box.
     """
+    evaluation = _evaluate(images, boxes_xyxy, scores, kind)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, 0, 0, -1]  # IoU thresholds, recalls
+    recall = evaluation.eval["recall"][:, 0, 0]  # IoU thresholds, MOST_BOXES
+    return {
+        "ap": float(precision.mean()),
+        "ap50": float(precision[0].mean()),
+        "ap75": float(precision[5].mean()),
+        "recall50": float(recall[0, -1]),
+        **{f"ar{most}": float(recall[:, row].mean()) for row, most in enumerate(MOST_BOXES)},
+    }
+
+
+def _evaluate(
+    images: Sequence[AmodalImage],
+    boxes_xyxy: Mapping[int, FloatArray],
+    scores: Mapping[int, FloatArray],
+    kind: BoxKind,
+) -> COCOeval:
+    """Return pycocotools' evaluation with the matches of each image."""
     annotations = [
         {**one, "id": number, "image_id": image.image_id, "category_id": 1}
         for number, (image, one) in enumerate(
@@ -75,20 +135,11 @@ def score_boxes(
         evaluation.params.areaRng = [[0, 1e10]]
         evaluation.params.areaRngLbl = ["all"]
         evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, 0, 0, -1]  # IoU thresholds, recalls
-    recall = evaluation.eval["recall"][:, 0, 0]  # IoU thresholds, MOST_BOXES
-    return {
-        "ap": float(precision.mean()),
-        "ap50": float(precision[0].mean()),
-        "ap75": float(precision[5].mean()),
-        "recall50": float(recall[0, -1]),
-        **{f"ar{most}": float(recall[:, row].mean()) for row, most in enumerate(MOST_BOXES)},
-    }
+    return evaluation
 
 
-def _truth(image: AmodalImage, kind: str) -> list[dict[str, Any]]:
-    """Return `bbox` and `iscrowd` of what is annotated."""
+def _truth(image: AmodalImage, kind: BoxKind) -> list[dict[str, Any]]:
+    """Return `bbox` and `iscrowd` of what is annotated; visible boxes come before crowds."""
     annotations: list[dict[str, Any]] = []
     for item in image.instances:
         box = item.visible_box_xywh if kind == "visible" else item.amodal_box_xywh

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-import numpy as np
 from tqdm import tqdm
 
 from sameo_model.data.types import AmodalImage
-from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, score_boxes
-from sameo_model.evaluation.detections import Detection, boxes_of
+from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, BoxKind, score_boxes
+from sameo_model.evaluation.detections import Detection, amodal_boxes_of, boxes_of, scores_of
 from sameo_model.runtime.predictor import Predictor
-from sameo_model.runtime.types import FloatArray
 
 BUILT_IN = "builtin"
 """Stands for the bundle's own detector where a file of detections is asked for."""
@@ -24,45 +21,43 @@ BoxScores = Mapping[str, Mapping[str, float]]
 
 def find_built_in(
     predictor: Predictor, images: Sequence[AmodalImage], max_boxes: int
-) -> tuple[list[Detection], dict[int, FloatArray]]:
+) -> list[Detection]:
     """Run the model's detector on each image.
 
     Returns:
-        Visible boxes, those of an image best first; and whole boxes in the same order, float32
-        (N, 4) by image id.
+        Visible boxes with the box of the whole object, those of an image best first.
 
     Raises:
         ValueError: If the model has no detector.
     """
     detections: list[Detection] = []
-    amodal_boxes: dict[int, FloatArray] = {}
     for image in tqdm(images, desc="detector", unit="image"):
         found = predictor.detect(image.load_rgb(), max_boxes=max_boxes, min_score=MIN_SCORE)
-        amodal_boxes[image.image_id] = found.amodal_boxes_xyxy
         detections += [
-            Detection(image.image_id, 0, score, (box[0], box[1], box[2], box[3]))
-            for box, score in zip(found.boxes_xyxy.tolist(), found.scores.tolist(), strict=True)
+            Detection(image.image_id, 0, score, tuple(visible), amodal_box_xyxy=tuple(amodal))
+            for visible, amodal, score in zip(
+                found.boxes_xyxy.tolist(),
+                found.amodal_boxes_xyxy.tolist(),
+                found.scores.tolist(),
+                strict=True,
+            )
         ]
-    return detections, amodal_boxes
+    return detections
 
 
 def score_found_boxes(
     images: Sequence[AmodalImage],
     detections: Mapping[int, Sequence[Detection]],
-    kind: Literal["visible", "amodal"],
-    boxes_xyxy: Mapping[int, FloatArray] | None = None,
-) -> dict[str, float]:
-    """Return `score_boxes` of detections, or of other boxes in their place.
-
-    Args:
-        boxes_xyxy: Boxes by image id in the order of `detections`; None takes theirs.
-    """
-    scores = {
-        image.image_id: np.array([d.score for d in detections.get(image.image_id, ())])
-        for image in images
+    kinds: Sequence[BoxKind],
+) -> BoxScores:
+    """Return `score_boxes` of the detections for each kind of box."""
+    found = {image.image_id: detections.get(image.image_id, ()) for image in images}
+    scores = {image_id: scores_of(items) for image_id, items in found.items()}
+    boxes = {
+        "visible": {image_id: boxes_of(items) for image_id, items in found.items()},
+        "amodal": {image_id: amodal_boxes_of(items) for image_id, items in found.items()},
     }
-    own = {image.image_id: boxes_of(detections.get(image.image_id, ())) for image in images}
-    return score_boxes(images, own if boxes_xyxy is None else boxes_xyxy, scores, kind)
+    return {kind: score_boxes(images, boxes[kind], scores, kind) for kind in kinds}
 
 
 def box_lines(scores: BoxScores) -> list[list[str]]:

@@ -27,6 +27,8 @@ class Detection:
     visible_rle: Rle | None = None  # what the front end says is visible of it, or None
     # visible over amodal area as the front end states it, NaN for an empty mask, or None
     visible_share: float | None = None
+    # box of the whole object, where the front end draws one beside that of the visible part
+    amodal_box_xyxy: BoxXyxy | None = None
 
     def with_masks(self, mask_rle: Rle, visible_rle: Rle | None) -> Detection:
         """Return the same box with masks of another origin."""
@@ -45,6 +47,17 @@ def boxes_of(detections: Sequence[Detection]) -> FloatArray:
     """Return the boxes, float32 (N, 4), x1, y1, x2, y2 in pixels."""
     boxes = [detection.box_xyxy for detection in detections]
     return np.array(boxes, dtype=np.float32).reshape(-1, 4)
+
+
+def amodal_boxes_of(detections: Sequence[Detection]) -> FloatArray:
+    """Return the boxes of whole objects, float32 (N, 4); each detection must have one."""
+    boxes = [detection.amodal_box_xyxy for detection in detections]
+    return np.array(boxes, dtype=np.float32).reshape(-1, 4)
+
+
+def scores_of(detections: Sequence[Detection]) -> FloatArray:
+    """Return the scores, float64 (N,)."""
+    return np.array([detection.score for detection in detections], dtype=float)
 
 
 def suppress_duplicates(detections: Sequence[Detection], iou_threshold: float) -> list[Detection]:

@@ -18,7 +18,6 @@ from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.buckets import BUCKETS
 from sameo_model.evaluation.built_in import (
     BUILT_IN,
-    BoxScores,
     box_lines,
     find_built_in,
     score_found_boxes,
@@ -108,7 +107,8 @@ def add_parser(commands: Any) -> None:
         type=float,
         default=0.5,
         metavar="S",
-        help="score from which a detection counts for the UOAIS measures (default 0.5)",
+        help="score from which a detection counts for the UOAIS measures, and is drawn on the "
+        "report's images (default 0.5)",
     )
     add(
         "--replicates",
@@ -117,7 +117,12 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="bootstrap samples of the images (default %(default)s, 0 for none)",
     )
-    add("--seed", type=whole_number(0), default=0, help="of the bootstrap (default 0)")
+    add(
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        help="of the bootstrap and of the report's images (default 0)",
+    )
     add("--report", type=Path, metavar="DIR", help="write a page with charts and figures here")
     add(
         "--objects",
@@ -141,18 +146,22 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--objects needs --report, and --columns needs --objects; give both")
     truth = open_truth(options)
     is_built_in = str(options.detections) == BUILT_IN
-    if is_built_in and not has_amodal(truth):
-        _score_boxes_alone(options, truth, clock)
-        return 0
-    check_amodal(options, truth)
-    if is_built_in:
-        found, boxes = _find_built_in(options, truth, clock)
+    boxes_alone = is_built_in and not has_amodal(truth)
+    if boxes_alone:
+        _check_boxes_alone(options)
     else:
-        found, boxes = _read(options, truth), None
+        check_amodal(options, truth)
+    found = _find_built_in(options, truth, clock) if is_built_in else _read(options, truth)
     detections = _thin_out(options, found, truth)
     notes = [*truth.notes, *found.notes]
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    if boxes_alone:
+        _score_boxes_alone(options, truth, detections, notes, clock)
+        return 0
+    boxes = None
+    if is_built_in:
+        boxes = score_found_boxes(truth.images, detections, ("visible", "amodal"))
     built = _build_rows(options, truth.images, found, detections, clock)
     headline = _headline(options)
     scores = score_rows(
@@ -194,7 +203,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         write_detection_files(options.json, result, truth.images, scores)
     if options.report:
-        _write_report(options, result, truth.images, built.rows, scores)
+        more = [] if options.boxes == "amodal" else [_random_images(options, truth, detections)]
+        _write_report(options, result, truth.images, built.rows, scores, more)
         print(f"report: {options.report / 'index.html'}")
     return 0
 
@@ -205,6 +215,7 @@ def _write_report(
     images: Sequence[AmodalImage],
     rows: Sequence[Row],
     scores: Mapping[str, RowScores],
+    more_sections: Sequence[tuple[str, str]],
 ) -> None:
     from sameo_model.evaluation.report import qualitative
     from sameo_model.evaluation.report.detections_report import write_detections_report
@@ -219,13 +230,13 @@ def _write_report(
     if options.objects:
         wanted = qualitative.parse_objects(options.objects)
         chosen = qualitative.find_objects(wanted, images, rows, scores[result["headline"]])
-    write_detections_report(options.report, result, images, rows, scores, chosen, columns)
+    write_detections_report(
+        options.report, result, images, rows, scores, chosen, columns, more_sections
+    )
 
 
-def _find_built_in(
-    options: argparse.Namespace, truth: TruthSet, clock: Clock
-) -> tuple[DetectionSet, BoxScores]:
-    """Run the model's own detector, and score its boxes."""
+def _find_built_in(options: argparse.Namespace, truth: TruthSet, clock: Clock) -> DetectionSet:
+    """Run the model's own detector."""
     if options.model == NO_MODEL or options.class_specific or options.boxes == "amodal":
         raise ValueError(
             f"--detections {BUILT_IN} needs a --model, and leaves out --class-specific and --boxes "
@@ -237,27 +248,56 @@ def _find_built_in(
             options.model, options.backend, threads=options.threads, precision=options.precision
         ) as predictor,
     ):
-        found, amodal_boxes = find_built_in(predictor, truth.images, options.max_dets)
-    groups = group_by_image(found)
-    scores = {"visible": score_found_boxes(truth.images, groups, "visible")}
-    if has_amodal(truth):
-        scores["amodal"] = score_found_boxes(truth.images, groups, "amodal", amodal_boxes)
-    return DetectionSet(BUILT_IN, found), scores
+        return DetectionSet(BUILT_IN, find_built_in(predictor, truth.images, options.max_dets))
 
 
-def _score_boxes_alone(options: argparse.Namespace, truth: TruthSet, clock: Clock) -> None:
+def _check_boxes_alone(options: argparse.Namespace) -> None:
+    """Refuse options that have no meaning without whole shapes."""
+    given = {
+        "--buckets": options.buckets != "none",
+        "--objects": options.objects,
+        "--predictions": options.predictions,
+    }
+    for name in (name for name, is_given in given.items() if is_given):
+        raise ValueError(
+            f"{name} needs whole shapes, but {options.annotations} ({options.dataset}) annotates "
+            f"the visible part of each object alone; leave it out, and boxes are scored"
+        )
+
+
+def _score_boxes_alone(
+    options: argparse.Namespace,
+    truth: TruthSet,
+    detections: Mapping[int, Sequence[Detection]],
+    notes: Sequence[str],
+    clock: Clock,
+) -> None:
     """Score the boxes of the detector where only visible parts are annotated."""
-    _, scores = _find_built_in(options, truth, clock)
+    boxes = score_found_boxes(truth.images, detections, ("visible",))
     result = {
-        "boxes": scores,
+        "boxes": boxes,
         "num_images": len(truth.images),
         "num_truths": sum(len(image.instances) for image in truth.images),
-        "settings": {**_settings(options), **clock.settings()},
+        "settings": {**_settings(options), **clock.settings(), "notes": list(notes)},
     }
     print("note: there are no whole shapes to compare with, so boxes alone are scored")
-    print(align(box_lines(scores)))
+    print(align(box_lines(boxes)))
     if options.json:
         write_json(options.json, result, indent=2)
+    if options.report:
+        from sameo_model.evaluation.report.found_boxes import write_boxes_report
+
+        write_boxes_report(options.report, result, _random_images(options, truth, detections))
+        print(f"report: {options.report / 'index.html'}")
+
+
+def _random_images(
+    options: argparse.Namespace, truth: TruthSet, detections: Mapping[int, Sequence[Detection]]
+) -> tuple[str, str]:
+    """Return the part of a report that shows found boxes."""
+    from sameo_model.evaluation.report.found_boxes import found_boxes_section
+
+    return found_boxes_section(truth.images, detections, options.uoais_threshold, options.seed)
 
 
 def _read(options: argparse.Namespace, truth: TruthSet) -> DetectionSet:

@@ -52,6 +52,37 @@ def test_visible_masks_alone_are_enough_for_boxes(arguments, bundle, tmp_path, c
     assert "boxes alone are scored" in capsys.readouterr().out
 
 
+def test_boxes_below_the_threshold_are_not_scored(arguments, bundle, tmp_path):
+    more = ["--model", str(bundle), "--score-threshold", "0.99"]
+    for dataset in ("amodal_coco", "coco_instances"):
+        assert evaluate.main([*arguments, *more, "--dataset", dataset]) == 0
+        result = json.loads((tmp_path / "scores.json").read_text())
+        assert result["boxes"]["visible"]["recall50"] == 0
+
+
+@pytest.mark.parametrize("dataset", ["amodal_coco", "coco_instances"])
+def test_a_report_draws_found_boxes_on_images_that_the_seed_chooses(
+    arguments, bundle, tmp_path, dataset
+):
+    more = ["--model", str(bundle), "--dataset", dataset, "--report", str(tmp_path / "report")]
+    assert evaluate.main([*arguments, *more, "--seed", "3"]) == 0
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "1 image chosen at random (seed 3)" in page
+    assert "image 7 (000007.png): 1 right, 0 false, 1 missed" in page
+    assert (tmp_path / "report" / "result.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "more", [("--buckets", "coco"), ("--objects", "1", "--report", "out"), ("--predictions", "out")]
+)
+def test_what_needs_whole_shapes_is_refused_without_them(arguments, bundle, more, capsys):
+    assert (
+        evaluate.main([*arguments, "--model", str(bundle), "--dataset", "coco_instances", *more])
+        == 2
+    )
+    assert f"{more[0]} needs whole shapes" in capsys.readouterr().err
+
+
 def test_what_the_detector_cannot_do_is_refused(arguments, bundle, tmp_path, capsys):
     plain = make_tiny_bundle(tmp_path / "plain")
     assert evaluate.main([*arguments, "--model", str(plain)]) == 2

@@ -47,16 +47,19 @@ def write_detections_report(
     scores: Mapping[str, RowScores],
     chosen: Sequence[ChosenObject] = (),
     columns: Sequence[str] = DEFAULT_COLUMNS,
+    more_sections: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Write `index.html`, `report.md`, `result.json`, `rows.csv` and `instances.csv`.
 
     Args:
         chosen: Objects for `figure.png`, which is also shown in the page; none writes none.
+        more_sections: Headings and HTML of further parts of the page, before its settings.
 
     Raises:
         FileNotFoundError: If an image of the gallery is missing.
     """
     sections = _sections(result, images, rows, scores)
+    sections[-1:-1] = more_sections
     folder.mkdir(parents=True, exist_ok=True)
     if chosen:
         figure_bgr = cv2.cvtColor(draw_figure(chosen, columns), cv2.COLOR_RGB2BGR)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import cv2
 import numpy as np
@@ -14,6 +12,7 @@ from sameo_model.data.types import AmodalImage, AmodalInstance, Rle
 from sameo_model.evaluation.crops import rle_to_crop
 from sameo_model.evaluation.detections import BoxXyxy, Detection
 from sameo_model.evaluation.instance_scores import OCCLUDED_ABOVE
+from sameo_model.evaluation.report.page import html_figure
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.runtime.overlay import draw_overlay
 from sameo_model.runtime.types import MaskCrop
@@ -83,12 +82,7 @@ def figure(case: Case) -> str:
         f"{case.instance.annotation_id} {case.instance.category}: {judged}, "
         f"{100 * rate:.0f} % hidden. Photograph, true, predicted."
     )
-    data = base64.b64encode(_encode_jpeg(draw_case(case))).decode("ascii")
-    text = escape(caption)
-    return (
-        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{text}">'
-        f"<figcaption>{text}</figcaption></figure>"
-    )
+    return html_figure(draw_case(case), caption)
 
 
 def draw_case(case: Case) -> np.ndarray:
@@ -191,9 +185,3 @@ def _resize(pixels: np.ndarray, scale: float) -> np.ndarray:
     size_wh = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(pixels), size_wh, interpolation=method)
-
-
-def _encode_jpeg(image_rgb: np.ndarray) -> bytes:
-    image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return data.tobytes()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from html import escape
+
+import cv2
+
+from sameo_model.runtime.types import Uint8Array
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6472; --line: #d8dde5;
@@ -61,4 +66,21 @@ def html_table(rows: Sequence[Sequence[str]], chosen: Sequence[int] = ()) -> str
         f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>'
         + "\n".join(lines)
         + "</tbody></table></div>"
+    )
+
+
+def html_figure(image_rgb: Uint8Array, caption: str) -> str:
+    """Return a `<figure>` that holds the image itself.
+
+    Args:
+        image_rgb: uint8 (h, w, 3), RGB.
+        caption: Plain text.
+    """
+    image_bgr = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
+    _, jpeg = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    data = base64.b64encode(jpeg.tobytes()).decode("ascii")
+    text = escape(caption)
+    return (
+        f'<figure><img src="data:image/jpeg;base64,{data}" alt="{text}">'
+        f"<figcaption>{text}</figcaption></figure>"
     )

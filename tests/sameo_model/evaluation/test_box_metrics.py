@@ -7,7 +7,7 @@ import pytest
 
 from sameo_model.data.rle import encode_mask
 from sameo_model.data.types import AmodalImage, AmodalInstance, CrowdRegion
-from sameo_model.evaluation.box_metrics import score_boxes
+from sameo_model.evaluation.box_metrics import judge_boxes, score_boxes
 
 
 def make_image(*boxes_xywh, image_id=1, amodal=(), crowds=()):
@@ -63,3 +63,25 @@ def test_whole_boxes_are_scored_against_whole_ones_where_they_are_known():
 def test_no_boxes_at_all_find_nothing():
     result = score([make_image((10, 10, 20, 20))], {1: np.zeros((0, 5))})
     assert set(result.values()) == {0.0}
+
+
+def test_each_box_is_right_false_or_ignored_and_each_object_found_or_missed():
+    region = np.zeros((100, 100), bool)
+    region[60:90, 60:90] = True
+    crowds = (CrowdRegion(9, "", encode_mask(region)),)
+    image = make_image((10, 10, 20, 20), (50, 10, 20, 20), crowds=crowds)
+    boxes = [[60, 60, 90, 90], [12, 10, 30, 30], [10, 10, 30, 30], [0, 80, 20, 99]]
+    verdicts = judge_boxes(image, np.array(boxes, np.float32), np.array([0.9, 0.3, 0.8, 0.7]))
+    # The second box is as good, but a better scored one has its object.
+    assert verdicts.is_right.tolist() == [False, False, True, False]
+    assert verdicts.is_ignored.tolist() == [True, False, False, False]
+    assert verdicts.is_found.tolist() == [True, False]
+    assert verdicts.true_xyxy.tolist() == [[10, 10, 30, 30], [50, 10, 70, 30]]
+
+
+def test_boxes_of_an_image_without_objects_are_false():
+    verdicts = judge_boxes(make_image(), np.array([[0, 0, 9, 9]], np.float32), np.array([0.5]))
+    assert verdicts.is_right.tolist() == [False]
+    assert verdicts.is_found.tolist() == []
+    nothing = judge_boxes(make_image((1, 1, 5, 5)), np.zeros((0, 4), np.float32), np.zeros(0))
+    assert nothing.is_found.tolist() == [False]
