@@ -28,6 +28,7 @@ from sameo_model.data.statistics import (
 )
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.runtime.files import write_json
+from sameo_model.runtime.wording import counted
 
 EXAMPLES = """examples:
   # what there is, how to get it, and how its folder must look
@@ -94,9 +95,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _print_check(report: CheckReport) -> None:
     print(
-        f"{report.dataset}: {report.verdict}. {report.num_images} images, "
-        f"{report.num_instances} instances read, {report.num_skipped} skipped, "
-        f"{report.num_decoded} images decoded"
+        f"{report.dataset}: {report.verdict}. "
+        f"{counted(report.num_images, 'image')}, {counted(report.num_instances, 'instance')} read, "
+        f"{report.num_skipped} skipped, {counted(report.num_decoded, 'image')} decoded"
     )
     for name, entry in report.defects.items():
         print(
@@ -132,7 +133,7 @@ def _stats(arguments: argparse.Namespace) -> int:
     _print_removals(removals)
     _write_json(arguments.json, content)
     if arguments.plot:
-        title = f"{card.title}: {statistics.num_instances} instances"
+        title = f"{card.title}: {counted(statistics.num_instances, 'instance')}"
         arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         draw_histogram(statistics.histogram, title).savefig(arguments.plot)
     return 0
@@ -174,7 +175,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         dataset, arguments.output, images_dir, workers=arguments.workers, progress=True
     )
     _print_removals(removals)
-    print(f"wrote {num_images} images, {num_instances} instances")
+    print(f"wrote {counted(num_images, 'image')}, {counted(num_instances, 'instance')}")
     print(f"to {arguments.output}, file names relative to {images_dir}")
     content = {
         "dataset": card.name,

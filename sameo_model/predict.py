@@ -31,6 +31,7 @@ from sameo_model.runtime.images import read_image
 from sameo_model.runtime.overlay import draw_overlay, format_label
 from sameo_model.runtime.records import prediction_record
 from sameo_model.runtime.types import Uint8Array
+from sameo_model.runtime.wording import counted
 
 _DESCRIPTION = """\
 Predict the whole shape of objects, hidden parts included, from an image and a box around the
@@ -83,10 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError) as error:
         _complain(error)
         return 1
-    print(
-        f"{outcome.num_masks} masks of {outcome.num_images} images are in {options.output}"
-        + (f"; {len(outcome.failures)} images or boxes were left out" if outcome.failures else "")
-    )
+    written = f"{counted(outcome.num_masks, 'mask')} of {counted(outcome.num_images, 'image')}"
+    left_out = f"; images or boxes left out: {len(outcome.failures)}" if outcome.failures else ""
+    print(f"{written} written to {options.output}{left_out}")
     return 1 if outcome.failures else 0
 
 

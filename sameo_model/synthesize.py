@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sameo_model.data.arguments import whole_number
+from sameo_model.runtime.wording import counted
 from sameo_model.synthesis.amodal_lvis_command import add_amodal_lvis_command
 from sameo_model.synthesis.command_line import add_command
 from sameo_model.synthesis.walt_command import add_walt_command
@@ -176,7 +177,8 @@ def run_composites(args: argparse.Namespace) -> None:
         workers=args.workers,
         options=CompositeOptions(image_hw=parse_size(args.image_size)),
     )
-    print(f"{num_images} images, {num_annotations} annotations in {args.output}; look at {sheet}")
+    written = f"{counted(num_images, 'image')}, {counted(num_annotations, 'annotation')}"
+    print(f"{written} in {args.output}; look at {sheet}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,6 +25,7 @@ import cv2
 from sameo_model.runtime import load_predictor, read_image
 from sameo_model.runtime.box_source import detections_to_prompts, find_faults
 from sameo_model.runtime.files import check_output_folder
+from sameo_model.runtime.wording import counted
 from sameo_ros.arguments import positive
 from sameo_ros.image_source import SourceImage, find_images, load_image
 from sameo_ros.recording import format_table
@@ -215,8 +216,8 @@ def find_boxes(images: Path, folder: Path, model: str, backend: str) -> Path:
                 ]
     if num_read and not any(boxes.values()):
         raise DemoError(
-            f"the detector of {model} finds nothing in the {num_read} images of {images}; give "
-            "other images, or boxes of your own with --boxes (BOXES=file)"
+            f"the detector of {model} finds nothing in the {counted(num_read, 'image')} of "
+            f"{images}; give other images, or boxes of your own with --boxes (BOXES=file)"
         )
     file = folder / "boxes.json"
     file.write_text(json.dumps(boxes))
@@ -238,10 +239,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     print(format_table(records))
     num_masks = sum(len(record["masks"]) for record in records)
+    written = f"{counted(num_masks, 'amodal mask')} of {counted(len(records), 'image')}"
     print(
-        f"\n{num_masks} amodal masks of {len(records)} images by model {records[0]['model']}; "
-        f"figures and messages are in {options.output}. Latency is from the image's stamp to the "
-        f"arrival of its masks, {1e3 * DETECTOR_DELAY_S:.0f} ms of the replayed detector included."
+        f"\n{written} by model {records[0]['model']}; figures and messages are in "
+        f"{options.output}. Latency is from the image's stamp to the arrival of its masks, "
+        f"{1e3 * DETECTOR_DELAY_S:.0f} ms of the replayed detector included."
     )
     for failure in failures:
         print(f"demo: left out: {failure}", file=sys.stderr)

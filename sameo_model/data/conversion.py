@@ -59,7 +59,7 @@ def convert_dataset(
         for images, annotations in ordered_map(encode, chunks, workers):
             writer.append(images, annotations)
             bar.update(len(images))
-    return writer.num_images, writer.num_annotations
+    return writer.num_images, num_instances
 
 
 def _number_categories(dataset: IndexedDataset, writer: AmodalCocoWriter) -> dict[str, int]:

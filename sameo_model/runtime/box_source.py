@@ -17,6 +17,7 @@ from sameo_model.runtime.image_names import (
     split_name,
 )
 from sameo_model.runtime.types import Detections, FloatArray, ImageHW
+from sameo_model.runtime.wording import counted
 
 PromptKind = Literal["visible", "amodal"]
 Box = tuple[float, float, float, float]
@@ -76,7 +77,7 @@ class BoxSource:
             other = self.describe_other([path])
             raise ValueError(
                 f"image {Path(path).name} is not in the boxes file, which names "
-                f"{len(self.by_image)} images{other and f' and {other}'}; add it there"
+                f"{counted(len(self.by_image), 'image')}{other and f' and {other}'}; add it there"
             )
         return self.by_image[name]
 

@@ -11,6 +11,7 @@ from sameo_model.runtime.box_source import BoxPrompt, BoxSource
 from sameo_model.runtime.image_names import match_records
 from sameo_model.runtime.images import list_images
 from sameo_model.runtime.types import ImageHW
+from sameo_model.runtime.wording import counted
 
 # COCO's photographs carry their number at the end of the name.
 _NUMBER = re.compile(r"^(?:COCO_[a-z]+2014_)?(\d+)$")
@@ -84,12 +85,14 @@ def match_boxes(images: Path, source: BoxSource) -> BoxedImages:
     _check_stems(images, [image.path for image in chosen])
     without = [path.name for path, name in zip(paths, records.names, strict=True) if name is None]
     notes = (
-        [f"{len(without)} images without boxes are left out: {_first(without)}"] if without else []
+        [f"left out, as they have no boxes: {counted(len(without), 'image')}: {_first(without)}"]
+        if without
+        else []
     )
     if records.absent and images.is_dir():
         notes.append(
-            f"boxes of {len(records.absent)} images that are not in {images} are left out: "
-            f"{_first(records.absent)}"
+            f"boxes left out, as their images are not in {images}: "
+            f"{counted(len(records.absent), 'image')}: {_first(records.absent)}"
         )
     return BoxedImages(chosen, [*number_notes, *notes, *records.doubts])
 

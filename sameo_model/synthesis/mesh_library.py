@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from sameo_model.data.parallel import end_with_parent
 from sameo_model.runtime.files import write_json
+from sameo_model.runtime.wording import counted
 from sameo_model.synthesis.assets import Asset
 from sameo_model.synthesis.mesh_discovery import Discovery, MeshFile
 from sameo_model.synthesis.mesh_making import MeshReport, Sizing, make_ready, read_mesh
@@ -126,8 +127,8 @@ def describe_reports(
     skipped = [r for r in reports if r.skipped]
     repaired = [r for r in reports if r.notes and not r.skipped]
     lines = [
-        f"{len(reports) - len(skipped)} objects are ready, {len(repaired)} of them with a note; "
-        f"{len(skipped)} skipped"
+        f"{counted(len(reports) - len(skipped), 'object')} ready, {len(repaired)} of them with a "
+        f"note; {len(skipped)} skipped"
     ]
     if unit is not None:
         count = sum(r.unit == unit for r in reports)
@@ -137,7 +138,8 @@ def describe_reports(
     lines += [f"  skipped {r.key}: {r.skipped}" for r in skipped]
     lines += [f"  {r.key}: {', '.join(r.notes)}" for r in repaired]
     reasons = Counter(left_out.values())
-    lines += [f"  {count} files left out: {reason}" for reason, count in sorted(reasons.items())]
+    for reason, count in sorted(reasons.items()):
+        lines.append(f"  {counted(count, 'file')} left out: {reason}")
     return lines
 
 

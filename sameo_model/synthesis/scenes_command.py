@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sameo_model.runtime.wording import counted
 from sameo_model.synthesis.arrangements import ALL_ARRANGEMENTS
 from sameo_model.synthesis.contact_sheet import write_contact_sheet
 from sameo_model.synthesis.generation import generate_scenes, open_output
@@ -168,6 +169,7 @@ def _render(args: argparse.Namespace, config: SceneConfig, sources: SceneMateria
         causes = ", ".join(f"{count} {cause}" for cause, count in sorted(failures.items()))
         print(f"discarded and made again: {causes}")
     print(
-        f"{counts['scenes']} scenes, {counts['images']} images, {counts['annotations']} "
-        f"instances, {share:.0%} of them occluded; look at {sheet}"
+        f"{counted(counts['scenes'], 'scene')}, {counted(counts['images'], 'image')}, "
+        f"{counted(counts['annotations'], 'instance')}, {share:.0%} of them occluded; "
+        f"look at {sheet}"
     )

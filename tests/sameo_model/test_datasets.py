@@ -33,7 +33,7 @@ def test_check_of_a_sound_set(tmp_path, capsys):
     report = json.loads((tmp_path / "check.json").read_text())
     assert report["verdict"] == "sound"
     assert (report["num_images"], report["num_instances"], report["num_decoded"]) == (1, 2, 1)
-    assert "cocoa: sound. 1 images, 2 instances read, 0 skipped" in capsys.readouterr().out
+    assert "cocoa: sound. 1 image, 2 instances read, 0 skipped" in capsys.readouterr().out
 
 
 def test_check_counts_defects_with_example_ids(tmp_path, capsys):
@@ -44,7 +44,7 @@ def test_check_counts_defects_with_example_ids(tmp_path, capsys):
     fab.save_json(path, content)
     assert main(["check", "amodal_coco", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert "amodal_coco: usable. 1 images, 1 instances read, 1 skipped" in text
+    assert "amodal_coco: usable. 1 image, 1 instance read, 1 skipped" in text
     assert "skipped         1  empty_segmentation" in text
     assert "(e.g. 2)" in text
 
@@ -133,7 +133,7 @@ def test_convert_writes_amodal_coco_that_is_sound(tmp_path, capsys):
     fab.kins_2019(tmp_path / "kins")
     output = tmp_path / "converted" / "annotations.json"
     assert main(["convert", "kins", str(tmp_path / "kins"), "--output", str(output)]) == 0
-    assert "wrote 1 images, 2 instances" in capsys.readouterr().out
+    assert "wrote 1 image, 2 instances" in capsys.readouterr().out
     assert main(["check", "amodal_coco", str(output.parent)]) == 0
     (image,) = open_dataset("amodal_coco", output.parent)
     assert [instance.category for instance in image.instances] == ["car", "pedestrian"]

@@ -53,7 +53,7 @@ def test_one_image_gives_an_overlay_and_coco_results(model, image, tmp_path, cap
     assert run(model, image, write_json(tmp_path / "b.json", LIST), output) == 0
     assert sorted(os.listdir(output)) == ["predictions.json", "scene_overlay.png"]
     assert cv2.imread(str(output / "scene_overlay.png")).shape == (96, 128, 3)
-    assert "2 masks of 1 images" in capsys.readouterr().out
+    assert "2 masks of 1 image written to" in capsys.readouterr().out
 
     first, second = results_in(output)
     assert first["bbox"] == [16, 24, 64, 48]
@@ -269,8 +269,8 @@ def test_a_damaged_image_of_a_folder_is_named_and_the_others_are_written(
     ]
     assert [result["file_name"] for result in results_in(tmp_path / "out")] == ["a.png", "c.png"]
     shown = capsys.readouterr()
-    assert "2 masks of 2 images are in" in shown.out
-    assert "1 images or boxes were left out" in shown.out
+    assert "2 masks of 2 images written to" in shown.out
+    assert "images or boxes left out: 1" in shown.out
     assert "predict: left out: image" in shown.err
     assert "b.png cannot be read" in shown.err
 
@@ -337,8 +337,8 @@ def test_boxes_without_image_and_images_without_boxes_are_counted(model, folder,
     boxes = json.dumps({"a.png": BOX, "missing.png": BOX, "gone.png": []})
     assert run(model, folder, boxes, tmp_path / "out") == 0
     error = capsys.readouterr().err
-    assert "note: 2 images without boxes are left out: b.png, c.png" in error
-    assert "note: boxes of 2 images that are not in" in error
+    assert "note: left out, as they have no boxes: 2 images: b.png, c.png" in error
+    assert "note: boxes left out, as their images are not in" in error
     assert "missing.png, gone.png" in error
 
 

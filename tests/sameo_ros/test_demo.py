@@ -125,10 +125,10 @@ def test_the_demo_leaves_out_a_damaged_image_and_those_of_the_last_run(own, tmp_
         *("--output", output, "--rate", 5, "--backend", "onnxruntime"),
     )
     assert done.returncode == 1
-    assert "1 amodal masks of 1 images" in done.stdout
+    assert "1 amodal mask of 1 image" in done.stdout
     assert "demo: left out: image" in done.stderr
     assert "broken.png cannot be read" in done.stderr
-    assert "note: 1 images without boxes are left out: dark.png" in done.stderr
+    assert "note: left out, as they have no boxes: 1 image: dark.png" in done.stderr
     names = sorted(path.name for path in output.iterdir())
     assert names == ["bright.png", "kept.png", "masks.json"]
     assert (tmp_path / "mine.png").exists()

@@ -51,8 +51,8 @@ def test_boxes_of_other_images_are_refused(folder):
 
 def test_what_is_left_out_is_said(folder, caplog):
     find_images(folder, write(folder, {"b.png": [], "gone.png": []}))
-    assert "2 images without boxes are left out: a.jpg, c.PNG" in caplog.text
-    assert "boxes of 1 images that are not in" in caplog.text
+    assert "left out, as they have no boxes: 2 images: a.jpg, c.PNG" in caplog.text
+    assert "boxes left out, as their images are not in" in caplog.text
 
 
 def test_boxes_of_another_folder_are_refused(folder):

@@ -32,6 +32,7 @@ from sameo_model.evaluation.text_tables import (
     uoais_lines,
 )
 from sameo_model.runtime.files import write_json, write_whole
+from sameo_model.runtime.wording import counted
 
 RULES = """<p>A true object is found by a detection of IoU 0.5 or more (COCO's greedy matching, best
 score first). Occlusion rate is hidden over amodal area. AP and AR are class-agnostic unless the
@@ -86,8 +87,9 @@ def _subtitle(result: Mapping[str, Any]) -> str:
     if model != "none":
         model += f" on {settings['backend']}"
     return (
-        f"{settings['annotations']}: {result['num_images']} images, "
-        f"{result['num_truths']} objects, {result['num_detections']} detections; "
+        f"{settings['annotations']}: {counted(result['num_images'], 'image')}, "
+        f"{counted(result['num_truths'], 'object')}, "
+        f"{counted(result['num_detections'], 'detection')}; "
         f"model {model}"
     )
 

@@ -16,6 +16,7 @@ from sameo_model.evaluation.detections import Detection, boxes_of, scores_of
 from sameo_model.evaluation.report.page import html_figure, html_table, render_page
 from sameo_model.runtime.files import write_json, write_whole
 from sameo_model.runtime.types import FloatArray, Uint8Array
+from sameo_model.runtime.wording import counted
 
 NUM_IMAGES = 10
 SIDE = 640  # pixels of a figure's longer side
@@ -58,8 +59,7 @@ def found_boxes_section(
         "own); orange: false; yellow: an object that was missed; grey: on a region that does not "
         "count.</p>"
     )
-    number = f"{len(figures)} image{'' if len(figures) == 1 else 's'}"
-    heading = f"{number} chosen at random (seed {seed})"
+    heading = f"{counted(len(figures), 'image')} chosen at random (seed {seed})"
     return heading, f'{legend}<div class="gallery">{"".join(figures)}</div>'
 
 
@@ -67,7 +67,8 @@ def write_boxes_report(folder: Path, result: Mapping[str, Any], section: tuple[s
     """Write `index.html` and `result.json` where only visible boxes are known."""
     settings = result["settings"]
     subtitle = (
-        f"{settings['annotations']}: {result['num_images']} images, {result['num_truths']} objects"
+        f"{settings['annotations']}: {counted(result['num_images'], 'image')}, "
+        f"{counted(result['num_truths'], 'object')}"
     )
     table = html_table(box_lines(result["boxes"]))
     sections = [("Average precision and recall of boxes, percent", table), section]

@@ -265,7 +265,7 @@ def test_what_cannot_be_used_is_named_with_the_reason_and_skipped(broken_folder,
     assert "has joints" in skipped["door.xml"]
     assert "a scene, not an object" in skipped["room.xml"]
     lines = describe_reports(reports, discovery.left_out)
-    assert lines[0] == "1 objects are ready, 0 of them with a note; 8 skipped"
+    assert lines[0] == "1 object ready, 0 of them with a note; 8 skipped"
     assert "  skipped points.ply: has no faces" in lines
     library = open_library(tmp_path, discovery, reports)
     assert library.names == ("sound",)
