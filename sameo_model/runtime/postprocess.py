@@ -16,34 +16,39 @@ from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, MaskCrop
 
 STRIP_PIXELS = 1 << 20
 SPECK_SHARE = 0.02
-"""A connected part of a mask that is smaller, as a share of its largest part, is a mistake."""
+"""A part or hole of a mask that is smaller, as a share of the mask's largest part, is a mistake."""
 
 
-def drop_specks(logits: FloatArray) -> FloatArray:
-    """Remove the small parts of masks: those below 2 % of the largest part of the same mask.
+def drop_specks_and_holes(logits: FloatArray) -> FloatArray:
+    """Remove small parts of masks, and fill small holes: those below 2 % of the largest part.
 
-    They lie apart from the object and would stretch its box. An object that another one cuts in
-    two keeps both parts.
+    A small part lies apart from the object and would stretch its box. An object that another one
+    cuts in two keeps both parts, and a mug the hole of its handle.
 
     Args:
         logits: float32 (N, h, w), positive inside the masks.
 
     Returns:
-        The same array if there is nothing to remove, else a copy in which the logits of small
-        parts have the opposite sign.
+        The same array if there is nothing to change, else a copy in which the logits of small
+        parts and holes have the opposite sign.
     """
     cleaned = logits
     for i, logit_map in enumerate(logits):
-        positive = np.greater(logit_map, 0).view(np.uint8)
-        num_labels, labels = cv2.connectedComponents(positive, connectivity=8)
-        if num_labels <= 2:
+        inside = np.greater(logit_map, 0).view(np.uint8)
+        num_parts, parts = cv2.connectedComponents(inside, connectivity=8)
+        num_gaps, gaps = cv2.connectedComponents(1 - inside, connectivity=4)
+        if max(num_parts, num_gaps) <= 2:  # label 0 is what the other call labels
             continue
-        areas = np.bincount(labels.ravel())
-        is_speck = areas < SPECK_SHARE * areas[1:].max()
-        is_speck[0] = False  # the background
-        if is_speck.any():
+        part_areas, gap_areas = np.bincount(parts.ravel()), np.bincount(gaps.ravel())
+        limit = SPECK_SHARE * part_areas[1:].max(initial=0)
+        is_speck, is_hole = part_areas < limit, gap_areas < limit
+        is_speck[0] = is_hole[0] = False
+        for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
+            is_hole[edge] = False  # open to the outside of the map
+        is_wrong = is_speck[parts] | is_hole[gaps]
+        if is_wrong.any():
             cleaned = logits.copy() if cleaned is logits else cleaned
-            cleaned[i][is_speck[labels]] *= -1
+            cleaned[i][is_wrong] *= -1
     return cleaned
 
 

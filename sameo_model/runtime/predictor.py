@@ -31,7 +31,11 @@ from sameo_model.runtime.framing import (
     find_frames,
     resize_window,
 )
-from sameo_model.runtime.postprocess import drop_specks, logits_to_crops, occlusion_ratios
+from sameo_model.runtime.postprocess import (
+    drop_specks_and_holes,
+    logits_to_crops,
+    occlusion_ratios,
+)
 from sameo_model.runtime.preprocess import check_image, resize_image
 from sameo_model.runtime.types import (
     BoolArray,
@@ -251,7 +255,7 @@ class Predictor:
     def _draw(self, logits: FloatArray, image_hw: ImageHW, frames: IntArray) -> list[MaskCrop]:
         # A window is about one object; official weights on whole images stay as they are.
         if self.framing.is_window:
-            logits = drop_specks(logits)
+            logits = drop_specks_and_holes(logits)
         return logits_to_crops(logits, image_hw, frames)
 
     def _run(

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from sameo_model.runtime import load_predictor
 from sameo_model.runtime.postprocess import (
-    drop_specks,
+    drop_specks_and_holes,
     logits_to_crops,
     occlusion_ratios,
     upsample_window,
@@ -123,14 +123,26 @@ def test_specks_are_dropped_and_the_parts_of_a_divided_object_stay():
     whole = blob((64, 64), (30, 30))
     logits = np.stack([object_and_speck, two_parts, whole, -np.ones_like(whole)])
     before = logits.copy()
-    cleaned = drop_specks(logits)
+    cleaned = drop_specks_and_holes(logits)
     np.testing.assert_array_equal(logits, before)
     np.testing.assert_array_equal(cleaned[0] > 0, blob((40, 40), (20, 20)) > 0)
     np.testing.assert_array_equal(abs(cleaned), abs(before))
     np.testing.assert_array_equal(cleaned[1:], before[1:])
     rest = logits[1:]
-    assert drop_specks(rest) is rest
-    np.testing.assert_array_equal(drop_specks(logits[:0]), logits[:0])
+    assert drop_specks_and_holes(rest) is rest
+    np.testing.assert_array_equal(drop_specks_and_holes(logits[:0]), logits[:0])
+
+
+def test_small_holes_are_filled_and_a_handle_stays_open():
+    disc = blob((64, 64), (40, 40))
+    pierced = np.minimum(disc, -blob((50, 50), (2.3, 2.3)))
+    handle = np.minimum(disc, -blob((64, 64), (8, 8)))
+    corner = blob((0, 0), (200, 200))
+    corner[124:, 124:] = -1  # small, but open to the rest of the image
+    logits = np.stack([pierced, handle, corner])
+    cleaned = drop_specks_and_holes(logits)
+    np.testing.assert_array_equal(cleaned[0] > 0, disc > 0)
+    np.testing.assert_array_equal(cleaned[1:], logits[1:])
 
 
 @pytest.mark.parametrize("make_bundle", [make_tiny_window_bundle, make_tiny_bundle])
