@@ -35,20 +35,22 @@ def drop_specks_and_holes(logits: FloatArray) -> FloatArray:
     cleaned = logits
     for i, logit_map in enumerate(logits):
         inside = np.greater(logit_map, 0).view(np.uint8)
-        num_parts, parts = cv2.connectedComponents(inside, connectivity=8)
-        num_gaps, gaps = cv2.connectedComponents(1 - inside, connectivity=4)
-        if max(num_parts, num_gaps) <= 2:  # label 0 is what the other call labels
+        outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        if len(outlines) <= 1:  # one part without holes, as most masks are
             continue
+        x, y, width, height = cv2.boundingRect(inside)
+        box = slice(y, y + height), slice(x, x + width)
+        _, parts = cv2.connectedComponents(inside[box], connectivity=8)
+        _, gaps = cv2.connectedComponents(1 - inside[box], connectivity=4)
         part_areas, gap_areas = np.bincount(parts.ravel()), np.bincount(gaps.ravel())
-        limit = SPECK_SHARE * part_areas[1:].max(initial=0)
+        limit = SPECK_SHARE * part_areas[1:].max()
         is_speck, is_hole = part_areas < limit, gap_areas < limit
-        is_speck[0] = is_hole[0] = False
+        is_speck[0] = is_hole[0] = False  # what the other one labels
         for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
-            is_hole[edge] = False  # open to the outside of the map
-        is_wrong = is_speck[parts] | is_hole[gaps]
-        if is_wrong.any():
+            is_hole[edge] = False  # open to the surroundings
+        if is_speck.any() or is_hole.any():
             cleaned = logits.copy() if cleaned is logits else cleaned
-            cleaned[i][is_wrong] *= -1
+            cleaned[i][box][is_speck[parts] | is_hole[gaps]] *= -1
     return cleaned
 
 
