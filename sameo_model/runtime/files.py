@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,16 +21,13 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
     # A part of the name (at most 240 bytes), as the whole one may be as long as the disk takes.
-    number, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.")
+    temporary = path.with_name(f".{path.name[:60]}.{os.urandom(4).hex()}")
     try:
-        with os.fdopen(number, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -38,3 +38,8 @@ def test_a_new_file_has_the_usual_permissions(tmp_path):
     plain.write_text("")
     write_whole(tmp_path / "whole", "")
     assert (tmp_path / "whole").stat().st_mode == plain.stat().st_mode
+
+
+def test_the_umask_stays_alone_as_all_threads_share_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("changed the umask"))
+    write_whole(tmp_path / "whole", "")
