@@ -171,13 +171,8 @@ def _move(
     crop: MaskCrop, origin_xy: tuple[int, int], scale: float, window_hw: tuple[int, int]
 ) -> MaskCrop:
     """Return a mask in the pixels of a panel."""
-    shifted = MaskCrop(crop.x - origin_xy[0], crop.y - origin_xy[1], crop.mask)
-    x1, y1, x2, y2 = shifted.box_xyxy
-    inside = np.zeros(window_hw, dtype=np.uint8)
-    top, left = max(y1, 0), max(x1, 0)
-    part = shifted.mask[top - y1 :, left - x1 :]
-    room = inside[top:y2, left:x2]
-    room[...] = part[: room.shape[0], : room.shape[1]]
+    window = MaskCrop(*origin_xy, np.zeros(window_hw, dtype=bool))
+    inside = window.cut(crop).astype(np.uint8)
     return MaskCrop.from_mask(_resize(inside * 255, scale) > 127)
 
 

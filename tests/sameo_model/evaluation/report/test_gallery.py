@@ -3,7 +3,7 @@ import pytest
 
 from sameo_model.data.rle import encode_mask
 from sameo_model.evaluation.detections import Detection
-from sameo_model.evaluation.report.gallery import GAP, choose_cases, draw_case, figure
+from sameo_model.evaluation.report.gallery import GAP, Case, choose_cases, draw_case, figure
 from sameo_model.evaluation.row_scores import RowScores
 from tests.sameo_model.evaluation.scenes import filled, make_image, make_instance
 
@@ -75,3 +75,13 @@ def test_an_object_that_nothing_touches_is_shown_without_prediction(tmp_path):
 
     assert np.unique(drawn[:, -40:]).tolist() == [128]
     assert "no detection" in figure(case)
+
+
+def test_a_mask_without_pixels_is_drawn_as_nothing_in_a_window_away_from_the_corner(tmp_path):
+    whole = filled(HW, (20, 20, 50, 50))
+    image = make_image(tmp_path, 1, [make_instance(1, whole, whole)], HW)
+    mask, nothing = encode_mask(whole), encode_mask(filled(HW))
+    found = Detection(1, 1, 0.5, (20, 20, 50, 50), mask, nothing)
+
+    drawn = draw_case(Case(image, image.instances[0], found, 1.0))
+    assert (drawn[:, -40:] != 128).any()
