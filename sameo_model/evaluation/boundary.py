@@ -83,10 +83,5 @@ def _on_common_window(first: MaskCrop, second: MaskCrop) -> tuple[BoolArray, Boo
     boxes = [crop.box_xyxy for crop in (first, second) if crop.mask.size] or [(0, 0, 0, 0)]
     left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
     window_hw = (max(box[3] for box in boxes) - top, max(box[2] for box in boxes) - left)
-    return _paint(first, left, top, window_hw), _paint(second, left, top, window_hw)
-
-
-def _paint(crop: MaskCrop, left: int, top: int, window_hw: ImageHW) -> BoolArray:
-    if not crop.mask.size:
-        return np.zeros(window_hw, dtype=np.bool_)
-    return MaskCrop(crop.x - left, crop.y - top, crop.mask).to_image(window_hw)
+    window = MaskCrop(left, top, np.zeros(window_hw, dtype=np.bool_))
+    return window.cut(first), window.cut(second)
