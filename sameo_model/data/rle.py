@@ -8,6 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from sameo_model.data.types import AmodalInstance, BoxXywh, Rle
+from sameo_model.runtime.masks import decompress_counts
 
 
 def encode_mask(mask: np.ndarray) -> Rle:
@@ -38,29 +39,13 @@ def intersect_rles(first: Rle, second: Rle) -> Rle:
 def rle_runs(counts: bytes) -> np.ndarray | None:
     """Expand compressed counts to run lengths.
 
-    Each run is a little-endian series of 5-bit groups in characters from 48 on, bit 5 marking that
-    another group follows and bit 4 of the last group the sign; from the fourth run on, the number
-    is the difference to the run two places before.
-
     Returns:
         int64 (R,), alternating lengths of background and object; None if the text is malformed.
     """
-    groups = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
-    if not groups.size or (groups < 0).any() or (groups > 63).any() or groups[-1] & 32:
+    try:
+        return decompress_counts(counts) if counts else None
+    except ValueError:
         return None
-    is_last = (groups & 32) == 0
-    starts = np.concatenate([[0], np.flatnonzero(is_last)[:-1] + 1])
-    lengths = np.diff(np.append(starts, groups.size))
-    if lengths.max() > 7:
-        return None
-    shifts = 5 * (np.arange(groups.size) - np.repeat(starts, lengths))
-    numbers = np.add.reduceat((groups & 31) << shifts, starts)
-    negative = (groups[is_last] & 16) != 0
-    numbers[negative] -= np.int64(1) << (5 * lengths[negative])
-    # Runs 0, 1 and 2 stand for themselves; 3 adds to 1, 4 to 2, and so on.
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers
 
 
 def occlusion_rate(amodal_area: int, visible_area: int) -> float:

@@ -19,7 +19,7 @@ _IntArray = npt.NDArray[np.int64]
 _FIRST_CHARACTER = 48
 _MORE_FOLLOWS = 0x20
 _SIGN = 0x10
-_MAX_GROUPS = 13
+_MAX_GROUPS = 7  # 34 bits and a sign: more than any image has pixels
 
 
 class JsonRle(TypedDict):
@@ -70,7 +70,7 @@ def rle_to_mask(rle: Mapping[str, Any]) -> BoolArray:
         if isinstance(counts, str):
             counts = counts.encode("ascii")
         if isinstance(counts, bytes):
-            lengths = _decompress(counts)
+            lengths = decompress_counts(counts)
         else:
             lengths = np.asarray(counts, dtype=np.int64).reshape(-1)
     except (KeyError, TypeError, ValueError) as error:
@@ -84,6 +84,30 @@ def rle_to_mask(rle: Mapping[str, Any]) -> BoolArray:
         )
     is_set = np.arange(len(lengths)) % 2 == 1
     return np.repeat(is_set, lengths).reshape(width, height).T
+
+
+def decompress_counts(data: bytes) -> _IntArray:
+    """Return int64 (R,), the run lengths of a whole mask, beginning with the unset run.
+
+    Raises:
+        ValueError: If COCO does not write such text; negative lengths are not looked for.
+    """
+    groups = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - _FIRST_CHARACTER
+    if groups.size == 0:
+        return groups
+    if (groups < 0).any() or (groups > 0x3F).any() or groups[-1] & _MORE_FOLLOWS:
+        raise ValueError("counts hold a character that COCO does not write, or end too early")
+    last = np.flatnonzero((groups & _MORE_FOLLOWS) == 0)
+    first = np.concatenate(([0], last[:-1] + 1))
+    place = np.arange(len(groups)) - np.repeat(first, last - first + 1)
+    if place.max() >= _MAX_GROUPS:
+        raise ValueError("counts hold a number that is too long")
+    values = np.add.reduceat((groups & 0x1F) << (5 * place), first)
+    negative = (groups[last] & _SIGN) != 0
+    values -= np.where(negative, np.int64(1) << (5 * (place[last] + 1)), 0)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
 
 
 def _count_runs(crop: MaskCrop, image_hw: ImageHW) -> _IntArray:
@@ -122,22 +146,3 @@ def _compress(counts: _IntArray) -> bytes:
             break
     written = np.arange(_MAX_GROUPS) < needed[:, None]
     return groups[written].tobytes()
-
-
-def _decompress(data: bytes) -> _IntArray:
-    groups = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - _FIRST_CHARACTER
-    if groups.size == 0:
-        return groups
-    if (groups < 0).any() or (groups > 0x3F).any() or groups[-1] & _MORE_FOLLOWS:
-        raise ValueError("counts hold a character that COCO does not write, or end too early")
-    last = np.flatnonzero((groups & _MORE_FOLLOWS) == 0)
-    first = np.concatenate(([0], last[:-1] + 1))
-    place = np.arange(len(groups)) - np.repeat(first, last - first + 1)
-    if place.max() >= _MAX_GROUPS - 1:
-        raise ValueError("counts hold a number that is too long")
-    values = np.add.reduceat((groups & 0x1F) << (5 * place), first)
-    negative = (groups[last] & _SIGN) != 0
-    values -= np.where(negative, np.int64(1) << (5 * (place[last] + 1)), 0)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
