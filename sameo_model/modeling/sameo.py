@@ -220,11 +220,14 @@ class Sameo(nn.Module):
         else:
             selection = self.mask_selection if kind == "amodal" else self.visible_mask_selection
             tokens, best_only = READ_OUT_TOKENS[selection], True
-        logits, iou = self._decoder(kind)(
+        logits, iou = self.decode_tokens(
             embeddings,
-            self._position_encoding(embeddings),
-            self._encode_boxes(boxes_xyxy, input_hw, points_xy, point_labels),
+            boxes_xyxy,
+            input_hw,
             tokens,
+            points_xy,
+            point_labels,
+            kind=kind,
             best_only=best_only,
         )
         return logits.squeeze(2), iou.squeeze(2).clamp(0.0, 1.0)
@@ -274,8 +277,11 @@ class Sameo(nn.Module):
         token_ids: tuple[int, ...],
         points_xy: Tensor | None = None,
         point_labels: Tensor | None = None,
+        *,
+        kind: MaskKind = "amodal",
+        best_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Predict the masks of some tokens of the mask decoder for each box.
+        """Predict the masks of some tokens of a decoder for each box.
 
         Args:
             embeddings: As for `decode_boxes`.
@@ -284,15 +290,22 @@ class Sameo(nn.Module):
             token_ids: M mask tokens, 0 to 3, in this order.
             points_xy: As for `decode_boxes`.
             point_labels: As for `decode_boxes`.
+            kind: Which masks the decoder draws.
+            best_only: Return one token's mask of each box, that of the highest predicted IoU.
 
         Returns:
-            Logits (B, N, M, h, w) and predicted IoU (B, N, M), an unbounded estimate.
+            Logits (B, N, M, h, w) and predicted IoU (B, N, M), an unbounded estimate; M is 1 with
+            ``best_only``.
+
+        Raises:
+            ValueError: Shapes do not fit, or the network does not draw such masks.
         """
-        return self.mask_decoder(
+        return self._decoder(kind)(
             embeddings,
             self._position_encoding(embeddings),
             self._encode_boxes(boxes_xyxy, input_hw, points_xy, point_labels),
             token_ids,
+            best_only=best_only,
         )
 
     def _encode_boxes(

@@ -12,15 +12,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.lite_encoder import LiteImageEncoder, Pyramid
-from sameo_model.modeling.prompt_encoder import PointLabel
-from sameo_model.modeling.sameo import BOTH_TOKENS, Features, MaskKind, Sameo
+from sameo_model.modeling.sameo import (
+    BOTH_TOKENS,
+    MULTI_MASK_TOKENS,
+    SINGLE_MASK_TOKENS,
+    Features,
+    MaskKind,
+    Sameo,
+)
 from sameo_model.training.box_loss import box_loss
 from sameo_model.training.config import Decoder, Part, TrainConfig
 from sameo_model.training.losses import sameo_loss
 
 Batch = dict[str, Any]
 Network = Sameo | BoxDetector
-CORNER_LABELS = (PointLabel.BOX_TOP_LEFT, PointLabel.BOX_BOTTOM_RIGHT)
 
 
 class TrainingStep(nn.Module):
@@ -119,19 +124,15 @@ class TrainingStep(nn.Module):
     ) -> dict[str, Tensor]:
         kind: MaskKind = "amodal" if decoder == "mask_decoder" else "visible"
         boxes, is_valid = batch["boxes_xyxy"], batch["is_valid"]
-        points = boxes.unflatten(-1, (2, 2))
-        labels = torch.tensor(CORNER_LABELS, device=boxes.device).expand(*boxes.shape[:2], 2)
-        if "points_xy" in batch:
-            points = torch.cat((points, batch["points_xy"]), dim=2)
-            labels = torch.cat((labels.to(boxes), batch["point_labels"]), dim=2)
         side = self.model.image_size
         with _choose_attention(boxes.device):
-            logits, iou = self.model.decode(
+            logits, iou = self.model.decode_tokens(
                 embeddings,
-                points,
-                labels,
+                boxes,
                 (side, side),
-                multimask=self.mask_selection != "token0",
+                SINGLE_MASK_TOKENS if self.mask_selection == "token0" else MULTI_MASK_TOKENS,
+                batch.get("points_xy"),
+                batch.get("point_labels"),
                 kind=kind,
             )
         logits, iou, target = logits[is_valid], iou[is_valid], batch[kind][is_valid]
