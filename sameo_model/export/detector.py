@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,14 @@ import numpy as np
 import torch
 
 from sameo_model.export.graphs import detector_graph
-from sameo_model.export.verify import BACKENDS, ParityError
+from sameo_model.export.verify import ParityError, open_backends
 from sameo_model.export.weights import attach_weights
 from sameo_model.modeling.box_checkpoint import load_box_detector
 from sameo_model.modeling.box_detector import BoxDetector
 from sameo_model.modeling.checkpoint import save_checkpoint
-from sameo_model.runtime.backends.base import (
-    BackendOptions,
-    CellBoxes,
-    build_backend,
-    unavailable_reason,
-)
+from sameo_model.runtime.backends.base import CellBoxes
 from sameo_model.runtime.backends.engine_check import reference_scene, write_reference_boxes
-from sameo_model.runtime.backends.openvino import has_bf16
-from sameo_model.runtime.bundle import DETECTOR, DETECTOR_WEIGHTS, Bundle, load_bundle
+from sameo_model.runtime.bundle import DETECTOR, DETECTOR_WEIGHTS, load_bundle
 
 DEFAULT_MIN_SCORE = 0.5
 # Single cells differ in bf16 by up to 0.05 and 5 pixels, which costs 0.4 points of AP.
@@ -91,12 +84,8 @@ def verify_detector(folder: Path) -> Iterator[str]:
     model = load_box_detector(bundle.folder)
     image, _ = reference_scene(model.image_size)
     expected = run_detector(model)
-    # What was measured of the masks must not keep a precision from being tried.
-    bundle = replace(bundle, info=replace(bundle.info, scores={}))
-    for name, precision in BACKENDS:
-        if unavailable_reason(name) or (precision == "bf16" and not has_bf16()):
-            continue
-        actual = _find(bundle, name, precision, image)
+    for name, precision, backend in open_backends(bundle):
+        actual = backend.find_boxes(image)
         score_error = float(np.abs(actual.scores - expected.scores).max())
         best = np.argsort(-expected.scores)[:NUM_COMPARED]
         box_error = max(
@@ -111,14 +100,3 @@ def verify_detector(folder: Path) -> Iterator[str]:
                 f"{MAX_BOX_ERROR_PX[precision]} px are allowed"
             )
         yield f"{name:12s} {precision:5s} detector: {text}"
-
-
-def _find(bundle: Bundle, name: str, precision: str, image: np.ndarray) -> CellBoxes:
-    # What is compiled for the verification of a draft would only fill the user's cache.
-    with tempfile.TemporaryDirectory(prefix="sameo-verify-") as folder:
-        options = BackendOptions(precision, cache_dir=Path(folder))
-        backend = build_backend(name, bundle, options if name == "openvino" else None)
-        try:
-            return backend.find_boxes(image)
-        finally:
-            backend.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 from sameo_model.modeling.checkpoint import load_checkpoint
 from sameo_model.modeling.sameo import Sameo
 from sameo_model.runtime.backends.base import (
+    Backend,
     BackendOptions,
     DecoderOutput,
     build_backend,
@@ -68,15 +71,11 @@ def verify_bundle(
         ParityError: A backend differs too much in float32, or there is none to compare.
     """
     bundle = load_bundle(folder)
-    # What an earlier verification found would keep the runtime from measuring again.
-    bundle = replace(bundle, info=replace(bundle.info, scores={}))
     image, boxes = reference_scene(bundle.info.image_size)
     expected = run_eager(load_checkpoint(bundle.folder), image, boxes)
     results = []
-    for name, precision in BACKENDS:
-        if unavailable_reason(name) or (precision == "bf16" and not has_bf16()):
-            continue
-        actual = _run(bundle, name, precision, image, boxes)
+    for name, precision, backend in open_backends(bundle):
+        actual = _run(backend, image, boxes)
         limit = min_bf16_mask_iou if precision == "bf16" else MIN_MASK_IOU[precision]
         results.append(_compare(name, precision, actual, expected, limit))
     faults = [
@@ -107,19 +106,29 @@ def run_eager(model: Sameo, image: Uint8Array, boxes_xyxy: FloatArray) -> Decode
     return DecoderOutput(drawn.amodal_logits[0].numpy(), drawn.predicted_iou[0].numpy(), visible)
 
 
-def _run(
-    bundle: Bundle, name: str, precision: str, image: Uint8Array, boxes: FloatArray
-) -> DecoderOutput:
-    # What is compiled for the verification of a draft would only fill the user's cache.
-    with tempfile.TemporaryDirectory(prefix="sameo-verify-") as folder:
-        options = BackendOptions(precision, cache_dir=Path(folder))
-        backend = build_backend(name, bundle, options if name == "openvino" else None)
-    try:
-        # One box at a time and all at once: the number of boxes is dynamic.
-        together = run_scene(backend, image, boxes)
-        alone = run_scene(backend, image, boxes[:1])
-    finally:
-        backend.close()
+def open_backends(bundle: Bundle) -> Iterator[tuple[str, str, Backend]]:
+    """Open a bundle on one backend after the other, in each precision that can run here.
+
+    Yields:
+        Name of the backend, precision, and the backend, which is closed when the next is asked for.
+    """
+    # What an earlier verification found would keep the runtime from trying a precision.
+    bundle = replace(bundle, info=replace(bundle.info, scores={}))
+    for name, precision in BACKENDS:
+        if unavailable_reason(name) or (precision == "bf16" and not has_bf16()):
+            continue
+        # What is compiled for the verification of a draft would only fill the user's cache.
+        with tempfile.TemporaryDirectory(prefix="sameo-verify-") as folder:
+            options = BackendOptions(precision, cache_dir=Path(folder))
+            backend = build_backend(name, bundle, options if name == "openvino" else None)
+            with closing(backend):
+                yield name, precision, backend
+
+
+def _run(backend: Backend, image: Uint8Array, boxes: FloatArray) -> DecoderOutput:
+    # One box at a time and all at once: the number of boxes is dynamic.
+    together = run_scene(backend, image, boxes)
+    alone = run_scene(backend, image, boxes[:1])
     first = np.concatenate((alone.amodal_logits, together.amodal_logits[1:]))
     return together._replace(amodal_logits=first)
 
