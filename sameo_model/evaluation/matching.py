@@ -88,7 +88,7 @@ def match_images(
         evaluator.evaluate()
     outcomes = [outcome for outcome in evaluator.evalImgs if outcome is not None]
     matches = [_to_matches(outcome, settings) for outcome in outcomes]
-    return matches, _truth_matches(evaluator, outcomes, truth, found, settings)
+    return matches, _truth_matches(outcomes, truth, found, settings)
 
 
 def _truth_records(images: Sequence[AmodalImage], buckets: Buckets) -> list[dict]:
@@ -174,7 +174,6 @@ def _to_matches(outcome: dict, settings: MatchSettings) -> ImageMatches:
 
 
 def _truth_matches(
-    evaluator: COCOeval,
     outcomes: list[dict],
     truth: list[dict],
     found: list[dict],
