@@ -24,9 +24,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from sameo_model.runtime.files import write_json
 from sameo_model.runtime.framing import IMAGE_FRAMING, Framing
@@ -220,9 +220,9 @@ def _parse_info(content: Any, path: Path) -> BundleInfo:
         raise ValueError(f"{path} must hold a JSON object; export the bundle again")
     content = {"framing": IMAGE_FRAMING.to_json(), "detector": {}, **content}
     faults = [
-        f"'{one.name}' must be {_TYPES[one.name].__name__}"
-        for one in fields(BundleInfo)
-        if type(content.get(one.name)) is not _TYPES[one.name]
+        f"'{key}' must be {expected.__name__}"
+        for key, expected in _TYPES.items()
+        if type(content.get(key)) is not expected
     ]
     faults += [f"'{key}' is unknown" for key in content if key not in _TYPES]
     if not faults:
@@ -266,17 +266,5 @@ def _detector_faults(info: BundleInfo) -> list[str]:
 
 
 _TYPES: dict[str, type] = {
-    "name": str,
-    "preset": str,
-    "framing": dict,
-    "image_size": int,
-    "normalisation": dict,
-    "opset": int,
-    "mask_selection": str,
-    "has_visible_decoder": bool,
-    "files": dict,
-    "licence": str,
-    "training": dict,
-    "scores": dict,
-    "detector": dict,
+    name: get_origin(hint) or hint for name, hint in get_type_hints(BundleInfo).items()
 }
