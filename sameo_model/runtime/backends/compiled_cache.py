@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,19 +82,18 @@ def open_folder(key: CompiledKey, cache_dir: Path | None) -> Iterator[Path | Non
     """
     root = cache_dir or default_cache_dir()
     folder = root / key.folder_name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / LOCK_NAME, "a")  # noqa: SIM115 - closed below
-        free = shutil.disk_usage(folder).free
-        if free < MIN_FREE_BYTES:
-            lock.close()
-            raise OSError(f"{free >> 20} MiB are free, {MIN_FREE_BYTES >> 20} MiB are needed")
-    except OSError as error:
-        _LOGGER.warning("compiled models are not kept in %s: %s", root, error.strerror or error)
-        yield None
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(folder).free
+            if free < MIN_FREE_BYTES:
+                raise OSError(f"{free >> 20} MiB are free, {MIN_FREE_BYTES >> 20} MiB are needed")
+            lock = stack.enter_context(open(folder / LOCK_NAME, "a"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            _LOGGER.warning("compiled models are not kept in %s: %s", root, error.strerror or error)
+            yield None
+            return
         if not (folder / KEY_NAME).exists():
             with suppress(OSError):
                 write_whole(folder / KEY_NAME, json.dumps(asdict(key), indent=2) + "\n")

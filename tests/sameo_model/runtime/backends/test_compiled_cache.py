@@ -1,6 +1,8 @@
 """Compiled models are found by their key alone, and do without where nothing can be kept."""
 
 import dataclasses
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -42,6 +44,16 @@ def test_a_cache_that_cannot_be_written_is_gone_without(tmp_path, caplog):
     ):
         assert folder is None
     assert "compiled models are not kept in" in caplog.text
+
+
+def test_a_file_system_without_locks_is_gone_without(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with caplog.at_level(logging.WARNING), open_folder(KEY, tmp_path) as folder:
+        assert folder is None
+    assert "No locks available" in caplog.text
 
 
 def test_folders_that_were_not_used_for_longest_are_deleted(tmp_path, monkeypatch):
