@@ -38,7 +38,6 @@ class LiftedObject:
 
     points_xyz: FloatArray  # float32 (P, 3), its visible points
     pixels_xy: npt.NDArray[np.intp]  # int (P, 2), column and row that each point comes from
-    centroid_xyz: npt.NDArray[np.float64]  # float64 (3,), mean of the visible points
     box: Extent  # the box around the whole object, and how sure its centre is
 
 
@@ -78,7 +77,7 @@ def lift_object(
         1.0 if np.isnan(occlusion_ratio) else float(occlusion_ratio),
     )
     box = estimate_extent(surface, np.eye(3) if aligned is None else aligned)
-    return LiftedObject(points.astype(np.float32), pixels_xy, points.mean(axis=0), box)
+    return LiftedObject(points.astype(np.float32), pixels_xy, box)
 
 
 def is_behind(occluder: MaskCrop, hidden: MaskCrop, visible: MaskCrop, depth_m: FloatArray) -> bool:
@@ -137,10 +136,8 @@ def _outline_points(
     """Return the outline at the depths of the nearest visible points, and where it is seen."""
     outline_xy = _outline_pixels(amodal)
     rays = camera.pixels_to_rays(outline_xy)
-    outline_xy, rays = (
-        outline_xy[np.isfinite(rays).all(axis=1)],
-        rays[np.isfinite(rays).all(axis=1)],
-    )
+    is_known = np.isfinite(rays).all(axis=1)
+    outline_xy, rays = outline_xy[is_known], rays[is_known]
     if len(outline_xy) == 0:
         return np.zeros((0, 3)), np.zeros(0, dtype=np.bool_)
     both = np.vstack([outline_xy, pixels_xy])

@@ -50,7 +50,6 @@ def lifted(axes=STRAIGHT):
     return LiftedObject(
         points_xyz=np.array([[0.5, -0.25, 1.0], [0.5, 0.25, 2.0]], np.float32),
         pixels_xy=np.array([[1, 0], [0, 1]]),
-        centroid_xyz=np.array([0.5, 0.0, 1.5]),
         box=Extent(
             centre_xyz=np.array([0.6, 0.1, 1.5]),
             size_xyz=np.array([0.4, 0.2, 0.0]),
