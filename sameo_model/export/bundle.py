@@ -126,7 +126,7 @@ def _normalisation(model: Sameo) -> dict[str, Any]:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a draft folder that replaces ``folder`` when the block succeeds."""
+    """Yield a draft folder that replaces ``folder`` when the block succeeds, and only then."""
     is_bundle = (folder / bundles.MODEL_JSON).is_file()
     if folder.exists() and not is_bundle and (folder.is_file() or any(folder.iterdir())):
         raise FileExistsError(
@@ -135,12 +135,14 @@ def replacing(folder: Path) -> Iterator[Path]:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    draft, old = workplace / "new", workplace / "old"
     try:
-        draft = workplace / "new"
         draft.mkdir()
         yield draft
         if folder.exists():
-            folder.rename(workplace / "old")
+            folder.rename(old)
         draft.rename(folder)
     finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         shutil.rmtree(workplace)

@@ -111,6 +111,24 @@ def test_an_old_bundle_is_replaced(small_network, small_bundle, tmp_path, no_tra
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_the_old_bundle_comes_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "model.json").write_text("old")
+    rename = Path.rename
+
+    def fail_for_the_draft(path, target):
+        if path.name == "new":
+            raise OSError("disk full")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_for_the_draft)
+    with pytest.raises(OSError, match="disk full"), export.replacing(folder) as draft:
+        (draft / "model.json").write_text("new")
+    assert (folder / "model.json").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_a_folder_with_other_things_is_not_replaced(small_network, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(FileExistsError, match="must be a new or empty folder or a bundle"):
