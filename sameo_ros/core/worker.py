@@ -312,7 +312,6 @@ class Worker:
         count_drops(camera.record, camera.cache.take_drops(), self._settings.current)
 
     def _load_model(self, settings: SameoParameters) -> None:
-        self._close_model()
         loading = ModelStatus(settings.model_values, ModelState.LOADING)
         self._model = loading
 
@@ -320,12 +319,13 @@ class Worker:
             self._model = replace(loading, reason=progress)
 
         try:
+            self._close_model()
             self._segmenter, self._model = load_segmenter(settings, note)
         except (Exception, KeyboardInterrupt) as error:  # any error of a backend
             _LOGGER.warning("model cannot be loaded: %s", error)
             self._model = replace(loading, state=ModelState.FAILED, reason=str(error))
 
     def _close_model(self) -> None:
-        if self._segmenter is not None:
-            self._segmenter.close()
-        self._segmenter = None
+        segmenter, self._segmenter = self._segmenter, None
+        if segmenter is not None:
+            segmenter.close()

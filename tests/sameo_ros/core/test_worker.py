@@ -221,6 +221,20 @@ def test_a_missing_model_is_a_state_with_a_reason_and_another_one_is_taken(bench
     assert bench.worker.model.name == "tiny"
 
 
+def test_a_model_that_cannot_be_closed_is_a_state_and_the_thread_goes_on(bench, monkeypatch):
+    bench = bench().start()
+
+    def fail():
+        raise RuntimeError("device is lost")
+
+    monkeypatch.setattr(bench.worker._segmenter, "close", fail)
+    bench.set(threads=1)
+    bench.until(lambda: bench.state is ModelState.FAILED)
+    assert "device is lost" in bench.worker.describe()
+    bench.set(threads=2)
+    bench.until(lambda: bench.state is ModelState.READY)
+
+
 def test_settings_of_the_model_that_change_before_the_start_leave_it_not_loaded(bench, tiny):
     bench = bench()
     bench.set(threads=1)
