@@ -6,6 +6,7 @@ from sameo_model.runtime.types import ImageHW
 from sameo_ros.core.camera_model import CameraModel
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.scene_depth import SceneDepth
+from sameo_ros.core.settings import SameoParameters
 from sameo_ros.messages.conversions import depth_to_m
 
 
@@ -13,8 +14,7 @@ def read_depth(
     cache: DepthCache,
     stamp_ns: int,
     image_hw: ImageHW,
-    tolerance_s: float,
-    rectified: str = "auto",
+    settings: SameoParameters,
     image_topic: str = "",
 ) -> SceneDepth | None:
     """Read the depth that belongs to an image.
@@ -22,9 +22,8 @@ def read_depth(
     Args:
         stamp_ns: Stamp of the image, nanoseconds.
         image_hw: Its height and width, pixels.
-        tolerance_s: Largest difference of the stamps.
-        rectified: Whether the images are rectified: on, off or auto.
-        image_topic: Name of the images' topic; counts for auto.
+        settings: Say how far the stamps may differ and whether the images are rectified.
+        image_topic: Name of the images' topic, which counts where `rectified` is auto.
 
     Returns:
         The depth, or None if no depth image is near enough in time.
@@ -32,7 +31,7 @@ def read_depth(
     Raises:
         ValueError: If depth image or camera_info cannot be used; the message says why.
     """
-    image, camera_info = cache.find(stamp_ns, tolerance_s)
+    image, camera_info = cache.find(stamp_ns, settings.depth_tolerance_s)
     if image is None:
         return None
     depth_m = depth_to_m(image)
@@ -40,7 +39,7 @@ def read_depth(
     _check_size("depth image", depth_hw, image_hw, "use depth that is registered to colour")
     if camera_info is None:
         return SceneDepth(depth_m, None)
-    camera = CameraModel.from_message(camera_info, rectified, image_topic)
+    camera = CameraModel.from_message(camera_info, settings.rectified, image_topic)
     _check_size("camera_info", camera.image_hw, image_hw, "use that of the colour image")
     return SceneDepth(depth_m, camera)
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from sameo_ros.core.depth_cache import DepthCache
+from sameo_ros.core.settings import SameoParameters
 from sameo_ros.messages.depth import read_depth
 from tests.sameo_ros.stand_ins import header, image
 
 S = 1_000_000_000
 IMAGE_HW = 2, 3
+SETTINGS = SameoParameters(depth_tolerance_s=0.05)
 
 
 def camera_info(height=2, width=3, focal=100.0):
@@ -28,17 +30,17 @@ def filled(pixels=None, info=None):
 
 
 def test_depth_and_calibration_of_the_frame_are_found():
-    depth = read_depth(filled(info=camera_info()), S, IMAGE_HW, 0.05)
+    depth = read_depth(filled(info=camera_info()), S, IMAGE_HW, SETTINGS)
     np.testing.assert_allclose(depth.depth_m, np.full(IMAGE_HW, 1.5))
     assert depth.camera.frame_id == "camera"
 
 
 def test_without_depth_near_in_time_there_is_none():
-    assert read_depth(filled(), 2 * S, IMAGE_HW, 0.05) is None
+    assert read_depth(filled(), 2 * S, IMAGE_HW, SETTINGS) is None
 
 
 def test_depth_without_calibration_has_no_camera():
-    assert read_depth(filled(), S, IMAGE_HW, 0.05).camera is None
+    assert read_depth(filled(), S, IMAGE_HW, SETTINGS).camera is None
 
 
 @pytest.mark.parametrize(
@@ -56,4 +58,4 @@ def test_depth_without_calibration_has_no_camera():
 )
 def test_what_cannot_be_used_is_named(cache, sentence):
     with pytest.raises(ValueError, match=sentence):
-        read_depth(cache, S, IMAGE_HW, 0.05)
+        read_depth(cache, S, IMAGE_HW, SETTINGS)
