@@ -36,7 +36,7 @@ def instance_box_xyxy(instance: AmodalInstance, kind: PromptKind) -> np.ndarray:
     Raises:
         ValueError: If the instance does not have that mask.
     """
-    box_xywh = instance.visible_box_xywh if kind == "visible" else instance.amodal_box_xywh
+    box_xywh = instance.box_xywh(kind)
     if box_xywh is None:
         raise ValueError(
             f"instance {instance.annotation_id} has no {kind} box; prompt with the other kind"

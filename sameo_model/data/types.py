@@ -11,6 +11,7 @@ from typing import TypedDict
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sameo_model.runtime.box_source import PromptKind
 from sameo_model.runtime.images import read_decoded_image
 
 _LOGGER = logging.getLogger(__name__)
@@ -55,6 +56,10 @@ class AmodalInstance:
     # `occlude_rate` of the record as its file has it, which may differ from the masks; None without
     stated_occlusion_rate: float | None = None
     is_stuff: bool = False  # marked as a region without a shape of its own (sky, grass)
+
+    def box_xywh(self, kind: PromptKind) -> BoxXywh | None:
+        """Return the tight box of the visible or the amodal mask; None if that is unknown."""
+        return self.visible_box_xywh if kind == "visible" else self.amodal_box_xywh
 
     def amodal_mask(self) -> np.ndarray:
         """Decode the whole extent.

@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -14,14 +14,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from sameo_model.data.types import AmodalImage
+from sameo_model.runtime.box_source import PromptKind
 from sameo_model.runtime.types import BoolArray, FloatArray
 
 MOST_BOXES = (10, 30, 100)
 MIN_SCORE = 0.001
 """From which boxes are kept for AP, which looks at the whole curve; a user's is far higher."""
-
-
-BoxKind = Literal["visible", "amodal"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def score_boxes(
     images: Sequence[AmodalImage],
     boxes_xyxy: Mapping[int, FloatArray],
     scores: Mapping[int, FloatArray],
-    kind: BoxKind,
+    kind: PromptKind,
 ) -> dict[str, float]:
     """Score found boxes against the true ones, all classes as one.
 
@@ -95,7 +93,7 @@ def _evaluate(
     images: Sequence[AmodalImage],
     boxes_xyxy: Mapping[int, FloatArray],
     scores: Mapping[int, FloatArray],
-    kind: BoxKind,
+    kind: PromptKind,
 ) -> COCOeval:
     """Return pycocotools' evaluation with the matches of each image."""
     annotations = [
@@ -138,11 +136,11 @@ def _evaluate(
     return evaluation
 
 
-def _truth(image: AmodalImage, kind: BoxKind) -> list[dict[str, Any]]:
+def _truth(image: AmodalImage, kind: PromptKind) -> list[dict[str, Any]]:
     """Return `bbox` and `iscrowd` of what is annotated; visible boxes come before crowds."""
     annotations: list[dict[str, Any]] = []
     for item in image.instances:
-        box = item.visible_box_xywh if kind == "visible" else item.amodal_box_xywh
+        box = item.box_xywh(kind)
         if box is not None:
             annotations.append({"bbox": list(box), "iscrowd": 0})
         elif item.visible_box_xywh is not None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from tqdm import tqdm
 
 from sameo_model.data.types import AmodalImage
-from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, BoxKind, score_boxes
+from sameo_model.evaluation.box_metrics import MIN_SCORE, MOST_BOXES, score_boxes
 from sameo_model.evaluation.detections import Detection, amodal_boxes_of, boxes_of, scores_of
+from sameo_model.runtime.box_source import PromptKind
 from sameo_model.runtime.predictor import Predictor
 
 BUILT_IN = "builtin"
@@ -48,7 +49,7 @@ def find_built_in(
 def score_found_boxes(
     images: Sequence[AmodalImage],
     detections: Mapping[int, Sequence[Detection]],
-    kinds: Sequence[BoxKind],
+    kinds: Sequence[PromptKind],
 ) -> BoxScores:
     """Return `score_boxes` of the detections for each kind of box."""
     found = {image.image_id: detections.get(image.image_id, ()) for image in images}

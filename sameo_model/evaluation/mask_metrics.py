@@ -155,9 +155,7 @@ def scorable_instances(image: AmodalImage, prompts: PromptKind) -> list[AmodalIn
         for instance in image.instances
         if instance.visible_rle is not None
         and (instance.amodal_rle is None or _has_area(instance.amodal_box_xywh))
-        and _has_area(
-            instance.amodal_box_xywh if prompts == "amodal" else instance.visible_box_xywh
-        )
+        and _has_area(instance.box_xywh(prompts))
     ]
 
 

@@ -85,8 +85,7 @@ def _true_visible(
 ) -> list[Detection]:
     boxes, masks = [], []
     for instance in image.instances:
-        is_visible = box_kind == "visible"
-        box_xywh = instance.visible_box_xywh if is_visible else instance.amodal_box_xywh
+        box_xywh = instance.box_xywh(box_kind)
         if instance.visible_rle is not None and box_xywh is not None:
             x, y, width, height = box_xywh
             boxes.append((x, y, x + width, y + height))
