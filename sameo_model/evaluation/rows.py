@@ -22,7 +22,7 @@ SAMEO_PLAIN = "sameo_no_rescore"
 SAMEO = "sameo"
 LABELS = {
     FRONT_END: "front end's own masks",
-    VISIBLE_DECODER: "visible decoder (EfficientSAM)",
+    VISIBLE_DECODER: "visible decoder",
     TRUE_VISIBLE: "true visible masks",
     SAMEO_PLAIN: "SAMEO, front end's scores",
     SAMEO: "SAMEO",
