@@ -87,12 +87,13 @@ def map_boxes(boxes_xyxy: FloatArray, frame: BoxFrame, image_hw: ImageHW) -> Flo
 class FrameFinder:
     """Recognises from the boxes of one camera that they are not in the pixels of its image.
 
-    A box whose centre lies outside the image was never drawn in it. Of the frames in question the
-    popular one is tried, 640x640: letterbox, unless boxes lie on its bars; then stretch.
+    A box that lies wholly outside the image was never drawn in it; one that overlaps it may be
+    foreseen by a tracker, of an object that leaves. Of the frames in question the popular one is
+    tried, 640x640: letterbox, unless boxes lie on its bars; then stretch.
 
     Attributes:
         frame: What was recognised, None while the boxes may be those of the image.
-        warning: What cannot be decided, in one sentence, "" if nothing.
+        warning: What was guessed or cannot be decided, in one sentence, "" if nothing.
     """
 
     def __init__(self) -> None:
@@ -119,7 +120,8 @@ class FrameFinder:
             return
         boxes = boxes_xyxy[usable]
         self._num_boxes += len(boxes)
-        self._num_outside += int(_has_centre_outside(boxes, image_hw).sum())
+        self._num_leaving += int(_has_centre_outside(boxes, image_hw).sum())
+        self._num_outside += int(_is_outside(boxes, image_hw).sum())
         self._extent = np.concatenate(
             [
                 np.minimum(self._extent[:2], boxes[:, :2].min(axis=0)),
@@ -129,7 +131,7 @@ class FrameFinder:
         self._decide()
 
     def _forget(self) -> None:
-        self._num_boxes = self._num_outside = 0
+        self._num_boxes = self._num_leaving = self._num_outside = 0
         # x1, y1, x2, y2 of what all boxes together cover.
         self._extent = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self.frame, self.warning = None, ""
@@ -143,10 +145,15 @@ class FrameFinder:
         if self.frame in fitting:
             return
         self.frame, self.warning = None, ""
-        if self._num_outside >= _MIN_OUTSIDE:
-            is_often = self._num_outside >= _MIN_OUTSIDE_SHARE * self._num_boxes
-            if fitting and is_often and self._num_boxes >= _MIN_BOXES:
+        if self._num_leaving >= _MIN_OUTSIDE:
+            min_outside = max(_MIN_OUTSIDE, _MIN_OUTSIDE_SHARE * self._num_boxes)
+            if fitting and self._num_outside >= min_outside and self._num_boxes >= _MIN_BOXES:
                 self.frame = fitting[0]
+                self.warning = (
+                    f"boxes lie outside the {width}x{height} image and fit {self.frame}, the frame "
+                    "of a detector's network: they are mapped back by this guess; set "
+                    f"detections_frame to {self.frame} if it is right, else to image"
+                )
                 return
             self.warning = f"boxes lie outside the {width}x{height} image"
         elif self._num_boxes >= _MIN_FILLING and any(
@@ -204,6 +211,11 @@ def _is_filled(
     is_small = bool((area_xyxy[2:] < 0.8 * np.array(image_hw[::-1])).any())
     num_sides = int((np.abs(area_xyxy - extent_xyxy) <= _EDGE_PX).sum())
     return is_small and _holds(area_xyxy, extent_xyxy) and num_sides >= 3
+
+
+def _is_outside(boxes_xyxy: FloatArray, image_hw: ImageHW) -> npt.NDArray[np.bool_]:
+    outside = (boxes_xyxy[:, 2:] <= 0) | (boxes_xyxy[:, :2] >= np.array(image_hw[::-1]))
+    return np.asarray(outside.any(axis=1))
 
 
 def _has_centre_outside(boxes_xyxy: FloatArray, image_hw: ImageHW) -> npt.NDArray[np.bool_]:

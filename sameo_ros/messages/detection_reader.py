@@ -57,11 +57,6 @@ class DetectionReader:
         if frame_name == "auto":
             self._finder.add(boxes_xyxy, image_hw)
             frame, warning = self._finder.frame, self._finder.warning
-            if frame is not None:
-                self._say_once(
-                    f"boxes lie outside the image and fit {frame}, the frame of the detector's "
-                    "network: they are mapped back; set detections_frame if that is wrong"
-                )
         self._problems.update("frame", warning, time.monotonic())
         return boxes_xyxy if frame is None else map_boxes(boxes_xyxy, frame, image_hw)
 

@@ -57,10 +57,11 @@ def test_boxes_that_are_not_finite_stay_so():
 
 
 def boxes_of_the_image(seed, num):
-    """Boxes all over a 640x480 image."""
+    """Boxes all over a 640x480 image, up to its edges."""
     generator = np.random.default_rng(seed)
-    corners = generator.uniform((0, 0), (560, 400), (num, 2))
-    return np.hstack([corners, corners + generator.uniform(20, 80, (num, 2))]).astype(np.float32)
+    sizes = generator.uniform(20, 80, (num, 2))
+    corners = generator.uniform((0, 0), np.array([640, 480]) - sizes)
+    return np.hstack([corners, corners + sizes]).astype(np.float32)
 
 
 def feed(finder, boxes, image_hw=HW):
@@ -83,7 +84,7 @@ def test_letterboxed_boxes_are_recognised_and_mapped_back():
     finder = FrameFinder()
     feed(finder, sent)
     assert finder.frame == BoxFrame("letterbox", (640, 640))
-    assert finder.warning == ""
+    assert "set detections_frame to letterbox:640x640 if it is right" in finder.warning
     np.testing.assert_allclose(map_boxes(sent, finder.frame, HW), boxes, atol=1e-3)
 
 
@@ -121,6 +122,16 @@ def test_few_boxes_outside_of_many_move_none_but_are_warned_of():
     feed(finder, np.float32([[100, 460, 200, 560]] * 3))  # as a tracker foresees them
     assert finder.frame is None
     assert "outside" in finder.warning
+
+
+def test_boxes_that_a_tracker_foresees_beyond_one_edge_move_none_but_are_warned_of():
+    finder = FrameFinder()
+    for _ in range(100):
+        # Below the bar of letterbox:640x640, which ends at 80; the last centre is at 500 of 480.
+        boxes = [(300, 300, 400, 380), (100, 350, 180, 440), (200, 470, 280, 530)]
+        finder.add(np.float32(boxes), HW)
+    assert finder.frame is None
+    assert "boxes lie outside the 640x480 image" in finder.warning
 
 
 def test_a_recognised_frame_stays_while_the_boxes_fit_it():
