@@ -123,7 +123,7 @@ class BagRun:
         handlers: dict[str, Callable[[Any, int], None]] = {
             self._topics.image: self._add_image,
             self._topics.detections: self._add_boxes,
-            self._topics.depth: lambda message, _: self._depths.add_image(message),
+            self._topics.depth: self._add_depth,
             self._topics.camera_info: lambda message, _: self._depths.set_camera_info(message),
         }
         for topic in self._transform_topics:
@@ -161,6 +161,9 @@ class BagRun:
         self.record.statistics.count("images_received")
         stamp_ns = stamp_to_ns(message.header.stamp)
         self._cache.add_image(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
+
+    def _add_depth(self, message: Any, _: int) -> None:
+        self._depths.add_image(message, self._parameters.max_age_s)
 
     def _add_transforms(self, message: Any, _: int) -> None:
         self._transforms.add(message, is_static=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from typing import Any
 
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
 
-_MAX_IMAGES = 30
+MAX_DEPTH_MIB = 256
+# Boxes that wait for the worker keep their image for longer than max_age_s.
+DEPTH_SLACK_S = 1.0
 
 
 class DepthCache:
@@ -20,15 +21,27 @@ class DepthCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._images: deque[Any] = deque(maxlen=_MAX_IMAGES)
+        self._images: dict[int, Any] = {}  # by stamp, nanoseconds
+        self._forgotten_ns = -1  # stamp of the newest that was forgotten
         self._camera_info: Any = None
 
-    def add_image(self, message: Any) -> None:
-        """Keep a depth image; a step back in time forgets the older ones."""
+    def add_image(self, message: Any, max_age_s: float) -> None:
+        """Keep a depth image; one of the same stamp is replaced.
+
+        A step back in time forgets the older ones.
+
+        Args:
+            message: The sensor_msgs/Image.
+            max_age_s: How long colour images wait for their boxes.
+        """
+        stamp_ns = stamp_to_ns(message.header.stamp)
         with self._lock:
-            if self._images and _stamp_ns(message) < _stamp_ns(self._images[-1]):
+            if self._images and stamp_ns < next(reversed(self._images)):
                 self._images.clear()
-            self._images.append(message)
+                self._forgotten_ns = -1
+            self._images.pop(stamp_ns, None)
+            self._images[stamp_ns] = message
+            self._expire(stamp_ns - round((max_age_s + DEPTH_SLACK_S) * NANOSECONDS))
 
     def set_camera_info(self, message: Any) -> None:
         """Keep a sensor_msgs/CameraInfo."""
@@ -39,12 +52,18 @@ class DepthCache:
         """Forget everything."""
         with self._lock:
             self._images.clear()
+            self._forgotten_ns = -1
             self._camera_info = None
+
+    def has_forgotten(self, stamp_ns: int) -> bool:
+        """Whether depth of a stamp, or of a later one, came and is not kept any more."""
+        with self._lock:
+            return stamp_ns <= self._forgotten_ns
 
     def nearest_offset_s(self, stamp_ns: int) -> float:
         """Return the stamp of the nearest depth image minus a stamp, seconds; NaN without any."""
         with self._lock:
-            offsets_ns = [_stamp_ns(one) - stamp_ns for one in self._images]
+            offsets_ns = [one_ns - stamp_ns for one_ns in self._images]
         return min(offsets_ns, key=abs) / NANOSECONDS if offsets_ns else math.nan
 
     def find(self, stamp_ns: int, tolerance_s: float) -> tuple[Any, Any]:
@@ -55,16 +74,19 @@ class DepthCache:
             tolerance_s: Largest difference of the stamps.
 
         Returns:
-            The depth image with the nearest stamp, of equal ones the newest, or None if none is
-            near enough, and the camera_info, or None if none has come.
+            The depth image with the nearest stamp, or None if none is near enough, and the
+            camera_info, or None if none has come.
         """
         with self._lock:
-            images, camera_info = list(reversed(self._images)), self._camera_info
-        nearest = min(images, key=lambda one: abs(_stamp_ns(one) - stamp_ns), default=None)
-        if nearest is not None and abs(_stamp_ns(nearest) - stamp_ns) > tolerance_s * NANOSECONDS:
-            nearest = None
-        return nearest, camera_info
+            nearest_ns = min(self._images, key=lambda one_ns: abs(one_ns - stamp_ns), default=None)
+            if nearest_ns is None or abs(nearest_ns - stamp_ns) > tolerance_s * NANOSECONDS:
+                return None, self._camera_info
+            return self._images[nearest_ns], self._camera_info
 
-
-def _stamp_ns(message: Any) -> int:
-    return stamp_to_ns(message.header.stamp)
+    def _expire(self, oldest_ns: int) -> None:
+        """Forget images before a stamp, and the oldest of too many bytes, but not the newest."""
+        num_bytes = sum(len(one.data) for one in self._images.values())
+        for stamp_ns in list(self._images)[:-1]:
+            if stamp_ns < oldest_ns or num_bytes > MAX_DEPTH_MIB * 2**20:
+                num_bytes -= len(self._images.pop(stamp_ns).data)
+                self._forgotten_ns = stamp_ns

@@ -17,7 +17,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from sameo_model.runtime.types import ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer
 from sameo_ros.core.camera import CameraRecord
-from sameo_ros.core.depth_cache import DepthCache
+from sameo_ros.core.depth_cache import DEPTH_SLACK_S, MAX_DEPTH_MIB, DepthCache
 from sameo_ros.core.frame_cache import Frame
 from sameo_ros.core.input_watch import InputWatch
 from sameo_ros.core.placement import Placement
@@ -85,7 +85,7 @@ class ObjectTopics:
 
         def add_image(message: Image) -> None:
             watch.depth.note(time.monotonic())
-            self._cache.add_image(message)
+            self._cache.add_image(message, self._node.get_parameter("max_age_s").value)
 
         def set_camera_info(message: CameraInfo) -> None:
             watch.camera_info.note(time.monotonic())
@@ -244,6 +244,12 @@ class ObjectTopics:
             return "3D boxes need visible masks; set the parameter visible"
         if answer.depth is not None and answer.depth.camera is None:
             return "depth comes without camera_info, which 3D boxes need; remap camera_info"
+        if answer.depth is None and self._cache.has_forgotten(frame.stamp_ns):
+            return (
+                f"the depth of an image is not kept any more: it is kept for "
+                f"{settings.max_age_s + DEPTH_SLACK_S:g} s (max_age_s and {DEPTH_SLACK_S:g}), up "
+                f"to {MAX_DEPTH_MIB} MiB; use a faster detector or model, or smaller depth images"
+            )
         offset_s = self._cache.nearest_offset_s(frame.stamp_ns)
         if answer.depth is None and abs(offset_s) > settings.depth_tolerance_s:
             return (

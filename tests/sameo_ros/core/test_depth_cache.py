@@ -2,14 +2,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from sameo_ros.core.depth_cache import DepthCache
+from sameo_ros.core.depth_cache import MAX_DEPTH_MIB, DepthCache
 from tests.sameo_ros.stand_ins import header
 
 S = 1_000_000_000
+MAX_AGE_S = 2.0
 
 
-def depth_at(seconds):
-    return SimpleNamespace(header=header(seconds))
+def depth_at(seconds, num_bytes=0):
+    return SimpleNamespace(header=header(seconds), data=range(num_bytes))
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ def depth_at(seconds):
 def test_the_depth_image_with_the_nearest_stamp_is_found(stamp_s, found_s):
     cache = DepthCache()
     for seconds in (1.0, 1.1):
-        cache.add_image(depth_at(seconds))
+        cache.add_image(depth_at(seconds), MAX_AGE_S)
     image, _ = cache.find(round(stamp_s * S), tolerance_s=0.05)
     assert (image and image.header.stamp.sec + image.header.stamp.nanosec / S) == found_s
 
@@ -27,14 +28,14 @@ def test_of_equal_stamps_the_newest_depth_image_counts():
     cache = DepthCache()
     for _ in range(3):
         newest = depth_at(0.0)
-        cache.add_image(newest)
+        cache.add_image(newest, MAX_AGE_S)
     assert cache.find(0, tolerance_s=0.05)[0] is newest
 
 
 def test_a_step_back_in_time_forgets_the_older_images():
     cache = DepthCache()
     for seconds in (5.0, 1.0):
-        cache.add_image(depth_at(seconds))
+        cache.add_image(depth_at(seconds), MAX_AGE_S)
     assert cache.find(5 * S, tolerance_s=0.1)[0] is None
     assert cache.find(1 * S, tolerance_s=0.1)[0] is not None
 
@@ -44,15 +45,30 @@ def test_the_newest_calibration_counts_until_everything_is_forgotten():
     assert cache.find(0, 1.0) == (None, None)
     cache.set_camera_info("old")
     cache.set_camera_info("new")
-    cache.add_image(depth_at(1.0))
+    cache.add_image(depth_at(1.0), MAX_AGE_S)
     assert cache.find(S, 1.0)[1] == "new"
     cache.clear()
     assert cache.find(S, 1.0) == (None, None)
 
 
-def test_a_second_of_depth_images_is_kept_and_no_more():
+def test_depth_is_kept_as_long_as_the_images_it_belongs_to():
     cache = DepthCache()
-    for number in range(40):
-        cache.add_image(depth_at(1.0 + number))
-    assert cache.find(10 * S, tolerance_s=0.5)[0] is None
-    assert cache.find(11 * S, tolerance_s=0.5)[0] is not None
+    for number in range(101):  # 30 Hz, up to the stamp 100 / 30 s
+        cache.add_image(depth_at(number / 30), MAX_AGE_S)
+    # One second more than max_age_s: images from 10 / 30 s on.
+    assert cache.find(round(10 / 30 * S), tolerance_s=0.001)[0] is not None
+    assert cache.find(round(9 / 30 * S), tolerance_s=0.001)[0] is None
+    assert cache.has_forgotten(round(9 / 30 * S))
+    assert not cache.has_forgotten(round(10 / 30 * S))
+
+
+def test_the_oldest_of_too_many_bytes_are_forgotten_and_never_the_newest():
+    cache = DepthCache()
+    for number in range(3):
+        cache.add_image(depth_at(1.0 + number / 30, MAX_DEPTH_MIB * 2**19), MAX_AGE_S)
+    assert cache.has_forgotten(S)
+    assert cache.find(S, tolerance_s=0.04)[0].header.stamp.nanosec > 0
+    cache.add_image(depth_at(1.2, MAX_DEPTH_MIB * 2**21), MAX_AGE_S)
+    assert cache.nearest_offset_s(S) == pytest.approx(0.2)
+    cache.clear()
+    assert not cache.has_forgotten(S)

@@ -1,5 +1,6 @@
 """What the topics of a camera cost when nobody listens; the node and its publishers are doubles."""
 
+import dataclasses
 import sys
 from types import SimpleNamespace
 
@@ -142,8 +143,8 @@ class Subscribing:
         return f"/{topic}"
 
     def get_parameter(self, name):
-        assert name == "target_frame"
-        return SimpleNamespace(value=self._target_frame)
+        values = {"target_frame": self._target_frame, "max_age_s": SameoParameters().max_age_s}
+        return SimpleNamespace(value=values[name])
 
 
 def lay_down(child, parent):
@@ -197,6 +198,36 @@ def test_a_target_frame_that_is_not_known_is_named_and_nothing_is_given(monkeypa
     node, said = publish_in(monkeypatch, "base", lay_down("other", "base"))
     assert node.publishers["objects"].published == []
     assert ["target_frame base is not connected with optical" in one for one in said] == [True]
+
+
+def depth_image(seconds):
+    image = Image(height=32, width=32, encoding="16UC1", step=64, data=bytes(32 * 64))
+    image.header.stamp.sec = seconds
+    return image
+
+
+def publish_without_depth(stamp_s, *depth_s):
+    """Publish an object of an image after depth of other stamps; return the complaints."""
+    said = []
+    node = Subscribing("")
+    topics = object_topics.ObjectTopics(
+        node, CameraRecord("", Statistics(), ProblemLog(said.append))
+    )
+    topics.subscribe(InputWatch(0.0))
+    for seconds in depth_s:
+        node.callbacks["depth"](depth_image(seconds))
+    frame, answer = Frame(stamp_s * 10**9, 1, 0.0, IMAGE), make_answer()
+    answer = dataclasses.replace(answer, depth=None)
+    topics.publish(frame, answer, lambda: PIXELS, SameoParameters())
+    return said
+
+
+def test_depth_that_is_not_kept_any_more_is_named():
+    # Kept for max_age_s, 2 s, and 1 s.
+    (sentence,) = publish_without_depth(1, 1, 2, 3, 4, 5)
+    assert "not kept any more: it is kept for 3 s" in sentence
+    (sentence,) = publish_without_depth(1, 2, 3)
+    assert "1000 ms ahead of the image" in sentence
 
 
 def test_without_a_target_frame_nothing_listens_to_transforms(monkeypatch):
