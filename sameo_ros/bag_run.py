@@ -163,7 +163,7 @@ class BagRun:
         self._cache.add_image(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
 
     def _add_depth(self, message: Any, _: int) -> None:
-        self._depths.add_image(message, self._parameters.max_age_s)
+        self._depths.add_image(message, time.monotonic(), self._parameters.max_age_s)
 
     def _add_transforms(self, message: Any, _: int) -> None:
         self._transforms.add(message, is_static=False)

@@ -1,4 +1,4 @@
-"""Pairing of images with boxes for one camera: what to answer, what to encode, what to drop.
+"""Pairing of images, boxes and depth for one camera: what to answer, to encode, to drop.
 
 Plain data structures without threads, clocks or ROS: every call gets the time and the settings.
 Order of arrival, never the stamp, decides what is newest, so that recordings may loop.
@@ -77,7 +77,7 @@ class Boxes:
 
 
 class FrameCache:
-    """Images by stamp, and boxes that wait for the worker or for their image."""
+    """Images by stamp, and boxes that wait for the worker, for their image or for its depth."""
 
     def __init__(self) -> None:
         self._frames: dict[int, Frame] = {}
@@ -89,6 +89,7 @@ class FrameCache:
         self._latest: Frame | None = None
         self._first_ns: int | None = None
         self._found: tuple[int, float] | None = None  # stamp, and when they were published
+        self._depth_ns: int | None = None
 
     @property
     def latest(self) -> Frame | None:
@@ -138,19 +139,24 @@ class FrameCache:
         elif len(self._waiting) > _MAX_WAITING:
             self._drop(self._waiting[0], DropCause.UNMATCHED)
 
+    def add_depth(self, stamp_ns: int | None) -> None:
+        """Note the stamp of a depth image that came, or None if boxes need not wait for depth."""
+        self._depth_ns = stamp_ns
+
     def take_ready(self, now_s: float, settings: SameoParameters) -> tuple[Frame, Boxes] | None:
         """Take the boxes of the newest frame that has any; those of older frames are dropped.
 
-        Boxes whose image did not come in time are dropped as well.
+        Boxes whose image did not come in time are dropped as well. Where the latest depth has the
+        stamp of an earlier image, boxes wait for that of theirs too, up to `max_wait_s`.
         """
         pairs = []
         for boxes in list(self._waiting):
             expired = now_s >= boxes.received_s + settings.max_wait_s
             frame = self._find_frame(boxes, settings, expired=expired)
-            if frame is not None:
-                pairs.append((frame, boxes))
-            elif expired:
+            if frame is None and expired:
                 self._drop_unanswered(boxes, settings)
+            elif frame is not None and (expired or not self._may_get_depth(frame)):
+                pairs.append((frame, boxes))
         if not pairs:
             return None
         pairs.sort(key=lambda pair: pair[0].number)
@@ -226,6 +232,11 @@ class FrameCache:
             return None
         difference_ns = abs(nearest.stamp_ns - boxes.stamp_ns)
         return nearest if difference_ns <= settings.stamp_tolerance_s * NANOSECONDS else None
+
+    def _may_get_depth(self, frame: Frame) -> bool:
+        """Whether depth of that stamp may still come, as that of an earlier image did."""
+        depth_ns = self._depth_ns
+        return depth_ns is not None and depth_ns in self._frames and depth_ns < frame.stamp_ns
 
     def _expire_frames(self, now_s: float, settings: SameoParameters) -> None:
         """Forget old frames, but never one whose boxes wait for the worker."""

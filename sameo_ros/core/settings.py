@@ -100,7 +100,9 @@ class SameoParameters:
         2.0, "How long an image waits for its boxes; must exceed the detector's latency.",
         limits=(0.01, 60),
     )  # fmt: skip
-    max_wait_s: float = _parameter(0.5, "How long boxes wait for a later image.", limits=(0, 10))
+    max_wait_s: float = _parameter(
+        0.5, "How long boxes wait for their image, or for its depth.", limits=(0, 10)
+    )
     cache_frames: int = _parameter(4, "Number of encoded images that are kept.", limits=(1, 64))
     visible: bool = _parameter(
         True, "Predict visible masks too; occlusion ratio and order need them."

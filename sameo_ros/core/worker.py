@@ -161,6 +161,12 @@ class Worker:
             self._count_drops(camera)
             self._changed.notify()
 
+    def add_depth(self, camera: Camera, stamp_ns: int | None) -> None:
+        """Note depth that has just come, or None if boxes need not wait for depth."""
+        with self._changed:
+            camera.cache.add_depth(stamp_ns)
+            self._changed.notify()
+
     def add_request(self, request: Request) -> None:
         """Let a call wait for its turn."""
         with self._changed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from sameo_model.runtime.types import ImageHW
 from sameo_ros.core.camera_model import CameraModel
 from sameo_ros.core.depth_cache import DepthCache
@@ -31,7 +33,7 @@ def read_depth(
     Raises:
         ValueError: If depth image or camera_info cannot be used; the message says why.
     """
-    image, camera_info = cache.find(stamp_ns, settings.depth_tolerance_s)
+    image, camera_info = cache.find(stamp_ns, time.monotonic(), settings.depth_tolerance_s)
     if image is None:
         return None
     depth_m = depth_to_m(image)

@@ -5,6 +5,7 @@ The node is handed in, so that this module needs messages but not rclpy.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -123,7 +124,8 @@ class CameraTopics:
             )
         }
         self._subscribe_to_boxes()
-        self.objects.subscribe(self.watch)
+        note_depth = functools.partial(self._worker.add_depth, self.camera)
+        self.objects.subscribe(self.watch, note_depth)
 
     def unsubscribe(self) -> None:
         """Destroy the subscriptions."""

@@ -23,6 +23,7 @@ from sameo_ros.core.input_watch import InputWatch
 from sameo_ros.core.placement import Placement
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.settings import SameoParameters
+from sameo_ros.core.stamps import stamp_to_ns
 from sameo_ros.core.transforms import TransformTree
 from sameo_ros.messages.depth import read_depth
 from sameo_ros.messages.objects import (
@@ -78,14 +79,22 @@ class ObjectTopics:
         """Whether somebody listens to anything in 3D."""
         return any(_has_listener(one) for one in (self._objects, self._markers, self._points))
 
-    def subscribe(self, watch: InputWatch) -> None:
-        """Subscribe to depth and calibration."""
+    def subscribe(self, watch: InputWatch, note_depth: Callable[[int | None], None]) -> None:
+        """Subscribe to depth and calibration.
+
+        Args:
+            watch: Notes what comes.
+            note_depth: Gets the stamp of each depth image, nanoseconds; None while nobody listens
+                to anything in 3D.
+        """
         inputs = f"{self._name}/" if self._name else ""
         self._image_topic = self._node.resolve_topic_name(inputs + "image")
 
         def add_image(message: Image) -> None:
-            watch.depth.note(time.monotonic())
-            self._cache.add_image(message, self._node.get_parameter("max_age_s").value)
+            now_s = time.monotonic()
+            watch.depth.note(now_s)
+            self._cache.add_image(message, now_s, self._node.get_parameter("max_age_s").value)
+            note_depth(stamp_to_ns(message.header.stamp) if self.is_wanted else None)
 
         def set_camera_info(message: CameraInfo) -> None:
             watch.camera_info.note(time.monotonic())
@@ -210,6 +219,9 @@ class ObjectTopics:
             self._statistics.count("objects_missing")
             raise
         self._statistics.count("objects_published")
+        late = self._explain_late(parameters)
+        if late:
+            self._report(late)
         objects = lift_objects(answer, depth, placement)
         if self._objects in in_3d:
             message = Detection3DArray()
@@ -252,13 +264,24 @@ class ObjectTopics:
             )
         offset_s = self._cache.nearest_offset_s(frame.stamp_ns)
         if answer.depth is None and abs(offset_s) > settings.depth_tolerance_s:
-            return (
+            return self._explain_late(settings) or (
                 f"the nearest depth image is {1e3 * abs(offset_s):.0f} ms "
                 f"{'behind' if offset_s < 0 else 'ahead of'} the image, more than "
                 f"depth_tolerance_s, {settings.depth_tolerance_s:g} s; synchronise both, or "
-                "raise it"
+                "raise it if nothing moves"
             )
         return ""
+
+    def _explain_late(self, settings: SameoParameters) -> str:
+        """Say that depth comes after it was needed; "" as long as it does not."""
+        late_s = self._cache.late_s
+        if late_s is None:
+            return ""
+        return (
+            f"the depth of an image comes {1e3 * late_s:.0f} ms after its boxes are answered; they "
+            f"wait for it up to max_wait_s, {settings.max_wait_s:g} s: raise max_wait_s, or let "
+            "depth come earlier"
+        )
 
     def _place(self, frame: Frame, depth: SceneDepth) -> tuple[Any, Placement]:
         """Return header and frame of the results; LookupError says why /tf does not tell it."""

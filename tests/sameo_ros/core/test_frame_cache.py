@@ -64,6 +64,49 @@ class Bench:
         return self.cache.next_deadline_s(self.settings)
 
 
+def test_boxes_wait_for_depth_of_their_image_where_that_of_an_earlier_one_came():
+    bench = Bench()
+    bench.image(1)
+    bench.boxes(1)
+    assert bench.take() == (1, 1)  # no depth has come yet
+    bench.cache.add_depth(1 * MS)
+    bench.image(2)
+    bench.boxes(2, now_s=0.1)
+    assert bench.take(now_s=0.15) is None
+    assert bench.deadline_s() == pytest.approx(0.3)  # max_wait_s is 0.2
+    bench.cache.add_depth(2 * MS)
+    assert bench.take(now_s=0.16) == (2, 2)
+    assert bench.drops == []
+
+
+@pytest.mark.parametrize(
+    ("depth_ms", "now_s"),
+    [(1, 0.31), (3, 0.1), (0.5, 0.1), (None, 0.1)],
+    ids=["waited long enough", "later depth", "depth of no image", "nobody wants depth"],
+)
+def test_boxes_do_not_wait_for_depth_in_vain(depth_ms, now_s):
+    bench = Bench()
+    bench.image(1)
+    bench.image(2)
+    bench.boxes(2, now_s=0.1)
+    bench.cache.add_depth(1 * MS)
+    bench.cache.add_depth(None if depth_ms is None else round(depth_ms * MS))
+    assert bench.take(now_s) == (2, 2)
+
+
+def test_boxes_of_older_images_do_not_wait_when_depth_of_a_newer_one_has_come():
+    bench = Bench()
+    for stamp_ms in (1, 2, 3):
+        bench.image(stamp_ms)
+    bench.cache.add_depth(1 * MS)
+    bench.boxes(2)
+    bench.boxes(3)
+    assert bench.take() is None
+    bench.cache.add_depth(3 * MS)
+    assert bench.take() == (3, 3)
+    assert bench.drops == [(SUPERSEDED, 2)]
+
+
 def test_the_detector_waits_until_the_boxes_that_it_found_have_come():
     bench = Bench()
     bench.image(1)

@@ -23,7 +23,7 @@ def camera_info(height=2, width=3, focal=100.0):
 def filled(pixels=None, info=None):
     cache = DepthCache()
     pixels = np.full(IMAGE_HW, 1500, "<u2") if pixels is None else pixels
-    cache.add_image(image(pixels, "16UC1", seconds=1.0), max_age_s=2.0)
+    cache.add_image(image(pixels, "16UC1", seconds=1.0), 0.0, max_age_s=2.0)
     if info is not None:
         cache.set_camera_info(info)
     return cache

@@ -41,11 +41,12 @@ class Publisher:
 IMAGE = Image(height=32, width=32, encoding="rgb8", step=96, data=bytes(32 * 96))
 PIXELS = np.zeros((32, 32, 3), np.uint8)
 
+INFO = CameraInfo(height=32, width=32, k=[20.0, 0, 16, 0, 20, 16, 0, 0, 1])
+INFO.header.frame_id = "optical"
+
 
 def make_answer():
     """Return the answer to one box, 2 m in front of the camera."""
-    info = CameraInfo(height=32, width=32, k=[20.0, 0, 16, 0, 20, 16, 0, 0, 1])
-    info.header.frame_id = "optical"
     mask = MaskCrop(4, 4, np.ones((16, 16), bool))
     one = np.ones(1, np.float32)
     return Answer(
@@ -54,7 +55,7 @@ def make_answer():
         [0],
         Prediction([mask], [mask], one, 0 * one),
         [[]],
-        SceneDepth(np.full((32, 32), 2, np.float32), CameraModel.from_message(info)),
+        SceneDepth(np.full((32, 32), 2, np.float32), CameraModel.from_message(INFO)),
     )
 
 
@@ -170,7 +171,7 @@ def publish_in(monkeypatch, target_frame, *static):
     topics = object_topics.ObjectTopics(
         node, CameraRecord("", Statistics(), ProblemLog(said.append))
     )
-    topics.subscribe(InputWatch(0.0))
+    topics.subscribe(InputWatch(0.0), lambda _: None)
     for message in static:
         node.callbacks["/tf_static"](message)
     topics.publish(Frame(0, 1, 0.0, IMAGE), make_answer(), lambda: PIXELS, SameoParameters())
@@ -213,7 +214,7 @@ def publish_without_depth(stamp_s, *depth_s):
     topics = object_topics.ObjectTopics(
         node, CameraRecord("", Statistics(), ProblemLog(said.append))
     )
-    topics.subscribe(InputWatch(0.0))
+    topics.subscribe(InputWatch(0.0), lambda _: None)
     for seconds in depth_s:
         node.callbacks["depth"](depth_image(seconds))
     frame, answer = Frame(stamp_s * 10**9, 1, 0.0, IMAGE), make_answer()
@@ -228,6 +229,27 @@ def test_depth_that_is_not_kept_any_more_is_named():
     assert "not kept any more: it is kept for 3 s" in sentence
     (sentence,) = publish_without_depth(1, 2, 3)
     assert "1000 ms ahead of the image" in sentence
+
+
+def test_depth_that_comes_after_its_boxes_are_answered_is_named_though_other_depth_is_used():
+    said, noted = [], []
+    node = Subscribing("")
+    topics = object_topics.ObjectTopics(
+        node, CameraRecord("", Statistics(), ProblemLog(said.append))
+    )
+    topics.subscribe(InputWatch(0.0), noted.append)
+    node.callbacks["camera_info"](INFO)
+    settings = SameoParameters(depth_tolerance_s=1.5)
+    for seconds in (1, 2, 3):
+        frame = Frame(seconds * 10**9, 1, 0.0, IMAGE)
+        answer = dataclasses.replace(
+            make_answer(), depth=topics.read_depth(frame, (32, 32), settings)
+        )
+        topics.publish(frame, answer, lambda: PIXELS, settings)
+        node.callbacks["depth"](depth_image(seconds))
+    assert len(node.publishers["objects"].published) == 2
+    assert noted == [10**9, 2 * 10**9, 3 * 10**9]
+    assert ["raise max_wait_s" in one for one in said] == [True]
 
 
 def test_without_a_target_frame_nothing_listens_to_transforms(monkeypatch):
@@ -245,5 +267,5 @@ def test_a_target_frame_without_tf2_msgs_says_what_to_install(monkeypatch):
     topics = object_topics.ObjectTopics(
         node, CameraRecord("", Statistics(), ProblemLog(said.append))
     )
-    topics.subscribe(InputWatch(0.0))
+    topics.subscribe(InputWatch(0.0), lambda _: None)
     assert ["install it" in one for one in said] == [True]
