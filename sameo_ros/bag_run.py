@@ -207,7 +207,7 @@ class BagRun:
     ) -> SceneDepth | None:
         """Return the depth of a frame, or None if there is none that can be used."""
         try:
-            return read_depth(self._depths, frame.stamp_ns, image_hw, settings, self._topics.image)
+            return read_depth(self._depths, frame, image_hw, settings, self._topics.image)
         except Exception as error:  # faulty depth must not stop the masks
             self.record.problems.report("depth", str(error), time.monotonic())
             return None

@@ -151,6 +151,8 @@ def answer_frame(
             "detector copy the header of its image"
         )
         record.problems.report("frame_id", sentence, time.monotonic())
+    if depth is not None and depth.complaint:
+        record.problems.report("depth", depth.complaint, time.monotonic())
     if answer.detections.has_percent:
         sentence = "detection scores above 1 count as percentages and are divided by 100"
         record.problems.report("scores", sentence, time.monotonic())

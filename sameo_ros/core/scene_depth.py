@@ -14,3 +14,4 @@ class SceneDepth:
 
     depth_m: FloatArray  # float32 (H, W), metres, NaN where unknown
     camera: CameraModel | None  # calibration of the image; None as long as no camera_info has come
+    complaint: str = ""  # what seems wrong with it, in one sentence, "" if nothing

@@ -44,6 +44,7 @@ _LAYOUTS = {
 }
 COLOUR_ENCODINGS = tuple(name for name in _LAYOUTS if name not in ("16UC1", "32FC1"))
 # OpenCV names a mosaic after its second row and column, ROS after its first.
+_UNKNOWN_MM = 65535  # the largest number of 16 bits: no distance, in many drivers
 _BAYER_TO_RGB = {
     "bayer_rggb": cv2.COLOR_BayerBG2RGB,
     "bayer_bggr": cv2.COLOR_BayerRG2RGB,
@@ -218,8 +219,8 @@ def depth_to_m(message: Any) -> FloatArray:
     """Return a depth image in metres.
 
     Args:
-        message: A sensor_msgs/Image, 16UC1 (or mono16) in millimetres with 0 where unknown, or
-            32FC1 in metres with NaN, infinity or 0 where unknown.
+        message: A sensor_msgs/Image, 16UC1 (or mono16) in millimetres with 0 or 65535 where
+            unknown, or 32FC1 in metres with NaN, infinity or 0 where unknown.
 
     Returns:
         float32 (H, W), depth along the optical axis, metres, NaN where unknown.
@@ -235,6 +236,7 @@ def depth_to_m(message: Any) -> FloatArray:
         )
     depth_m: FloatArray = image_view(message).astype(np.float32)
     if message.encoding != "32FC1":
+        depth_m[depth_m == _UNKNOWN_MM] = np.nan
         depth_m *= np.float32(0.001)
     depth_m[~(np.isfinite(depth_m) & (depth_m > 0))] = np.nan
     return depth_m

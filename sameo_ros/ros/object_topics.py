@@ -145,7 +145,7 @@ class ObjectTopics:
     ) -> SceneDepth | None:
         """Return the depth of a frame, or None if there is none that can be used."""
         try:
-            return read_depth(self._cache, frame.stamp_ns, image_hw, parameters, self._image_topic)
+            return read_depth(self._cache, frame, image_hw, parameters, self._image_topic)
         except ValueError as error:
             self._report(str(error))
         except Exception as error:  # faulty depth must not stop the masks

@@ -20,6 +20,7 @@ from sameo_ros.core.camera import (
 from sameo_ros.core.frame_cache import Frame
 from sameo_ros.core.model_loading import ModelState
 from sameo_ros.core.problem_log import ProblemLog
+from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.settings import SameoParameters, SettingsHolder
 from sameo_ros.core.statistics import Statistics
 from sameo_ros.core.worker import Request, Worker
@@ -156,6 +157,16 @@ def test_boxes_of_another_frame_are_reported(bench, frame_id, is_other):
     bench.until(lambda: bench.answers)
     problems = bench.cameras[0].record.problems.current(time.monotonic())
     assert ("'camera', got 'rear'" in problems.get("frame_id", "")) == is_other
+
+
+def test_what_seems_wrong_with_depth_is_reported(bench, monkeypatch):
+    bench = bench().start().activate()
+    depth = SceneDepth(np.ones((64, 64), np.float32), None, "depth is odd")
+    monkeypatch.setattr(bench.cameras[0].port, "read_depth", lambda *_: depth)
+    bench.image(10)
+    bench.boxes(10)
+    bench.until(lambda: bench.answers)
+    assert bench.cameras[0].record.problems.current(time.monotonic()) == {"depth": "depth is odd"}
 
 
 def test_an_image_that_cannot_be_read_costs_its_boxes_and_no_more(bench):

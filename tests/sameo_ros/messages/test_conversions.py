@@ -210,9 +210,10 @@ def test_a_compressed_image_is_turned_upright():
     assert compressed_to_rgb(SimpleNamespace(format="jpeg", data=data)).shape == (32, 16, 3)
 
 
-def test_depth_in_millimetres_becomes_metres_with_nan_for_zero():
-    depth_m = depth_to_m(image(np.array([[1500, 0]], dtype="<u2"), "16UC1", padding=2))
-    np.testing.assert_allclose(depth_m, [[1.5, np.nan]])
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_depth_in_millimetres_becomes_metres_with_nan_for_zero_and_the_largest_number(dtype):
+    depth_m = depth_to_m(image(np.array([[1500, 0, 65535]], dtype=dtype), "16UC1", padding=2))
+    np.testing.assert_allclose(depth_m, [[1.5, np.nan, np.nan]])
 
 
 def test_depth_in_metres_keeps_its_values_and_hides_what_is_no_distance():
