@@ -59,11 +59,15 @@ class DepthCache:
         with self._lock:
             self._camera_info = message
 
-    def clear(self) -> None:
-        """Forget everything."""
+    @property
+    def has_camera_info(self) -> bool:
+        """Whether a camera_info has come."""
+        return self._camera_info is not None
+
+    def clear_images(self) -> None:
+        """Forget the depth images; camera_info stays, as it may be sent only once."""
         with self._lock:
             self._forget_images()
-            self._camera_info = None
 
     def has_forgotten(self, stamp_ns: int) -> bool:
         """Whether depth of a stamp, or of a later one, came and is not kept any more."""

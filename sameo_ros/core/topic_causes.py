@@ -16,6 +16,8 @@ class Publisher:
     node: str  # full name of the node
     type: str  # its message type, such as sensor_msgs/msg/Image
     conflict: str = ""  # the QoS policy that differs, "" where both sides fit
+    # whether it keeps messages for late subscriptions, which the node does not ask for
+    is_latched: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ def explain_silence(topic: TopicView, arrivals: Arrivals, now_s: float) -> str:
     if all(one.conflict for one in fitting):
         return _explain_conflict(topic, fitting[0])
     names = ", ".join(sorted({one.node for one in fitting}))
+    if arrivals.number == 0 and any(one.is_latched for one in fitting):
+        override = f"-p qos_overrides.{topic.name}.subscription"
+        return (
+            f"{names} publishes {topic.name} with durability transient_local, perhaps once, before "
+            f"the node was there: start the node with {override}.durability:=transient_local "
+            f"{override}.reliability:=reliable"
+        )
     if arrivals.number == 0:
         return (
             f"{names} publishes {topic.name}, but no message has come for {silence_s:.0f} s: it is "

@@ -82,7 +82,8 @@ class InputCheck:
         arrivals = {"depth": topics.watch.depth, "camera_info": topics.watch.camera_info}
         for name, arrived in arrivals.items():
             sentence = ""
-            if topics.objects.is_wanted:
+            is_known = name == "camera_info" and topics.objects.has_camera_info
+            if topics.objects.is_wanted and not is_known:
                 sentence = self._explain(topics, name, arrived, settings, now_s)
             topics.record.problems.update(f"{name}_topic", sentence, now_s)
 

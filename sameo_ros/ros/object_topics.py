@@ -79,6 +79,11 @@ class ObjectTopics:
         """Whether somebody listens to anything in 3D."""
         return any(_has_listener(one) for one in (self._objects, self._markers, self._points))
 
+    @property
+    def has_camera_info(self) -> bool:
+        """Whether a camera_info has come, be it before a pause."""
+        return self._cache.has_camera_info
+
     def subscribe(self, watch: InputWatch, note_depth: Callable[[int | None], None]) -> None:
         """Subscribe to depth and calibration.
 
@@ -127,11 +132,11 @@ class ObjectTopics:
             )
 
     def unsubscribe(self) -> None:
-        """Destroy the subscriptions and clear the caches."""
+        """Destroy the subscriptions; forget depth and transforms."""
         for subscription in self.inputs.values():
             self._node.destroy_subscription(subscription)
         self.inputs = {}
-        self._cache.clear()
+        self._cache.clear_images()
         self._transforms.clear()
 
     def destroy(self) -> None:
@@ -255,7 +260,7 @@ class ObjectTopics:
         if answer.prediction.visible_masks is None:
             return "3D boxes need visible masks; set the parameter visible"
         if answer.depth is not None and answer.depth.camera is None:
-            return "depth comes without camera_info, which 3D boxes need; remap camera_info"
+            return "depth comes without camera_info, which 3D boxes need; check its topic"
         if answer.depth is None and self._cache.has_forgotten(frame.stamp_ns):
             return (
                 f"the depth of an image is not kept any more: it is kept for "

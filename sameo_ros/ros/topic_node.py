@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.task import Future
 
@@ -19,6 +25,15 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 
+_OVERRIDES = QoSOverridingOptions(
+    (
+        QoSPolicyKind.HISTORY,
+        QoSPolicyKind.DEPTH,
+        QoSPolicyKind.RELIABILITY,
+        QoSPolicyKind.DURABILITY,
+    )
+)
+
 
 class TopicNode(LifecycleNode):
     """Opens topics for those that it is handed to."""
@@ -28,9 +43,8 @@ class TopicNode(LifecycleNode):
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
         warning = self._qos_warning(topic, "publisher", problems)
         events = PublisherEventCallbacks(incompatible_qos=warning)
-        options = QoSOverridingOptions.with_default_policies()
         return self.create_lifecycle_publisher(
-            kind, topic, qos, event_callbacks=events, qos_overriding_options=options
+            kind, topic, qos, event_callbacks=events, qos_overriding_options=_OVERRIDES
         )
 
     def open_subscription(
@@ -53,9 +67,8 @@ class TopicNode(LifecycleNode):
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
         warning = self._qos_warning(topic, "subscription", problems)
         events = SubscriptionEventCallbacks(incompatible_qos=warning)
-        options = QoSOverridingOptions.with_default_policies()
         return self.create_subscription(
-            kind, topic, callback, qos, event_callbacks=events, qos_overriding_options=options
+            kind, topic, callback, qos, event_callbacks=events, qos_overriding_options=_OVERRIDES
         )
 
     def warn(self, sentence: str) -> None:

@@ -27,6 +27,8 @@ def view_topic(node: Any, subscription: Any, own_name: str) -> TopicView:
             node=_node_name(one),
             type=one.topic_type,
             conflict=find_conflict(one.qos_profile, subscription.qos_profile),
+            is_latched=one.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+            and not _gets_latched(subscription.qos_profile),
         )
         for one in node.get_publishers_info_by_topic(name)
     )
@@ -80,6 +82,13 @@ def _find_similar(node: Any, name: str, kind: str) -> tuple[str, ...]:
         and node.count_publishers(topic) > 0
     ]
     return tuple(difflib.get_close_matches(name, names, n=_MAX_SIMILAR, cutoff=0.0))
+
+
+def _gets_latched(asked: Any) -> bool:
+    return bool(
+        asked.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and asked.reliability == ReliabilityPolicy.RELIABLE
+    )
 
 
 def _node_name(info: Any) -> str:

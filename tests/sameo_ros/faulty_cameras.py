@@ -47,6 +47,7 @@ class Fault:
         depth_side: Sides of the depth image, pixels.
         depth_shift_ns: What is added to the stamps of depth images.
         has_info: Whether camera_info comes.
+        latches_info: Whether it comes once, durably, before the node is there.
         wants_3d: Whether somebody listens to the objects.
         wants_lasting_masks: Whether a subscriber asks for durable masks.
     """
@@ -64,6 +65,7 @@ class Fault:
     depth_side: int = 64
     depth_shift_ns: int = 0
     has_info: bool = True
+    latches_info: bool = False
     wants_3d: bool = False
     wants_lasting_masks: bool = False
 
@@ -89,6 +91,7 @@ FAULTS = {
     "late_depth": Fault("depth", "ms behind the image", depth_shift_ns=-700_000_000, **DEPTH),
     "small_depth": Fault("depth", "must have the size of the colour", depth_side=32, **DEPTH),
     "no_info": Fault("camera_info_topic", "nobody publishes", has_info=False, **DEPTH),
+    "latched": Fault("camera_info_topic", "durability transient_local", latches_info=True, **DEPTH),
     "odd_depth": Fault("depth", "depth encoding must be", wants_3d=True, depth_encoding="mono8"),
 }
 # Kinds that a fault brings with it, or that are true as well.
@@ -105,13 +108,14 @@ BESIDES = {
     "zero": {"dropped_unmatched"},
     "no_depth": {"camera_info_topic"},
     "no_info": {"depth"},
+    "latched": {"depth"},
 }
 # The cameras that share a node; one of each group is well.
 GROUPS = (
     ("well", "renamed", "mute", "nobody", "stopped"),
     ("well", "reliability", "durability", "lost", "all_lost"),
     ("well", "zero", "anew", "own_clock", "late", "bag"),
-    ("well_3d", "no_depth", "late_depth"),
+    ("well_3d", "no_depth", "late_depth", "latched"),
     ("well", "small_depth", "no_info", "odd_depth"),
 )
 
@@ -153,7 +157,10 @@ class FaultyCamera:
         if fault.depth_encoding:
             self._depth = node.create_publisher(Image, f"{name}/depth", RELIABLE)
         if fault.depth_encoding and fault.has_info:
-            self._info = node.create_publisher(CameraInfo, f"{name}/camera_info", RELIABLE)
+            qos = LASTING if fault.latches_info else RELIABLE
+            self._info = node.create_publisher(CameraInfo, f"{name}/camera_info", qos)
+        if fault.latches_info:
+            self._info.publish(_calibration(_header(0)))
         outputs = f"/sameo/{name}"
         if fault.wants_3d:
             node.create_subscription(Detection3DArray, f"{outputs}/objects", lambda _: None, 1)
@@ -201,10 +208,8 @@ class FaultyCamera:
         dtype = np.uint8 if fault.depth_encoding == "mono8" else np.uint16
         pixels = np.full((fault.depth_side, fault.depth_side), 100, dtype)
         stamp_ns = now_ns + fault.shift_ns + fault.depth_shift_ns
-        if fault.has_info:
-            info = CameraInfo(header=image.header, height=64, width=64)
-            info.k = [60.0, 0.0, 32.0, 0.0, 60.0, 32.0, 0.0, 0.0, 1.0]
-            self._info.publish(info)
+        if fault.has_info and not fault.latches_info:
+            self._info.publish(_calibration(image.header))
         self._depth.publish(_image(pixels, fault.depth_encoding, stamp_ns))
 
 
@@ -273,6 +278,12 @@ def _header(stamp_ns: int) -> Any:
     header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, S)
     header.frame_id = "camera_optical"
     return header
+
+
+def _calibration(header: Any) -> CameraInfo:
+    info = CameraInfo(header=header, height=64, width=64)
+    info.k = [60.0, 0.0, 32.0, 0.0, 60.0, 32.0, 0.0, 0.0, 1.0]
+    return info
 
 
 def _image(pixels: Any, encoding: str, stamp_ns: int) -> Image:

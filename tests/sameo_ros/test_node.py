@@ -10,6 +10,7 @@ pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make
 
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
+from std_srvs.srv import SetBool  # noqa: E402
 from vision_msgs.msg import Detection3DArray, Point2D  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
@@ -278,6 +279,17 @@ def test_objects_lie_where_depth_and_calibration_say(client, process):
     assert latest.objects.header.frame_id == "depth_optical"
     assert given.success
     assert not given.objects.detections
+    # Calibration that came once outlasts a pause, and its silence is no problem.
+    enable = node.create_client(SetBool, "/sameo/enable")
+    assert client.call(enable, SetBool.Request(data=False)).success
+    client.until(lambda: not depths.get_subscription_count())
+    boxes3d.clear()
+    assert client.call(enable, SetBool.Request(data=True)).success
+    client.until_active().until(depths.get_subscription_count)
+    send_until(lambda: boxes3d)
+    client.spin(2.0)  # a silence of one second means nothing
+    assert "problem_depth_topic" in client.values_now()
+    assert "problem_camera_info_topic" not in client.values()
     for subscription in subscriptions:
         node.destroy_subscription(subscription)
 

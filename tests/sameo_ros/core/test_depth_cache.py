@@ -40,15 +40,17 @@ def test_a_step_back_in_time_forgets_the_older_images():
     assert cache.find(1 * S, 0.0, tolerance_s=0.1)[0] is not None
 
 
-def test_the_newest_calibration_counts_until_everything_is_forgotten():
+def test_the_newest_calibration_counts_and_outlasts_the_images():
     cache = DepthCache()
     assert cache.find(0, 0.0, 1.0) == (None, None)
+    assert not cache.has_camera_info
     cache.set_camera_info("old")
     cache.set_camera_info("new")
     cache.add_image(depth_at(1.0), 0.0, MAX_AGE_S)
     assert cache.find(S, 0.0, 1.0)[1] == "new"
-    cache.clear()
-    assert cache.find(S, 0.0, 1.0) == (None, None)
+    cache.clear_images()
+    assert cache.find(S, 0.0, 1.0) == (None, "new")
+    assert cache.has_camera_info
 
 
 def test_depth_is_kept_as_long_as_the_images_it_belongs_to():
@@ -70,7 +72,7 @@ def test_the_oldest_of_too_many_bytes_are_forgotten_and_never_the_newest():
     assert cache.find(S, 0.0, tolerance_s=0.04)[0].header.stamp.nanosec > 0
     cache.add_image(depth_at(1.2, MAX_DEPTH_MIB * 2**21), 0.0, MAX_AGE_S)
     assert cache.nearest_offset_s(S) == pytest.approx(0.2)
-    cache.clear()
+    cache.clear_images()
     assert not cache.has_forgotten(S)
 
 

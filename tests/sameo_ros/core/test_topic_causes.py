@@ -31,11 +31,29 @@ def explain(*publishers, similar=(), arrived_s=(), now_s=10.0, grace_s=1.5):
             ["as sensor_msgs/msg/CompressedImage", "image_transport:=compressed"],
         ),
         (
+            explain(Publisher("/camera", IMAGE, is_latched=True)),
+            ["once, before the node was there", "subscription.durability:=transient_local"],
+        ),
+        (
+            explain(Publisher("/camera", IMAGE, is_latched=True), arrived_s=(1, 2, 3)),
+            ["stopped 7 s ago"],
+        ),
+        (
             explain(Publisher("/camera", IMAGE, "reliability")),
             ["another reliability", "qos_overrides./image.subscription.reliability"],
         ),
     ],
-    ids=["renamed", "none", "silent", "stopped", "gone", "type", "qos"],
+    ids=[
+        "renamed",
+        "none",
+        "silent",
+        "stopped",
+        "gone",
+        "type",
+        "latched",
+        "latched stopped",
+        "qos",
+    ],
 )
 def test_each_cause_has_its_sentence_and_remedy(case, words):
     assert all(one in case for one in words), case
