@@ -14,11 +14,12 @@ import cv2
 from sameo_model.data.arguments import whole_number
 from sameo_model.data.catalogue import CONFIG_DIR, DatasetCard, load_card
 from sameo_model.data.checking import ORIENTATION, CheckReport, check_dataset
-from sameo_model.data.collection import dataset_names, open_dataset
+from sameo_model.data.collection import dataset_names, find_sources, open_dataset
 from sameo_model.data.contact_sheet import draw_contact_sheet
 from sameo_model.data.conversion import convert_dataset
 from sameo_model.data.filters import Removal, apply_rules
 from sameo_model.data.index import IndexedDataset
+from sameo_model.data.outputs import Output, check_no_image, check_outputs
 from sameo_model.data.parallel import default_workers
 from sameo_model.data.statistics import (
     DatasetStatistics,
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    check_outputs(_outputs(arguments), [arguments.config_dir])
     cards = [load_card(name, arguments.config_dir) for name in dataset_names()]
     for card in cards:
         print(f"{card.name}: {card.title} ({card.type}; {' and '.join(card.modalities)} masks)")
@@ -200,7 +202,11 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _open(arguments: argparse.Namespace, *, allow_broken: bool = False) -> IndexedDataset:
-    return open_dataset(
+    outputs = _outputs(arguments)
+    sources = find_sources(arguments.name, arguments.root, arguments.split)
+    files = [path for source in sources for path in source.files()]
+    check_outputs(outputs, [arguments.config_dir, *files])
+    dataset = open_dataset(
         arguments.name,
         arguments.root,
         arguments.split,
@@ -208,6 +214,14 @@ def _open(arguments: argparse.Namespace, *, allow_broken: bool = False) -> Index
         workers=arguments.workers,
         progress=True,
     )
+    check_no_image(outputs, dataset)
+    return dataset
+
+
+def _outputs(arguments: argparse.Namespace) -> list[Output]:
+    """Return the files that a subcommand writes."""
+    given = {f"--{name}": getattr(arguments, name, None) for name in ("output", "plot", "json")}
+    return [(option, path) for option, path in given.items() if path is not None]
 
 
 def _open_clean(

@@ -11,6 +11,7 @@ from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.readers import READERS
 from sameo_model.data.readers.flat_coco import FlatCocoSource
+from sameo_model.data.source import Source
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -30,6 +31,19 @@ def split_parts(split: str | None) -> list[str | None]:
     if not all(parts) or len(set(parts)) < len(parts):
         raise ValueError(f"split must be different parts joined by +, got {split!r}")
     return list(parts)
+
+
+def find_sources(name: str, root: Path | str, split: str | None = None) -> list[Source]:
+    """Return the parts of a data set; arguments and errors as for `open_dataset`."""
+    if name not in READERS:
+        raise ValueError(f"data set must be one of {', '.join(dataset_names())}, got {name!r}")
+    sources = [source for part in split_parts(split) for source in READERS[name](Path(root), part)]
+    files = [source.files()[0] for source in sources if isinstance(source, FlatCocoSource)]
+    if len(set(files)) < len(files):
+        raise ValueError(
+            f"split of {name} must name different files, but {split!r} reads {files[0]} twice"
+        )
+    return sources
 
 
 def open_dataset(
@@ -62,15 +76,7 @@ def open_dataset(
         DatasetFormatError: If the files do not have the form that the reader knows, or the set is
             broken: most masks lie elsewhere than the file's own boxes.
     """
-    if name not in READERS:
-        raise ValueError(f"data set must be one of {', '.join(dataset_names())}, got {name!r}")
-    sources = [source for part in split_parts(split) for source in READERS[name](Path(root), part)]
-    files = [source.files()[0] for source in sources if isinstance(source, FlatCocoSource)]
-    if len(set(files)) < len(files):
-        raise ValueError(
-            f"split of {name} must name different files, but {split!r} reads {files[0]} twice"
-        )
-    dataset = open_index(sources, workers=workers, progress=progress)
+    dataset = open_index(find_sources(name, root, split), workers=workers, progress=progress)
     if not allow_broken:
         require_agreement(name, dataset.box_agreement)
     if quality_control:

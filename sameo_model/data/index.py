@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -94,6 +95,18 @@ class IndexedDataset(Sequence[AmodalImage]):
     def has_masks(self, kind: InstanceFlag) -> bool:
         """Return whether any shown instance has the kind of mask, HAS_AMODAL or HAS_VISIBLE."""
         return bool((self.instance_table["flags"][self.shown_instances()] & kind).any())
+
+    def has_image(self, path: Path) -> bool:
+        """Return whether a file is one of the set's images, shown or not."""
+        wanted = path.resolve()
+        name, blob = os.fsencode(wanted.name), self._tables.paths.tobytes()
+        starts = self.image_table["path_offset"]
+        ends = starts + self.image_table["path_length"]
+        return any(
+            blob.endswith(name, start, end)
+            and Path(os.fsdecode(blob[start:end])).resolve() == wanted
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+        )
 
     def category_names(self) -> list[str]:
         """Return the class name for each value of the instance table's `category`."""

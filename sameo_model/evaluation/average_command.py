@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sameo_model.data.outputs import check_outputs
 from sameo_model.data.types import DatasetFormatError
 from sameo_model.evaluation.average_precision import METRICS
 from sameo_model.evaluation.text_tables import TITLES, align, percent
@@ -37,6 +38,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
+    if options.json:
+        check_outputs([("--json", options.json)], options.results)
     results = [_read(path) for path in options.results]
     _check_same(options.results, results)
     content = average(results)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sameo_model.data.arguments import whole_number
+from sameo_model.data.outputs import check_outputs
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.compare import Comparison, compare, load_evaluation
+from sameo_model.evaluation.result_files import files_beside
 from sameo_model.evaluation.text_tables import align
 from sameo_model.runtime.files import write_json
 
@@ -58,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     if not options.tolerance >= 0:
         raise ValueError(f"--tolerance must be at least 0, got {options.tolerance}")
+    if options.json:
+        inputs = [*files_beside(options.first), *files_beside(options.second)]
+        check_outputs([("--json", options.json)], inputs)
     first, second = load_evaluation(options.first), load_evaluation(options.second)
     comparisons = compare(first, second, replicates=options.replicates, seed=options.seed)
     regressions = find_regressions(comparisons, options.tolerance)

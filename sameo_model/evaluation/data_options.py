@@ -13,12 +13,15 @@ from sameo_model.data.box_agreement import require_agreement
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.index_cache import open_index
 from sameo_model.data.index_format import InstanceFlag
+from sameo_model.data.outputs import Output, check_no_image, check_outputs
 from sameo_model.data.parallel import default_workers
 from sameo_model.data.readers import cocoa, cocoa_cls, d2sa, kins, muva
 from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.coco_instances import coco_instances_source
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.source import Source
+from sameo_model.evaluation.predictions import RUN_FILE
+from sameo_model.evaluation.result_files import REPORT_FILES, files_beside
 
 
 def _flat(name: str, keys: FlatKeys, **more: Any) -> Callable[[Path, Path], Source]:
@@ -74,7 +77,8 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
 
     Raises:
         FileNotFoundError: If annotations or image folder do not exist.
-        ValueError: If the annotations are damaged or an option is out of range.
+        ValueError: If the annotations are damaged, an option is out of range, or an output would
+            replace an input.
     """
     if not options.annotations.is_file():
         raise FileNotFoundError(f"annotations {options.annotations} do not exist")
@@ -84,8 +88,11 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} must be at least 1, got {value}")
+    outputs = _outputs(options)
+    check_outputs(outputs, _inputs(options))
     source = FORMATS[options.dataset](options.annotations, options.images)
     images = open_index([source], workers=options.workers, progress=True)
+    check_no_image(outputs, images)
     require_agreement(options.dataset, images.box_agreement)
     notes = [
         f"annotations: {entry['count']} x {entry['sentence']} ({entry['action']})"
@@ -98,6 +105,22 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
             f"pass --dataset coco_instances"
         )
     return TruthSet(images.take(slice(options.limit)), images, images.classes, notes)
+
+
+def _outputs(options: argparse.Namespace) -> list[Output]:
+    """Return the files that a command writes."""
+    outputs = [("--json", path) for path in (files_beside(options.json) if options.json else [])]
+    if report := getattr(options, "report", None):
+        outputs += [("--report", report / name) for name in REPORT_FILES]
+    if options.predictions:
+        outputs.append(("--predictions", options.predictions / RUN_FILE))
+    return outputs
+
+
+def _inputs(options: argparse.Namespace) -> list[Path]:
+    """Return the files that a command reads, but for the images."""
+    named = (options.annotations, getattr(options, "detections", None), options.model)
+    return [Path(name) for name in named if name is not None and Path(name).is_file()]
 
 
 def has_amodal(truth: TruthSet) -> bool:

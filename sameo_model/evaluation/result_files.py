@@ -19,6 +19,21 @@ from sameo_model.evaluation.matching import ImageMatches
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.runtime.files import write_json, write_whole
 
+# What `--report` writes into its folder.
+REPORT_FILES = (
+    "index.html",
+    "report.md",
+    "result.json",
+    "rows.csv",
+    "instances.csv",
+    "figure.png",
+)
+
+
+def files_beside(json_path: Path) -> list[Path]:
+    """Return a result file and those that belong to it."""
+    return [json_path, instances_path(json_path), matches_path(json_path)]
+
 
 def instances_path(json_path: Path) -> Path:
     """Return where the lines per object go that belong to a result file."""

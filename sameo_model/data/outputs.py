@@ -1,0 +1,41 @@
+"""Look at the outputs of a command before it works: none may replace what is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from sameo_model.data.index import IndexedDataset
+
+# What a command writes: the option that names it, and the file.
+Output = tuple[str, Path]
+
+
+def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path]) -> None:
+    """Refuse outputs that would replace an input or each other.
+
+    Args:
+        inputs: Files that are read; of a folder, all files directly in it.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    taken = {path.resolve(): f"the input {path}" for path in inputs}
+    for option, path in outputs:
+        place = path.resolve()
+        if user := taken.get(place) or taken.get(place.parent):
+            raise ValueError(f"{option} must leave {user} as it is, got {path}; give another name")
+        taken[place] = f"what {option} writes"
+
+
+def check_no_image(outputs: Sequence[Output], dataset: IndexedDataset) -> None:
+    """Refuse outputs that would replace an image of the data set.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for option, path in outputs:
+        if path.exists() and dataset.has_image(path):
+            raise ValueError(
+                f"{option} must leave the images as they are, got {path}; give another name"
+            )
