@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from sameo_model.data.arguments import whole_number
+from sameo_model.data.arguments import file_name, whole_number
 from sameo_model.data.catalogue import CONFIG_DIR, DatasetCard, load_card
 from sameo_model.data.checking import ORIENTATION, CheckReport, check_dataset
 from sameo_model.data.collection import dataset_names, find_sources, open_dataset
@@ -31,6 +31,7 @@ from sameo_model.data.types import DatasetFormatError
 from sameo_model.runtime.files import write_json
 from sameo_model.runtime.wording import counted
 
+IMAGES = (".png", ".jpg", ".jpeg")
 EXAMPLES = """examples:
   # what there is, how to get it, and how its folder must look
   python -m sameo_model.datasets list
@@ -237,8 +238,6 @@ def _write_json(path: Path | None, content: Any) -> None:
 
 
 def _write_image(path: Path, image_bgr: Any) -> None:
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ValueError(f"image {path} must be a .png or .jpg file")
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image_bgr):
         raise ValueError(f"image {path} could not be written; is there room in its folder?")
@@ -286,7 +285,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "stats", parents=[one, clean], help="print a set's row of the paper's Table 1"
     )
-    command.add_argument("--plot", type=Path, help="chart of the occlusion distribution")
+    command.add_argument(
+        "--plot",
+        type=file_name(*IMAGES, ".pdf", ".svg"),
+        help="chart of the occlusion distribution",
+    )
     command.set_defaults(run=_stats)
     command = commands.add_parser(
         "convert", parents=[one, clean], help="write a set as amodal COCO"
@@ -299,7 +302,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_convert)
     command = commands.add_parser("show", parents=[one], help="contact sheet of random instances")
-    command.add_argument("--output", type=Path, required=True, help="image file to write")
+    command.add_argument(
+        "--output", type=file_name(*IMAGES), required=True, help="image file to write"
+    )
     command.add_argument(
         "--num", type=whole_number(1), default=12, help="number of instances (default %(default)s)"
     )

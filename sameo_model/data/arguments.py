@@ -1,9 +1,10 @@
-"""Numbers on command lines."""
+"""Numbers and names of files on command lines."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 
 def whole_number(smallest: int) -> Callable[[str], int]:
@@ -15,5 +16,16 @@ def whole_number(smallest: int) -> Callable[[str], int]:
                 f"must be a whole number of at least {smallest}, got {text!r}"
             )
         return int(text)
+
+    return read
+
+
+def file_name(*suffixes: str) -> Callable[[str], Path]:
+    """Return a reader of file names that end in one of some suffixes, for argparse."""
+
+    def read(text: str) -> Path:
+        if Path(text).suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f"must end in {' or '.join(suffixes)}, got {text!r}")
+        return Path(text)
 
     return read

@@ -1,7 +1,8 @@
-"""Look at the outputs of a command before it works: none may replace what is read."""
+"""Look at the outputs of a command before it works: can they be written, and replace no input?"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ Output = tuple[str, Path]
 
 
 def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path]) -> None:
-    """Refuse outputs that would replace an input or each other.
+    """Refuse outputs that cannot be written, or would replace an input or each other.
 
     Args:
         inputs: Files that are read; of a folder, all files directly in it.
@@ -26,6 +27,19 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path]) -> None:
         if user := taken.get(place) or taken.get(place.parent):
             raise ValueError(f"{option} must leave {user} as it is, got {path}; give another name")
         taken[place] = f"what {option} writes"
+        _check_place(option, path)
+
+
+def _check_place(option: str, path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"{option} must name a file, but {path} is a folder; add a file name")
+    folder = path.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise ValueError(f"{option} must lie in a folder, but {folder} is a file; give another")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} must lie where you may write, but {folder} is closed to you")
 
 
 def check_no_image(outputs: Sequence[Output], dataset: IndexedDataset) -> None:

@@ -48,6 +48,13 @@ from sameo_model.evaluation.model_options import add_model_options, open_model
 from sameo_model.evaluation.paper_tables import rows_for
 from sameo_model.evaluation.predictions import Clock, predict_images
 from sameo_model.evaluation.predictors import open_predictor
+from sameo_model.evaluation.report.qualitative import (
+    WantedObjects,
+    choose_columns,
+    find_objects,
+    parse_objects,
+    with_answers,
+)
 from sameo_model.evaluation.result_files import write_detection_files
 from sameo_model.evaluation.row_scores import RowScores, score_rows
 from sameo_model.evaluation.rows import Row
@@ -142,8 +149,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     clock = Clock()
-    if (options.objects or options.columns) and not (options.objects and options.report):
-        raise ValueError("--objects needs --report, and --columns needs --objects; give both")
+    numbers = _check_figure(options)
     truth = open_truth(options)
     is_built_in = str(options.detections) == BUILT_IN
     boxes_alone = is_built_in and not has_amodal(truth)
@@ -151,6 +157,7 @@ def run(options: argparse.Namespace) -> int:
         _check_boxes_alone(options)
     else:
         check_amodal(options, truth)
+    objects = find_objects(numbers, truth.images) if numbers else []
     found = _find_built_in(options, truth, clock) if is_built_in else _read(options, truth)
     detections = _thin_out(options, found, truth)
     notes = [*truth.notes, *found.notes]
@@ -204,7 +211,7 @@ def run(options: argparse.Namespace) -> int:
         write_detection_files(options.json, result, truth.images, scores)
     if options.report:
         more = [] if options.boxes == "amodal" else [_random_images(options, truth, detections)]
-        _write_report(options, result, truth.images, built.rows, scores, more)
+        _write_report(options, result, truth.images, built.rows, scores, objects, more)
         print(f"report: {options.report / 'index.html'}")
     return 0
 
@@ -215,24 +222,23 @@ def _write_report(
     images: Sequence[AmodalImage],
     rows: Sequence[Row],
     scores: Mapping[str, RowScores],
+    objects: WantedObjects,
     more_sections: Sequence[tuple[str, str]],
 ) -> None:
-    from sameo_model.evaluation.report import qualitative
     from sameo_model.evaluation.report.detections_report import write_detections_report
 
-    names = [row.name for row in rows]
-    ends = (qualitative.PHOTOGRAPH, qualitative.TRUTH)
-    columns = [one for one in qualitative.DEFAULT_COLUMNS if one in (*names, *ends)]
-    if options.columns:
-        columns = [column.strip() for column in options.columns.split(",")]
-        qualitative.check_columns(columns, rows)
-    chosen = []
-    if options.objects:
-        wanted = qualitative.parse_objects(options.objects)
-        chosen = qualitative.find_objects(wanted, images, rows, scores[result["headline"]])
+    columns = choose_columns(options.columns, [row.name for row in rows])
+    chosen = with_answers(objects, rows, scores[result["headline"]])
     write_detections_report(
         options.report, result, images, rows, scores, chosen, columns, more_sections
     )
+
+
+def _check_figure(options: argparse.Namespace) -> list[tuple[int | None, int]]:
+    """Return the numbers of the objects that the figure shows; none without a figure."""
+    if (options.objects or options.columns) and not (options.objects and options.report):
+        raise ValueError("--objects needs --report, and --columns needs --objects; give both")
+    return parse_objects(options.objects) if options.objects else []
 
 
 def _find_built_in(options: argparse.Namespace, truth: TruthSet, clock: Clock) -> DetectionSet:
@@ -360,13 +366,18 @@ def _build_rows(
 ) -> _BuiltRows:
     rows = [row_names.front_end_row(detections, options.boxes)] if found.has_masks else []
     rows.append(row_names.true_visible_row(images, detections, options.boxes))
+    names = [row.name for row in rows]
     if options.model == NO_MODEL:
+        choose_columns(options.columns, names)
         return _BuiltRows(rows)
     if not options.no_rescore:
         _check_scores(detections)
     with_boxes = [image for image in images if detections.get(image.image_id)]
     boxes = {image.image_id: boxes_of(detections[image.image_id]) for image in with_boxes}
     with open_model(options, with_boxes, boxes, clock) as model:
+        more = row_names.names_of_model_rows(model.predictor.has_visible_decoder)
+        # A wrong one is refused before the model runs.
+        choose_columns(options.columns, [*names, *more])
         predictions = predict_images(model.predictor, with_boxes, boxes, **model.arguments)
         answers = {image.image_id: objects for image, objects in predictions}
         description = dict(model.description)

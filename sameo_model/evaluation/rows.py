@@ -113,6 +113,11 @@ def _crowd_inside(image: AmodalImage, item: Detection) -> Rle | None:
     return largest if filled.area and 2 * rle_area(largest) >= filled.area else None
 
 
+def names_of_model_rows(has_visible_decoder: bool) -> list[str]:
+    """Return the names of what `model_rows` returns for a model that answers at least one box."""
+    return [VISIBLE_DECODER, SAMEO_PLAIN, SAMEO] if has_visible_decoder else [SAMEO_PLAIN, SAMEO]
+
+
 def model_rows(
     images: Sequence[AmodalImage],
     detections: Mapping[int, Sequence[Detection]],

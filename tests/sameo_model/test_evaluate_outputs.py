@@ -72,3 +72,24 @@ def test_results_that_are_compared_stay(folder, capsys):
         assert_refused(folder, capsys, lambda words=compared: evaluate.main(words), "must leave")
     averaged = ["average", "a.json", "--json", "a.json"]
     assert_refused(folder, capsys, lambda: evaluate.main(averaged), "must leave the input")
+
+
+def test_places_that_cannot_be_written_are_named(folder, capsys):
+    (folder / "file").write_text("")
+    for run, message in (
+        (lambda: masks("--json", "images"), "--json must name a file, but images is a folder"),
+        (lambda: masks("--json", "file/a.json"), "--json must lie in a folder, but file is a file"),
+        (lambda: detections("--report", "file"), "--report must lie in a folder, but file is"),
+        (lambda: masks("--predictions", "file"), "--predictions must lie in a folder, but file"),
+        (lambda: detections("--report", "r", "--objects", "abc"), "got 'abc'"),
+    ):
+        assert_refused(folder, capsys, run, message)
+
+
+def test_a_figure_that_cannot_be_drawn_is_refused_before_scoring(folder, capsys):
+    for more in (["--objects", "77"], ["--objects", "1", "--columns", "sameo"]):
+        capsys.readouterr()
+        assert detections("--report", "report", *more) == 2
+        error = capsys.readouterr().err
+        assert "must be" in error.splitlines()[-1]
+        assert "score:" not in error

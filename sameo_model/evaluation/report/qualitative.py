@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +11,7 @@ import numpy as np
 from sameo_model.data.types import AmodalImage, AmodalInstance
 from sameo_model.evaluation import rows as row_names
 from sameo_model.evaluation.detections import BoxXyxy, Detection
+from sameo_model.evaluation.matching import scorable
 from sameo_model.evaluation.report.gallery import (
     GAP,
     PANEL_HEIGHT,
@@ -42,6 +43,9 @@ DEFAULT_COLUMNS = (
 _TITLE_HEIGHT = 24
 
 
+WantedObjects = Sequence[tuple[AmodalImage, AmodalInstance]]
+
+
 @dataclass(frozen=True)
 class ChosenObject:
     """An object of the figure."""
@@ -67,24 +71,30 @@ def parse_objects(text: str) -> list[tuple[int | None, int]]:
     return chosen
 
 
-def check_columns(columns: Sequence[str], rows: Sequence[Row]) -> None:
-    """Raise ValueError unless every column is the photograph, the truth or a row of the table."""
-    known = (PHOTOGRAPH, *(row.name for row in rows), TRUTH)
+def choose_columns(text: str | None, names: Iterable[str]) -> list[str]:
+    """Return the columns of the figure: the given ones, else the default ones as far as they exist.
+
+    Args:
+        text: Names separated by commas.
+        names: The rows of the table.
+
+    Raises:
+        ValueError: If a column is neither the photograph, nor the truth, nor a row of the table.
+    """
+    known = (PHOTOGRAPH, *names, TRUTH)
+    if not text:
+        return [column for column in DEFAULT_COLUMNS if column in known]
+    columns = [column.strip() for column in text.split(",")]
     for column in columns:
         if column not in known:
             raise ValueError(f"--columns must be some of {', '.join(known)}, got '{column}'")
+    return columns
 
 
 def find_objects(
-    wanted: Sequence[tuple[int | None, int]],
-    images: Sequence[AmodalImage],
-    rows: Sequence[Row],
-    scores: RowScores,
-) -> list[ChosenObject]:
-    """Find the objects and what each row answered to the box that fits each of them best.
-
-    Args:
-        wanted: Numbers of image (None: any) and annotation.
+    wanted: Sequence[tuple[int | None, int]], images: Sequence[AmodalImage]
+) -> WantedObjects:
+    """Find evaluated objects by their numbers of image (None: any) and annotation.
 
     Raises:
         ValueError: If there is no such object.
@@ -93,7 +103,7 @@ def find_objects(
         (image.image_id, instance.annotation_id): (image, instance)
         for image in images
         for instance in image.instances
-        if (image.image_id, instance.annotation_id) in scores.nearest
+        if scorable(instance)
     }
     by_annotation = {key[1]: key for key in by_key}
     found = []
@@ -105,14 +115,23 @@ def find_objects(
                 f"--objects must be evaluated objects, but there is no annotation {annotation_id}"
                 + (f" of image {image_id}" if image_id is not None else "")
             )
-        image, instance = by_key[key]
-        position = scores.nearest[key][1]
+        found.append(by_key[key])
+    return found
+
+
+def with_answers(
+    wanted: WantedObjects, rows: Sequence[Row], scores: RowScores
+) -> list[ChosenObject]:
+    """Add what each row answered to the box that fits each object best."""
+    chosen = []
+    for image, instance in wanted:
+        position = scores.nearest[image.image_id, instance.annotation_id][1]
         answers = {
             row.name: row.detections[image.image_id][position] if position >= 0 else None
             for row in rows
         }
-        found.append(ChosenObject(image, instance, answers))
-    return found
+        chosen.append(ChosenObject(image, instance, answers))
+    return chosen
 
 
 def draw_figure(chosen: Sequence[ChosenObject], columns: Sequence[str]) -> np.ndarray:

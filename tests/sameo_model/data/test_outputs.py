@@ -49,3 +49,14 @@ def test_folders_that_are_read_take_no_output(tmp_path, capsys):
 def test_an_earlier_output_is_replaced(folder):
     for _ in range(2):
         assert datasets.main(["show", "amodal_coco", ".", "--output", "images/sheet.png"]) == 0
+
+
+def test_places_that_cannot_be_written_are_named_before_reading(folder, capsys):
+    (folder / "file").write_text("")
+    for path, message in (
+        ("images", "--json must name a file, but images is a folder; add a file name"),
+        ("file/deep/a.json", "--json must lie in a folder, but file is a file; give another"),
+    ):
+        assert datasets.main(["check", "amodal_coco", ".", "--json", path]) == 1
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error == f"datasets: {message}"
