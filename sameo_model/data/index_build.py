@@ -84,6 +84,7 @@ class _Builder:
         self._crowd_tables: list[np.ndarray] = [np.zeros(0, CROWD_ROW)]
         self._categories: dict[tuple[int, str], int] = {}
         self._listed: dict[int, str] = {}
+        self._unlisted: set[int] = set()
 
     def add_source(self, source: Source, workers: int, bar: tqdm) -> None:
         """Read one source to its end."""
@@ -95,14 +96,17 @@ class _Builder:
             self._take(packed)
             packed_chunks.append(replace(packed, masks=b""))
             bar.update(packed.num_jobs)
-        names = listing.categories
-        self._listed |= {n: name for n, name in names.items() if isinstance(n, int)}
+        names = {n: name for n, name in listing.categories.items() if isinstance(n, int)}
+        numbers = {name: n for n, name in reversed(names.items())}
+        self._listed |= names
         table = _image_table(listing.images)
         for packed in packed_chunks:
             for row, image_hw in packed.image_hw.items():
                 table["image_hw"][row] = image_hw
             pairs = packed.categories
-            categories = np.array([self._category(pair, names) for pair in pairs], dtype=np.int32)
+            categories = np.array(
+                [self._category(pair, names, numbers) for pair in pairs], dtype=np.int32
+            )
             for rows in (packed.rows, packed.crowds):
                 rows["category"] = categories[rows["category"]]
             self._crowd_tables.append(packed.crowds)
@@ -121,10 +125,16 @@ class _Builder:
         self._masks_size += len(packed.masks)
         self.defects.merge(packed.defects)
 
-    def _category(self, pair: tuple[int, str], names: Mapping[int, str]) -> int:
+    def _category(
+        self, pair: tuple[int, str], names: Mapping[int, str], numbers: Mapping[str, int]
+    ) -> int:
         number, name = pair
+        number = number or numbers.get(name, 0)
         key = (number, name or names.get(number, ""))
-        return self._categories.setdefault(key, len(self._categories))
+        code = self._categories.setdefault(key, len(self._categories))
+        if names and number not in names:
+            self._unlisted.add(code)
+        return code
 
     def write(self, folder: Path) -> None:
         """Write everything but the masks, which are there already."""
@@ -143,6 +153,7 @@ class _Builder:
         crowds = crowds[np.argsort(crowds["image_row"], kind="stable")]
         crowds["annotation_id"] = ids.max(initial=0) + 1 + np.arange(len(crowds))
         np.save(folder / CROWDS_FILE, crowds)
+        self._count_unlisted(np.concatenate([instances["category"], crowds["category"]]))
         self._write_images(folder, images)
         meta = {
             "format_version": FORMAT_VERSION,
@@ -155,6 +166,12 @@ class _Builder:
             "boxes": self.defects.agreement.to_json(),
         }
         (folder / META_FILE).write_text(json.dumps(meta, indent=1))
+
+    def _count_unlisted(self, codes: np.ndarray) -> None:
+        counts = np.bincount(codes, minlength=len(self._categories)).tolist()
+        for (number, name), code in self._categories.items():
+            if code in self._unlisted:
+                self.defects.add(Defect.UNLISTED_CLASS, name or number, counts[code])
 
     def _drop_repeated_ids(self, rows: np.ndarray) -> None:
         ids = rows["annotation_id"]

@@ -14,7 +14,7 @@ import numpy as np
 from sameo_model.data.types import DatasetFormatError
 
 # Raise when the tables or the meaning of what the readers store in them change.
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 META_FILE = "meta.json"
 IMAGES_FILE = "images.npy"

@@ -19,6 +19,12 @@ MAX_SIDE_PX = 65_535
 """Longest side that an image or mask may claim; run lengths count pixels in 32 bits."""
 
 
+def record_number(value: Any) -> Any:
+    """Return 7 for 7.0 and "7", as some tools write numbers; anything else as it is."""
+    value = without_fraction(value)
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def is_size(image_hw: tuple[int, int]) -> bool:
     """Return whether height and width can be those of an image."""
     return all(1 <= side <= MAX_SIDE_PX for side in image_hw) and image_hw[0] * image_hw[1] < 2**31

@@ -317,6 +317,7 @@ def _read(options: argparse.Namespace, truth: TruthSet) -> DetectionSet:
             box_format=options.box_format,
             mask_key=options.mask_key,
             class_specific=options.class_specific,
+            used_classes={number for number, _ in truth.all_images.categories},
             class_names=[name for name in options.class_names.split(",") if name],
             for_prompting=options.model != NO_MODEL,
             images_dir=options.images,

@@ -192,6 +192,20 @@ def test_scores_of_no_scale_are_told(data):
     assert any("from -1 to 3.5 are no probabilities" in one for one in result["settings"]["notes"])
 
 
+@pytest.mark.parametrize("category_id", ["1", "thing"])
+def test_classes_of_annotations_may_be_text(data, category_id):
+    path = data / "annotations.json"
+    document = json.loads(path.read_text())
+    for one in document["annotations"]:
+        one["category_id"] = category_id
+    path.write_text(json.dumps(document))
+    result = score(data, [record(LARGE, 0.9), record(SMALL, 0.8)], "--class-specific")
+    assert result["ap"] == pytest.approx(1)
+    assert result["settings"]["notes"] == [
+        "annotations: 1 x crowd region: neither an object nor background (skipped)"
+    ]
+
+
 def test_chosen_objects_make_a_figure(data, tmp_path):
     model = make_tiny_bundle(tmp_path / "tiny")
     report = tmp_path / "report"

@@ -12,7 +12,7 @@ from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.readers.layout import choose_splits
-from sameo_model.data.source import Listing, Source
+from sameo_model.data.source import Listing, Source, record_number
 from sameo_model.data.types import AmodalInstance, DatasetFormatError
 
 KEYS = FlatKeys(amodal=("regions",), visible=())
@@ -94,7 +94,7 @@ class CocoaSource(FlatCocoSource):
 
 def region_to_raw(region: dict[str, Any], source_id: str) -> RawInstance:
     """Take the fields out of a region of COCOA or MP3D-Amodal."""
-    number = region.get("category_id")
+    number = record_number(region.get("category_id"))
     if isinstance(number, Integral):
         # A number says nothing to rules about class names, so a name beside it counts.
         name, category_id = region.get("name", str(number)), int(number)

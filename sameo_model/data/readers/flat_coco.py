@@ -14,7 +14,7 @@ from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_crowd, check_instance
 from sameo_model.data.json_stream import iter_json
 from sameo_model.data.readers.layout import join_name
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source, record_number
 from sameo_model.data.types import AmodalInstance, CrowdRegion, DatasetFormatError
 from sameo_model.runtime.box_fields import without_fraction
 
@@ -60,7 +60,7 @@ class CocoFileSource(Source):
                 for entry in self.image_entries(record):
                     listing.add(entry)
             elif key == "categories":
-                number = without_fraction(record["id"])
+                number = record_number(record["id"])
                 listing.categories[number] = str(record.get("name", number))
             elif key == "annotations" and has_images:
                 yield record
@@ -155,11 +155,11 @@ class FlatCocoSource(CocoFileSource):
     def raw(self, record: dict[str, Any]) -> RawInstance:
         """Take the fields out of a record."""
         keys = self.keys
-        category = without_fraction(record.get("category_id", 0))
+        category = record_number(record.get("category_id"))
         return RawInstance(
             annotation_id=without_fraction(record.get("id")),
             category_id=category if isinstance(category, int) else 0,
-            category="" if isinstance(category, int) else str(category),
+            category="" if category is None or isinstance(category, int) else str(category),
             amodal=_first(record, keys.amodal),
             visible=_first(record, keys.visible),
             amodal_box_xywh=_first(record, keys.amodal_box),

@@ -11,7 +11,7 @@ from sameo_model.data.defects import Defect, DefectLog
 from sameo_model.data.instances import AbsentVisible, RawInstance, check_instance
 from sameo_model.data.readers.flat_coco import CocoFileSource
 from sameo_model.data.readers.layout import choose_splits, find
-from sameo_model.data.source import ImageEntry, Listing, Source
+from sameo_model.data.source import ImageEntry, Listing, Source, record_number
 from sameo_model.data.types import AmodalInstance
 
 SPLITS = {
@@ -66,7 +66,8 @@ class LvvisSource(CocoFileSource):
                     continue
                 row, entry = row_and_entry
                 source_id = f"{record.get('id')}/{frame}"
-                yield row, (segmentation, record["category_id"], source_id, entry.image_hw)
+                number = record_number(record["category_id"])
+                yield row, (segmentation, number, source_id, entry.image_hw)
 
     def parse(self, job: Any, defects: DefectLog) -> Iterator[AmodalInstance | None]:
         segmentation, category_id, source_id, image_hw = job
@@ -85,6 +86,6 @@ def _is_record(record: Any) -> bool:
     return (
         isinstance(record, dict)
         and isinstance(record.get("segmentations"), list)
-        and isinstance(record.get("category_id"), int)
+        and isinstance(record_number(record.get("category_id")), int)
         and "video_id" in record
     )

@@ -13,7 +13,7 @@ from sameo_model.data.instances import AbsentVisible, check_instance
 from sameo_model.data.readers.cocoa import region_to_raw
 from sameo_model.data.readers.layout import choose_splits, find, join_name
 from sameo_model.data.readers.safe_pickle import load_plain_pickle
-from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source
+from sameo_model.data.source import RECORD_ERRORS, ImageEntry, Listing, Source, record_number
 from sameo_model.data.types import AmodalInstance, DatasetFormatError
 
 MPCAT40 = (
@@ -79,7 +79,7 @@ class Mp3dSource(Source):
 
     def _named(self, row: int, region: Any, names: Mapping[int, str]) -> Any:
         """Give a region whose class is a number alone the name of it, for the rules on names."""
-        number = region.get("category_id") if isinstance(region, dict) else None
+        number = record_number(region.get("category_id")) if isinstance(region, dict) else None
         if not isinstance(number, Integral) or "name" in region:
             return region
         if int(number) not in names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class ReadOptions:
     # the detector's classes in its order, for files that number classes by position; empty for the
     # annotations' classes by rising number
     class_names: Sequence[str] = ()
+    # classes that annotations use, which one detection must have where classes count; empty for all
+    used_classes: Collection[int] = ()
     for_prompting: bool = True  # whether a model is to be prompted with the boxes
     images_dir: Path | None = None  # folder that the images' own names are relative to
 
@@ -93,6 +95,8 @@ def read_detections(
         categories, raw, path, names=options.class_names, is_strict=options.class_specific
     )
     detections = [_to_detection(row, image, raw.box_format, classes, path) for row, image in pairs]
+    if options.class_specific and options.used_classes:
+        notes += _check_classes(detections, options.used_classes, path)
     num_bare = sum(detection.mask_rle is None for detection in detections)
     if 0 < num_bare < len(detections):
         notes.append(
@@ -100,6 +104,29 @@ def read_detections(
             f"leaves them out"
         )
     return DetectionSet(raw.format, detections, [*notes, *classes.notes()])
+
+
+def _check_classes(
+    detections: Sequence[Detection], used_classes: Collection[int], path: Path
+) -> list[str]:
+    unused = [d.category_id for d in detections if d.category_id not in used_classes]
+    if unused and len(unused) == len(detections):
+        raise DatasetFormatError(
+            f"classes of {path} must be among those that annotations use "
+            f"({_numbers(used_classes)}), got {_numbers(unused)}; map the classes, or evaluate "
+            f"without --class-specific"
+        )
+    if not unused:
+        return []
+    return [
+        f"{len(unused)} detections do not count: no annotation uses their classes "
+        f"({_numbers(unused)})"
+    ]
+
+
+def _numbers(classes: Collection[int]) -> str:
+    first, more = sorted(set(classes))[:5], len(set(classes)) > 5
+    return ", ".join(map(str, first)) + (", ..." if more else "")
 
 
 def _normalise_scores(raw: RawFile) -> tuple[RawFile, list[str]]:

@@ -64,6 +64,31 @@ def test_whole_numbers_with_a_decimal_point_are_numbers(tmp_path):
     assert (instance.annotation_id, instance.category_id, instance.category) == (4, 1, "box")
 
 
+@pytest.mark.parametrize("category_id", [1, "1", 1.0, "box"])
+def test_a_class_is_a_number_or_the_name_of_a_listed_class(tmp_path, category_id):
+    (instance,), counts = open_with(tmp_path, back(category_id=category_id))
+    assert counts == {}
+    assert (instance.category_id, instance.category) == (1, "box")
+
+
+def test_numbers_of_listed_classes_may_be_text(tmp_path):
+    document = fab.flat([fab.image_entry("42.png")], [back(category_id="3")], {"3": "box"})
+    fab.save_json(tmp_path / "D2S_amodal_validation.json", document)
+    dataset = open_dataset("d2sa", tmp_path)
+    assert dataset.classes == {3: "box"}
+    assert dataset[0].instances[0].category_id == 3
+
+
+def test_a_class_that_is_not_listed_is_kept_and_counted(tmp_path):
+    classes = [7, "cup", None, "cup"]
+    records = [back(number, category_id=one) for number, one in enumerate(classes, start=1)]
+    instances, counts = open_with(tmp_path, *records)
+    assert counts == {"unlisted_class": 4}
+    assert [(one.category_id, one.category) for one in instances] == [
+        *((7, ""), (0, "cup"), (0, ""), (0, "cup")),
+    ]
+
+
 SKIPPED = {
     "empty_segmentation": [
         back(segmentation=[]),
@@ -214,6 +239,7 @@ def test_every_rule_is_exercised_here():
         "unreadable_file",
         "ignored_tag",
         "frame_not_found",
+        "unlisted_class",
     }
     assert tested == {defect.name.lower() for defect in Defect}
     assert {defect.action for defect in Defect} == set(Action)

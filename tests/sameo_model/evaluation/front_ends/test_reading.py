@@ -163,6 +163,20 @@ def test_unknown_categories_are_refused_only_where_classes_count(images, tmp_pat
         _read(path, images, class_specific=True)
 
 
+def test_classes_that_no_annotation_uses_are_refused_or_noted(images, tmp_path):
+    path = _write(tmp_path / "r.json", [_record(category_id=5), _record(category_id=9)])
+    options = {"class_specific": True, "used_classes": {3}}
+
+    with pytest.raises(
+        DatasetFormatError, match=r"must be among those that annotations use \(3\), got 5, 9; map"
+    ):
+        _read(path, images, **options)
+    path = _write(tmp_path / "r.json", [_record(category_id=5), _record()])
+    assert _read(path, images, **options).notes == [
+        "1 detections do not count: no annotation uses their classes (5)"
+    ]
+
+
 @pytest.mark.parametrize("score", ["NaN", "Infinity", '"high"', "null"])
 def test_scores_that_are_no_numbers_are_refused(images, tmp_path, score):
     path = tmp_path / "r.json"
