@@ -1,10 +1,13 @@
-"""Do the masks of a data set lie where the file's own boxes are? If most do not, it is broken."""
+"""Do the masks of a data set lie where its boxes are, and visible masks inside whole ones?
+
+If most do not, the set is broken.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,11 @@ BOX_TOLERANCE_PX = 2.0
 # all sides are as near as this: boxes of small objects overlap little when they are drawn roughly.
 _ELSEWHERE_IOU = 0.5
 _NEAR_PX = 5.0
+# Below this share of the larger mask's area, the smaller one of a record is a part of it.
+_PART_SHARE = 0.9
+# In an exchanged set so many of the records with a part are wrong, and so many of all records:
+# fewer are errors of single records.
+_EXCHANGED_SHARE, _EXCHANGED_OF_ALL = 0.9, 0.05
 # A single record says nothing of its set.
 _MIN_RECORDS = 2
 # Causes are looked for in so many records of each log; decoding masks anew takes time.
@@ -52,25 +60,29 @@ class BoxAgreement:
     num_guessed: int = 0  # records of `num_unlike` for which a cause was looked for
     # how many of these each key of `CAUSES` explains
     causes: Counter[str] = field(default_factory=Counter)
+    num_pairs: int = 0  # records with a visible and a whole mask
+    num_parts: int = 0  # records of which one mask is a part of the other
+    num_exchanged: int = 0  # those of which the whole mask is a part of the visible one
 
     def add(self, other: BoxAgreement) -> None:
         """Add the counts of another part of the set."""
-        for name in ("num_compared", "num_unlike", "num_elsewhere", "num_guessed"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.causes += other.causes
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts and, if the set is broken, `fault`: a message about what is wrong."""
-        return {
-            "num_compared": self.num_compared,
-            "num_unlike": self.num_unlike,
-            "num_elsewhere": self.num_elsewhere,
-            "causes": dict(self.causes),
-            "fault": self.fault(),
-        }
+        return {**vars(self), "causes": dict(self.causes), "fault": self.fault()}
 
     def fault(self) -> str | None:
         """Return what is wrong with the set as a whole; None if most records agree."""
+        fewest = max(
+            *(_MIN_RECORDS, _EXCHANGED_SHARE * self.num_parts, _EXCHANGED_OF_ALL * self.num_pairs)
+        )
+        if self.num_exchanged >= fewest:
+            return (
+                f"{self.num_exchanged} of {self.num_parts} visible masks that differ from the "
+                f"whole one enclose it: the two masks seem exchanged"
+            )
         name, count = next(iter(self.causes.most_common(1)), ("", 0))
         is_explained = 2 * count > self.num_guessed
         num_wrong = self.num_unlike if is_explained else self.num_elsewhere
@@ -84,7 +96,7 @@ class BoxAgreement:
 
 
 def require_agreement(dataset: str, agreement: Mapping[str, Any]) -> None:
-    """Raise DatasetFormatError for a set whose masks and boxes disagree as a whole."""
+    """Raise DatasetFormatError for a set whose masks or boxes are wrong as a whole."""
     if fault := agreement["fault"]:
         raise DatasetFormatError(
             f"{dataset} is broken: {fault}; correct the annotation file, and look at it with "
@@ -118,6 +130,17 @@ def compare(agreement: BoxAgreement, masks: Sequence[BoxedMask], image_hw: tuple
         agreement.num_guessed += 1
         if cause := _guess(unlike[0], image_hw):
             agreement.causes[cause] += 1
+
+
+def compare_areas(
+    agreement: BoxAgreement, amodal_area: int, visible_area: int, shared_area: int
+) -> None:
+    """Count one record by the pixels of its two masks, and of what they share."""
+    agreement.num_pairs += 1
+    smaller, larger = sorted((amodal_area, visible_area))
+    if shared_area >= _PART_SHARE * smaller and smaller < _PART_SHARE * larger:
+        agreement.num_parts += 1
+        agreement.num_exchanged += amodal_area < visible_area
 
 
 def is_box(box_xywh: Any) -> bool:

@@ -11,6 +11,7 @@ from sameo_model.data.box_agreement import (
     BoxedMask,
     box_distance_px,
     compare,
+    compare_areas,
     is_box,
 )
 from sameo_model.data.defects import Defect, DefectLog
@@ -158,11 +159,14 @@ def _num_skipped_masks(defects: DefectLog) -> int:
 def _clip(visible_rle: Rle, amodal_rle: Rle, defects: DefectLog, example: object) -> Rle:
     """Return the visible mask inside the amodal one; the same object if nothing is hidden."""
     if visible_rle["counts"] == amodal_rle["counts"]:
+        defects.agreement.num_pairs += 1
         return amodal_rle
     clipped = intersect_rles(visible_rle, amodal_rle)
-    if rle_area(clipped) != rle_area(visible_rle):
+    amodal, visible, shared = map(rle_area, (amodal_rle, visible_rle, clipped))
+    compare_areas(defects.agreement, amodal, visible, shared)
+    if shared != visible:
         defects.add(Defect.VISIBLE_OUTSIDE_AMODAL, example)
-    return amodal_rle if rle_area(clipped) == rle_area(amodal_rle) else clipped
+    return amodal_rle if shared == amodal else clipped
 
 
 def _compare_boxes(

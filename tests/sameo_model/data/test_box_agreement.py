@@ -134,3 +134,47 @@ def test_a_set_that_agrees_is_sound(tmp_path):
     assert datasets.main(["check", "amodal_coco", str(tmp_path)]) == 0
     agreement = open_dataset("amodal_coco", tmp_path).box_agreement
     assert (agreement["num_compared"], agreement["num_unlike"]) == (5, 0)
+
+
+def write_halved(folder, num_right=0, halved=lambda r: (r[0], r[1], r[2], r[3] // 2)):
+    """Write whole masks that are half of the visible ones, but for the first ones."""
+    write_set(folder)
+    path = folder / "annotations.json"
+    document = json.loads(path.read_text())
+    for number, record in enumerate(document["annotations"]):
+        key = "visible_mask" if number < num_right else "segmentation"
+        record[key] = rle(mask_of(halved(RECTANGLES[number])))
+        del record["bbox"]
+    path.write_text(json.dumps(document))
+
+
+def test_a_set_whose_two_masks_are_exchanged_is_broken(tmp_path, capsys):
+    write_halved(tmp_path)
+    assert datasets.main(["check", "amodal_coco", str(tmp_path)]) == 1
+    fault = "5 of 5 visible masks that differ from the whole one enclose it: the two masks seem"
+    assert fault in capsys.readouterr().out
+    with pytest.raises(DatasetFormatError, match=fault):
+        open_dataset("amodal_coco", tmp_path)
+
+
+def test_some_whole_masks_inside_visible_ones_are_repaired(tmp_path):
+    write_halved(tmp_path, num_right=1)
+    dataset = open_dataset("amodal_coco", tmp_path)
+    assert dataset.defects["visible_outside_amodal"]["count"] == 4
+
+
+def test_a_few_wrong_records_do_not_break_a_set(tmp_path):
+    write_halved(tmp_path)
+    path = tmp_path / "annotations.json"
+    document = json.loads(path.read_text())
+    # 2 of 42 records are wrong, which is less than 5 percent; the others are not covered.
+    whole = dict(document["annotations"][0], segmentation=rle(mask_of(RECTANGLES[0])))
+    sound = [dict(whole, id=number) for number in range(10, 50)]
+    path.write_text(json.dumps(document | {"annotations": [*document["annotations"][:2], *sound]}))
+    assert open_dataset("amodal_coco", tmp_path).box_agreement["num_exchanged"] == 2
+
+
+def test_visible_masks_a_little_too_large_are_not_exchanged(tmp_path):
+    # One row of 10, 30, 22 and 12 is at most a tenth; only the row of 6 makes a part.
+    write_halved(tmp_path, halved=lambda r: (r[0], r[1], r[2], r[3] - 1))
+    assert open_dataset("amodal_coco", tmp_path).box_agreement["num_exchanged"] == 1
