@@ -43,6 +43,7 @@ class Defect(Enum):
     )
     SCALED_COORDINATES = (Action.REPAIRED, "coordinates of twice the image's size halved")
     UNUSABLE_ID = (Action.REPAIRED, "annotation id absent, repeated or below 1 numbered anew")
+    REPEATED_IMAGE = (Action.KEPT, "entry of an image file that an earlier entry names too")
     UNLISTED_CLASS = (Action.KEPT, "no class, or one that `categories` does not list")
     EMPTY_SEGMENTATION = (Action.SKIPPED, "amodal mask absent or without any usable part")
     EMPTY_AMODAL = (Action.SKIPPED, "amodal mask without pixels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,7 +115,9 @@ class _Builder:
         self._drop_repeated_ids(rows)
         self._instance_tables.append(rows)
         self._image_tables.append(table)
-        self._paths.extend(str(entry.path) for entry in listing.images.values())
+        paths = [str(entry.path) for entry in listing.images.values()]
+        self._count_repeated(paths)
+        self._paths += paths
         self._num_images += len(listing.images)
 
     def _take(self, packed: PackedChunk) -> None:
@@ -166,6 +169,13 @@ class _Builder:
             "boxes": self.defects.agreement.to_json(),
         }
         (folder / META_FILE).write_text(json.dumps(meta, indent=1))
+
+    def _count_repeated(self, paths: Sequence[str]) -> None:
+        if len(set(paths)) == len(paths):
+            return
+        for path, count in Counter(paths).items():
+            if count > 1:
+                self.defects.add(Defect.REPEATED_IMAGE, Path(path).name, count - 1)
 
     def _count_unlisted(self, codes: np.ndarray) -> None:
         counts = np.bincount(codes, minlength=len(self._categories)).tolist()

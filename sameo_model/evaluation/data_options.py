@@ -95,7 +95,8 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
     check_no_image(outputs, images)
     require_agreement(options.dataset, images.box_agreement)
     notes = [
-        f"annotations: {entry['count']} x {entry['sentence']} ({entry['action']})"
+        f"annotations: {entry['count']} x {entry['sentence']} ({entry['action']}; first: "
+        f"{entry['examples'][0]})"
         for entry in images.defects.values()
     ]
     if options.dataset == "amodal_coco" and not images.has_masks(InstanceFlag.HAS_VISIBLE):

@@ -202,7 +202,7 @@ def test_classes_of_annotations_may_be_text(data, category_id):
     result = score(data, [record(LARGE, 0.9), record(SMALL, 0.8)], "--class-specific")
     assert result["ap"] == pytest.approx(1)
     assert result["settings"]["notes"] == [
-        "annotations: 1 x crowd region: neither an object nor background (skipped)"
+        "annotations: 1 x crowd region: neither an object nor background (skipped; first: 3)"
     ]
 
 

@@ -18,6 +18,7 @@ from sameo_model.evaluation.detections import BoxXyxy, Detection
 from sameo_model.evaluation.front_ends.aisformer_pairs import add_visible_masks
 from sameo_model.evaluation.front_ends.checks import check_boxes, check_scores
 from sameo_model.evaluation.front_ends.coco_results import read_coco_results, read_detectron2
+from sameo_model.evaluation.front_ends.doubts import note_repeats
 from sameo_model.evaluation.front_ends.finders import ClassFinder, ImageFinder
 from sameo_model.evaluation.front_ends.mmdetection_results import read_mmdetection
 from sameo_model.evaluation.front_ends.raw import BoxFormat, RawDetection, RawFile
@@ -97,6 +98,7 @@ def read_detections(
     detections = [_to_detection(row, image, raw.box_format, classes, path) for row, image in pairs]
     if options.class_specific and options.used_classes:
         notes += _check_classes(detections, options.used_classes, path)
+    notes += note_repeats(detections)
     num_bare = sum(detection.mask_rle is None for detection in detections)
     if 0 < num_bare < len(detections):
         notes.append(

@@ -89,6 +89,15 @@ def test_a_class_that_is_not_listed_is_kept_and_counted(tmp_path):
     ]
 
 
+def test_an_image_that_is_listed_twice_is_counted(tmp_path):
+    entries = [fab.image_entry("42.png", number) for number in (42, 43, 44)]
+    fab.save_json(tmp_path / "annotations.json", fab.flat(entries, [back()], {1: "box"}))
+    dataset = open_dataset("amodal_coco", tmp_path)
+    assert len(dataset) == 3
+    assert dataset.defects["repeated_image"]["count"] == 2
+    assert dataset.defects["repeated_image"]["examples"] == ["42.png"]
+
+
 SKIPPED = {
     "empty_segmentation": [
         back(segmentation=[]),
@@ -240,6 +249,7 @@ def test_every_rule_is_exercised_here():
         "ignored_tag",
         "frame_not_found",
         "unlisted_class",
+        "repeated_image",
     }
     assert tested == {defect.name.lower() for defect in Defect}
     assert {defect.action for defect in Defect} == set(Action)

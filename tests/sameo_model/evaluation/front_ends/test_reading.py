@@ -163,6 +163,12 @@ def test_unknown_categories_are_refused_only_where_classes_count(images, tmp_pat
         _read(path, images, class_specific=True)
 
 
+def test_records_that_are_there_twice_are_noted(images, tmp_path):
+    path = _write(tmp_path / "r.json", [_record(), _record(score=0.4), _record()])
+    (note,) = _read(path, images).notes
+    assert note.startswith("1 of 3 detections are there already")
+
+
 def test_classes_that_no_annotation_uses_are_refused_or_noted(images, tmp_path):
     path = _write(tmp_path / "r.json", [_record(category_id=5), _record(category_id=9)])
     options = {"class_specific": True, "used_classes": {3}}
