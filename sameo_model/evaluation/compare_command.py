@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sameo_model.data.arguments import whole_number
+from sameo_model.data.arguments import share, whole_number
 from sameo_model.data.outputs import check_outputs
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.compare import Comparison, compare, load_evaluation
@@ -39,7 +39,7 @@ def add_parser(commands: Any) -> None:
     add("second", type=Path, metavar="B.json", help="new result")
     add(
         "--tolerance",
-        type=float,
+        type=share,
         default=0.0,
         metavar="T",
         help="a headline number may fall by this fraction (default 0)",
@@ -58,8 +58,6 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
-    if not options.tolerance >= 0:
-        raise ValueError(f"--tolerance must be at least 0, got {options.tolerance}")
     if options.json:
         inputs = [*files_beside(options.first), *files_beside(options.second)]
         check_outputs([("--json", options.json)], inputs)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sameo_model.data.arguments import whole_number
+from sameo_model.data.arguments import share, whole_number
 from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation import rows as row_names
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
@@ -44,7 +44,13 @@ from sameo_model.evaluation.front_ends.reading import (
 )
 from sameo_model.evaluation.instance_scores import PredictedObject
 from sameo_model.evaluation.matching import MatchSettings
-from sameo_model.evaluation.model_options import add_model_options, open_model
+from sameo_model.evaluation.model_options import (
+    DEFAULT_BACKEND,
+    NO_MODEL,
+    add_model_options,
+    check_model_options,
+    open_model,
+)
 from sameo_model.evaluation.paper_tables import rows_for
 from sameo_model.evaluation.predictions import Clock, predict_images
 from sameo_model.evaluation.predictors import open_predictor
@@ -60,8 +66,6 @@ from sameo_model.evaluation.row_scores import RowScores, score_rows
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import align, difference_lines, row_lines
 from sameo_model.runtime.files import write_json
-
-NO_MODEL = "none"
 
 _SUMMARY = "Score the AP and AR of a detector (front end), alone and with a model behind it."
 
@@ -106,7 +110,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--max-dets", type=most, default=100, metavar="N", help="detections per image (default 100)"
     )
-    add("--nms", type=float, metavar="IOU", help="drop boxes that overlap a better one, any class")
+    add("--nms", type=share, metavar="IOU", help="drop boxes that overlap a better one, any class")
     add("--score-threshold", type=float, metavar="S", help="drop detections with lower scores")
     add("--buckets", choices=tuple(BUCKETS), default="none", help="AP by size or visible share")
     add(
@@ -149,6 +153,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     clock = Clock()
+    check_model_options(options)
     numbers = _check_figure(options)
     truth = open_truth(options)
     is_built_in = str(options.detections) == BUILT_IN
@@ -158,7 +163,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         check_amodal(options, truth)
     objects = find_objects(numbers, truth.images) if numbers else []
+    if is_built_in:
+        _check_thresholds(options, [])
     found = _find_built_in(options, truth, clock) if is_built_in else _read(options, truth)
+    _check_thresholds(options, found.detections)
     detections = _thin_out(options, found, truth)
     notes = [*truth.notes, *found.notes]
     for note in notes:
@@ -241,17 +249,32 @@ def _check_figure(options: argparse.Namespace) -> list[tuple[int | None, int]]:
     return parse_objects(options.objects) if options.objects else []
 
 
+def _check_thresholds(options: argparse.Namespace, detections: Sequence[Detection]) -> None:
+    """Refuse thresholds that lie outside the scores' scale: [0, 1], except for logits."""
+    are_fractions = all(0 <= one.score <= 1 for one in detections)
+    for name in ("score_threshold", "uoais_threshold"):
+        value, option = getattr(options, name), f"--{name.replace('_', '-')}"
+        if value is not None and are_fractions and not 0 <= value <= 1:
+            raise ValueError(f"{option} must lie from 0 to 1, as the scores do, got {value:g}")
+        if value is not None and not np.isfinite(value):
+            raise ValueError(f"{option} must be a finite number, got {value:g}")
+
+
 def _find_built_in(options: argparse.Namespace, truth: TruthSet, clock: Clock) -> DetectionSet:
     """Run the model's own detector."""
-    if options.model == NO_MODEL or options.class_specific or options.boxes == "amodal":
+    has_classes = options.class_specific or options.class_names
+    if options.model == NO_MODEL or has_classes or options.boxes == "amodal":
         raise ValueError(
-            f"--detections {BUILT_IN} needs a --model, and leaves out --class-specific and --boxes "
-            "amodal: the detector gives visible boxes without classes"
+            f"--detections {BUILT_IN} needs a --model, and leaves out --class-specific, "
+            "--class-names and --boxes amodal: the detector gives visible boxes without classes"
         )
     with (
         clock.model_time(),
         open_predictor(
-            options.model, options.backend, threads=options.threads, precision=options.precision
+            options.model,
+            options.backend or DEFAULT_BACKEND,
+            threads=options.threads,
+            precision=options.precision,
         ) as predictor,
     ):
         return DetectionSet(BUILT_IN, find_built_in(predictor, truth.images, options.max_dets))

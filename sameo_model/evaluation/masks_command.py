@@ -11,7 +11,7 @@ from sameo_model.data.arguments import whole_number
 from sameo_model.evaluation.bootstrap import DEFAULT_REPLICATES
 from sameo_model.evaluation.data_options import add_data_options, check_amodal, open_truth
 from sameo_model.evaluation.mask_metrics import PromptedImages, intervals, score_masks, summarise
-from sameo_model.evaluation.model_options import add_model_options, open_model
+from sameo_model.evaluation.model_options import add_model_options, check_model_options, open_model
 from sameo_model.evaluation.predictions import Clock
 from sameo_model.evaluation.result_files import instances_path, write_instances
 from sameo_model.runtime.clicks import MAX_CLICKS
@@ -59,6 +59,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; see `sameo_model.evaluate`."""
     clock = Clock()
+    check_model_options(options)
     truth = open_truth(options)
     if options.prompts == "amodal":
         check_amodal(options, truth)

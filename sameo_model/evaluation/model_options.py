@@ -20,6 +20,12 @@ from sameo_model.evaluation.predictors import (
 from sameo_model.runtime.predictor import Predictor
 from sameo_model.runtime.types import FloatArray
 
+DEFAULT_BACKEND = "auto"
+NO_MODEL = "none"  # stands for a model where the detections' own masks are scored
+_OF_A_MODEL = (
+    *("backend", "precision", "framing", "threads", "batch_size", "predictions", "no_rescore"),
+)
+
 
 def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> None:
     """Add `--model`, `--backend`, `--precision`, `--threads` and how predictions are made."""
@@ -30,7 +36,7 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
         help="bundle folder or name (default sameo_lite), with --backend torch also a checkpoint"
         + extra_help,
     )
-    add("--backend", choices=BACKEND_NAMES, default="auto", help="default: %(default)s")
+    add("--backend", choices=BACKEND_NAMES, help=f"default: {DEFAULT_BACKEND}")
     add(
         "--precision",
         choices=PRECISIONS,
@@ -47,7 +53,6 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
     add(
         "--batch-size",
         type=int,
-        default=1,
         metavar="N",
         help="images encoded together with --backend torch (default: 1)",
     )
@@ -57,6 +62,25 @@ def add_model_options(parser: argparse.ArgumentParser, extra_help: str = "") -> 
         metavar="DIR",
         help="keep predictions here in shards; an interrupted run continues from them",
     )
+
+
+def check_model_options(options: argparse.Namespace) -> None:
+    """Refuse options of the model that are out of range or would have no effect.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    given = [name for name in _OF_A_MODEL if getattr(options, name, None) not in (None, False)]
+    if options.model == NO_MODEL and given:
+        option = given[0].replace("_", "-")
+        raise ValueError(f"--{option} needs a model, got --model none; leave it out")
+    if options.batch_size is not None and options.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
+    backend = options.backend or DEFAULT_BACKEND
+    if backend != "torch" and (options.batch_size or 1) > 1:
+        raise ValueError(f"--batch-size needs --backend torch, got backend {backend}; leave it out")
+    if backend == "torch" and options.threads is not None:
+        raise ValueError("--threads needs another backend than torch; leave one of them out")
 
 
 @dataclass(frozen=True)
@@ -86,12 +110,10 @@ def open_model(
         ValueError: If an option is out of range, or `--predictions` holds another run.
         BackendUnavailableError: If the backend cannot run here.
     """
-    if options.batch_size < 1:
-        raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
     with clock.model_time():
         predictor = open_predictor(
             options.model,
-            options.backend,
+            options.backend or DEFAULT_BACKEND,
             threads=options.threads,
             precision=options.precision,
             framing=options.framing,
@@ -106,5 +128,10 @@ def open_model(
         yield ModelRun(
             predictor,
             description,
-            {"store": store, "batch_size": options.batch_size, "clock": clock, "progress": True},
+            {
+                "store": store,
+                "batch_size": options.batch_size or 1,
+                "clock": clock,
+                "progress": True,
+            },
         )

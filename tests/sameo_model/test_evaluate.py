@@ -179,7 +179,8 @@ def _detections_arguments(folder, *more, images=None, detections=None, model="no
         "detections",
         *("--annotations", str(annotations), "--images", str(folder / "images")),
         *("--detections", str(path), "--model", str(model), "--replicates", "20"),
-        *("--backend", "onnxruntime", *more),
+        *(() if model == "none" else ("--backend", "onnxruntime")),
+        *more,
     ]
 
 
@@ -361,6 +362,51 @@ def test_numbers_out_of_range_are_refused_before_the_model_runs(capsys, command,
         evaluate.main([command, option, str(smallest - 1)])
     message = f"{option}: must be a whole number of at least {smallest}, got '{smallest - 1}'"
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["nan", "70", "-0.1", "x"])
+@pytest.mark.parametrize(
+    ("command", "option"), [("detections", "--nms"), ("compare", "--tolerance")]
+)
+def test_shares_out_of_range_are_refused(capsys, command, option, value):
+    with pytest.raises(SystemExit):
+        evaluate.main([command, f"{option}={value}"])
+    assert f"{option}: must lie from 0 to 1, got '{value}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--score-threshold", "--uoais-threshold"])
+def test_thresholds_lie_on_the_scale_of_the_scores(tmp_path, capsys, option):
+    arguments = _detections_arguments(tmp_path)
+    for value in ("50", "nan", "-1"):
+        assert evaluate.main([*arguments, f"{option}={value}"]) == 2
+        message = f"{option} must lie from 0 to 1, as the scores do, got {value}"
+        assert message in capsys.readouterr().err
+    logits = [{**record, "score": 4.5} for record in _perfect_detections()]
+    arguments = _detections_arguments(tmp_path, detections=[*logits, {**logits[0], "score": -2}])
+    assert evaluate.main([*arguments, f"{option}=4"]) == 0
+    assert evaluate.main([*arguments, f"{option}=nan"]) == 2
+    assert f"{option} must be a finite number, got nan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "message"),
+    [
+        ("none", ["--backend", "auto"], "--backend needs a model, got --model none"),
+        ("none", ["--batch-size", "1"], "--batch-size needs a model, got --model none"),
+        ("none", ["--no-rescore"], "--no-rescore needs a model, got --model none"),
+        ("none", ["--predictions", "kept"], "--predictions needs a model, got --model none"),
+        ("none", ["--class-names", "a,b"], "--class-names is for files that number classes by"),
+        (
+            "sameo_lite",
+            ["--batch-size", "8"],
+            "--batch-size needs --backend torch, got backend onn",
+        ),
+        ("sameo_lite", ["--backend", "torch", "--threads", "2"], "--threads needs another backend"),
+    ],
+)
+def test_options_without_effect_are_refused(tmp_path, capsys, model, more, message):
+    assert evaluate.main(_detections_arguments(tmp_path, *more, model=model)) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_scores_of_no_known_scale_cannot_be_rescored(tmp_path, bundle, capsys):

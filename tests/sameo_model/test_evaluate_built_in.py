@@ -87,8 +87,14 @@ def test_what_the_detector_cannot_do_is_refused(arguments, bundle, tmp_path, cap
     plain = make_tiny_bundle(tmp_path / "plain")
     assert evaluate.main([*arguments, "--model", str(plain)]) == 2
     assert "detect needs a detector" in capsys.readouterr().err
-    for more in (["--model", "none"], ["--model", str(bundle), "--class-specific"]):
-        assert evaluate.main([*arguments, *more]) == 2
+    with_classes = [*arguments, "--model", str(bundle)]
+    without_model = [word for word in arguments if word not in ("--backend", "onnxruntime")]
+    for words in (
+        [*without_model, "--model", "none"],
+        [*with_classes, "--class-specific"],
+        [*with_classes, "--class-names", "a"],
+    ):
+        assert evaluate.main(words) == 2
         assert "--detections builtin needs a --model" in capsys.readouterr().err
     assert not (tmp_path / "scores.json").exists()
 

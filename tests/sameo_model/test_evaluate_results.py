@@ -60,7 +60,8 @@ def score(folder, detections, *more, model="none"):
         "detections",
         *("--annotations", folder / "annotations.json", "--images", folder / "images"),
         *("--detections", path, "--model", model, "--replicates", "0", "--boxes", "amodal"),
-        *("--backend", "onnxruntime", "--json", output, *more),
+        *(() if model == "none" else ("--backend", "onnxruntime")),
+        *("--json", output, *more),
     ]
     assert evaluate.main([str(argument) for argument in arguments]) == 0
     return json.loads(output.read_text())

@@ -187,7 +187,8 @@ class ClassFinder:
             is_strict: Whether an unknown class is an error; otherwise its number is kept.
 
         Raises:
-            DatasetFormatError: If `names` holds a class that the annotations lack.
+            DatasetFormatError: If `names` holds a class that the annotations lack, or is given for
+                a file that does not number classes by position.
         """
         self._categories = categories
         self._numbers: dict[str, list[int]] = {}
@@ -201,6 +202,11 @@ class ClassFinder:
         )
         if raw.has_class_positions:
             self._positions = self._order(names)
+        elif names:
+            raise DatasetFormatError(
+                f"--class-names is for files that number classes by their position, but {path} "
+                f"({raw.format}) has numbers or names of its own; leave it out"
+            )
 
     def _order(self, names: Sequence[str]) -> list[int]:
         unknown = [name for name in names if name not in self._numbers]
