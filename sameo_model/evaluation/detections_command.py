@@ -36,6 +36,7 @@ from sameo_model.evaluation.detections import (
     group_by_image,
     suppress_duplicates,
 )
+from sameo_model.evaluation.front_ends.doubts import note_boxes_elsewhere
 from sameo_model.evaluation.front_ends.reading import (
     FORMATS,
     DetectionSet,
@@ -169,6 +170,8 @@ def run(options: argparse.Namespace) -> int:
     _check_thresholds(options, found.detections)
     detections = _thin_out(options, found, truth)
     notes = [*truth.notes, *found.notes]
+    if not is_built_in:
+        notes += note_boxes_elsewhere(truth.images, detections, options.boxes)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     if boxes_alone:

@@ -193,6 +193,15 @@ def test_scores_of_no_scale_are_told(data):
     assert any("from -1 to 3.5 are no probabilities" in one for one in result["settings"]["notes"])
 
 
+def test_boxes_that_fit_no_object_are_noted(data):
+    # Half of the coordinates: the first box has IoU 144 / 1136 with the large object.
+    halved = [record(tuple(side // 2 for side in box), 0.9) for box in (LARGE, SMALL)]
+    note = "0 of 2 objects have a box with an IoU of 0.5 or more; are the boxes those of images"
+    assert note in score(data, halved)["settings"]["notes"][-1]
+    notes = score(data, [*halved, record(SMALL, 0.9)])["settings"]["notes"]
+    assert not any("objects have a box" in one for one in notes)
+
+
 @pytest.mark.parametrize("category_id", ["1", "thing"])
 def test_classes_of_annotations_may_be_text(data, category_id):
     path = data / "annotations.json"

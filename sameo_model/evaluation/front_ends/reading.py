@@ -95,7 +95,15 @@ def read_detections(
     classes = ClassFinder(
         categories, raw, path, names=options.class_names, is_strict=options.class_specific
     )
-    detections = [_to_detection(row, image, raw.box_format, classes, path) for row, image in pairs]
+    defects = DefectLog()
+    detections = [
+        _to_detection(row, image, raw.box_format, classes, path, defects) for row, image in pairs
+    ]
+    if num_unusable := defects.counts[Defect.EMPTY_SEGMENTATION.name]:
+        notes.append(
+            f"{num_unusable} masks have no usable part, as a polygon of fewer than 3 points, and "
+            f"count as empty"
+        )
     if options.class_specific and options.used_classes:
         notes += _check_classes(detections, options.used_classes, path)
     notes += note_repeats(detections)
@@ -190,16 +198,21 @@ def _check_all_boxes(
 
 
 def _to_detection(
-    row: RawDetection, image: AmodalImage, box_format: BoxFormat, classes: ClassFinder, path: Path
+    row: RawDetection,
+    image: AmodalImage,
+    box_format: BoxFormat,
+    classes: ClassFinder,
+    path: Path,
+    defects: DefectLog,
 ) -> Detection:
-    mask = _to_rle(row.mask, image, path)
+    mask = _to_rle(row.mask, image, path, defects)
     return Detection(
         image.image_id,
         classes.find(row),
         float(row.score),
         to_xyxy(row.box, box_format, mask),
         mask,
-        _to_rle(row.visible, image, path),
+        _to_rle(row.visible, image, path, defects),
         row.visible_share,
     )
 
@@ -214,7 +227,7 @@ def to_xyxy(box: Sequence[float] | None, box_format: BoxFormat, mask: Any) -> Bo
     return first, second, first + third, second + fourth
 
 
-def _to_rle(segmentation: Any, image: AmodalImage, path: Path) -> Rle | None:
+def _to_rle(segmentation: Any, image: AmodalImage, path: Path, defects: DefectLog) -> Rle | None:
     if segmentation is None:
         return None
     if isinstance(segmentation, Mapping) and not _has_size(segmentation, image.image_hw):
@@ -222,13 +235,14 @@ def _to_rle(segmentation: Any, image: AmodalImage, path: Path) -> Rle | None:
             f"masks of image {image.image_id} in {path} must have its size {image.image_hw} "
             f"(H, W), got {segmentation.get('size')}; write masks in pixels of the original image"
         )
-    defects = DefectLog()
     rle = parse_segmentation(segmentation, image.image_hw, defects, image.image_id)
     if defects.counts[Defect.BAD_RUN_LENGTHS.name]:
         raise DatasetFormatError(
             f"a mask of image {image.image_id} in {path} has run lengths that do not fill the "
             f"image; write it again"
         )
+    if rle is None:
+        defects.add(Defect.EMPTY_SEGMENTATION, image.image_id)
     return rle or encode_mask(np.zeros(image.image_hw, dtype=np.uint8))
 
 

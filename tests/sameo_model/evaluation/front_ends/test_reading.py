@@ -169,6 +169,14 @@ def test_records_that_are_there_twice_are_noted(images, tmp_path):
     assert note.startswith("1 of 3 detections are there already")
 
 
+def test_masks_without_a_usable_part_are_noted(images, tmp_path):
+    rows = [_record(segmentation=[[1, 2, 3, 4]]), _record(score=0.4, segmentation=[])]
+    found = _read(_write(tmp_path / "r.json", rows), images)
+    assert [coco_mask.area(one.mask_rle) for one in found.detections] == [0, 0]
+    (note,) = found.notes
+    assert note.startswith("2 masks have no usable part, as a polygon of fewer than 3 points")
+
+
 def test_classes_that_no_annotation_uses_are_refused_or_noted(images, tmp_path):
     path = _write(tmp_path / "r.json", [_record(category_id=5), _record(category_id=9)])
     options = {"class_specific": True, "used_classes": {3}}
