@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sameo_model.data.defects import MAX_EXAMPLES, total_skipped
 from sameo_model.data.index import IndexedDataset
 from sameo_model.data.parallel import chunked, ordered_map
+from sameo_model.data.similar_names import hint_of_similar_name
 from sameo_model.data.types import AmodalImage
 from sameo_model.runtime.image_format import read_orientation
 from sameo_model.runtime.images import decode_image
@@ -55,7 +56,7 @@ class CheckReport:
     # decoded images with an EXIF orientation, and whether the size of the annotations says that
     # it is applied
     images_with_orientation: Problem = field(default_factory=Problem)
-    # what is wrong with masks and boxes as a whole, see `BoxAgreement.fault`
+    # what is wrong with the set as a whole
     fault: str | None = None
 
     def problems(self) -> dict[str, Problem]:
@@ -66,7 +67,7 @@ class CheckReport:
     @property
     def verdict(self) -> str:
         """Return "sound", "usable" (something was repaired, skipped or doubtful) or "broken"."""
-        if not self.num_instances or self.fault:
+        if self.fault:
             return "broken"
         if any(problem.count for problem in self.problems().values()):
             return "broken"
@@ -85,14 +86,16 @@ def check_dataset(
     Args:
         num_decoded: How many images to decode, spread evenly; None decodes all.
     """
+    num_instances = int(dataset.shown_instances().sum())
+    num_skipped = total_skipped(dataset.defects)
     report = CheckReport(
         dataset=dataset.name,
         num_images=len(dataset),
-        num_instances=int(dataset.shown_instances().sum()),
-        num_skipped=total_skipped(dataset.defects),
+        num_instances=num_instances,
+        num_skipped=num_skipped,
         num_decoded=len(dataset) if num_decoded is None else min(num_decoded, len(dataset)),
         defects=dict(dataset.defects),
-        fault=dataset.box_agreement["fault"],
+        fault=dataset.box_agreement["fault"] or _emptiness(num_instances, num_skipped),
     )
     to_decode = set(np.linspace(0, len(dataset) - 1, report.num_decoded).round().astype(int))
     work = (
@@ -110,6 +113,14 @@ def check_dataset(
     return report
 
 
+def _emptiness(num_instances: int, num_skipped: int) -> str | None:
+    if num_instances:
+        return None
+    return "no object: " + (
+        f"all {num_skipped} annotations are skipped" if num_skipped else "there are no annotations"
+    )
+
+
 def _check(
     dataset: IndexedDataset, indices: list[tuple[int, bool]]
 ) -> tuple[dict[str, list[str]], int]:
@@ -118,7 +129,8 @@ def _check(
     for index, is_decoded in indices:
         image = dataset[index]
         if not image.path.is_file():
-            found["missing_images"].append(str(image.path))
+            hint = hint_of_similar_name(image.path)
+            found["missing_images"].append(f"{image.path}: {hint}" if hint else str(image.path))
         elif is_decoded:
             for name, example in _check_image(image):
                 found[name].append(example)

@@ -11,6 +11,7 @@ from typing import TypedDict
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sameo_model.data.similar_names import hint_of_similar_name
 from sameo_model.runtime.box_source import PromptKind
 from sameo_model.runtime.images import read_decoded_image
 
@@ -132,7 +133,7 @@ class AmodalImage:
         if not self.path.is_file():
             raise FileNotFoundError(
                 f"image {self.image_id} of {self.dataset} must lie at {self.path}, but there is no "
-                f"such file; check the image folder"
+                f"such file; {hint_of_similar_name(self.path) or 'check the image folder'}"
             )
         decoded = read_decoded_image(self.path, self.image_hw)
         if decoded.orientation != 1:

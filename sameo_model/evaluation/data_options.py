@@ -99,7 +99,8 @@ def open_truth(options: argparse.Namespace) -> TruthSet:
         f"{entry['examples'][0]})"
         for entry in images.defects.values()
     ]
-    if options.dataset == "amodal_coco" and not images.has_masks(InstanceFlag.HAS_VISIBLE):
+    is_amodal = options.dataset == "amodal_coco" and images.has_masks(InstanceFlag.HAS_AMODAL)
+    if is_amodal and not images.has_masks(InstanceFlag.HAS_VISIBLE):
         notes.append(
             f"no annotation of {options.annotations} has a `visible_mask`, so `segmentation` is "
             f"taken for the whole object; if it is the visible part alone (plain COCO instances), "

@@ -80,6 +80,39 @@ def test_check_fails_on_broken_images(tmp_path, break_it, problem):
     assert "42.png" in report[problem]["examples"][0]
 
 
+def test_check_says_why_a_set_without_objects_is_broken(tmp_path, capsys):
+    fab.amodal_coco(tmp_path)
+    path = tmp_path / "annotations.json"
+    content = json.loads(path.read_text())
+    skipped = [{**one, "iscrowd": 1} for one in content["annotations"]]
+    for records, reason in (
+        ([], "broken             no object: there are no annotations"),
+        (skipped, "broken             no object: all 2 annotations are skipped"),
+    ):
+        fab.save_json(path, {**content, "annotations": records})
+        assert main(["check", "amodal_coco", str(tmp_path)]) == 1
+        assert reason in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [("a.JPG", "A.jpg"), ("gr\u00f6\u00dfe.png", "gro\u0308\u00dfe.png")],
+    ids=["case", "Unicode form"],
+)
+def test_a_missing_image_of_nearly_the_same_name_is_named(tmp_path, capsys, listed, there):
+    fab.amodal_coco(tmp_path)
+    path = tmp_path / "annotations.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["file_name"] = listed
+    fab.save_json(path, content)
+    (tmp_path / "images" / "42.png").rename(tmp_path / "images" / there)
+    hint = f"{there} is there, in another case or Unicode form; rename it"
+    assert main(["check", "amodal_coco", str(tmp_path)]) == 1
+    assert hint in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match=hint):
+        open_dataset("amodal_coco", tmp_path)[0].load_rgb()
+
+
 def test_check_can_leave_images_undecoded(tmp_path):
     fab.amodal_coco(tmp_path)
     break_damaged(tmp_path / "images" / "42.png")

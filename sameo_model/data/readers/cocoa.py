@@ -106,7 +106,7 @@ def region_to_raw(region: dict[str, Any], source_id: str) -> RawInstance:
         category=str(name).strip().lower(),
         amodal=region.get("segmentation"),
         visible=region.get("visible_mask"),
-        is_stuff=bool(region.get("isStuff", 0)),
+        is_stuff=bool(record_number(region.get("isStuff"))),
         source_id=source_id,
     )
 

@@ -147,7 +147,7 @@ class FlatCocoSource(CocoFileSource):
         if image_hw is None:
             defects.add(Defect.MALFORMED_RECORD, record.get("id"))
             return
-        if record.get("iscrowd"):
+        if record_number(record.get("iscrowd")):
             yield check_crowd(self.raw(record), image_hw, defects)
             return
         yield check_instance(self.raw(record), image_hw, self.absent_visible, defects)
@@ -165,7 +165,7 @@ class FlatCocoSource(CocoFileSource):
             amodal_box_xywh=_first(record, keys.amodal_box),
             visible_box_xywh=_first(record, keys.visible_box),
             is_modal=not keys.amodal,
-            is_stuff=bool(record.get("isStuff", False)),
+            is_stuff=bool(record_number(record.get("isStuff"))),
             source_id=str(record.get("source_id", "")),
             stated_rate=record.get("occlude_rate"),
         )

@@ -54,7 +54,7 @@ class LvvisSource(CocoFileSource):
             if not _is_record(record):
                 defects.add(Defect.MALFORMED_RECORD, str(record)[:80])
                 continue
-            if record.get("iscrowd"):
+            if record_number(record.get("iscrowd")):
                 defects.add(Defect.CROWD, record.get("id"))
                 continue
             for frame, segmentation in enumerate(record["segmentations"]):

@@ -64,6 +64,13 @@ def test_whole_numbers_with_a_decimal_point_are_numbers(tmp_path):
     assert (instance.annotation_id, instance.category_id, instance.category) == (4, 1, "box")
 
 
+@pytest.mark.parametrize("no", [0, "0", False, None, 0.0])
+def test_a_crowd_is_what_is_marked_as_one(tmp_path, no):
+    (instance,), counts = open_with(tmp_path, back(1, iscrowd=no, isStuff=no), back(2, iscrowd="1"))
+    assert counts == {"crowd": 1}
+    assert (instance.annotation_id, instance.is_stuff) == (1, False)
+
+
 @pytest.mark.parametrize("category_id", [1, "1", 1.0, "box"])
 def test_a_class_is_a_number_or_the_name_of_a_listed_class(tmp_path, category_id):
     (instance,), counts = open_with(tmp_path, back(category_id=category_id))
