@@ -71,6 +71,18 @@ class Listing:
         self._by_key[entry.key] = row, entry
         return row
 
+    def add_class(self, number: Any, name: str) -> None:
+        """Name a class.
+
+        Raises:
+            DatasetFormatError: If an earlier class has the same number and another name.
+        """
+        if self.categories.setdefault(number, name) != name:
+            raise DatasetFormatError(
+                f"class {number} must have one name, got '{self.categories[number]}' and '{name}'; "
+                f"the file is damaged"
+            )
+
     def find(self, key: Any) -> tuple[int, ImageEntry] | None:
         """Return row and entry of the image that a record refers to, None if it is not listed."""
         key = without_fraction(key)

@@ -61,7 +61,7 @@ class CocoFileSource(Source):
                     listing.add(entry)
             elif key == "categories":
                 number = record_number(record["id"])
-                listing.categories[number] = str(record.get("name", number))
+                listing.add_class(number, str(record.get("name", number)))
             elif key == "annotations" and has_images:
                 yield record
             elif key == "annotations":

@@ -57,6 +57,14 @@ def test_a_first_record_without_masks_is_refused(tmp_path):
         open_dataset("amodal_coco", tmp_path)
 
 
+def test_two_classes_of_one_number_are_refused(tmp_path):
+    document = fab.flat([fab.image_entry("42.png")], [], {1: "box"})
+    document["categories"].append({"id": "1", "name": "cup"})
+    fab.save_json(tmp_path / "annotations.json", document)
+    with pytest.raises(DatasetFormatError, match="class 1 must have one name, got 'box' and 'cup'"):
+        open_dataset("amodal_coco", tmp_path)
+
+
 def test_repeated_image_ids_are_refused(tmp_path):
     document = fab.flat([fab.image_entry("1.png"), fab.image_entry("2.png")], [], {})
     fab.save_json(tmp_path / "annotations.json", document)
