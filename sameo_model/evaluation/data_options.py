@@ -20,6 +20,7 @@ from sameo_model.data.readers.amodal_coco import amodal_coco_source
 from sameo_model.data.readers.coco_instances import coco_instances_source
 from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.source import Source
+from sameo_model.evaluation.front_ends.aisformer_pairs import partner_of
 from sameo_model.evaluation.predictions import RUN_FILE
 from sameo_model.evaluation.result_files import REPORT_FILES, files_beside
 
@@ -121,8 +122,10 @@ def _outputs(options: argparse.Namespace) -> list[Output]:
 
 def _inputs(options: argparse.Namespace) -> list[Path]:
     """Return the files that a command reads, but for the images."""
-    named = (options.annotations, getattr(options, "detections", None), options.model)
-    return [Path(name) for name in named if name is not None and Path(name).is_file()]
+    named = [options.annotations, Path(options.model or "")]
+    if detections := getattr(options, "detections", None):
+        named += [detections, partner_of(detections)]
+    return [path for path in named if path.is_file()]
 
 
 def has_amodal(truth: TruthSet) -> bool:

@@ -49,12 +49,18 @@ def assert_refused(folder, capsys, run, message):
 
 def test_an_input_is_not_replaced(folder, capsys):
     shutil.copy("annotations.json", "x.instances.csv")
+    shutil.copy("r.json", "coco_instances_amodal_results.json")
+    shutil.copy("r.json", "coco_instances_visible_results.json")
     (folder / "report").mkdir()
     shutil.copy("r.json", "report/result.json")
     for run in (
         lambda: masks("--json", "annotations.json"),
         lambda: detections("--json", str(folder / "r.json")),
         lambda: detections("--json", "x.json", annotations="x.instances.csv"),
+        lambda: detections(
+            *("--json", "coco_instances_visible_results.json"),
+            path="coco_instances_amodal_results.json",
+        ),
         lambda: detections("--report", "report", path="report/result.json"),
     ):
         assert_refused(folder, capsys, run, "must leave the input ")

@@ -13,6 +13,11 @@ from sameo_model.evaluation.front_ends.raw import RawDetection, RawFile
 AMODAL, VISIBLE = "instances_amodal", "instances_visible"
 
 
+def partner_of(path: Path) -> Path:
+    """Return where the visible masks lie that belong to a file; the file itself if nowhere."""
+    return path.with_name(path.name.replace(AMODAL, VISIBLE))
+
+
 def add_visible_masks(path: Path, raw: RawFile, mask_key: str) -> tuple[RawFile, list[str]]:
     """Take the visible masks from the file beside one of amodal masks, where there is one.
 
@@ -28,7 +33,7 @@ def add_visible_masks(path: Path, raw: RawFile, mask_key: str) -> tuple[RawFile,
     if VISIBLE in path.name:
         better = path.name.replace(VISIBLE, AMODAL)
         return raw, [f"{path.name} holds visible masks; the amodal ones are in {better}"]
-    other_path = path.with_name(path.name.replace(AMODAL, VISIBLE))
+    other_path = partner_of(path)
     if AMODAL not in path.name or not other_path.is_file():
         return raw, []
     if path.suffix == ".json":
