@@ -133,7 +133,8 @@ class _Builder:
     ) -> int:
         number, name = pair
         number = number or numbers.get(name, 0)
-        key = (number, name or names.get(number, ""))
+        # A class without a name is called by its number, which `convert` would lose otherwise.
+        key = (number, name or names.get(number) or (str(number) if number else ""))
         code = self._categories.setdefault(key, len(self._categories))
         if names and number not in names:
             self._unlisted.add(code)

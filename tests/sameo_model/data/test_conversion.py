@@ -96,3 +96,12 @@ def test_classes_without_objects_are_kept(tmp_path):
     convert_dataset(open_dataset("amodal_coco", tmp_path / "set"), tmp_path / "out.json")
     document = json.loads((tmp_path / "out.json").read_text())
     assert {one["id"]: one["name"] for one in document["categories"]} == classes
+
+
+def test_classes_without_names_keep_their_numbers(many, tmp_path):
+    path = tmp_path / "set" / "annotations.json"
+    fab.save_json(path, {**json.loads(path.read_text()), "categories": []})
+    convert_dataset(open_dataset("amodal_coco", path.parent), tmp_path / "out.json")
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["categories"] == [{"id": 3, "name": "3"}, {"id": 9, "name": "9"}]
+    assert {one["category_id"] for one in written["annotations"]} == {3, 9}

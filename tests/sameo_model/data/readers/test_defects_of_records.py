@@ -92,7 +92,7 @@ def test_a_class_that_is_not_listed_is_kept_and_counted(tmp_path):
     instances, counts = open_with(tmp_path, *records)
     assert counts == {"unlisted_class": 4}
     assert [(one.category_id, one.category) for one in instances] == [
-        *((7, ""), (0, "cup"), (0, ""), (0, "cup")),
+        *((7, "7"), (0, "cup"), (0, ""), (0, "cup")),
     ]
 
 
