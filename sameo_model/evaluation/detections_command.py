@@ -29,13 +29,9 @@ from sameo_model.evaluation.data_options import (
     has_amodal,
     open_truth,
 )
+from sameo_model.evaluation.detection_choice import check_thresholds, thin_out
 from sameo_model.evaluation.detection_results import calibration, summarise_rows
-from sameo_model.evaluation.detections import (
-    Detection,
-    boxes_of,
-    group_by_image,
-    suppress_duplicates,
-)
+from sameo_model.evaluation.detections import Detection, boxes_of
 from sameo_model.evaluation.front_ends.doubts import note_boxes_elsewhere
 from sameo_model.evaluation.front_ends.reading import (
     FORMATS,
@@ -165,10 +161,10 @@ def run(options: argparse.Namespace) -> int:
         check_amodal(options, truth)
     objects = find_objects(numbers, truth.images) if numbers else []
     if is_built_in:
-        _check_thresholds(options, [])
+        check_thresholds(options, [])
     found = _find_built_in(options, truth, clock) if is_built_in else _read(options, truth)
-    _check_thresholds(options, found.detections)
-    detections = _thin_out(options, found, truth)
+    check_thresholds(options, found.detections)
+    detections = thin_out(options, found.detections, truth.images)
     notes = [*truth.notes, *found.notes]
     if not is_built_in:
         notes += note_boxes_elsewhere(truth.images, detections, options.boxes)
@@ -250,17 +246,6 @@ def _check_figure(options: argparse.Namespace) -> list[tuple[int | None, int]]:
     if (options.objects or options.columns) and not (options.objects and options.report):
         raise ValueError("--objects needs --report, and --columns needs --objects; give both")
     return parse_objects(options.objects) if options.objects else []
-
-
-def _check_thresholds(options: argparse.Namespace, detections: Sequence[Detection]) -> None:
-    """Refuse thresholds that lie outside the scores' scale: [0, 1], except for logits."""
-    are_fractions = all(0 <= one.score <= 1 for one in detections)
-    for name in ("score_threshold", "uoais_threshold"):
-        value, option = getattr(options, name), f"--{name.replace('_', '-')}"
-        if value is not None and are_fractions and not 0 <= value <= 1:
-            raise ValueError(f"{option} must lie from 0 to 1, as the scores do, got {value:g}")
-        if value is not None and not np.isfinite(value):
-            raise ValueError(f"{option} must be a finite number, got {value:g}")
 
 
 def _find_built_in(options: argparse.Namespace, truth: TruthSet, clock: Clock) -> DetectionSet:
@@ -355,24 +340,6 @@ def _read(options: argparse.Namespace, truth: TruthSet) -> DetectionSet:
             f"but none has; give --model"
         )
     return found
-
-
-def _thin_out(
-    options: argparse.Namespace, found: DetectionSet, truth: TruthSet
-) -> dict[int, list[Detection]]:
-    """Return the detections by image, without those that the options leave out."""
-    wanted = {image.image_id for image in truth.images}
-    groups = {
-        image_id: items
-        for image_id, items in group_by_image(found.detections).items()
-        if image_id in wanted
-    }
-    if options.score_threshold is not None:
-        low = options.score_threshold
-        groups = {i: [d for d in items if d.score >= low] for i, items in groups.items()}
-    if options.nms is not None:
-        groups = {i: suppress_duplicates(items, options.nms) for i, items in groups.items()}
-    return groups
 
 
 @dataclass(frozen=True)
