@@ -135,7 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--model",
         metavar="M",
-        help="bundled model, bundle folder, or a checkpoint (.safetensors) where torch is "
+        help="bundled model, bundle folder, or a checkpoint (.safetensors, .ckpt) where torch is "
         f"installed (default: {DEFAULT_MODEL})",
     )
     backends = ", ".join(("auto", *BACKENDS))

@@ -14,7 +14,7 @@ from sameo_model.runtime.box_source import BoxSource
 from sameo_model.runtime.image_boxes import BoxedImages
 
 FRONT_END_SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
-CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth")
+CHECKPOINT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth")
 
 
 def read_source(options: argparse.Namespace) -> BoxSource:

@@ -8,6 +8,7 @@ with its large tensors in half precision; its ONNX graphs point into it.
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +36,8 @@ VISIBLE_PREFIX = "visible_decoder."
 AMODAL_PREFIX = "mask_decoder."
 # What `sameo_lite` had while it saw whole images, up to version 0.1.
 FORMER_LITE_TENSOR = "mask_decoder.detail_skips.stride4.weight"
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class CheckpointMismatchError(ValueError):
@@ -90,8 +93,9 @@ def load_checkpoint(
     Args:
         path_or_name: One of: a ``.safetensors`` file of ours; a bundle's folder, or the name of
             a bundle that came with the package; a PyTorch file with a state dict, bare or under
-            ``model`` (official EfficientSAM weights, training checkpoints); the name of an
-            official file that was fetched, such as ``efficient_sam_vitt``.
+            ``model`` (official EfficientSAM weights, training checkpoints, whose moving average
+            is taken where they have one); the name of an official file that was fetched, such as
+            ``efficient_sam_vitt``.
         image_size: Side of the square input, pixels; None takes the file's own, or the
             preset's where the file has none.
         visible_decoder: Whether the network gets a second decoder, for visible masks; the one of
@@ -123,7 +127,7 @@ def stored_image_size(path_or_name: str | Path) -> int | None:
         ValueError: The file cannot be read.
     """
     path = _find_weights(path_or_name)
-    size = read_weights(path)[0].get("image_size")
+    size = _read(path)[0].get("image_size")
     return None if size is None else int(size)
 
 
@@ -155,12 +159,23 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what `describe` said of a network, empty if the file does not say, and its tensors.
 
     Args:
-        path: A ``.safetensors`` file of ours or a PyTorch file.
+        path: A ``.safetensors`` file of ours or a PyTorch file. Of a training checkpoint the moving
+            average counts, as it is the result of the run.
 
     Raises:
         ValueError: The file cannot be read.
     """
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    description, state, average = _read(path)
+    if average:
+        _LOGGER.warning("note: %s holds a moving average of the weights, which is taken", path)
+    return description, state | average
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Return description, tensors, and the moving average of those that were trained."""
+    if path.suffix == ".safetensors":
+        return *_read_safetensors(path), {}
+    return _read_pickle(path)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -177,7 +192,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return description, restored
 
 
-def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
@@ -188,7 +203,9 @@ def _read_pickle(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     state = content.get("model", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path} must hold a state dict, bare or under the key 'model'")
-    return content.get(HEADER_KEY, {}) if state is not content else {}, dict(state)
+    if state is content:
+        return {}, dict(state), {}
+    return content.get(HEADER_KEY, {}), dict(state), content.get("average") or {}
 
 
 def _build(

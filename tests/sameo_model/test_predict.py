@@ -465,12 +465,17 @@ def test_boxes_by_position_need_the_annotations(model, image, tmp_path, capsys):
     assert fails(capsys, tmp_path, status, "give the annotations of that run")
 
 
-def test_a_checkpoint_is_run_in_pytorch(image, tmp_path, capsys):
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("name", ["model.safetensors", "last.ckpt"])
+def test_a_checkpoint_is_run_in_pytorch(name, image, tmp_path, capsys):
+    torch = pytest.importorskip("torch")
     from sameo_model.modeling import build_sameo, save_checkpoint
 
-    checkpoint = tmp_path / "model.safetensors"
-    save_checkpoint(build_sameo("sameo_lite", image_size=64), checkpoint)
+    checkpoint = tmp_path / name
+    network = build_sameo("sameo_lite", image_size=64)
+    if name == "last.ckpt":
+        torch.save({"model": network.state_dict(), "sameo": {"image_size": 64}}, checkpoint)
+    else:
+        save_checkpoint(network, checkpoint)
     assert run(checkpoint, image, "16,24,80,72", tmp_path / "out") == 0
     assert len(results_in(tmp_path / "out")) == 1
     status = run(checkpoint, image, "16,24,80,72", tmp_path / "no", "--backend", "openvino")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sameo_model.data.collection import open_dataset
+from sameo_model.modeling.checkpoint import load_checkpoint
 from sameo_model.training.trainer import train
 from sameo_model.training.validation import ValidationResult
 from tests.sameo_model.training.drawn_scenes import write_drawn_scenes
@@ -49,6 +50,14 @@ def test_resuming_restores_average_and_random_state(tmp_path, sources):
     assert content["step"] == 2
     resumed = train(config, make_model(), sources)
     assert_same_weights(expected.state_dict(), resumed.state_dict())
+
+
+def test_the_checkpoint_of_a_run_is_as_a_network_what_the_run_gives(tmp_path, sources, caplog):
+    optimiser = {"name": "adam", "lr": 1e-3, "ema_decay": 0.9}
+    result = train(make_config(tmp_path, optimiser=optimiser), make_model(), sources)
+    loaded = load_checkpoint(tmp_path / "run" / "last.ckpt")
+    assert_same_weights(result.state_dict(), loaded.state_dict())
+    assert "last.ckpt holds a moving average of the weights, which is taken" in caplog.text
 
 
 def test_full_disk_keeps_the_checkpoint_before_and_says_so(tmp_path, sources):
