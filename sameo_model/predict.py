@@ -24,6 +24,7 @@ from sameo_model.runtime.box_source import (
     prompts_to_boxes,
     prompts_to_clicks,
 )
+from sameo_model.runtime.boxes import reach_far_outside
 from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.files import ResultsFile, check_output_folder, write_whole
 from sameo_model.runtime.image_boxes import BoxedImage, match_boxes
@@ -154,6 +155,13 @@ def build_parser() -> argparse.ArgumentParser:
         default="visible",
         help="which boxes of an amodal COCO file to use (default: %(default)s)",
     )
+    add(
+        "--box-format",
+        choices=("xywh", "xyxy"),
+        default="xywh",
+        help="what `bbox` of COCO results is: x, y, width, height or x1, y1, x2, y2 "
+        "(default: %(default)s)",
+    )
     return parser
 
 
@@ -196,6 +204,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
             try:
                 image_rgb = read_image(boxed.path, boxed.annotated_hw)
                 chosen = _usable_prompts(boxed, image_rgb, outcome, is_alone=is_alone)
+                _note_far_box(boxed, image_rgb, source)
             except (OSError, ValueError) as error:
                 if is_alone:
                     raise
@@ -256,6 +265,20 @@ def _usable_prompts(
             raise ValueError(sentence)
         _leave_out(outcome, sentence)
     return [prompt for i, prompt in enumerate(boxed.prompts) if i not in faults]
+
+
+def _note_far_box(boxed: BoxedImage, image_rgb: Uint8Array, source: BoxSource) -> None:
+    height, width = image_rgb.shape[:2]
+    far = reach_far_outside(prompts_to_boxes(boxed.prompts), (height, width))
+    if far.any():
+        i = int(far.argmax())
+        cause = ", or x1, y1, x2, y2 (--box-format xyxy)" if source.form == "COCO results" else ""
+        tqdm.write(
+            f"note: box {i} of image {boxed.path.name} ({width} x {height} pixels) reaches far "
+            f"outside the image: {list(boxed.prompts[i].box_xyxy)}; are the boxes of another image "
+            f"size{cause}?",
+            file=sys.stderr,
+        )
 
 
 def _decode(

@@ -28,7 +28,7 @@ def read_source(options: argparse.Namespace) -> BoxSource:
     if Path(options.boxes).suffix.lower() in FRONT_END_SUFFIXES:
         front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "reading that file")
         return front_ends.read_front_end_boxes(Path(options.boxes), options.annotations)
-    source = read_boxes(options.boxes, options.prompts)
+    source = read_boxes(options.boxes, options.prompts, options.box_format)
     if options.annotations is None:
         return source
     front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "--annotations")

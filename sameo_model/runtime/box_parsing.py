@@ -16,7 +16,7 @@ from sameo_model.runtime.box_fields import (
     with_fractions,
     without_repeats,
 )
-from sameo_model.runtime.box_source import BoxPrompt, BoxSource, PromptKind
+from sameo_model.runtime.box_source import BoxFormat, BoxPrompt, BoxSource, PromptKind
 from sameo_model.runtime.clicks import MAX_CLICKS
 from sameo_model.runtime.coco_boxes import is_result, parse_coco, parse_results
 
@@ -27,7 +27,9 @@ _FORMS = (
 )
 
 
-def read_boxes(text_or_path: str | Path, prompts: PromptKind = "visible") -> BoxSource:
+def read_boxes(
+    text_or_path: str | Path, prompts: PromptKind = "visible", box_format: BoxFormat = "xywh"
+) -> BoxSource:
     """Read boxes in any of the forms.
 
     Args:
@@ -39,6 +41,8 @@ def read_boxes(text_or_path: str | Path, prompts: PromptKind = "visible") -> Box
         prompts: For amodal COCO, which box counts: `visible` takes `visible_bbox`, else the box
             of `visible_mask`, else, where the file knows no visible part, `bbox`; instances that
             are wholly hidden are left out. `amodal` takes `bbox`.
+        box_format: For COCO results, what the numbers of `bbox` are: x, y, width, height or x1, y1,
+            x2, y2.
 
     Raises:
         FileNotFoundError: If the path does not exist.
@@ -46,16 +50,18 @@ def read_boxes(text_or_path: str | Path, prompts: PromptKind = "visible") -> Box
     """
     text = str(text_or_path).strip()
     if text[:1] in ("[", "{"):
-        return _parse_json_text(text, "the given boxes", prompts)
+        return _parse_json_text(text, "the given boxes", prompts, box_format)
     if not text or ("," in text and not text.endswith(".json")):
         return BoxSource(common=_parse_text(text))
     path = Path(text_or_path)
     if not path.is_file():
         raise FileNotFoundError(f"boxes file {path} does not exist; {_FORMS}")
-    return _parse_json_text(path.read_bytes(), f"boxes file {path}", prompts)
+    return _parse_json_text(path.read_bytes(), f"boxes file {path}", prompts, box_format)
 
 
-def _parse_json_text(text: str | bytes, subject: str, prompts: PromptKind) -> BoxSource:
+def _parse_json_text(
+    text: str | bytes, subject: str, prompts: PromptKind, box_format: BoxFormat
+) -> BoxSource:
     try:
         content = json.loads(text, object_pairs_hook=without_repeats)
     except BoxFormError as error:
@@ -63,7 +69,7 @@ def _parse_json_text(text: str | bytes, subject: str, prompts: PromptKind) -> Bo
     except ValueError as error:
         raise ValueError(f"{subject} is not JSON ({error}); {_FORMS}") from error
     try:
-        return _parse_json(content, prompts)
+        return _parse_json(content, prompts, box_format)
     except BoxFormError as error:
         raise ValueError(f"{subject}: {error}; {_FORMS}") from error
 
@@ -80,9 +86,9 @@ def _parse_text(text: str) -> list[BoxPrompt]:
     return [BoxPrompt((x1, y1, x2, y2)) for x1, y1, x2, y2 in boxes]
 
 
-def _parse_json(content: Any, prompts: PromptKind) -> BoxSource:
+def _parse_json(content: Any, prompts: PromptKind, box_format: BoxFormat) -> BoxSource:
     if isinstance(content, list) and any(is_result(item) for item in content):
-        return parse_results(content)
+        return parse_results(content, box_format)
     if isinstance(content, list):
         return BoxSource(common=with_fractions([_parse_list(content, "the list")])[0])
     if not isinstance(content, Mapping):

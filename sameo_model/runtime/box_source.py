@@ -20,6 +20,7 @@ from sameo_model.runtime.types import Detections, FloatArray, ImageHW
 from sameo_model.runtime.wording import counted
 
 PromptKind = Literal["visible", "amodal"]
+BoxFormat = Literal["xywh", "xyxy"]
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
@@ -51,6 +52,7 @@ class BoxSource:
     by_number: dict[int, list[BoxPrompt]] | None = None
     # height and width of an image by its file name, where the boxes state them
     sizes_hw: dict[str, ImageHW] = field(default_factory=dict)
+    form: str = "a list"  # how the boxes were written: also `amodal COCO` or `COCO results`
 
     def find_image(self, path: str | Path) -> str | None:
         """Return the name under which the source knows an image; None if none or several fit.

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, Uint8Array
 
+# Detectors overshoot the border by a few pixels; boxes that are meant otherwise do so by far.
+_FAR_SHARE, _FAR_PX = 0.1, 4
+
 
 class BoxFault(IntEnum):
     """Why a box cannot be used; NONE for a usable one."""
@@ -95,6 +98,22 @@ def are_shares(boxes_xyxy: FloatArray) -> BoolArray:
     """
     is_inside = ((boxes_xyxy >= 0) & (boxes_xyxy <= 1)).all(axis=1)
     return np.asarray(is_inside & (boxes_xyxy != (0, 0, 1, 1)).any(axis=1), dtype=np.bool_)
+
+
+def reach_far_outside(boxes_xyxy: FloatArray, image_hw: ImageHW) -> BoolArray:
+    """Tell which boxes reach beyond the image by more than a tenth of its side.
+
+    Args:
+        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 in pixels of the image.
+        image_hw: Height and width of the image, pixels.
+
+    Returns:
+        bool (N,).
+    """
+    limits = np.tile(image_hw[::-1], 2)
+    slack = _FAR_SHARE * limits + _FAR_PX
+    beyond = (boxes_xyxy < -slack) | (boxes_xyxy > limits + slack)
+    return np.asarray(beyond.any(axis=1), dtype=np.bool_)
 
 
 def as_boxes(boxes_xyxy: npt.ArrayLike) -> FloatArray:

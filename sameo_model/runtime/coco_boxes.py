@@ -16,7 +16,7 @@ from sameo_model.runtime.box_fields import (
     with_fractions,
     without_fraction,
 )
-from sameo_model.runtime.box_source import Box, BoxPrompt, BoxSource, PromptKind
+from sameo_model.runtime.box_source import Box, BoxFormat, BoxPrompt, BoxSource, PromptKind
 from sameo_model.runtime.masks import rle_to_mask
 from sameo_model.runtime.types import ImageHW, MaskCrop
 
@@ -61,6 +61,7 @@ def parse_coco(content: Mapping[str, Any], prompts: PromptKind) -> BoxSource:
         by_image,
         image_ids={name: number for number, name in names.items()},
         sizes_hw=_sizes_hw(content["images"]),
+        form="amodal COCO",
     )
 
 
@@ -78,18 +79,23 @@ def is_result(item: Any) -> bool:
     return isinstance(item, Mapping) and ("image_id" in item or "file_name" in item)
 
 
-def parse_results(records: Sequence[Any]) -> BoxSource:
+def parse_results(records: Sequence[Any], box_format: BoxFormat) -> BoxSource:
     """Take the boxes out of COCO results, those of our own `predict` among them.
 
     A record's `file_name` names its image, else an `image_id` that is a text; the number decides
     where the file knows nothing else.
+
+    Args:
+        box_format: What the numbers of `bbox` are; see `read_boxes`.
 
     Raises:
         BoxFormError: If a record has no image, box or score, or numbers and names are mixed so that
             the images of some records remain unknown.
     """
     images = [_image_of(record, f"entry {i} of the list") for i, record in enumerate(records)]
-    prompts = [_to_prompt(record, f"entry {i} of the list") for i, record in enumerate(records)]
+    prompts = [
+        _to_prompt(record, box_format, f"entry {i} of the list") for i, record in enumerate(records)
+    ]
     prompts = with_fractions([prompts])[0]
     names = {number: name for name, number in images if name is not None and number is not None}
     if all(name is None for name, _ in images):
@@ -97,14 +103,14 @@ def parse_results(records: Sequence[Any]) -> BoxSource:
         for (_, number), prompt in zip(images, prompts, strict=True):
             assert number is not None
             by_number.setdefault(number, []).append(prompt)
-        return BoxSource(by_number=by_number)
+        return BoxSource(by_number=by_number, form="COCO results")
     by_image: dict[str, list[BoxPrompt]] = {}
     for i, ((name, number), prompt) in enumerate(zip(images, prompts, strict=True)):
         name = names.get(number) if name is None and number is not None else name
         if name is None:
             raise BoxFormError(f"entry {i} of the list has no 'file_name' though others have one")
         by_image.setdefault(name, []).append(prompt)
-    return BoxSource(by_image, image_ids=_agreed_ids(images))
+    return BoxSource(by_image, image_ids=_agreed_ids(images), form="COCO results")
 
 
 def _agreed_ids(images: Sequence[tuple[str | None, int | None]]) -> dict[str, int]:
@@ -133,7 +139,7 @@ def _image_of(record: Any, place: str) -> tuple[str | None, int | None]:
     return name, number if type(number) is int else None
 
 
-def _to_prompt(record: Mapping[str, Any], place: str) -> BoxPrompt:
+def _to_prompt(record: Mapping[str, Any], box_format: BoxFormat, place: str) -> BoxPrompt:
     category, name = without_fraction(record.get("category_id")), record.get("class")
     score = record.get("detection_score", record.get("score"))
     if score is None:
@@ -141,21 +147,21 @@ def _to_prompt(record: Mapping[str, Any], place: str) -> BoxPrompt:
     if isinstance(category, str):
         category, name = None, name or category
     return BoxPrompt(
-        _result_box(record, place),
+        _result_box(record, box_format, place),
         "" if name is None else str(name),
         to_score(score, place),
         category if type(category) is int else None,
     )
 
 
-def _result_box(record: Mapping[str, Any], place: str) -> Box:
+def _result_box(record: Mapping[str, Any], box_format: BoxFormat, place: str) -> Box:
     """Return the detector's own box, else that of the mask."""
     if record.get("prompt_box") is not None:
         x1, y1, x2, y2 = to_numbers(record["prompt_box"], 4, f"'prompt_box' in {place}")
         return x1, y1, x2, y2
     if record.get("bbox") is not None:
-        x, y, width, height = to_numbers(record["bbox"], 4, f"'bbox' in {place}")
-        return x, y, x + width, y + height
+        x, y, right, bottom = to_numbers(record["bbox"], 4, f"'bbox' in {place}")
+        return (x, y, right, bottom) if box_format == "xyxy" else (x, y, x + right, y + bottom)
     mask = get_field(record, "segmentation", f"{place}, which has no 'bbox',")
     try:
         if isinstance(mask, list):

@@ -430,6 +430,31 @@ def test_results_of_a_detector_are_boxes(model, folder, tmp_path):
     assert results_in(again) == results
 
 
+def test_corners_in_place_of_width_and_height_are_noted_and_can_be_given(
+    model, image, tmp_path, capsys
+):
+    record = {"file_name": "scene.png", "bbox": [60, 8, 100, 40], "score": 0.5}
+    boxes = write_json(tmp_path / "results.json", [record])
+    assert run(model, image, boxes, tmp_path / "out") == 0
+    # Read as x, y, width, height, the box ends at 60 + 100 of 128 pixels.
+    note = (
+        "note: box 0 of image scene.png (128 x 96 pixels) reaches far outside the image: "
+        "[60.0, 8.0, 160.0, 48.0]; are the boxes of another image size, or x1, y1, x2, y2 "
+        "(--box-format xyxy)?"
+    )
+    assert note in capsys.readouterr().err
+    assert run(model, image, boxes, tmp_path / "out", "--box-format", "xyxy") == 0
+    assert "note" not in capsys.readouterr().err
+    assert results_in(tmp_path / "out")[0]["prompt_box"] == [60, 8, 100, 40]
+
+
+def test_boxes_of_another_image_size_are_noted(model, image, tmp_path, capsys):
+    assert run(model, image, "0,0,130,98;60,8,1000,400", tmp_path / "out") == 0
+    captured = capsys.readouterr().err
+    assert "box 1 of image scene.png (128 x 96 pixels) reaches far outside the image" in captured
+    assert captured.endswith("are the boxes of another image size?\n")
+
+
 def test_files_of_front_ends_are_boxes(model, tmp_path):
     torch = pytest.importorskip("torch")
     images = tmp_path / "images"

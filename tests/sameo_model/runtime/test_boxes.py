@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sameo_model.runtime.boxes import BoxFault, check_boxes, scale_boxes
+from sameo_model.runtime.boxes import BoxFault, check_boxes, reach_far_outside, scale_boxes
 
 IMAGE_HW = (60, 100)
 
@@ -90,3 +90,18 @@ def test_scaling_works_on_each_axis_apart():
     # Width 100 to 50 halves x, height 25 to 50 doubles y.
     scaled = scale_boxes(np.array([[10, 5, 100, 25]], np.float32), (25, 100), 50)
     np.testing.assert_array_equal(scaled, np.array([[5, 10, 50, 50]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("box", "is_far"),
+    [
+        # A tenth of 100 x 60 pixels and 4 more: 14 to the left and right, 10 above and below.
+        pytest.param((0, 0, 100, 60), False, id="whole image"),
+        pytest.param((-14, -10, 114, 70), False, id="a little beyond"),
+        pytest.param((-15, 0, 50, 50), True, id="left"),
+        pytest.param((0, 0, 50, 71), True, id="below"),
+        pytest.param((np.nan, 0, 50, 50), False, id="nan"),
+    ],
+)
+def test_boxes_far_beyond_the_border_are_told_from_those_that_overshoot(box, is_far):
+    assert reach_far_outside(np.array([box], np.float32), IMAGE_HW).tolist() == [is_far]
