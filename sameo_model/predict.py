@@ -152,15 +152,13 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--prompts",
         choices=("visible", "amodal"),
-        default="visible",
-        help="which boxes of an amodal COCO file to use (default: %(default)s)",
+        help="which boxes of an amodal COCO file to use (default: visible)",
     )
     add(
         "--box-format",
         choices=("xywh", "xyxy"),
-        default="xywh",
         help="what `bbox` of COCO results is: x, y, width, height or x1, y1, x2, y2 "
-        "(default: %(default)s)",
+        "(default: xywh)",
     )
     return parser
 
@@ -225,9 +223,10 @@ def predict_files(options: argparse.Namespace) -> Outcome:
 def _check_options(options: argparse.Namespace) -> None:
     if options.boxes is not None and options.min_score is not None:
         raise ValueError("--min-score is for the model's own detector; leave it out with --boxes")
-    for name in ("annotations", "points"):
+    for name in ("annotations", "points", "prompts", "box_format"):
         if options.boxes is None and getattr(options, name) is not None:
-            raise ValueError(f"--{name} belongs to boxes of your own; give --boxes too")
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} belongs to boxes of your own; give --boxes too")
 
 
 def _open_model(options: argparse.Namespace) -> Predictor:

@@ -26,14 +26,27 @@ def read_source(options: argparse.Namespace) -> BoxSource:
         RuntimeError: If its form needs a package that is not installed.
     """
     if Path(options.boxes).suffix.lower() in FRONT_END_SUFFIXES:
+        _check_form(options, "a front end's file", names="a front end's file")
         front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "reading that file")
         return front_ends.read_front_end_boxes(Path(options.boxes), options.annotations)
-    source = read_boxes(options.boxes, options.prompts, options.box_format)
+    source = read_boxes(options.boxes, options.prompts or "visible", options.box_format or "xywh")
+    _check_form(options, source.form)
     if options.annotations is None:
         return source
     front_ends = _import_extra("sameo_model.evaluation.front_ends.boxes", "--annotations")
     labels = front_ends.read_labels(options.annotations)
     return source.name_images(labels.images, labels.categories)
+
+
+def _check_form(options: argparse.Namespace, form: str, names: str = "COCO results") -> None:
+    """Refuse options that these boxes would ignore."""
+    users = {"prompts": "amodal COCO", "box_format": "COCO results", "annotations": names}
+    for name, user in users.items():
+        if getattr(options, name) is not None and form != user:
+            raise ValueError(
+                f"--{name.replace('_', '-')} belongs to boxes in the form of {user}, but these are "
+                f"{form}; leave it out"
+            )
 
 
 def _import_extra(module: str, need: str) -> Any:

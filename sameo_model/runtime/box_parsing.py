@@ -20,6 +20,7 @@ from sameo_model.runtime.box_source import BoxFormat, BoxPrompt, BoxSource, Prom
 from sameo_model.runtime.clicks import MAX_CLICKS
 from sameo_model.runtime.coco_boxes import is_result, parse_coco, parse_results
 
+_KEYS = ("box", "class", "score", "points")
 _FORMS = (
     'boxes must be "x1,y1,x2,y2;...", or JSON: a list of {"box": [x1, y1, x2, y2], '
     '"class": "...", "score": 0.9}, a mapping from image file name to such a list, amodal COCO, or '
@@ -107,6 +108,10 @@ def _parse_list(items: Any, place: str) -> list[BoxPrompt]:
 
 def _parse_item(item: Any, place: str) -> BoxPrompt:
     box = to_numbers(get_field(item, "box", place), 4, f"'box' in {place}")
+    if unknown := [key for key in item if key not in _KEYS]:
+        raise BoxFormError(
+            f"{place} has the unknown key '{unknown[0]}'; the keys are {', '.join(_KEYS)}"
+        )
     class_id = item.get("class", "")
     score = item.get("score", 1.0)
     if not isinstance(class_id, str | int):

@@ -52,7 +52,7 @@ class BoxSource:
     by_number: dict[int, list[BoxPrompt]] | None = None
     # height and width of an image by its file name, where the boxes state them
     sizes_hw: dict[str, ImageHW] = field(default_factory=dict)
-    form: str = "a list"  # how the boxes were written: also `amodal COCO` or `COCO results`
+    form: str = "a plain list"  # how the boxes were written, or `amodal COCO`, `COCO results`
 
     def find_image(self, path: str | Path) -> str | None:
         """Return the name under which the source knows an image; None if none or several fit.
@@ -101,7 +101,11 @@ class BoxSource:
             images: File names by number; boxes of other numbers keep a name of their own.
             classes: Class names by `category_id`.
         """
-        if self.by_number is None:
+        by_image, image_ids = self.by_image, self.image_ids
+        if self.by_number is not None:
+            image_ids = {images.get(number, f"image {number}"): number for number in self.by_number}
+            by_image = {name: self.by_number[number] for name, number in image_ids.items()}
+        if by_image is None:
             return self
 
         def name_class(prompt: BoxPrompt) -> BoxPrompt:
@@ -110,12 +114,8 @@ class BoxSource:
                 return prompt
             return replace(prompt, class_id=classes[number])
 
-        numbers = {images.get(number, f"image {number}"): number for number in self.by_number}
-        named = {
-            name: [name_class(prompt) for prompt in self.by_number[number]]
-            for name, number in numbers.items()
-        }
-        return BoxSource(named, image_ids=numbers)
+        named = {name: [name_class(one) for one in prompts] for name, prompts in by_image.items()}
+        return replace(self, by_image=named, image_ids=image_ids, by_number=None)
 
 
 def prompts_to_boxes(prompts: Sequence[BoxPrompt]) -> FloatArray:

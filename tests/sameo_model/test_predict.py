@@ -300,8 +300,9 @@ def test_an_unusable_point_of_a_folder_is_named_and_the_others_are_answered(
     assert "box 0 of image a.png (128 x 96 pixels) has a point outside the image: [200" in error
 
 
-def test_annotations_name_images_and_classes_of_results(model, folder, tmp_path):
-    results = [{"image_id": 3, "category_id": 7, "bbox": [16, 24, 64, 48], "score": 0.5}]
+@pytest.mark.parametrize("image", [{"image_id": 3}, {"image_id": 3, "file_name": "a.png"}])
+def test_annotations_name_images_and_classes_of_results(image, model, folder, tmp_path):
+    results = [{**image, "category_id": 7, "bbox": [16, 24, 64, 48], "score": 0.5}]
     coco = {
         "images": [{"id": 3, "file_name": "a.png"}],
         "categories": [{"id": 7, "name": "mug"}],
@@ -571,6 +572,19 @@ def test_without_boxes_and_detector_nothing_is_drawn(model, image, tmp_path, cap
     [
         (["--points", "3,3"], "--points belongs to boxes of your own"),
         (["--annotations", "a.json"], "--annotations belongs to boxes of your own"),
+        (["--prompts", "amodal"], "--prompts belongs to boxes of your own"),
+        (
+            ["--boxes", "1,1,9,9", "--prompts", "amodal"],
+            "--prompts belongs to boxes in the form of amodal COCO, but these are a plain list",
+        ),
+        (
+            ["--boxes", "1,1,9,9", "--box-format", "xyxy"],
+            "--box-format belongs to boxes in the form of COCO results, but these are a plain list",
+        ),
+        (
+            ["--boxes", "1,1,9,9", "--annotations", "a.json"],
+            "--annotations belongs to boxes in the form of COCO results, but these are a plain",
+        ),
         (["--min-score", "2"], "min_score from 0 to 1"),
         (["--boxes", "1,1,9,9", "--min-score", "0.5"], "--min-score is for the model's own"),
     ],

@@ -214,6 +214,11 @@ def test_a_missing_file_is_named(tmp_path):
         pytest.param([{"box": [1, 2, 3, 10**400]}], "is too large for any image", id="huge"),
         pytest.param([{"box": [1, 2, 3, 4], "score": 2}], r"in \[0, 1\], got 2", id="score"),
         pytest.param([{"box": [1, 2, 3, 4], "class": []}], "must be a text", id="class"),
+        pytest.param(
+            {"a.png": [{"box": [1, 2, 3, 4], "score": 0.5, "label": "mug"}]},
+            "entry 0 of 'a.png' has the unknown key 'label'; the keys are box, class, score",
+            id="unknown key",
+        ),
         pytest.param({"a.png": 5}, "'a.png' must hold a list of boxes", id="no list"),
         pytest.param({"annotations": []}, "the file has no key 'images'", id="no images"),
         pytest.param({**COCO, "images": [{"id": 1}]}, "no key 'file_name'", id="no file name"),
