@@ -201,7 +201,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
         for boxed in tqdm(matched.images, unit="image", disable=is_alone):
             try:
                 image_rgb = read_image(boxed.path, boxed.annotated_hw)
-                chosen = _usable_prompts(boxed, image_rgb, outcome, is_alone=is_alone)
+                chosen = _usable_prompts(boxed, image_rgb, predictor, outcome, is_alone=is_alone)
                 _note_far_box(boxed, image_rgb, source)
             except (OSError, ValueError) as error:
                 if is_alone:
@@ -246,7 +246,12 @@ def _leave_out(outcome: Outcome, sentence: str) -> None:
 
 
 def _usable_prompts(
-    boxed: BoxedImage, image_rgb: Uint8Array, outcome: Outcome, *, is_alone: bool
+    boxed: BoxedImage,
+    image_rgb: Uint8Array,
+    predictor: Predictor,
+    outcome: Outcome,
+    *,
+    is_alone: bool,
 ) -> list[BoxPrompt]:
     """Return the boxes that the model can be given; name the others.
 
@@ -254,7 +259,7 @@ def _usable_prompts(
         ValueError: If a box of the only image, or a click beside it, cannot be used.
     """
     image_hw = image_rgb.shape[0], image_rgb.shape[1]
-    faults = find_faults(boxed.prompts, image_hw)
+    faults = find_faults(boxed.prompts, image_hw, predictor.framing)
     for i, fault in faults.items():
         sentence = (
             f"box {i} of image {boxed.path.name} ({image_hw[1]} x {image_hw[0]} pixels) "

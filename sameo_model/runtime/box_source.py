@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from sameo_model.runtime.boxes import BoxFault, are_shares, as_boxes, check_boxes
-from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks, is_inside
+from sameo_model.runtime.clicks import CLICK, MAX_CLICKS, Clicks, find_strays, is_inside
+from sameo_model.runtime.framing import WINDOW_FRAMING, Framing
 from sameo_model.runtime.image_names import (
     AmbiguousNameError,
     ImageNames,
@@ -129,21 +130,26 @@ def detections_to_prompts(found: Detections) -> list[BoxPrompt]:
     return [BoxPrompt((x1, y1, x2, y2), score=score) for (x1, y1, x2, y2), score in rows]
 
 
-def find_faults(prompts: Sequence[BoxPrompt], image_hw: ImageHW) -> dict[int, str]:
+def find_faults(
+    prompts: Sequence[BoxPrompt], image_hw: ImageHW, framing: Framing = WINDOW_FRAMING
+) -> dict[int, str]:
     """Return why boxes of an image cannot be used, by their index; usable ones are left out.
 
     Args:
         prompts: Boxes, and the clicks beside them.
         image_hw: Height and width of the image, pixels.
+        framing: What the network sees; decides which clicks are too far from their box.
 
     Returns:
         Predicates of "the box", such as "has no area: [4.0, 4.0, 4.0, 9.0]".
     """
     found = {}
     boxes = prompts_to_boxes(prompts)
-    faults = check_boxes(boxes, image_hw).faults
+    checked = check_boxes(boxes, image_hw)
+    clicks = prompts_to_clicks(prompts) or Clicks.none(len(prompts))
+    strays = find_strays(clicks, checked.boxes_xyxy, framing, image_hw)
     for i, (prompt, fault, is_share) in enumerate(
-        zip(prompts, faults, are_shares(boxes), strict=True)
+        zip(prompts, checked.faults, are_shares(boxes), strict=True)
     ):
         outside = [one for one in prompt.points_xy if not is_inside(one, image_hw)]
         if fault != BoxFault.NONE:
@@ -152,6 +158,8 @@ def find_faults(prompts: Sequence[BoxPrompt], image_hw: ImageHW) -> dict[int, st
             found[i] = f"must be in pixels, not in shares of the image: {list(prompt.box_xyxy)}"
         elif outside:
             found[i] = f"has a point outside the image: {list(outside[0])}"
+        elif i in strays:
+            found[i] = strays[i]
     return found
 
 

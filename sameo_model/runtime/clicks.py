@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.framing import IntArray
+from sameo_model.runtime.framing import WINDOW_FRAMING, Framing, IntArray, find_frames
 from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW
 
 MAX_CLICKS = 4
@@ -102,6 +102,40 @@ def check_clicks(
     return padded
 
 
+def find_strays(
+    clicks: Clicks, boxes_xyxy: FloatArray, framing: Framing, image_hw: ImageHW
+) -> dict[int, str]:
+    """Return which boxes have a click that is not on them, by their index.
+
+    A loose box may miss a part of its object, so a click may lie anywhere in the window that the
+    network sees; with image framing, in that of `WINDOW_FRAMING`.
+
+    Args:
+        clicks: Clicks of N boxes, in pixels of the image.
+        boxes_xyxy: float32 (N, 4), x1, y1, x2, y2 inside the image, pixels.
+        framing: What the network sees.
+        image_hw: Height and width of the image, pixels.
+
+    Returns:
+        Predicates of "the box", such as "has a point outside it, which may belong to another box:
+        (10, 10)".
+    """
+    windows = find_frames(framing if framing.is_window else WINDOW_FRAMING, boxes_xyxy, image_hw)
+    is_stray = ~_are_in_frames(clicks, windows) & (clicks.labels == CLICK)
+    strays = {}
+    for row in np.flatnonzero(is_stray.any(axis=1)).tolist():
+        x, y = clicks.points_xy[row, is_stray[row].argmax()].tolist()
+        strays[row] = f"has a point outside it, which may belong to another box: ({x:g}, {y:g})"
+    return strays
+
+
+def _are_in_frames(clicks: Clicks, frames_xywh: IntArray) -> BoolArray:
+    """Return bool (N, 4), whether clicks lie in the frame of their box or on its border."""
+    frames = frames_xywh[:, np.newaxis]
+    offsets = clicks.points_xy - frames[..., :2]
+    return np.asarray(((offsets >= 0) & (offsets <= frames[..., 2:])).all(axis=2), dtype=np.bool_)
+
+
 def clicks_in_frames(clicks: Clicks, frames_xywh: IntArray, image_size: int) -> Clicks:
     """Return clicks in pixels of the model's input; those outside its frame are left out.
 
@@ -112,7 +146,7 @@ def clicks_in_frames(clicks: Clicks, frames_xywh: IntArray, image_size: int) -> 
     """
     frames = frames_xywh[:, np.newaxis].astype(np.float64)
     moved = (clicks.points_xy - frames[..., :2]) * (image_size / frames[..., 2:])
-    is_kept = ((moved >= 0) & (moved <= image_size)).all(axis=2) & (clicks.labels == CLICK)
+    is_kept = _are_in_frames(clicks, frames_xywh) & (clicks.labels == CLICK)
     return Clicks(
         np.where(is_kept[..., np.newaxis], moved, -1).astype(np.float32),
         np.where(is_kept, CLICK, NO_CLICK).astype(np.float32),

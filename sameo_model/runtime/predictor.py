@@ -194,7 +194,8 @@ class Predictor:
                 the first time is logged.
             visible: Whether to draw visible masks, where the model can.
             points_xy: float (N, P, 2), clicks on the visible part of each box's object, x and y in
-                pixels of the encoded image, P at most 4; None prompts with the boxes alone.
+                pixels of the encoded image, P at most 4; None prompts with the boxes alone. One
+                outside the box's window is left out (see `clicks.find_strays`).
             point_labels: (N, P), 1 for a click, -1 for none; None takes every point for a click.
 
         Raises:

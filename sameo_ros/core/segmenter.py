@@ -6,7 +6,7 @@ import dataclasses
 import time
 
 from sameo_model.runtime import Embedding, Predictor
-from sameo_model.runtime.clicks import Clicks
+from sameo_model.runtime.clicks import Clicks, find_strays
 from sameo_model.runtime.types import Detections, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.answering import build_answer, choose_boxes
@@ -82,13 +82,20 @@ class Segmenter:
 
         Returns:
             The masks, with the time that the decoder took.
+
+        Raises:
+            ValueError: If a click is not on its box, or the model takes none.
         """
         image_hw = embedding.image_hw
         chosen = choose_boxes(detections, image_hw, settings)
         prompts = {}
         if clicks is not None:
-            points_xy, labels = clicks.points_xy[chosen.indices], clicks.labels[chosen.indices]
-            prompts = {"points_xy": points_xy, "point_labels": labels}
+            clicks = Clicks(clicks.points_xy[chosen.indices], clicks.labels[chosen.indices])
+            strays = find_strays(clicks, chosen.boxes_xyxy, self._predictor.framing, image_hw)
+            if strays:
+                row = min(strays)
+                raise ValueError(f"box {chosen.indices[row]} {strays[row]}; check point_boxes")
+            prompts = {"points_xy": clicks.points_xy, "point_labels": clicks.labels}
         started_s = time.monotonic()
         prediction = self._predictor.decode(
             embedding, chosen.boxes_xyxy, visible=settings.visible, **prompts

@@ -300,6 +300,17 @@ def test_an_unusable_point_of_a_folder_is_named_and_the_others_are_answered(
     assert "box 0 of image a.png (128 x 96 pixels) has a point outside the image: [200" in error
 
 
+def test_a_point_that_is_not_on_its_box_ends_with_one_sentence(model, tmp_path, capsys):
+    image = write_image(tmp_path / "large.png", (480, 640))
+    points = ["--points", "300,200;10,10"]
+    boxes = "275,126,497,320;275,126,497,320"
+    assert run(model, image, boxes, tmp_path / "out", *points) == 1
+    assert capsys.readouterr().err == (
+        "predict: box 1 of image large.png (640 x 480 pixels) has a point outside it, which may "
+        "belong to another box: (10, 10); correct or remove it\n"
+    )
+
+
 @pytest.mark.parametrize("image", [{"image_id": 3}, {"image_id": 3, "file_name": "a.png"}])
 def test_annotations_name_images_and_classes_of_results(image, model, folder, tmp_path):
     results = [{**image, "category_id": 7, "bbox": [16, 24, 64, 48], "score": 0.5}]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sameo_model.runtime.backends.base import Backend, DecoderOutput
-from sameo_model.runtime.clicks import check_clicks, clicks_in_frames
+from sameo_model.runtime.clicks import check_clicks, clicks_in_frames, find_strays
 from sameo_model.runtime.framing import Framing
 from sameo_model.runtime.predictor import Predictor
 
@@ -53,6 +53,26 @@ def test_clicks_outside_their_boxes_frame_are_left_out():
     assert moved.points_xy[0, 0].tolist() == [4, 8]
     assert moved.labels.tolist() == [[1, -1, -1, -1]]
     assert (moved.points_xy[0, 1:] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("point", "framing", "is_stray"),
+    [
+        # A window of 0.25 shows 5 pixels around the box of 20, from (95, 95) to (125, 125).
+        ((110, 110), Framing("window", 0.25, 8), False),
+        ((125, 95), Framing("window", 0.25, 8), False),
+        ((126, 110), Framing("window", 0.25, 8), True),
+        ((0.5, 0.4), Framing("window", 0.25, 8), True),
+        # Other models see all of the image; the window of at least 64 pixels counts, to 142.
+        ((142, 110), Framing(), False),
+        ((143, 110), Framing(), True),
+    ],
+)
+def test_a_click_belongs_to_the_window_of_its_box(point, framing, is_stray):
+    clicks = check_clicks([[[110, 110]], [point]], None, 2, (200, 200))
+    boxes = np.array([[100, 100, 120, 120]] * 2, np.float32)
+    strays = find_strays(clicks, boxes, framing, (200, 200))
+    assert list(strays) == ([1] if is_stray else [])
 
 
 class Noting(Backend):
