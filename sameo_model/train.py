@@ -71,7 +71,7 @@ def _run(config_path: Path, overrides: list[str]) -> None:
         for line in describe_mixture(config, sources):
             print(line, flush=True)
     model = build_model(config)
-    train(config, model, sources, build_validation(config))
+    train(config, model, sources, build_validation(config, sources))
     if is_first:
         path = Path(config.output) / "model.safetensors"
         with explain_full_disk(path.parent):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,8 @@ def open_sources(
 
     Raises:
         FileNotFoundError: If one of them does not exist.
-        ValueError: If a name is unknown, or nothing is left of one.
+        ValueError: If a name is unknown, nothing is left of a set, or `held_out` can leave nothing
+            out.
     """
     opened = [_open(source, needs_amodal) for source in sources]
     for source, images in zip(sources, opened, strict=True):
@@ -80,10 +82,9 @@ def _held_out_photographs(held_out: Sequence[DataSource]) -> set[int]:
     for source in held_out:
         found = _open_files(source).coco_photographs()
         if not found:
-            _LOGGER.warning(
-                "held_out: %s in %s names no COCO photographs, so nothing is left out for it",
-                source.name,
-                source.root,
+            raise ValueError(
+                f"held_out leaves out photographs by their COCO number, but {source.name} in "
+                f"{source.root} has none; remove it from held_out, and its images from train"
             )
         photographs |= found
     return photographs
@@ -238,8 +239,13 @@ def _tell_of_another_size(config: TrainConfig) -> None:
         )
 
 
-def build_validation(config: TrainConfig) -> Validation | BoxValidation | None:
+def build_validation(
+    config: TrainConfig, trained: Sequence[TrainingSet] = ()
+) -> Validation | BoxValidation | None:
     """Open the validation images; None if the run has none.
+
+    Args:
+        trained: What the run trains on; validation images that are part of it are told.
 
     Raises:
         FileNotFoundError: If a data set does not exist.
@@ -251,20 +257,39 @@ def build_validation(config: TrainConfig) -> Validation | BoxValidation | None:
     is_detector = config.preset == BOX_DETECTOR
     sources = open_sources(config.val, needs_amodal=not is_detector)
     sets = [source.images for source in sources]
-    chosen = _spread([len(images) for images in sets], config.val_images)
+    rows = _spread([len(images) for images in sets], config.val_images)
+    chosen = [[one[i] for i in some.tolist()] for one, some in zip(sets, rows, strict=True)]
+    images = [image for some in chosen for image in some]
+    _tell_of_trained_images(images, trained)
     if is_detector:
-        return BoxValidation(
-            {
-                "/".join(Path(source.label.split(" ", 1)[1]).parts[-2:]): [
-                    source.images[i] for i in rows.tolist()
-                ]
-                for source, rows in zip(sources, chosen, strict=True)
-            },
-            config.val_overlays,
-        )
-    images = [images[i] for images, rows in zip(sets, chosen, strict=True) for i in rows.tolist()]
+        names = ["/".join(Path(one.label.split(" ", 1)[1]).parts[-2:]) for one in sources]
+        return BoxValidation(dict(zip(names, chosen, strict=True)), config.val_overlays)
     _check_metric(config.best_metric, images)
     return Validation(images, config.val_prompts, config.val_overlays)
+
+
+def _tell_of_trained_images(images: Sequence[AmodalImage], trained: Sequence[TrainingSet]) -> None:
+    """Warn where validation images are trained on, as files or as photographs of COCO."""
+    photographs: set[int] = set()
+    files: set[Path] = set()
+    find_folder = cache(Path.resolve)
+    for source in trained:
+        photographs |= source.images.coco_photographs()
+        # Without instances records are made quickly.
+        bare = source.images.select(np.zeros_like(source.images.keep))
+        files |= {find_folder(image.path.parent) / image.path.name for image in bare}
+    seen = [
+        image.path
+        for image in images
+        if find_folder(image.path.parent) / image.path.name in files
+        or photographs.intersection(image.coco_image_ids)
+    ]
+    if seen:
+        _LOGGER.warning(
+            "val: %d of its %d images are trained on too, such as %s, so its scores say nothing of "
+            "new images; leave them out of train",
+            *(len(seen), len(images), seen[0]),
+        )
 
 
 def _check_metric(name: str, images: Sequence[AmodalImage]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import subprocess
 import sys
 
@@ -125,14 +126,36 @@ def test_photographs_of_held_out_sets_are_left_out(tmp_path):
         open_sources(train, held_out)
 
 
-def test_a_held_out_set_without_photographs_of_coco_is_told_to_change_nothing(tmp_path, caplog):
+def test_a_held_out_set_without_photographs_of_coco_is_refused(tmp_path):
     fabricate.cocoa(tmp_path / "cocoa")
     fabricate.d2sa(tmp_path / "d2sa")
     train = [DataSource(str(tmp_path / "cocoa"), "cocoa")]
-    (source,) = open_sources(train, [DataSource(str(tmp_path / "d2sa"), "d2sa")])
-    assert (len(source.images), source.num_held_out) == (1, 0)
-    assert "held_out: d2sa in" in caplog.text
-    assert "names no COCO photographs" in caplog.text
+    with pytest.raises(ValueError, match=r"by their COCO number, but d2sa in .*d2sa has none; rem"):
+        open_sources(train, [DataSource(str(tmp_path / "d2sa"), "d2sa")])
+
+
+def test_validation_images_that_are_trained_on_are_told(tmp_path, caplog):
+    write_drawn_scenes(tmp_path / "train", 3)
+    write_drawn_scenes(tmp_path / "other")
+    # The same files under another name, as a list of one's own would call them.
+    (tmp_path / "val").mkdir()
+    shutil.copy(tmp_path / "train" / "annotations.json", tmp_path / "val")
+    (tmp_path / "val" / "images").symlink_to(tmp_path / "train" / "images")
+    trained = open_sources([DataSource(str(tmp_path / "train"))])
+    build_validation(make_config(tmp_path, val=[{"root": str(tmp_path / "other")}]), trained)
+    assert not caplog.messages
+    val = [{"root": str(tmp_path / name)} for name in ("val", "other")]
+    build_validation(make_config(tmp_path, val=val), trained)
+    assert "val: 3 of its 5 images are trained on too, such as" in caplog.text
+
+
+def test_validation_photographs_that_another_set_trains_on_are_told(tmp_path, caplog):
+    fabricate.cocoa(tmp_path / "cocoa")
+    fabricate.cocoa_cls(tmp_path / "cocoa_cls")
+    trained = open_sources([DataSource(str(tmp_path / "cocoa"), "cocoa", "val")])
+    val = [{"root": str(tmp_path / "cocoa_cls"), "name": "cocoa_cls", "split": "val"}]
+    build_validation(make_config(tmp_path, val=val), trained)
+    assert "val: 1 of its 1 images are trained on too" in caplog.text
 
 
 def test_a_run_that_changes_the_input_size_of_its_weights_says_so(tmp_path, caplog):
