@@ -26,7 +26,12 @@ from sameo_model.runtime.box_source import (
 )
 from sameo_model.runtime.boxes import reach_far_outside
 from sameo_model.runtime.bundle import DEFAULT_MODEL
-from sameo_model.runtime.files import ResultsFile, check_output_folder, write_whole
+from sameo_model.runtime.files import (
+    ResultsFile,
+    check_no_file_in_the_way,
+    check_output_folder,
+    write_whole,
+)
 from sameo_model.runtime.image_boxes import BoxedImage, match_boxes
 from sameo_model.runtime.images import read_image
 from sameo_model.runtime.overlay import draw_overlay, format_label
@@ -181,8 +186,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
         ValueError: If the boxes, the model, or a single image are invalid.
         RuntimeError: If the backend cannot run here.
     """
-    if options.output.exists() and not options.output.is_dir():
-        raise ValueError(f"--output must be a folder, but {options.output} is a file; name another")
+    check_no_file_in_the_way(options.output, "--output")
     if options.image.is_dir():
         check_output_folder(options.output, options.image)
     _check_options(options)

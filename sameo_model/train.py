@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(config_path: Path, overrides: list[str]) -> None:
     # Imported here so that --help answers at once.
     from sameo_model.modeling.checkpoint import save_checkpoint
+    from sameo_model.runtime.files import check_no_file_in_the_way
     from sameo_model.training.checkpointing import explain_full_disk
     from sameo_model.training.config_loading import load_config
     from sameo_model.training.mixture import describe_mixture
@@ -64,6 +65,7 @@ def _run(config_path: Path, overrides: list[str]) -> None:
 
     keep_freed_memory()
     config = load_config(config_path, overrides)
+    check_no_file_in_the_way(Path(config.output), "output")
     check_roots((*config.train, *config.held_out, *config.val))
     sources = open_sources(config.train, config.held_out, needs_amodal=needs_amodal(config))
     is_first = os.environ.get("RANK", "0") == "0"

@@ -20,6 +20,7 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+NUM_BLOCKS = sum(stage[0] for stage in STAGES)
 STEM_CHANNELS = 32
 # The last block at strides 2, 4, 8, 16 and 32, and its channels.
 TAPPED_BLOCKS = (0, 2, 4, 10, 15)

@@ -46,6 +46,20 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     write_whole(path, text + "\n")
 
 
+def check_no_file_in_the_way(folder: Path, name: str) -> None:
+    """Refuse a folder for results that cannot be made, as it or one above it is a file.
+
+    Args:
+        name: What the user calls the folder.
+
+    Raises:
+        ValueError: If that is so.
+    """
+    path = next(one for one in (folder, *folder.parents) if one.exists())
+    if not path.is_dir():
+        raise ValueError(f"{name} must be a folder, but {path} is a file; name another")
+
+
 def check_output_folder(output: Path, images: Path) -> None:
     """Refuse to write results into the folder of the images.
 

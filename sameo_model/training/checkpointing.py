@@ -117,19 +117,21 @@ def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
     if not path.exists():
         return
     content = _load(path)
-    saved = json.loads(content["config"])
+    before = config_from_dict(json.loads(content["config"]), source=str(path))
     # Older checkpoints do not say what their data were.
-    check_same_run(path, saved, config, content.get("data", run.data), run.data)
+    check_same_run(path, before, config, content.get("data", run.data), run.data)
     run.model.load_state_dict(content["model"])
-    base_rates = [group["base_lr"] for group in run.optimiser.param_groups]
-    run.optimiser.load_state_dict(content["optimiser"])
-    for group, base_lr in zip(run.optimiser.param_groups, base_rates, strict=True):
-        group["base_lr"] = base_lr
+    if _optimised(before) == _optimised(config):
+        _load_optimiser(run.optimiser, content["optimiser"])
+    else:
+        log.warning("the optimiser starts anew, as it or the weights that it updates changed")
     if run.average:
-        # A run that starts to average half-way starts from the weights of that moment.
+        # Weights that were not averaged so far start from those of this moment.
         current = MovingAverage(run.model, 0.0).weights
-        saved = content.get("average") or current
-        run.average.weights = {name: saved[name].to(value) for name, value in current.items()}
+        saved = content.get("average") or {}
+        run.average.weights = {
+            name: saved.get(name, value).to(value) for name, value in current.items()
+        }
     if run.scaler and content.get("scaler"):
         run.scaler.load_state_dict(content["scaler"])
     if content.get("random_state") is not None:
@@ -137,6 +139,22 @@ def resume_run(output: Path, config: TrainConfig, run: RunState) -> None:
     run.step = int(content["step"])
     run.best_score = content.get("best_score")
     log.info("resuming %s at step %d", output, run.step)
+
+
+def _optimised(config: TrainConfig) -> tuple[str, int, bool]:
+    """Return what the state of an optimiser depends on, beside `FIXED_KEYS`."""
+    return config.optimiser.name, config.frozen_blocks, config.frozen_depthwise
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load the state of weights; settings such as the weight decay stay those of this run."""
+    settings = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimiser.param_groups
+    ]
+    optimiser.load_state_dict(state)
+    for group, own in zip(optimiser.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -176,7 +194,7 @@ def write_config(output: Path, config: TrainConfig) -> None:
 
 def check_same_run(
     path: Path,
-    saved: dict[str, Any],
+    saved: TrainConfig,
     config: TrainConfig,
     saved_data: dict[str, str],
     data: dict[str, str],
@@ -184,14 +202,14 @@ def check_same_run(
     """Refuse to resume what would not be the same run.
 
     Args:
-        saved: Configuration in it, as nested plain values; keys that it lacks had their default.
+        saved: Configuration in it.
         saved_data: What its data sets held, by their place in `train`.
         data: The same now.
 
     Raises:
         ValueError: If values differ that may not.
     """
-    before = _to_plain(config_from_dict(saved, source=str(path))) | {"data": saved_data}
+    before = _to_plain(saved) | {"data": saved_data}
     now = _to_plain(config) | {"data": data}
     differing = [key for key in now if key not in FREE_KEYS and before[key] != now[key]]
     fixed = [key for key in differing if key in FIXED_KEYS]

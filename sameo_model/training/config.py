@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sameo_model.data.prompts import PromptKind
+from sameo_model.modeling.lite_encoder import NUM_BLOCKS
 from sameo_model.modeling.sameo import MaskSelection
 from sameo_model.runtime.bundle import DEFAULT_MODEL
 from sameo_model.runtime.clicks import MAX_CLICKS
@@ -191,9 +192,10 @@ def find_problems(config: TrainConfig) -> list[str]:
         **dict.fromkeys(("checkpoint_interval", "samples.boxes_per_image"), 1),
         "samples.target_stride": 1,
         **dict.fromkeys(("max_images_at_once", "workers", "max_unreadable", "val_interval"), 0),
-        **dict.fromkeys(("val_images", "val_overlays", "embedding_cache_gb", "frozen_blocks"), 0),
-        **dict.fromkeys(("seed", "optimiser.lr", "optimiser.warmup_steps"), 0),
-        **dict.fromkeys(("optimiser.weight_decay", "optimiser.max_grad_norm"), 0),
+        **dict.fromkeys(("val_images", "val_overlays", "embedding_cache_gb", "seed"), 0),
+        **dict.fromkeys(("optimiser.lr", "optimiser.encoder_lr_scale"), 0),
+        **dict.fromkeys(("optimiser.warmup_steps", "optimiser.weight_decay"), 0),
+        "optimiser.max_grad_norm": 0,
     }
     values = {key: _get_nested(config, key) for key in lowest}
     problems += [
@@ -222,6 +224,8 @@ def find_problems(config: TrainConfig) -> list[str]:
     weights = [source.weight for source in config.train]
     if weights and (min(weights) < 0 or (max(weights) > 0 and min(weights) == 0)):
         problems.append(f"train must have a weight above 0 for all sets or for none, got {weights}")
+    if not 0 <= config.frozen_blocks <= NUM_BLOCKS:
+        problems.append(f"frozen_blocks must be from 0 to {NUM_BLOCKS}, got {config.frozen_blocks}")
     has_lite_backbone = config.preset in ("sameo_lite", "box_detector")
     if (config.frozen_blocks or config.frozen_depthwise) and not has_lite_backbone:
         problems.append(

@@ -29,6 +29,15 @@ def test_what_cannot_be_used_is_told_in_one_sentence(tmp_path, capsys, text, mes
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("below", ["", "/run"])
+def test_an_output_that_is_a_file_is_named_before_data_are_read(tmp_path, capsys, below):
+    path = tmp_path / "run.yaml"
+    path.write_text("train: [{root: gone}]")
+    assert main(["--config", str(path), f"output={path}{below}"]) == 1
+    message = f"error: output must be a folder, but {path} is a file; name another\n"
+    assert capsys.readouterr().err == message
+
+
 def test_an_image_in_place_of_a_configuration_is_named(tmp_path, capsys):
     path = tmp_path / "run.yaml"
     path.write_bytes(b"\x89PNG")

@@ -100,6 +100,40 @@ def test_another_configuration_is_named_and_refused_unless_asked_for(tmp_path, s
     assert content["optimiser"]["param_groups"][-1]["lr"] == 1e-4
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"frozen_blocks": 3},
+        {"frozen_depthwise": True},
+        {"optimiser": {"name": "sgd", "lr": 1e-3, "ema_decay": 0.9}},
+    ],
+    ids=["blocks", "depthwise", "optimiser"],
+)
+def test_an_optimiser_of_other_weights_or_of_another_kind_starts_anew(
+    tmp_path, sources, caplog, changes
+):
+    first = {"optimiser": {"name": "adamw", "lr": 1e-3, "ema_decay": 0.9}}
+    train(make_config(tmp_path, **first, steps=1), make_model(), sources)
+    config = make_config(tmp_path, **{**first, **changes}, steps=2, allow_changes=True)
+    train(config, make_model(), sources)
+    assert "the optimiser starts anew" in caplog.text
+    # And back: weights that were frozen are trained and averaged again.
+    config = make_config(tmp_path, **first, steps=3, allow_changes=True)
+    train(config, make_model(), sources)
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["step"] == 3
+
+
+def test_a_changed_weight_decay_counts_from_the_resumed_step_on(tmp_path, sources):
+    first = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.5}
+    train(make_config(tmp_path, optimiser=first, steps=1), make_model(), sources)
+    second = make_config(
+        tmp_path, optimiser={**first, "weight_decay": 0.1}, steps=2, allow_changes=True
+    )
+    train(second, make_model(), sources)
+    content = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
+    assert [group["weight_decay"] for group in content["optimiser"]["param_groups"]] == [0.1, 0.1]
+
+
 def test_other_data_are_named_and_refused_unless_asked_for(tmp_path, sources):
     config = make_config(tmp_path, steps=1)
     train(config, make_model(), sources)

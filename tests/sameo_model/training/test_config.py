@@ -77,6 +77,8 @@ def test_a_key_in_the_wrong_group_is_sent_to_the_right_one(tmp_path):
         ("boxes.scale=[1]", r"boxes.scale must be a list of 2, got \[1\]"),
         ("seed=-1", "seed must be at least 0, got -1"),
         ("optimiser.lr=-1e-4", "optimiser.lr must be at least 0, got -0.0001"),
+        ("optimiser.encoder_lr_scale=-1", "optimiser.encoder_lr_scale must be at least 0, got -1"),
+        ("frozen_blocks=99", "frozen_blocks must be from 0 to 16, got 99"),
         ("samples.target_stride=0", "samples.target_stride must be at least 1, got 0"),
         ("samples.min_window=50", r"samples.min_window must lie in \(0, 1\], got 50"),
         ("samples.paste=30", r"samples.paste must lie in \[0, 1\], got 30"),
