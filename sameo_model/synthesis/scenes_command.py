@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -70,7 +71,7 @@ def parse_shares(text: str, option: str) -> dict[str, float]:
     """Read "a=0.7,b=0.3" or "a,b" (equal shares).
 
     Raises:
-        ValueError: If a share is not a number or a name occurs twice.
+        ValueError: If a share is not a finite number or a name occurs twice.
     """
     shares: dict[str, float] = {}
     for part in text.split(","):
@@ -79,8 +80,10 @@ def parse_shares(text: str, option: str) -> dict[str, float]:
             raise ValueError(f"{option} must name each once, got '{name}' twice")
         try:
             shares[name] = float(share) if share else 1.0
-        except ValueError as error:
-            raise ValueError(f"{option} must look like a=0.7,b=0.3, got '{part}'") from error
+        except ValueError:
+            shares[name] = math.nan
+        if not math.isfinite(shares[name]):
+            raise ValueError(f"{option} must look like a=0.7,b=0.3, got '{part}'")
     return shares
 
 

@@ -18,6 +18,8 @@ def test_shares_are_read():
         (["--families", "cats"], "family must be one of procedural, robosuite, scanned"),
         (["--families", "procedural,validation"], "must be rendered alone"),
         (["--families", "procedural=much"], "must look like a=0.7,b=0.3"),
+        (["--arrangements", "table=nan"], "--arrangements must look like a=0.7,b=0.3, got 'table"),
+        (["--arrangements", "table=inf"], "--arrangements must look like a=0.7,b=0.3, got 'table"),
         (["--families", "procedural,procedural"], "name each once"),
         (["--families", "procedural=-1"], "must be positive"),
         (["--meshes", "/nowhere"], "the folder of meshes must exist, got /nowhere"),
