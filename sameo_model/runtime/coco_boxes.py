@@ -146,11 +146,15 @@ def _to_prompt(record: Mapping[str, Any], box_format: BoxFormat, place: str) -> 
         raise BoxFormError(f"{place} has no key 'score'")
     if isinstance(category, str):
         category, name = None, name or category
+    if category is not None and type(category) is not int:
+        raise BoxFormError(
+            f"'category_id' in {place} must be a whole number or a text, got {category!r}"
+        )
     return BoxPrompt(
         _result_box(record, box_format, place),
         "" if name is None else str(name),
         to_score(score, place),
-        category if type(category) is int else None,
+        category,
     )
 
 

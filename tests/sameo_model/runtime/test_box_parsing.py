@@ -219,6 +219,11 @@ def test_a_missing_file_is_named(tmp_path):
             "entry 0 of 'a.png' has the unknown key 'label'; the keys are box, class, score",
             id="unknown key",
         ),
+        pytest.param(
+            [{"file_name": "a.png", "bbox": [1, 2, 3, 4], "score": 0.5, "category_id": 7.5}],
+            "'category_id' in entry 0 of the list must be a whole number or a text, got 7.5",
+            id="category",
+        ),
         pytest.param({"a.png": 5}, "'a.png' must hold a list of boxes", id="no list"),
         pytest.param({"annotations": []}, "the file has no key 'images'", id="no images"),
         pytest.param({**COCO, "images": [{"id": 1}]}, "no key 'file_name'", id="no file name"),
