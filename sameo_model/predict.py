@@ -225,6 +225,8 @@ def predict_files(options: argparse.Namespace) -> Outcome:
 
 
 def _check_options(options: argparse.Namespace) -> None:
+    if options.min_score is not None and not 0 <= options.min_score <= 1:
+        raise ValueError(f"--min-score must lie from 0 to 1, got {options.min_score:g}")
     if options.boxes is not None and options.min_score is not None:
         raise ValueError("--min-score is for the model's own detector; leave it out with --boxes")
     for name in ("annotations", "points", "prompts", "box_format"):

@@ -115,12 +115,14 @@ def _name_by_number(paths: Sequence[Path], source: BoxSource) -> tuple[BoxSource
 
 
 def _check_stems(images: Path, paths: Sequence[Path]) -> None:
-    stems = [path.stem for path in paths]
-    if len(set(stems)) < len(stems):
-        raise ValueError(
-            f"images in {images} must differ in more than their suffix, as results carry their "
-            "names without it; rename them"
-        )
+    by_stem: dict[str, Path] = {}
+    for path in paths:
+        other = by_stem.setdefault(path.stem, path)
+        if other != path:
+            raise ValueError(
+                f"images in {images} must differ in more than their suffix, as results carry their "
+                f"names without it, got {other.name} and {path.name}; rename one of them"
+            )
 
 
 def _first(names: Sequence[str]) -> str:

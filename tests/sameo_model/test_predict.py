@@ -226,7 +226,8 @@ def test_images_that_would_share_an_overlay_are_refused(model, tmp_path, capsys)
         write_image(tmp_path / name)
     boxes = '{"a.png": [], "a.jpg": []}'
     status = run(model, tmp_path, boxes, tmp_path / "out")
-    assert fails(capsys, tmp_path, status, "must differ in more than their suffix")
+    message = "results carry their names without it, got a.jpg and a.png; rename one of them"
+    assert fails(capsys, tmp_path, status, message)
 
 
 def test_an_output_that_is_a_file_ends_with_one_sentence(model, image, tmp_path, capsys):
@@ -596,7 +597,7 @@ def test_without_boxes_and_detector_nothing_is_drawn(model, image, tmp_path, cap
             ["--boxes", "1,1,9,9", "--annotations", "a.json"],
             "--annotations belongs to boxes in the form of COCO results, but these are a plain",
         ),
-        (["--min-score", "2"], "min_score from 0 to 1"),
+        (["--min-score", "2"], "--min-score must lie from 0 to 1, got 2"),
         (["--boxes", "1,1,9,9", "--min-score", "0.5"], "--min-score is for the model's own"),
     ],
 )
