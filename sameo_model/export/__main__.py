@@ -90,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         "--detector",
         type=Path,
         metavar="FILE",
-        help="checkpoint of a box detector to include; default: a bundle's own",
+        help="checkpoint of a box detector to include, or the bundle that has it (sameo_lite); "
+        "default: a bundle's own, none for a checkpoint",
     )
     add(
         "--detector-record",
@@ -249,8 +250,8 @@ def _detector(options: argparse.Namespace) -> Detector | None:
 
     weights: Path | None = options.detector
     record: dict[str, Any] = {}
-    bundle = _bundle(options.model)
-    if weights is None and bundle is not None and bundle.detector is not None:
+    bundle = _bundle(options.model if weights is None else str(weights))
+    if bundle is not None and bundle.detector is not None:
         weights, record = bundle.folder, bundle.info.detector
     if options.detector_record is not None:
         record = _json_object(options.detector_record)

@@ -221,6 +221,16 @@ def test_the_command_adds_a_detector_and_keeps_it(
     assert load_box_detector(second).image_size == 64
 
 
+def test_the_detector_of_another_bundle_comes_with_its_record(
+    small_network, bundle, tmp_path, no_tracing
+):
+    save_checkpoint(small_network, tmp_path / "model.safetensors")
+    arguments = ["--model", str(tmp_path / "model.safetensors"), "--format", "onnx"]
+    arguments += ["--output", str(tmp_path / "out"), "--detector", str(bundle.folder)]
+    assert command.main(arguments) == 0
+    assert load_bundle(tmp_path / "out").info.detector == bundle.info.detector
+
+
 def test_a_record_with_an_unknown_key_is_refused(small_bundle, tmp_path, no_tracing, capsys):
     (tmp_path / "record.json").write_text('{"min-score": 0.35}')
     arguments = ["--model", str(small_bundle), "--output", str(tmp_path / "out")]
