@@ -71,14 +71,13 @@ class Pix2GestaltSource(Source):
 def _names_by_id(root: Path, part: tuple[str, tuple[str, ...]]) -> dict[str, str]:
     folder, endings = part
     names = {}
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            stem, _ = os.path.splitext(entry.name)
-            for ending in endings:
-                if stem.endswith(ending):
-                    stem = stem[: -len(ending)]
-                    break
-            names[stem] = entry.name
+    for name in sorted(os.listdir(root / folder)):
+        if name.startswith("."):
+            continue
+        stem, _ = os.path.splitext(name)
+        for ending in endings:
+            if stem.endswith(ending):
+                stem = stem[: -len(ending)]
+                break
+        names[stem] = name
     return names
