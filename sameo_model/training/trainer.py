@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -138,7 +138,7 @@ class Trainer:
 
     def _do_steps(self, meter: Meter, interruption: Interruption) -> None:
         state, config = self.state, self.config
-        for batches in self.loader:
+        for batches in _start_workers(self.loader):
             losses, num_images, num_instances = self._step(batches)
             state.step += 1
             is_last = state.step == config.steps
@@ -321,8 +321,20 @@ def _undefined_metric(name: str) -> ValueError:
     )
 
 
+def _start_workers(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Iterate over a loader whose workers use one thread of OpenCV each.
+
+    OpenCV's threads end before the fork: a worker that inherited them would wait for them for ever.
+    """
+    num_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        return iter(loader)
+    finally:
+        cv2.setNumThreads(num_threads)
+
+
 def _set_up_worker(worker: int) -> None:
     # Ctrl-C in a terminal reaches workers too, but the current step still needs them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
     torch.set_num_threads(1)

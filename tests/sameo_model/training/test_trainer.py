@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -38,6 +40,19 @@ def test_frozen_parts_stay_and_the_trained_decoders_move(tmp_path, decoders, tra
     after = train(config, make_model(VITT), make_sources(images)).state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == set(trained)
+
+
+@pytest.mark.timeout(60)
+def test_workers_start_after_opencv_has_used_its_threads(tmp_path):
+    images = write_drawn_scenes(tmp_path / "data")
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 0)
+        train(make_config(tmp_path, steps=1, workers=1), make_model(), make_sources(images))
+        assert cv2.getNumThreads() == 2
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_the_loss_of_two_decoders_is_the_sum_of_theirs(tmp_path):
