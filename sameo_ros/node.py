@@ -41,7 +41,7 @@ from sameo_ros.ros.diagnostics import (
 )
 from sameo_ros.ros.executable import ros_until_signal
 from sameo_ros.ros.input_check import InputCheck
-from sameo_ros.ros.parameters import declare_parameters
+from sameo_ros.ros.parameters import declare_parameters, describe_undeclared
 from sameo_ros.ros.topic_node import TopicNode
 from sameo_ros.ros.transport import use_large_socket_buffers
 
@@ -67,6 +67,7 @@ class SameoNode(TopicNode):
         """
         super().__init__("sameo", **kwargs)
         self._settings = SettingsHolder(declare_parameters(self))
+        self._warn_of_undeclared(of_topics=False)
         self.add_on_set_parameters_callback(self._change_settings)
         self._records = [
             CameraRecord(name, Statistics(), ProblemLog(self.warn, name))
@@ -164,6 +165,7 @@ class SameoNode(TopicNode):
         self._worker.activate([topics.camera for topics in self._cameras])
         for topics in self._cameras:
             topics.subscribe()
+        self._warn_of_undeclared(of_topics=True)
 
     def _end(self) -> None:
         """Unsubscribe; boxes that wait are dropped."""
@@ -185,6 +187,10 @@ class SameoNode(TopicNode):
     def _follow_detectors(self) -> None:
         for topics in self._cameras:
             topics.follow_detector()
+
+    def _warn_of_undeclared(self, *, of_topics: bool) -> None:
+        if sentence := describe_undeclared(self, of_topics=of_topics):
+            self.warn(sentence)
 
     def _continue_start(self) -> None:
         """Walk to active, one step per call, waiting for the model in between."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,29 @@ def declare_parameters(node: Any) -> SameoParameters:
         value = convert_value(one, node.declare_parameter(one.name, default, descriptor).value)
         values[one.name] = value if one.metadata["with_model"] else check_value(one, value)
     return SameoParameters(**values)
+
+
+def describe_undeclared(node: Any, *, of_topics: bool) -> str:
+    """Name the parameters that a node was started with and that nobody declared; "" if none.
+
+    Args:
+        of_topics: Whether to look at `qos_overrides.` alone, or at all others. The former are
+            declared when their topics are opened.
+    """
+    given, known = node._parameter_overrides, list(node.get_parameters_by_prefix(""))
+    # The launch file names both transports of an image, of which one exists.
+    used = {_without_transport(name) for name in given if name in known}
+    named = []
+    for name in sorted(given):
+        is_used = name in known or _without_transport(name) in used
+        if not is_used and name.startswith("qos_overrides.") == of_topics:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            named.append(f"{name} (did you mean {nearest[0]}?)" if nearest else name)
+    return f"parameters that do not exist are ignored: {', '.join(named)}" if named else ""
+
+
+def _without_transport(name: str) -> str:
+    return name.replace("/compressed.subscription.", ".subscription.")
 
 
 def parameter_table() -> str:

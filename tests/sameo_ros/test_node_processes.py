@@ -76,6 +76,14 @@ def test_without_autostart_the_node_goes_through_its_states_on_request(tiny, sta
     assert process.stop() == 0
 
 
+def test_misspelt_parameters_are_named(tiny, start, client):
+    override = {"qos_overrides.image.subscription.depth": 3}
+    process = start(tiny, min_detection_scor=0.9, **override)
+    client.until(lambda: "mean min_detection_score?" in process.text())
+    client.until(lambda: "mean qos_overrides./image.subscription.depth?" in process.text())
+    assert process.text().count("do not exist") == 2
+
+
 def test_a_missing_or_damaged_model_is_named_and_can_be_replaced(tmp_path, tiny, start, client):
     damaged = make_tiny_bundle(tmp_path / "damaged")
     path = damaged / "mask_decoder.onnx"

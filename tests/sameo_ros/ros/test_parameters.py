@@ -5,9 +5,10 @@ import pytest
 import yaml
 
 from sameo_ros.core.settings import SameoParameters
-from sameo_ros.ros.parameters import declare_parameters, parameter_table
+from sameo_ros.ros.parameters import declare_parameters, describe_undeclared, parameter_table
 from tests.sameo_ros.processes import ROOT
 
+TRANSPORTS = "image", "image/compressed"
 NAMES = [one.name for one in dataclasses.fields(SameoParameters)]
 
 
@@ -16,7 +17,11 @@ class FakeNode:
 
     def __init__(self, **started_with):
         self.started_with = started_with
+        self._parameter_overrides = started_with
         self.descriptors = {}
+
+    def get_parameters_by_prefix(self, prefix):
+        return self.descriptors
 
     def declare_parameter(self, name, default, descriptor):
         self.descriptors[name] = descriptor
@@ -157,6 +162,32 @@ def test_off_at_the_start_may_come_as_a_truth_value():
     assert node.descriptors["encode_ahead"].dynamic_typing
     assert node.descriptors["max_age_s"].dynamic_typing
     assert not node.descriptors["visible"].dynamic_typing
+
+
+@pytest.mark.ros
+def test_parameters_that_nobody_declared_are_named_with_the_nearest_name():
+    reliability = "qos_overrides./image.subscription.reliability"
+    node = FakeNode(**{"min_detection_scor": 0.9, "zzz": 1, "visible": True,
+                       reliability.replace("/", ""): "reliable"})  # fmt: skip
+    declare_parameters(node)
+    node.descriptors[reliability] = None
+    sentence = describe_undeclared(node, of_topics=False)
+    assert sentence == (
+        "parameters that do not exist are ignored: min_detection_scor (did you mean "
+        "min_detection_score?), zzz"
+    )
+    assert describe_undeclared(node, of_topics=True).endswith(
+        f": qos_overrides.image.subscription.reliability (did you mean {reliability}?)"
+    )
+
+
+@pytest.mark.ros
+def test_nothing_is_said_of_parameters_that_exist():
+    raw, compressed = (f"qos_overrides./{topic}.subscription.depth" for topic in TRANSPORTS)
+    node = FakeNode(visible=True, **{raw: 3, compressed: 3})
+    declare_parameters(node)
+    node.descriptors[compressed] = None
+    assert [describe_undeclared(node, of_topics=one) for one in (False, True)] == ["", ""]
 
 
 @pytest.mark.ros
