@@ -38,8 +38,8 @@ def explain_clock(
         return ""
     if stamp_ns == 0:
         return (
-            "image stamps are zero: boxes are paired with the newest image, and ages are "
-            "unknown; let the camera driver fill header.stamp"
+            "image stamps are zero: only boxes of stamp zero find an image, the newest, and ages "
+            "are unknown; let the camera driver fill header.stamp"
         )
     side = "behind" if transit_s > 0 else "ahead of"
     remedy = (

@@ -6,8 +6,8 @@ import itertools
 from collections import deque
 from dataclasses import dataclass
 
-_MAX_TIMES = 50
-_MAX_STAMPS = 1024
+_MAX_TIMES = _MAX_STAMPS = 1024
+_MAX_GAPS = 50
 _MAX_BOXES = 200
 
 
@@ -37,8 +37,12 @@ class Arrivals:
     @property
     def longest_gap_s(self) -> float:
         """The longest time between two of the last 50; 0 before the second."""
-        times_s = list(self._times_s)
+        times_s = list(self._times_s)[-_MAX_GAPS:]
         return max((b - a for a, b in itertools.pairwise(times_s)), default=0.0)
+
+    def count(self, since_s: float, until_s: float) -> int:
+        """Return how many of the last 1024 came within a time."""
+        return sum(since_s <= time_s <= until_s for time_s in self._times_s)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class InputWatch:
         depth: Arrivals of depth images.
         camera_info: Arrivals of calibrations.
         recent_boxes: The last 200 detection messages, oldest first.
+        num_same: How many of the latest images in a row have the same stamp.
         has_answered: Whether any masks have been published.
     """
 
@@ -70,6 +75,7 @@ class InputWatch:
         self.images, self.boxes = Arrivals(since_s), Arrivals(since_s)
         self.depth, self.camera_info = Arrivals(since_s), Arrivals(since_s)
         self.recent_boxes: deque[Arrival] = deque(maxlen=_MAX_BOXES)
+        self.num_same = 0
         self.has_answered = False
         self._by_stamp: dict[int, Arrival] = {}
         self._first: Arrival | None = None
@@ -92,6 +98,8 @@ class InputWatch:
     def note_image(self, stamp_ns: int, now_s: float, transit_s: float) -> None:
         """Note that an image came."""
         self.images.note(now_s)
+        is_same = self._latest is not None and self._latest.stamp_ns == stamp_ns
+        self.num_same = self.num_same + 1 if is_same else 1
         self._latest = Arrival(stamp_ns, now_s, transit_s)
         self._first = self._first or self._latest
         self._by_stamp.pop(stamp_ns, None)
@@ -112,10 +120,6 @@ class InputWatch:
         """Whether a stamp is before that of the first image, by at most a time."""
         first = self._first
         return first is not None and 0 < (first.stamp_ns - stamp_ns) * 1e-9 < within_s
-
-    def count_images(self, since_s: float, until_s: float) -> int:
-        """Return how many images of different stamps have come within a time."""
-        return sum(since_s <= one.received_s <= until_s for one in self._by_stamp.values())
 
     def nearest_offset_s(self, stamp_ns: int) -> float | None:
         """Return a stamp minus the nearest stamp of an image, seconds; None without images."""

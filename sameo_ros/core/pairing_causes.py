@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from sameo_ros.core.input_watch import Arrival, InputWatch
 from sameo_ros.core.settings import SameoParameters
 
+PAIRING_KINDS = ("image_stamps", "images_lost", "detector_stamps")
 _MEMORY_S = 10.0
 _MIN_BOXES, _MAX_BOXES = 3, 20
+_MIN_IMAGES = 3
 _MIN_SHARE = 0.2
-_LOST_SHARE = 0.7
+_LOST_SHARE = 0.3
 _OWN_CLOCK_S = 1.0
 
 
@@ -20,9 +22,9 @@ def explain_pairing(
 ) -> dict[str, str]:
     """Say why boxes do not find their images, and what to do about it.
 
-    A detector answers each image at most once, and hands on its stamp. So boxes that come more
-    often than images, or of which only some find an image, tell of images that were lost on the
-    way; where images come but no boxes fit, the stamps are the detector's own.
+    Boxes without any images, or of which only some find an image, tell of images that were lost on
+    the way, or of a detector that sends more messages than it gets images. Where images come but no
+    boxes fit, the stamps are the detector's own, or those of the images stand still.
 
     Args:
         settings: `max_wait_s` and `stamp_tolerance_s` count.
@@ -31,8 +33,7 @@ def explain_pairing(
         transport: How DDS is set up here, for the remedy.
 
     Returns:
-        Sentences by kind of problem: `detector_stamps` or `images_lost`; empty if boxes find
-        their images.
+        Sentences by kind of problem, one of `PAIRING_KINDS`; empty if boxes find their images.
     """
     recent = [one for one in watch.recent_boxes if now_s - one.received_s < _MEMORY_S]
     newest = recent[-_MAX_BOXES:]
@@ -51,14 +52,17 @@ def explain_pairing(
     lonely = [one for one in settled if not _has_image(watch, one, settings)]
     if len(lonely) < max(_MIN_BOXES, _MIN_SHARE * len(settled)):
         return {}
+    if latest and watch.num_same >= _MIN_IMAGES:
+        return {"image_stamps": _explain_same_stamps(latest.stamp_ns, watch.num_same)}
     since_s = settled[0].received_s - settings.max_wait_s
-    num_images = watch.count_images(since_s, settled[-1].received_s)
+    num_images = watch.images.count(since_s, settled[-1].received_s)
     if len(lonely) < len(settled) or num_images < _LOST_SHARE * len(settled):
         counted = (
             f"of {len(settled)} detection messages within {waited_s - since_s:.1f} s, "
             f"{len(settled) - len(lonely)} found their image, and {num_images} images came"
         )
-        return {"images_lost": _explain_loss(counted, image_topic, transport)}
+        either = ", or the detector sends several messages for each image" if num_images else ""
+        return {"images_lost": _explain_loss(counted, either, image_topic, transport)}
     return {"detector_stamps": _explain_own_stamps(watch, lonely, settings)}
 
 
@@ -76,10 +80,18 @@ def _explain_zero_stamps(number: int) -> str:
     )
 
 
-def _explain_loss(counted: str, image_topic: str, transport: str) -> str:
+def _explain_same_stamps(stamp_ns: int, number: int) -> str:
+    stamp = "zero" if stamp_ns == 0 else f"{stamp_ns} ns"
     return (
-        f"images are lost in transport to this node: {counted}; {transport}; or ask for them "
-        f"reliably: reliability:=reliable of the launch file, or "
+        f"the stamps of images stay at {stamp} (the last {number} images) and those of boxes "
+        "differ, so no image can be found; let the camera driver fill header.stamp"
+    )
+
+
+def _explain_loss(counted: str, either: str, image_topic: str, transport: str) -> str:
+    return (
+        f"images are lost in transport to this node{either}: {counted}; {transport}; or ask for "
+        f"them reliably: reliability:=reliable of the launch file, or "
         f"-p qos_overrides.{image_topic}.subscription.reliability:=reliable"
     )
 

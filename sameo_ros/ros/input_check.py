@@ -10,7 +10,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from sameo_ros.core.clock_causes import explain_clock
 from sameo_ros.core.input_watch import Arrivals
-from sameo_ros.core.pairing_causes import explain_pairing
+from sameo_ros.core.pairing_causes import PAIRING_KINDS, explain_pairing
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.topic_causes import TopicView, explain_silence, is_silent
 from sameo_ros.ros.camera_topics import CameraTopics
@@ -60,7 +60,7 @@ class InputCheck:
             else:
                 causes = {}
         problems.update("image_topic", silence, now_s)
-        for kind in ("images_lost", "detector_stamps"):
+        for kind in PAIRING_KINDS:
             problems.update(kind, causes.get(kind, ""), now_s)
         sentence = ""
         # The built-in detector is silent only when the images are, or when the model is slow.

@@ -11,7 +11,7 @@ DAY_S = 86_400.0
     [
         (None, 0, 0, True, "no /clock has come"),
         (-5.0, 5 * S, 0, True, "no /clock has come"),
-        (1e9, 0, 10**18, False, "image stamps are zero"),
+        (1e9, 0, 10**18, False, "image stamps are zero: only boxes of stamp zero find an image"),
         (3 * DAY_S, S, 10**18, False, "3 days behind the node's clock"),
         (3 * DAY_S, S, 10**18, False, "use_sim_time:=true"),
         (-7.0, S, 10**18, False, "7.0 s ahead of the node's clock"),

@@ -10,7 +10,14 @@ PERIOD_S = 0.1
 
 
 def explain(
-    *, sent, received=lambda i: True, stamp=lambda ns: ns, detected=lambda i: True, **values
+    *,
+    sent,
+    received=lambda i: True,
+    image_stamp=lambda ns: ns,
+    stamp=lambda ns: ns,
+    detected=lambda i: True,
+    times=1,
+    **values,
 ):
     """A 10 Hz camera whose detector answers at once; images i from 0 to `sent`, ending now."""
     watch = InputWatch(0.0)
@@ -18,9 +25,9 @@ def explain(
         now_s = NOW_S - PERIOD_S * (sent - i)
         stamp_ns = 5000 * S + i * S // 10
         if received(i):
-            watch.note_image(stamp_ns, now_s, 0.0)
-        if detected(i):
-            watch.note_boxes(stamp(stamp_ns), now_s + 0.01)
+            watch.note_image(image_stamp(stamp_ns), now_s, 0.0)
+        for k in range(times if detected(i) else 0):
+            watch.note_boxes(stamp(stamp_ns) + k * S // 30, now_s + 0.01 + k / 30)
     settings = SameoParameters(**values)
     return explain_pairing(
         watch, settings, NOW_S, image_topic="/cam", transport="raise net.core.rmem_max (now 1)"
@@ -72,6 +79,24 @@ def test_a_detector_with_stamps_of_its_own_is_named(stamp, words):
     causes = explain(sent=50, stamp=stamp)
     assert list(causes) == ["detector_stamps"]
     assert words in causes["detector_stamps"]
+
+
+@pytest.mark.parametrize(("constant_ns", "words"), [(0, "stay at zero"), (7, "stay at 7 ns")])
+def test_images_whose_stamps_stand_still_are_not_called_lost(constant_ns, words):
+    causes = explain(sent=50, image_stamp=lambda ns: constant_ns)
+    assert list(causes) == ["image_stamps"]
+    assert f"{words} (the last 50 images)" in causes["image_stamps"]
+
+
+def test_a_detector_with_several_messages_per_image_is_named_beside_lost_images():
+    causes = explain(sent=50, times=3)
+    assert "or the detector sends several messages for each image: of 20" in causes["images_lost"]
+    assert "sends several" not in explain(sent=50, received=lambda i: False)["images_lost"]
+
+
+def test_several_messages_per_image_none_of_which_fits_have_stamps_of_their_own():
+    causes = explain(sent=50, times=3, stamp=lambda ns: ns + 15_000_000)
+    assert list(causes) == ["detector_stamps"]
 
 
 def test_zero_stamps_are_fine_where_those_of_the_images_are_zero_too():
