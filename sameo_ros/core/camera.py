@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from sameo_model.runtime import Embedding
 from sameo_model.runtime.clicks import Clicks
 from sameo_model.runtime.types import Detections, ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
-from sameo_ros.core.frame_cache import Drop, DropCause, Frame, FrameCache
+from sameo_ros.core.frame_cache import Drop, DropCause, Frame, FrameCache, Loss
 from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.segmenter import Segmenter
@@ -211,11 +210,11 @@ def _explain(drop: Drop, settings: SameoParameters) -> str:
             f"no usable image of that stamp came within max_wait_s, {settings.max_wait_s:g} s: it "
             "was not sent, is lost or late, or the detector does not copy its header"
         )
-    if drop.cause is DropCause.LATE and not math.isnan(drop.behind_s):
+    if drop.loss is Loss.JUMP:
+        return "their image was dropped when the stamps of images went back"
+    if drop.loss is Loss.AGE:
         return (
             f"they came {drop.behind_s:.1f} s after their image, which is kept for max_age_s, "
             f"{settings.max_age_s:g} s; raise max_age_s above the detector's latency"
         )
-    if drop.cause is DropCause.LATE:
-        return "their image is not kept any more; raise max_age_s above the detector's latency"
     return ""

@@ -31,12 +31,21 @@ class DropCause(Enum):
     FAILED = "dropped_failed"
 
 
+class Loss(Enum):
+    """Why an image is not kept any more."""
+
+    AGE = "max_age_s"
+    JUMP = "time went back"
+
+
 @dataclass(frozen=True)
 class Drop:
     """Boxes that were given up."""
 
     cause: DropCause  # why
     stamp_ns: int  # their stamp, nanoseconds
+    # why their image is not kept any more; None where it has not come, or the cache was cleared
+    loss: Loss | None = None
     # how long after their image they came, seconds; NaN where that is unknown
     behind_s: float = math.nan
     # whether they were unmatched because no image had come yet, or their stamp is from the 10 s
@@ -81,7 +90,7 @@ class FrameCache:
 
     def __init__(self) -> None:
         self._frames: dict[int, Frame] = {}
-        self._forgotten: dict[int, float] = {}
+        self._forgotten: dict[int, tuple[float, Loss]] = {}  # when it came, by stamp
         self._waiting: list[Boxes] = []
         self._drops: list[Drop] = []
         self._rhythm = DetectorRhythm()
@@ -112,9 +121,11 @@ class FrameCache:
         """
         went_back = self._latest is not None and stamp_ns < self._latest.stamp_ns
         if went_back:
+            lost = {stamp: (one.received_s, Loss.JUMP) for stamp, one in self._frames.items()}
             self._forget_frames()
+            self._forgotten = lost
             for boxes in [boxes for boxes in self._waiting if boxes.stamp_ns != stamp_ns]:
-                self._drop(boxes, DropCause.LATE)
+                self._drop(boxes, DropCause.LATE, Loss.JUMP)
         self._num_images += 1
         self._latest = Frame(stamp_ns, self._num_images, now_s, message)
         self._first_ns = stamp_ns if self._first_ns is None else self._first_ns
@@ -134,7 +145,9 @@ class FrameCache:
         self._waiting.append(boxes)
         if self._found is not None and self._found[0] == stamp_ns:
             self._found = None
-        if stamp_ns not in self._frames and stamp_ns in self._forgotten:
+        _, loss = self._forgotten.get(stamp_ns, (0.0, None))
+        # After a jump another image of that stamp may come.
+        if stamp_ns not in self._frames and loss not in (None, Loss.JUMP):
             self._drop_unanswered(boxes, settings)
         elif len(self._waiting) > _MAX_WAITING:
             self._drop(self._waiting[0], DropCause.UNMATCHED)
@@ -248,7 +261,7 @@ class FrameCache:
             if (is_old or is_too_much) and frame not in awaited:
                 num_bytes -= frame.num_bytes
                 del self._frames[frame.stamp_ns]
-                self._forgotten[frame.stamp_ns] = frame.received_s
+                self._forgotten[frame.stamp_ns] = frame.received_s, Loss.AGE
         while len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 
@@ -265,11 +278,18 @@ class FrameCache:
         if nearest_ns is None or abs(nearest_ns - boxes.stamp_ns) > tolerance_ns:
             self._drop(boxes, DropCause.UNMATCHED)
         else:
-            self._drop(boxes, DropCause.LATE, boxes.received_s - self._forgotten[nearest_ns])
+            received_s, loss = self._forgotten[nearest_ns]
+            self._drop(boxes, DropCause.LATE, loss, boxes.received_s - received_s)
 
-    def _drop(self, boxes: Boxes, cause: DropCause, behind_s: float = math.nan) -> None:
+    def _drop(
+        self,
+        boxes: Boxes,
+        cause: DropCause,
+        loss: Loss | None = None,
+        behind_s: float = math.nan,
+    ) -> None:
         self._waiting.remove(boxes)
         first_ns = self._first_ns
         is_early = first_ns is None or 0 < first_ns - boxes.stamp_ns < _EARLY_NS
         is_early &= cause is DropCause.UNMATCHED
-        self._drops.append(Drop(cause, boxes.stamp_ns, behind_s, is_early))
+        self._drops.append(Drop(cause, boxes.stamp_ns, loss, behind_s, is_early))

@@ -66,6 +66,7 @@ class InputWatch:
         depth: Arrivals of depth images.
         camera_info: Arrivals of calibrations.
         recent_boxes: The last 200 detection messages, oldest first.
+        jumps: Arrivals of images whose stamp is before that of the image before.
         num_same: How many of the latest images in a row have the same stamp.
         has_answered: Whether any masks have been published.
     """
@@ -74,6 +75,7 @@ class InputWatch:
         self.since_s = since_s
         self.images, self.boxes = Arrivals(since_s), Arrivals(since_s)
         self.depth, self.camera_info = Arrivals(since_s), Arrivals(since_s)
+        self.jumps = Arrivals(since_s)
         self.recent_boxes: deque[Arrival] = deque(maxlen=_MAX_BOXES)
         self.num_same = 0
         self.has_answered = False
@@ -98,8 +100,10 @@ class InputWatch:
     def note_image(self, stamp_ns: int, now_s: float, transit_s: float) -> None:
         """Note that an image came."""
         self.images.note(now_s)
-        is_same = self._latest is not None and self._latest.stamp_ns == stamp_ns
-        self.num_same = self.num_same + 1 if is_same else 1
+        before_ns = self._latest.stamp_ns if self._latest else None
+        self.num_same = self.num_same + 1 if stamp_ns == before_ns else 1
+        if before_ns is not None and stamp_ns < before_ns:
+            self.jumps.note(now_s)
         self._latest = Arrival(stamp_ns, now_s, transit_s)
         self._first = self._first or self._latest
         self._by_stamp.pop(stamp_ns, None)

@@ -10,16 +10,8 @@ from collections.abc import Callable
 # The first is the most important: what stops all masks comes before what costs some of them.
 _IMPORTANCE = (
     *("failed", "image_topic", "image_stamps", "images_lost", "detections_topic", "qos_image"),
-    *(
-        "qos_detections",
-        "detector_stamps",
-        "dropped_late",
-        "image",
-        "dropped_unmatched",
-        "clock",
-        "depth_topic",
-    ),
-    *("camera_info_topic", "depth", "boxes"),
+    *("qos_detections", "jump", "detector_stamps", "dropped_late", "image", "dropped_unmatched"),
+    *("clock", "depth_topic", "camera_info_topic", "depth", "boxes"),
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sameo_ros.core.input_watch import Arrivals
 
 _GAPS = 3.0
+_MIN_JUMPS = 3
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,25 @@ def explain_silence(topic: TopicView, arrivals: Arrivals, now_s: float) -> str:
         f"messages on {topic.name} stopped {silence_s:.0f} s ago, after {arrivals.number}; "
         f"check {names}"
     )
+
+
+def explain_jumps(topic: TopicView, number: int) -> str:
+    """Say that stamps of images went back, and who publishes them if they do so again and again.
+
+    Args:
+        number: How often they went back of late.
+    """
+    sentence = "image stamps went back, and the images before are dropped"
+    if number < _MIN_JUMPS:
+        return sentence
+    sentence = f"{sentence}, {number} times of late"
+    names = ", ".join(sorted({one.node for one in topic.publishers}))
+    if len(topic.publishers) > 1:
+        return (
+            f"{sentence}: {topic.name} has {len(topic.publishers)} publishers ({names}); stop all "
+            "but one"
+        )
+    return f"{sentence}: {names or 'its publisher'} must send {topic.name} in the order of stamps"
 
 
 def _explain_no_publisher(topic: TopicView, arrivals: Arrivals, silence_s: float) -> str:

@@ -137,18 +137,15 @@ class Worker:
 
     def add_image(self, camera: Camera, stamp_ns: int, message: Any) -> None:
         """Keep an image that has just come."""
-        now_s = time.monotonic()
         with self._changed:
             if camera not in self._cameras:
                 return
             settings = self._settings.current
-            went_back = camera.cache.add_image(stamp_ns, message, now_s, settings)
+            went_back = camera.cache.add_image(stamp_ns, message, time.monotonic(), settings)
             self._count_drops(camera)
             self._changed.notify()
         if went_back:
             camera.record.statistics.count("time_jumps")
-            sentence = "image stamps went backwards; the images kept so far are dropped"
-            camera.record.problems.report("jump", sentence, now_s)
 
     def add_boxes(self, camera: Camera, stamp_ns: int, message: Any) -> None:
         """Let boxes that have just come wait for an answer."""

@@ -12,7 +12,7 @@ from sameo_ros.core.clock_causes import explain_clock
 from sameo_ros.core.input_watch import Arrivals
 from sameo_ros.core.pairing_causes import PAIRING_KINDS, explain_pairing
 from sameo_ros.core.settings import SameoParameters
-from sameo_ros.core.topic_causes import TopicView, explain_silence, is_silent
+from sameo_ros.core.topic_causes import TopicView, explain_jumps, explain_silence, is_silent
 from sameo_ros.ros.camera_topics import CameraTopics
 from sameo_ros.ros.diagnostics import describe_qos_conflict
 from sameo_ros.ros.topic_views import find_subscriber_conflict, view_topic
@@ -20,6 +20,7 @@ from sameo_ros.ros.transport import describe_transport
 
 _MIN_PERIOD_S = 1.0
 _GRACE_PERIODS = 1.0
+_JUMP_MEMORY_S = 5.0
 
 
 class InputCheck:
@@ -67,6 +68,9 @@ class InputCheck:
         if settings.detector == "topic":
             sentence = self._explain(topics, "detections", watch.boxes, settings, now_s)
         problems.update("detections_topic", sentence, now_s)
+        num_jumps = watch.jumps.count(now_s - _JUMP_MEMORY_S, now_s)
+        sentence = explain_jumps(self._view(topics, "image"), num_jumps) if num_jumps else ""
+        problems.update("jump", sentence, now_s)
 
     def _check_clock(self, topics: CameraTopics, now_s: float) -> None:
         image = topics.watch.latest_image

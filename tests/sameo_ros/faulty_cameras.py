@@ -43,6 +43,7 @@ class Fault:
         box_shift_ns: What is added to the stamps of boxes; None leaves them at zero.
         delay_s: How long after its image the boxes come.
         shift_ns: What is added to all stamps.
+        echo_shift_ns: What a second publisher of the images adds to their stamps; 0 without one.
         depth_encoding: Encoding of depth images, "" where there are none.
         depth_side: Sides of the depth image, pixels.
         depth_shift_ns: What is added to the stamps of depth images.
@@ -61,6 +62,7 @@ class Fault:
     box_shift_ns: int | None = 0
     delay_s: float = 0.0
     shift_ns: int = 0
+    echo_shift_ns: int = 0
     depth_encoding: str = ""
     depth_side: int = 64
     depth_shift_ns: int = 0
@@ -86,6 +88,7 @@ FAULTS = {
     "anew": Fault("detector_stamps", "about 40 ms from the nearest image", box_shift_ns=40_000_000),
     "own_clock": Fault("detector_stamps", "5 days behind", box_shift_ns=-5 * 86_400 * S),
     "late": Fault("dropped_late", "s after their image", delay_s=LATE_S),
+    "twice": Fault("jump", "has 2 publishers (/faults)", echo_shift_ns=-200_000_000),
     "bag": Fault("clock", "3 days behind the node's clock", shift_ns=-3 * 86_400 * S),
     "no_depth": Fault("depth_topic", "nobody publishes /no_depth/depth", wants_3d=True),
     "late_depth": Fault("depth", "ms behind the image", depth_shift_ns=-700_000_000, **DEPTH),
@@ -105,6 +108,7 @@ BESIDES = {
     "all_lost": {"dropped_unmatched"},
     "anew": {"dropped_unmatched"},
     "own_clock": {"dropped_unmatched"},
+    "twice": {"dropped_late", "dropped_unmatched"},
     "zero": {"dropped_unmatched"},
     "no_depth": {"camera_info_topic"},
     "no_info": {"depth"},
@@ -116,7 +120,7 @@ GROUPS = (
     ("well", "reliability", "durability", "lost", "all_lost"),
     ("well", "zero", "anew", "own_clock", "late", "bag"),
     ("well_3d", "no_depth", "late_depth", "latched"),
-    ("well", "small_depth", "no_info", "odd_depth"),
+    ("well", "twice", "small_depth", "no_info", "odd_depth"),
 )
 
 
@@ -152,6 +156,8 @@ class FaultyCamera:
             f"{name}/{fault.image_name}",
             qos_profile_sensor_data if name == "reliability" else RELIABLE,
         )
+        if fault.echo_shift_ns:
+            self._echo = node.create_publisher(Image, f"{name}/image", RELIABLE)
         if fault.is_detecting:
             self._boxes = node.create_publisher(Detection2DArray, f"{name}/detections", RELIABLE)
         if fault.depth_encoding:
@@ -182,6 +188,9 @@ class FaultyCamera:
         image = _image(np.zeros((64, 64, 3), np.uint8), "rgb8", now_ns + fault.shift_ns)
         if fault.sends_images and self._number % fault.sends_images == 0:
             self._images.publish(image)
+        if fault.echo_shift_ns:
+            echo = _image(np.zeros((64, 64, 3), np.uint8), "rgb8", now_ns + fault.echo_shift_ns)
+            self._echo.publish(echo)
         if fault.depth_encoding:
             self._send_depth(image, now_ns)
         if fault.is_detecting:

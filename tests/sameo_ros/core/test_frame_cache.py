@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sameo_ros.core.frame_cache import DropCause, FrameCache
+from sameo_ros.core.frame_cache import DropCause, FrameCache, Loss
 from sameo_ros.core.settings import SameoParameters
 
 MS = 1_000_000
@@ -272,7 +272,27 @@ def test_a_jump_back_in_time_forgets_the_frames_before_it():
     assert bench.take() == (5, 5)
     bench.boxes(20)  # of the run before: the image with that stamp is not shown any more
     assert bench.take(now_s=0.2) is None
-    assert bench.drops == [(LATE, 20), (UNMATCHED, 20)]
+    assert bench.drops == [(LATE, 20), (LATE, 20)]
+
+
+def test_boxes_dropped_by_a_jump_back_have_that_as_their_reason():
+    bench = Bench()
+    for stamp_ms in (10, 20, 5):
+        bench.image(stamp_ms)
+        bench.boxes(20)  # two are superseded
+    assert bench.take(now_s=0.2) is None
+    *_, drop = bench.cache.take_drops()
+    assert (drop.cause, drop.loss) == (LATE, Loss.JUMP)
+
+
+def test_after_a_jump_back_boxes_wait_for_the_new_image_of_their_stamp():
+    bench = Bench()
+    for stamp_ms in (10, 20, 10):
+        bench.image(stamp_ms)
+    bench.boxes(20)
+    bench.image(20)
+    assert bench.take() == (20, 20)
+    assert bench.drops == []
 
 
 def test_a_loop_over_the_same_stamps_goes_on():
@@ -417,7 +437,7 @@ def test_late_boxes_tell_how_far_they_are_behind_their_image():
     bench.image(10, now_s=1.0)
     bench.boxes(10, now_s=4.5)
     (drop,) = bench.cache.take_drops()
-    assert (drop.cause, drop.behind_s) == (LATE, 3.5)
+    assert (drop.cause, drop.loss, drop.behind_s) == (LATE, Loss.AGE, 3.5)
     assert bench.cache.take_drops() == []
 
 

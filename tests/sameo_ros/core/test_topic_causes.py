@@ -1,7 +1,13 @@
 import pytest
 
 from sameo_ros.core.input_watch import Arrivals
-from sameo_ros.core.topic_causes import Publisher, TopicView, explain_silence, is_silent
+from sameo_ros.core.topic_causes import (
+    Publisher,
+    TopicView,
+    explain_jumps,
+    explain_silence,
+    is_silent,
+)
 
 IMAGE = "sensor_msgs/msg/Image"
 CAMERA = Publisher("/camera", IMAGE)
@@ -78,3 +84,22 @@ def test_a_slow_detector_is_not_taken_for_a_stopped_one():
 def test_one_publisher_that_fits_is_enough_of_a_match():
     other = Publisher("/recorder", IMAGE, "durability")
     assert "no message has come" in explain(other, CAMERA)
+
+
+@pytest.mark.parametrize(
+    ("publishers", "number", "words"),
+    [
+        ((CAMERA, Publisher("/bag", IMAGE)), 2, "the images before are dropped"),
+        (
+            (CAMERA, Publisher("/bag", IMAGE)),
+            3,
+            "has 2 publishers (/bag, /camera); stop all but one",
+        ),
+        ((CAMERA, CAMERA), 3, "has 2 publishers (/camera); stop all but one"),
+        ((CAMERA,), 3, "3 times of late: /camera must send /image in the order of stamps"),
+    ],
+    ids=["rare", "two nodes", "twice in a node", "one"],
+)
+def test_stamps_that_go_back_again_and_again_name_who_publishes_them(publishers, number, words):
+    topic = TopicView("/image", "image", IMAGE, publishers)
+    assert explain_jumps(topic, number).endswith(words)
