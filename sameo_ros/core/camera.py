@@ -14,7 +14,7 @@ from sameo_model.runtime import Embedding
 from sameo_model.runtime.clicks import Clicks
 from sameo_model.runtime.types import Detections, ImageHW, Uint8Array
 from sameo_ros.core.answer import Answer, DetectedBoxes
-from sameo_ros.core.frame_cache import Drop, DropCause, Frame, FrameCache, Loss
+from sameo_ros.core.frame_cache import MAX_CACHED_MIB, Drop, DropCause, Frame, FrameCache, Loss
 from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.segmenter import Segmenter
@@ -211,7 +211,12 @@ def _explain(drop: Drop, settings: SameoParameters) -> str:
             "was not sent, is lost or late, or the detector does not copy its header"
         )
     if drop.loss is Loss.JUMP:
-        return "their image was dropped when the stamps of images went back"
+        return "their image was dropped when the stamps of images went backwards"
+    if drop.loss is Loss.MEMORY:
+        return (
+            f"their image was dropped because {MAX_CACHED_MIB} MiB of images were waiting; lower "
+            "the rate or size of images, or use compressed images"
+        )
     if drop.loss is Loss.AGE:
         return (
             f"they came {drop.behind_s:.1f} s after their image, which is kept for max_age_s, "

@@ -16,7 +16,7 @@ from sameo_ros.core.detector_rhythm import DetectorRhythm
 from sameo_ros.core.settings import SameoParameters
 from sameo_ros.core.stamps import NANOSECONDS
 
-_MAX_CACHED_BYTES = 512 * 2**20
+MAX_CACHED_MIB = 512
 _MAX_WAITING = 32
 _MAX_FORGOTTEN = 1024
 _EARLY_NS = 10 * NANOSECONDS
@@ -35,6 +35,7 @@ class Loss(Enum):
     """Why an image is not kept any more."""
 
     AGE = "max_age_s"
+    MEMORY = "limit of memory"
     JUMP = "time went back"
 
 
@@ -257,11 +258,12 @@ class FrameCache:
         awaited = [self._find_frame(boxes, settings, expired=True) for boxes in self._waiting]
         for frame in list(self._frames.values()):
             is_old = now_s - frame.received_s > settings.max_age_s
-            is_too_much = num_bytes > _MAX_CACHED_BYTES and frame is not self._latest
+            is_too_much = num_bytes > MAX_CACHED_MIB * 2**20 and frame is not self._latest
             if (is_old or is_too_much) and frame not in awaited:
                 num_bytes -= frame.num_bytes
                 del self._frames[frame.stamp_ns]
-                self._forgotten[frame.stamp_ns] = frame.received_s, Loss.AGE
+                loss = Loss.AGE if is_old else Loss.MEMORY
+                self._forgotten[frame.stamp_ns] = frame.received_s, loss
         while len(self._forgotten) > _MAX_FORGOTTEN:
             del self._forgotten[next(iter(self._forgotten))]
 

@@ -78,7 +78,7 @@ def explain_jumps(topic: TopicView, number: int) -> str:
     Args:
         number: How often they went back of late.
     """
-    sentence = "image stamps went back, and the images before are dropped"
+    sentence = "image stamps went backwards, and the images before are dropped"
     if number < _MIN_JUMPS:
         return sentence
     sentence = f"{sentence}, {number} times of late"

@@ -408,7 +408,9 @@ def test_large_images_are_not_kept_beyond_half_a_gigabyte():
     for stamp in range(20):
         bench.boxes(stamp)
     # 512 MiB hold five of them: 15 to 19 are left.
-    assert [stamp for cause, stamp in bench.drops if cause is LATE] == list(range(15))
+    drops = [drop for drop in bench.cache.take_drops() if drop.cause is LATE]
+    assert [drop.stamp_ns // MS for drop in drops] == list(range(15))
+    assert {drop.loss for drop in drops} == {Loss.MEMORY}
 
 
 @pytest.mark.parametrize("tolerance_s", [0.0, 0.001])
