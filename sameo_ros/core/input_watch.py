@@ -67,6 +67,7 @@ class InputWatch:
         camera_info: Arrivals of calibrations.
         recent_boxes: The last 200 detection messages, oldest first.
         jumps: Arrivals of images whose stamp is before that of the image before.
+        repeats: Arrivals of boxes whose image other boxes have answered before.
         num_same: How many of the latest images in a row have the same stamp.
         has_answered: Whether any masks have been published.
     """
@@ -75,7 +76,7 @@ class InputWatch:
         self.since_s = since_s
         self.images, self.boxes = Arrivals(since_s), Arrivals(since_s)
         self.depth, self.camera_info = Arrivals(since_s), Arrivals(since_s)
-        self.jumps = Arrivals(since_s)
+        self.jumps, self.repeats = Arrivals(since_s), Arrivals(since_s)
         self.recent_boxes: deque[Arrival] = deque(maxlen=_MAX_BOXES)
         self.num_same = 0
         self.has_answered = False
@@ -114,6 +115,12 @@ class InputWatch:
     def note_boxes(self, stamp_ns: int, now_s: float) -> None:
         """Note that boxes came."""
         self.boxes.note(now_s)
+        image = self.find_image(stamp_ns)
+        if image is not None and any(
+            one.stamp_ns == stamp_ns and one.received_s >= image.received_s
+            for one in self.recent_boxes
+        ):
+            self.repeats.note(now_s)
         self.recent_boxes.append(Arrival(stamp_ns, now_s))
 
     def find_image(self, stamp_ns: int) -> Arrival | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 _IMPORTANCE = (
     *("failed", "image_topic", "image_stamps", "images_lost", "detections_topic", "qos_image"),
     *("qos_detections", "jump", "detector_stamps", "dropped_late", "image", "dropped_unmatched"),
-    *("clock", "depth_topic", "camera_info_topic", "depth", "boxes"),
+    *("repeated_boxes", "classes", "clock", "depth_topic", "camera_info_topic", "depth", "boxes"),
 )
 
 

@@ -181,6 +181,14 @@ class SameoParameters:
         1.0, "Time between messages on /diagnostics.", limits=(0.05, 60), read_only=True
     )
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot go together."""
+        if self.detector == "builtin" and any(self.classes):
+            raise ValueError(
+                "parameter classes must be empty with detector builtin, whose boxes have no class; "
+                f"got {list(self.classes)}; leave it out, or set detector to topic"
+            )
+
     @property
     def alarms(self) -> Alarms:
         """The thresholds of the diagnostics."""

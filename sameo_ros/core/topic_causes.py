@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sameo_ros.core.input_watch import Arrivals
 
 _GAPS = 3.0
-_MIN_JUMPS = 3
+_MIN_JUMPS = _MIN_REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,27 @@ def explain_jumps(topic: TopicView, number: int) -> str:
     sentence = "image stamps went backwards, and the images before are dropped"
     if number < _MIN_JUMPS:
         return sentence
-    sentence = f"{sentence}, {number} times of late"
+    remedy = _explain_publishers(topic, f"must send {topic.name} in the order of stamps")
+    return f"{sentence}, {number} times of late: {remedy}"
+
+
+def explain_repeats(topic: TopicView, number: int) -> str:
+    """Say who publishes boxes of images that others have answered before; "" if that is rare.
+
+    Args:
+        number: How many such messages have come of late.
+    """
+    if number < _MIN_REPEATS:
+        return ""
+    remedy = _explain_publishers(topic, "must answer each image once")
+    return f"{number} detection messages of late have the stamp of one before: {remedy}"
+
+
+def _explain_publishers(topic: TopicView, rule: str) -> str:
     names = ", ".join(sorted({one.node for one in topic.publishers}))
-    if len(topic.publishers) > 1:
-        return (
-            f"{sentence}: {topic.name} has {len(topic.publishers)} publishers ({names}); stop all "
-            "but one"
-        )
-    return f"{sentence}: {names or 'its publisher'} must send {topic.name} in the order of stamps"
+    if len(topic.publishers) < 2:
+        return f"{names or 'its publisher'} {rule}"
+    return f"{topic.name} has {len(topic.publishers)} publishers ({names}); stop all but one"
 
 
 def _explain_no_publisher(topic: TopicView, arrivals: Arrivals, silence_s: float) -> str:

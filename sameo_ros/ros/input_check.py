@@ -12,7 +12,13 @@ from sameo_ros.core.clock_causes import explain_clock
 from sameo_ros.core.input_watch import Arrivals
 from sameo_ros.core.pairing_causes import PAIRING_KINDS, explain_pairing
 from sameo_ros.core.settings import SameoParameters
-from sameo_ros.core.topic_causes import TopicView, explain_jumps, explain_silence, is_silent
+from sameo_ros.core.topic_causes import (
+    TopicView,
+    explain_jumps,
+    explain_repeats,
+    explain_silence,
+    is_silent,
+)
 from sameo_ros.ros.camera_topics import CameraTopics
 from sameo_ros.ros.diagnostics import describe_qos_conflict
 from sameo_ros.ros.topic_views import find_subscriber_conflict, view_topic
@@ -20,7 +26,7 @@ from sameo_ros.ros.transport import describe_transport
 
 _MIN_PERIOD_S = 1.0
 _GRACE_PERIODS = 1.0
-_JUMP_MEMORY_S = 5.0
+_MEMORY_S = 5.0
 
 
 class InputCheck:
@@ -68,9 +74,13 @@ class InputCheck:
         if settings.detector == "topic":
             sentence = self._explain(topics, "detections", watch.boxes, settings, now_s)
         problems.update("detections_topic", sentence, now_s)
-        num_jumps = watch.jumps.count(now_s - _JUMP_MEMORY_S, now_s)
-        sentence = explain_jumps(self._view(topics, "image"), num_jumps) if num_jumps else ""
-        problems.update("jump", sentence, now_s)
+        for kind, arrivals, name, explain in (
+            ("jump", watch.jumps, "image", explain_jumps),
+            ("repeated_boxes", watch.repeats, "detections", explain_repeats),
+        ):
+            number = arrivals.count(now_s - _MEMORY_S, now_s)
+            sentence = explain(self._view(topics, name), number) if number else ""
+            problems.update(kind, sentence, now_s)
 
     def _check_clock(self, topics: CameraTopics, now_s: float) -> None:
         image = topics.watch.latest_image

@@ -40,6 +40,7 @@ class Fault:
         sends_images: Every how many-th image is sent; 0 for none.
         num_images: After how many images the camera falls silent; 0 for never.
         is_detecting: Whether boxes are sent.
+        num_answers: How many detection messages each image gets.
         box_shift_ns: What is added to the stamps of boxes; None leaves them at zero.
         delay_s: How long after its image the boxes come.
         shift_ns: What is added to all stamps.
@@ -59,6 +60,7 @@ class Fault:
     sends_images: int = 1
     num_images: int = 0
     is_detecting: bool = True
+    num_answers: int = 1
     box_shift_ns: int | None = 0
     delay_s: float = 0.0
     shift_ns: int = 0
@@ -89,6 +91,7 @@ FAULTS = {
     "own_clock": Fault("detector_stamps", "5 days behind", box_shift_ns=-5 * 86_400 * S),
     "late": Fault("dropped_late", "s after their image", delay_s=LATE_S),
     "twice": Fault("jump", "has 2 publishers (/faults)", echo_shift_ns=-200_000_000),
+    "answered_twice": Fault("repeated_boxes", "/faults must answer each", num_answers=2),
     "bag": Fault("clock", "3 days behind the node's clock", shift_ns=-3 * 86_400 * S),
     "no_depth": Fault("depth_topic", "nobody publishes /no_depth/depth", wants_3d=True),
     "late_depth": Fault("depth", "ms behind the image", depth_shift_ns=-700_000_000, **DEPTH),
@@ -120,7 +123,7 @@ GROUPS = (
     ("well", "reliability", "durability", "lost", "all_lost"),
     ("well", "zero", "anew", "own_clock", "late", "bag"),
     ("well_3d", "no_depth", "late_depth", "latched"),
-    ("well", "twice", "small_depth", "no_info", "odd_depth"),
+    ("well", "twice", "answered_twice", "small_depth", "no_info", "odd_depth"),
 )
 
 
@@ -197,7 +200,7 @@ class FaultyCamera:
             boxes = boxes_for(image, BOX)
             shift_ns = fault.box_shift_ns
             boxes.header = _header(0 if shift_ns is None else now_ns + fault.shift_ns + shift_ns)
-            self._late.append((now_s + fault.delay_s, boxes))
+            self._late += [(now_s + fault.delay_s, boxes)] * fault.num_answers
         while self._late and self._late[0][0] <= now_s:
             self._boxes.publish(self._late.popleft()[1])
 

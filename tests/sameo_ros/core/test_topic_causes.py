@@ -5,6 +5,7 @@ from sameo_ros.core.topic_causes import (
     Publisher,
     TopicView,
     explain_jumps,
+    explain_repeats,
     explain_silence,
     is_silent,
 )
@@ -103,3 +104,12 @@ def test_one_publisher_that_fits_is_enough_of_a_match():
 def test_stamps_that_go_back_again_and_again_name_who_publishes_them(publishers, number, words):
     topic = TopicView("/image", "image", IMAGE, publishers)
     assert explain_jumps(topic, number).endswith(words)
+
+
+def test_boxes_that_repeat_the_stamp_of_others_name_who_publishes_them():
+    topic = TopicView("/boxes", "detections", "", (Publisher("/a", ""), Publisher("/b", "")))
+    assert explain_repeats(topic, 2) == ""
+    assert explain_repeats(topic, 3) == (
+        "3 detection messages of late have the stamp of one before: /boxes has 2 publishers "
+        "(/a, /b); stop all but one"
+    )

@@ -157,6 +157,27 @@ def test_classes_of_vision_msgs_are_compared_as_they_are_sent():
     assert Reading(classes=["17"])(one, other).is_wanted.tolist() == [True, False]
 
 
+def test_classes_that_never_come_are_named_with_those_that_do():
+    reading = Reading(classes=["Mug"])
+    classless, mug = box_detection(0, 0, 9, 9), yolo_detection(0, 0, 9, 9, name="mug")
+    for _ in range(9):
+        reading(mug)
+    assert reading.warnings == []
+    reading(classless)  # the tenth detection
+    (sentence,) = reading.warnings
+    assert "last 10 has a class of the parameter classes, Mug; they are: mug, (none)" in sentence
+
+
+def test_classes_that_came_once_may_be_out_of_sight_until_others_are_asked_for():
+    reading = Reading(classes=["mug"])
+    for name in ["mug", *["can"] * 20]:
+        reading(yolo_detection(0, 0, 9, 9, name=name))
+    assert reading.warnings == []
+    reading.settings = reading.settings.changed({"classes": ["bowl"]})
+    reading(*[yolo_detection(0, 0, 9, 9, name="can")] * 10)
+    assert "they are: can" in reading.warnings[0]
+
+
 def test_a_given_frame_is_mapped_to_the_image():
     boxes = Reading(detections_frame="letterbox:320x320")(box_detection(5, 50, 30, 150))
     np.testing.assert_allclose(boxes.boxes_xyxy, [(10, 20, 60, 220)], atol=1e-4)

@@ -43,6 +43,10 @@ def test_every_parameter_has_a_description_and_a_valid_default():
         ({"max_age_s": 0.0}, "max_age_s must be from 0.01 to 60; got 0.0"),
         ({"cache_frames": 65}, "cache_frames must be from 1 to 64; got 65"),
         ({"max_wait_s": float("nan")}, "max_wait_s must be from 0 to 10; got nan"),
+        (
+            {"detector": "builtin", "classes": ["mug"]},
+            "classes must be empty with detector builtin",
+        ),
         ({"detections_frame": "640"}, "detections_frame must be auto, image, or one of"),
     ],
 )
