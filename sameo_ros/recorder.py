@@ -17,24 +17,33 @@ from typing import Any
 import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.srv import GetParameters
 from rclpy.clock import Clock, ClockType  # type: ignore[attr-defined]
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from sameo_model.runtime.files import write_json, write_whole
+from sameo_model.runtime.types import Uint8Array
 from sameo_ros.arguments import count, positive
 from sameo_ros.core.clock_causes import is_plausible
+from sameo_ros.core.message_join import MessageJoin
 from sameo_ros.core.stamps import NANOSECONDS, stamp_to_ns
-from sameo_ros.messages.conversions import image_to_rgb
+from sameo_ros.messages.conversions import compressed_to_rgb, image_to_rgb
 from sameo_ros.messages.detector_conventions import VISION_TYPE, find_stamp
 from sameo_ros.msg import AmodalMaskArray
 from sameo_ros.recording import draw_panels, masks_to_json
 from sameo_ros.ros.detection_types import choose_type, load_class
 from sameo_ros.ros.executable import read_arguments, ros_until_signal
-from sameo_ros.ros.found_nodes import DETECTION_TYPES, IMAGE_TYPE, find_inputs, find_mask_sources
+from sameo_ros.ros.found_nodes import (
+    COMPRESSED_TYPE,
+    DETECTION_TYPES,
+    IMAGE_TYPE,
+    MaskSource,
+    find_inputs,
+    find_mask_sources,
+)
 
-_MAX_KEPT = 30
 _LOOK_PERIOD_S = 0.5
 _DEPTH_ENCODINGS = ("16UC1", "32FC1")
 
@@ -43,8 +52,13 @@ _DEPTH_ENCODINGS = ("16UC1", "32FC1")
 class _ReceivedImage:
     """An image that came."""
 
-    message: Any  # the sensor_msgs/Image
+    message: Any  # the sensor_msgs/Image or CompressedImage
     has_age: bool  # whether its stamp is of the recorder's clock, so that ages are known
+
+    def to_rgb(self) -> Uint8Array:
+        """Return its pixels, uint8 (H, W, 3), RGB."""
+        is_compressed = isinstance(self.message, CompressedImage)
+        return (compressed_to_rgb if is_compressed else image_to_rgb)(self.message)
 
 
 class RecorderNode(Node):
@@ -71,36 +85,35 @@ class RecorderNode(Node):
         self.error = ""
         self._output = output
         self._name_by_frame = name_by_frame
-        self._images: dict[int, _ReceivedImage] = {}
-        self._boxes: dict[int, Any] = {}
+        self._join = MessageJoin()
+        self._asked: Any = None  # the client that asks the node for its tolerance
+        self._is_told = self._has_source = False
+        self._diagnosis = ""
         self._latest: _ReceivedImage | None = None
         self._num_unchanged = 0
         self._qos = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
         self._listened: list[Any] = []
         self._boxes_type = VISION_TYPE
-        self._subscribe("sameo/masks", ["image"], ["detections"])
+        self._subscribe("sameo/masks", [(Image, "image")], ["detections"])
         self.create_subscription(DiagnosticArray, "/diagnostics", self._look_for_error, 10)
         # On the steady clock: the time of a bag need not run.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_LOOK_PERIOD_S, self._look_around, clock=clock)
 
-    def _subscribe(self, masks: str, images: list[str], detections: list[str]) -> None:
+    def _subscribe(self, masks: str, images: list[tuple[Any, str]], detections: list[str]) -> None:
         for subscription in self._listened:
             self.destroy_subscription(subscription)
         self._topics = masks, images, detections
         self._masks = self.create_subscription(AmodalMaskArray, masks, self._record, 10)
         self._listened = [self._masks]
-        for kind, topics, keep in (
-            (Image, images, self._keep_image),
-            (load_class(self._boxes_type), detections, self._keep_boxes),
-        ):
-            self._listened += [
-                self.create_subscription(kind, topic, keep, self._qos) for topic in topics
-            ]
+        boxes = load_class(self._boxes_type)
+        inputs = [(kind, topic, self._keep_image) for kind, topic in images]
+        inputs += [(boxes, topic, self._keep_boxes) for topic in detections]
+        self._listened += [self.create_subscription(*one, self._qos) for one in inputs]
 
     def _look_around(self) -> None:
         """Record the only node that publishes masks, and the boxes that it reads."""
-        *_, detections = self._topics
+        _, images, detections = self._topics
         offered = {
             info.topic_type
             for topic in detections
@@ -114,7 +127,11 @@ class RecorderNode(Node):
             self._subscribe(*self._topics)
         sources = find_mask_sources(self)
         own = [source for source in sources if source.masks == self._masks.topic_name]
-        if not sources or self.records or (own and offered):
+        self._has_source = bool(sources)
+        has_images = any(self.get_publishers_info_by_topic(topic) for _, topic in images)
+        if own:
+            self._ask_tolerance(own[0])
+        if not sources or self.records or (own and offered and has_images):
             return
         if len(own or sources) > 1:
             names = ", ".join(source.masks for source in sources)
@@ -124,27 +141,57 @@ class RecorderNode(Node):
             )
             return
         (source,) = own or sources
-        images = find_inputs(self, source, IMAGE_TYPE)
+        images = [(Image, topic) for topic in find_inputs(self, source, IMAGE_TYPE)]
+        compressed = find_inputs(self, source, COMPRESSED_TYPE)
+        images += [(CompressedImage, topic) for topic in compressed]
         detections = find_inputs(self, source, *DETECTION_TYPES)
         topics = source.masks, images, detections
         if images and detections and topics != self._topics:  # else the node does not read them yet
             self.get_logger().info(f"recording {source.masks}")
             self._subscribe(*topics)
 
+    def _ask_tolerance(self, source: MaskSource) -> None:
+        """Ask a node, until it answers, how far boxes may be from the stamp of their image."""
+
+        def take(future: Any) -> None:
+            self._is_told = True
+            for value in future.result().values:
+                tolerance_s = value.double_value or value.integer_value
+                self._join.tolerance_ns = round(tolerance_s * NANOSECONDS)
+
+        if (source.node_name, source.namespace) not in self.get_node_names_and_namespaces():
+            return  # DDS has not told them yet
+        node = f"{source.namespace.rstrip('/')}/{source.node_name}"
+        if self._asked is None:
+            self._asked = self.create_client(GetParameters, f"{node}/get_parameters")
+        if not self._is_told and self._asked.service_is_ready():
+            request = GetParameters.Request(names=["stamp_tolerance_s"])
+            self._asked.call_async(request).add_done_callback(take)
+
+    def describe(self) -> str:
+        """Say what has come, and why it is not enough."""
+        if not self._has_source:
+            return "no node publishes masks: start it, with the same ROS_DOMAIN_ID"
+        said = "" if self._join.num_masks else f"; the node says: {self._diagnosis or 'nothing'}"
+        return self._join.describe() + said
+
     def _look_for_error(self, message: DiagnosticArray) -> None:
         for status in message.status:
             is_ours = any(pair.key == "masks_published" for pair in status.values)
             if is_ours and status.level == DiagnosticStatus.ERROR:
                 self.error = status.message
+            if is_ours:
+                self._diagnosis = status.message
 
-    def _keep_image(self, message: Image) -> None:
-        if message.encoding not in _DEPTH_ENCODINGS:  # the node reads those as well
+    def _keep_image(self, message: Any) -> None:
+        # The node reads depth as well.
+        if getattr(message, "encoding", "") not in _DEPTH_ENCODINGS:
             stamp_ns = stamp_to_ns(message.header.stamp)
             has_age = is_plausible(1e-3 * self._age_ms(stamp_ns), stamp_ns)
-            _keep(self._images, stamp_ns, _ReceivedImage(message, has_age))
+            self._join.add_image(stamp_ns, _ReceivedImage(message, has_age))
 
     def _keep_boxes(self, message: Any) -> None:
-        _keep(self._boxes, stamp_to_ns(find_stamp(message)), message)
+        self._join.add_boxes(stamp_to_ns(find_stamp(message)), message)
 
     def _age_ms(self, stamp_ns: int) -> float:
         now_ns: int = self.get_clock().now().nanoseconds
@@ -152,8 +199,12 @@ class RecorderNode(Node):
 
     def _record(self, message: AmodalMaskArray) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
-        image, boxes = self._images.get(stamp_ns), self._boxes.get(stamp_ns)
-        if image is None or boxes is None or not _belong_together(image, boxes, message):
+        found = self._join.find(stamp_ns)
+        if found is None:
+            return
+        image, boxes = found
+        image_rgb = image.to_rgb()
+        if not _belong_together(image_rgb, boxes, message):
             return
         latency_ms = self._age_ms(stamp_ns) if image.has_age else None
         frame = Path(message.header.frame_id).name if self._name_by_frame else ""
@@ -161,7 +212,7 @@ class RecorderNode(Node):
         self._latest = image
         if name in self.records:
             return
-        panels = draw_panels(image_to_rgb(image.message), boxes, message)
+        panels = draw_panels(image_rgb, boxes, message)
         _, data = cv2.imencode(".png", cv2.cvtColor(panels, cv2.COLOR_RGB2BGR))
         self._output.mkdir(parents=True, exist_ok=True)
         write_whole(self._output / f"{name}.png", data.tobytes())
@@ -214,7 +265,7 @@ def _record(node: RecorderNode, options: argparse.Namespace) -> None:
             records = [node.records[name] for name in sorted(node.records)]
             write_json(options.output / "masks.json", records, indent=1)
         if time.monotonic() > deadline_s:
-            node.error = f"--timeout {options.timeout:.0f} s is over; /diagnostics has the reasons"
+            node.error = f"--timeout {options.timeout:.0f} s is over: {node.describe()}"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -248,15 +299,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _keep(kept: dict[int, Any], stamp_ns: int, one: Any) -> None:
-    kept[stamp_ns] = one
-    while len(kept) > _MAX_KEPT:
-        del kept[next(iter(kept))]
-
-
-def _belong_together(image: _ReceivedImage, boxes: Any, masks: Any) -> bool:
+def _belong_together(image_rgb: Uint8Array, boxes: Any, masks: Any) -> bool:
     """Whether masks can be those of an image and boxes: one stamp may be that of several."""
-    size = image.message.height, image.message.width
+    size = image_rgb.shape[:2]
     last = max((mask.detection_index for mask in masks.masks), default=-1)
     return size == (masks.image_height, masks.image_width) and last < len(boxes.detections)
 

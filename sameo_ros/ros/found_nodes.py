@@ -12,6 +12,7 @@ from sameo_ros.messages.detector_conventions import VISION_TYPE, YOLO_TYPE
 
 MASKS_TYPE = "sameo_ros/msg/AmodalMaskArray"
 IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 DETECTION_TYPES = (VISION_TYPE, YOLO_TYPE)
 
 

@@ -8,6 +8,11 @@ import pytest
 pytestmark = pytest.mark.ros
 pytest.importorskip("rclpy", reason="the ROS 2 environment is missing: run `make setup`")
 
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from sensor_msgs.msg import CompressedImage  # noqa: E402
+
+from sameo_ros.core.stamps import stamp_to_ns  # noqa: E402
 from sameo_ros.msg import AmodalMask, AmodalMaskArray  # noqa: E402
 from tests.bundles import make_tiny_bundle  # noqa: E402
 from tests.sameo_ros.node_bench import (  # noqa: E402
@@ -128,3 +133,52 @@ def test_detections_that_have_the_stamp_inside_alone_are_recorded(client, record
 
     (one,), _ = record(1, send)
     assert len(one["masks"]) == 1
+
+
+ARM = [word for name in ("image", "detections", "sameo/masks") for word in
+       ("-r", f"{name}:=/arm/{name}")]  # fmt: skip
+
+
+def test_compressed_images_are_recorded_and_boxes_within_the_tolerance_of_the_node(tiny, tmp_path):
+    values = {"image_transport": "compressed", "stamp_tolerance_s": 0.01}
+    node = start_node(tmp_path, tiny, "-r", "__ns:=/arm", **values)
+    client = Client("arm/image/compressed", CompressedImage, camera="arm")
+    output = tmp_path / "out"
+    arguments = ["--output", str(output), "--count", "1", "--timeout", "20", "--ros-args", *ARM]
+    recorder = NodeProcess(tmp_path, "recorder", *arguments)
+    png = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+
+    def send_and_wait():
+        image = client.compressed(png)
+        near = client.image(stamp_ns=stamp_to_ns(image.header.stamp) + 3_000_000)
+        client.send(image, boxes_for(near, BOX))
+        client.spin(0.1)
+        return recorder.popen.poll() is not None
+
+    try:
+        client.until(send_and_wait)
+    finally:
+        client.close()
+        node.stop()
+    assert recorder.stop() == 0, recorder.text()
+    (one,) = json.loads((output / "masks.json").read_text())
+    assert len(one["masks"]) == 1
+
+
+def record_in_vain(client, folder, timeout_s):
+    arguments = ["--output", str(folder), "--count", "1", "--timeout", str(timeout_s)]
+    recorder = NodeProcess(folder, "recorder", *arguments)
+    client.until(lambda: recorder.popen.poll() is not None)
+    assert recorder.stop() == 1
+    return recorder.text()
+
+
+def test_a_recorder_whose_time_is_over_says_what_came(client, tmp_path):
+    said = record_in_vain(client, tmp_path, 8)  # discovery takes three seconds
+    assert "--timeout 8 s is over: 0 images, 0 detection messages and 0 messages of masks" in said
+    assert "; the node says: " in said
+
+
+def test_a_recorder_that_finds_no_node_says_so(client, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "102")
+    assert "is over: no node publishes masks" in record_in_vain(client, tmp_path, 1)
