@@ -31,6 +31,8 @@ class TopicView:
     publishers: tuple[Publisher, ...] = ()  # who publishes it
     # full names of other topics of that type that are published, likeliest first
     similar: tuple[str, ...] = ()
+    # the image's topic of the other transport, and that image_transport, if it is published
+    other_transport: tuple[str, str] | None = None
 
 
 def is_silent(arrivals: Arrivals, now_s: float, grace_s: float) -> bool:
@@ -109,6 +111,12 @@ def _explain_no_publisher(topic: TopicView, arrivals: Arrivals, silence_s: float
         return (
             f"nobody publishes {topic.name} any more: its messages stopped {silence_s:.0f} s "
             f"ago, after {arrivals.number}; start its publisher again"
+        )
+    if topic.other_transport is not None:
+        name, transport = topic.other_transport
+        return (
+            f"nobody publishes {topic.name} ({topic.type}), but there is {name}: start the node "
+            f"with image_transport:={transport}"
         )
     remap = f"-r {topic.own_name}:="
     if topic.similar:

@@ -32,8 +32,10 @@ def view_topic(node: Any, subscription: Any, own_name: str) -> TopicView:
         )
         for one in node.get_publishers_info_by_topic(name)
     )
-    similar = () if publishers else _find_similar(node, name, kind)
-    return TopicView(name, own_name, kind, publishers, similar)
+    if publishers:
+        return TopicView(name, own_name, kind, publishers)
+    transport = _find_other_transport(node, name) if own_name.endswith("image") else None
+    return TopicView(name, own_name, kind, (), _find_similar(node, name, kind), transport)
 
 
 def find_subscriber_conflict(node: Any, publisher: Any) -> str:
@@ -69,6 +71,12 @@ def type_name(kind: Any) -> str:
     """Return the name of a message class, such as sensor_msgs/msg/Image."""
     package, *_ = kind.__module__.split(".")
     return f"{package}/msg/{kind.__name__}"
+
+
+def _find_other_transport(node: Any, name: str) -> tuple[str, str] | None:
+    raw = name.removesuffix("/compressed")
+    other = (raw, "raw") if name != raw else (f"{raw}/compressed", "compressed")
+    return other if node.count_publishers(other[0]) else None
 
 
 def _find_similar(node: Any, name: str, kind: str) -> tuple[str, ...]:

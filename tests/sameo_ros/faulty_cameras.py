@@ -79,6 +79,9 @@ FAULTS = {
     "well": Fault(),
     "well_3d": Fault(**DEPTH),
     "renamed": Fault("image_topic", "there are /renamed/image_raw", image_name="image_raw"),
+    "compressed": Fault(
+        "image_topic", "image_transport:=compressed", image_name="image/compressed"
+    ),
     "mute": Fault("image_topic", "no message has come", sends_images=0, is_detecting=False),
     "nobody": Fault("detections_topic", "nobody publishes /nobody/detections", is_detecting=False),
     "stopped": Fault("image_topic", "stopped", num_images=8),
@@ -104,6 +107,7 @@ FAULTS = {
 BESIDES = {
     "late": {"dropped_unmatched"},
     "renamed": {"dropped_unmatched"},
+    "compressed": {"dropped_unmatched"},
     "mute": {"detections_topic"},
     "stopped": {"detections_topic"},
     "reliability": {"qos_image", "dropped_unmatched"},
@@ -119,7 +123,7 @@ BESIDES = {
 }
 # The cameras that share a node; one of each group is well.
 GROUPS = (
-    ("well", "renamed", "mute", "nobody", "stopped"),
+    ("well", "renamed", "compressed", "mute", "nobody", "stopped"),
     ("well", "reliability", "durability", "lost", "all_lost"),
     ("well", "zero", "anew", "own_clock", "late", "bag"),
     ("well_3d", "no_depth", "late_depth", "latched"),

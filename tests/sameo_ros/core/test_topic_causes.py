@@ -14,8 +14,8 @@ IMAGE = "sensor_msgs/msg/Image"
 CAMERA = Publisher("/camera", IMAGE)
 
 
-def explain(*publishers, similar=(), arrived_s=(), now_s=10.0, grace_s=1.5):
-    topic = TopicView("/image", "image", IMAGE, publishers, similar)
+def explain(*publishers, similar=(), other=None, arrived_s=(), now_s=10.0, grace_s=1.5):
+    topic = TopicView("/image", "image", IMAGE, publishers, similar, other)
     arrivals = Arrivals(since_s=0.0)
     for time_s in arrived_s:
         arrivals.note(time_s)
@@ -28,6 +28,10 @@ def explain(*publishers, similar=(), arrived_s=(), now_s=10.0, grace_s=1.5):
         (
             explain(similar=("/cam/image_raw", "/other")),
             ["nobody publishes /image", "/cam/image_raw, /other", "-r image:=/cam/image_raw"],
+        ),
+        (
+            explain(similar=("/depth",), other=("/image/compressed", "compressed")),
+            ["but there is /image/compressed", "image_transport:=compressed"],
         ),
         (explain(), ["nobody publishes /image", "nor any topic of that type", "-r image:=..."]),
         (explain(CAMERA), ["/camera publishes /image", "no message has come for 10 s"]),
@@ -52,6 +56,7 @@ def explain(*publishers, similar=(), arrived_s=(), now_s=10.0, grace_s=1.5):
     ],
     ids=[
         "renamed",
+        "transport",
         "none",
         "silent",
         "stopped",
