@@ -15,6 +15,7 @@ _MIN_IMAGES = 3
 _MIN_SHARE = 0.2
 _LOST_SHARE = 0.3
 _OWN_CLOCK_S = 1.0
+_ROUNDED_S = 0.001
 
 
 def explain_pairing(
@@ -108,16 +109,23 @@ def _explain_own_stamps(
             f"{'ahead of' if offset_s > 0 else 'behind'} the nearest image, so the detector "
             "has a clock of its own; let it copy the header of its image"
         )
+    distance = f"about {format_duration(abs(offset_s))} from the nearest image"
+    if abs(offset_s) < _ROUNDED_S:
+        return (
+            f"{sentence}{distance}: they were rounded on the way; let the detector copy the header "
+            f"of its image, or set stamp_tolerance_s to {_ROUNDED_S:g}"
+        )
     return (
-        f"{sentence}about {1e3 * abs(offset_s):.0f} ms from the nearest image, so the detector "
-        "sets new stamps; let it copy the header of its image, or set stamp_tolerance_s (now "
-        f"{settings.stamp_tolerance_s:g})"
+        f"{sentence}{distance}, so the detector sets new stamps; let it copy the header of its "
+        f"image, or set stamp_tolerance_s (now {settings.stamp_tolerance_s:g})"
     )
 
 
 def format_duration(duration_s: float) -> str:
-    """Return a time with two digits or more and the unit that suits it."""
+    """Return a time with the unit that suits it."""
     for unit, length_s in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if duration_s >= 2 * length_s:
             return f"{duration_s / length_s:.0f} {unit}"
+    if duration_s < 0.1:
+        return f"{1e3 * duration_s:.3g} ms"
     return f"{duration_s:.1f} s"

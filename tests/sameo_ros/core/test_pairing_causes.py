@@ -70,10 +70,13 @@ def test_images_lost_on_the_way_are_told_from_wrong_stamps(received, found, came
     [
         (lambda ns: 0, "leaves header.stamp at zero"),
         (lambda ns: ns + 40_000_000, "about 40 ms from the nearest image"),
+        # Seconds as float64: near 1.7e9 s they are 238 ns apart.
+        (lambda ns: ns + 238, "0.000238 ms from the nearest image: they were rounded on the way"),
+        (lambda ns: ns + 238, "set stamp_tolerance_s to 0.001"),
         (lambda ns: ns + 86_400 * 3 * S, "3 days ahead of the nearest image"),
         (lambda ns: ns % (100 * S) + S, "clock of its own"),
     ],
-    ids=["zero", "anew", "epoch", "since boot"],
+    ids=["zero", "anew", "rounded", "tolerance", "epoch", "since boot"],
 )
 def test_a_detector_with_stamps_of_its_own_is_named(stamp, words):
     causes = explain(sent=50, stamp=stamp)
@@ -115,7 +118,8 @@ def test_what_was_wrong_long_ago_is_forgotten():
 
 
 @pytest.mark.parametrize(
-    ("duration_s", "text"), [(0.5, "0.5 s"), (90, "90.0 s"), (150, "2 minutes"), (7200, "2 hours")]
+    ("duration_s", "text"),
+    [(0.04, "40 ms"), (0.5, "0.5 s"), (90, "90.0 s"), (150, "2 minutes"), (7200, "2 hours")],
 )
 def test_durations_have_the_unit_that_suits_them(duration_s, text):
     assert format_duration(duration_s) == text
