@@ -54,7 +54,11 @@ _say_why = say_why(TransitionCallbackReturn.ERROR)
 
 
 class SameoNode(TopicNode):
-    """Answers each Detection2DArray with the amodal masks of its boxes."""
+    """Answers each Detection2DArray with the amodal masks of its boxes.
+
+    Attributes:
+        failure: Why a transition failed since the node was configured last, "" if none did.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         """Declare parameters and start diagnostics; transitions do the rest.
@@ -66,6 +70,7 @@ class SameoNode(TopicNode):
             ValueError: If a parameter has a value that it cannot have.
         """
         super().__init__("sameo", **kwargs)
+        self.failure = ""
         self._settings = SettingsHolder(declare_parameters(self))
         self._warn_of_undeclared(of_topics=False)
         self.add_on_set_parameters_callback(self._change_settings)
@@ -93,6 +98,7 @@ class SameoNode(TopicNode):
     @_say_why
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create publishers and the service, and begin to load the model in the background."""
+        self.failure = ""
         self._worker = Worker(self._settings)
         settings = self._settings.current
         for record in self._records:
@@ -237,6 +243,7 @@ class SameoNode(TopicNode):
                 worker.model,
                 settings.encode_ahead,
                 waiting.get(record.name, ""),
+                self.failure,
             )
             fill_diagnostics(array, _DIAGNOSTIC_TYPES, name, record, status, settings.alarms, now_s)
         self._diagnostics.publish(array)

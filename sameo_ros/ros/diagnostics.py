@@ -29,6 +29,7 @@ class NodeStatus:
     model: ModelStatus  # the model
     encode_ahead: str  # the parameter of that name
     waiting: str  # what is awaited, "" once masks have been published
+    failure: str = ""  # why the last transition failed, "" if it did not
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ def describe_qos_conflict(topic: str, own: str, policy: str) -> str:
 
 
 def say_why(failure: ResultT) -> Callable[[Transition[ResultT]], Transition[ResultT]]:
-    """Make a decorator that logs why a node's transition failed; rclpy drops the exception."""
+    """Make a decorator that logs why a node's transition failed; rclpy drops the exception.
+
+    The sentence is kept as the node's attribute `failure`.
+    """
 
     def decorate(transition: Transition[ResultT]) -> Transition[ResultT]:
         @functools.wraps(transition)
@@ -63,7 +67,8 @@ def say_why(failure: ResultT) -> Callable[[Transition[ResultT]], Transition[Resu
             try:
                 return transition(node, state)
             except Exception as error:  # the user must see every error
-                node.get_logger().error(f"{transition.__name__} failed: {error}")
+                node.failure = f"{transition.__name__} failed: {error}"
+                node.get_logger().error(node.failure)
                 return failure
 
         return wrapper
@@ -135,8 +140,8 @@ def fill_diagnostics(
 
 def _judge(status: NodeStatus, alarm: tuple[int, str], problems: list[str]) -> tuple[int, str]:
     """Return level (0 OK, 1 WARN, 2 ERROR) and sentence; the most important cause comes first."""
-    if status.model.state is ModelState.FAILED:
-        return 2, status.description
+    if status.model.state is ModelState.FAILED or status.failure:
+        return 2, status.failure or status.description
     if not status.is_active:
         return 1, f"not active; {status.description}"
     level, symptom = alarm

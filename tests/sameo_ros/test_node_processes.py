@@ -84,6 +84,13 @@ def test_misspelt_parameters_are_named(tiny, start, client):
     assert process.text().count("do not exist") == 2
 
 
+def test_a_transition_that_failed_is_an_error_with_its_reason(tiny, start, client):
+    start(tiny, **{"qos_overrides./image.subscription.reliability": "relible"})
+    client.until(lambda: client.values().get("level") == "2")
+    assert "on_activate failed: " in client.values()["message"]
+    assert "`relible`" in client.values()["message"]
+
+
 def test_a_missing_or_damaged_model_is_named_and_can_be_replaced(tmp_path, tiny, start, client):
     damaged = make_tiny_bundle(tmp_path / "damaged")
     path = damaged / "mask_decoder.onnx"

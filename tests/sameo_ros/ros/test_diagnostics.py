@@ -248,3 +248,4 @@ def test_a_failed_transition_says_why():
     assert said == []
     assert on_configure(node, "bad") == "failure"
     assert said == ["on_configure failed: no device"]
+    assert node.failure == said[0]
