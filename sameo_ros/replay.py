@@ -13,6 +13,7 @@ if __name__ == "__main__":  # Ctrl-C during the imports ends without a traceback
 
 import argparse
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from sameo_ros.ros.executable import read_arguments, ros_until_signal
 
 _TYPES = DetectionMessageTypes(Detection2D, ObjectHypothesisWithPose)
 _IDLE_PERIOD_S = 1e6
+_PATIENCE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class ReplayNode(Node):
         self._depth_images = self.create_publisher(Image, "depth", qos)
         self._camera_infos = self.create_publisher(CameraInfo, "camera_info", qos)
         self._num_published = 0
+        self._started_s = time.monotonic()
         self._in_work: tuple[SourceImage, Header] | None = None
         self._newest: tuple[SourceImage, Header] | None = None
         self._detector = self.create_timer(
@@ -87,6 +90,7 @@ class ReplayNode(Node):
 
     def _publish_image(self) -> None:
         if self._num_published == 0 and not self._has_subscribers():
+            self._say_who_is_missing()
             return
         num_wanted = self._options.count or (0 if self._options.loop else len(self._frames))
         if num_wanted and self._num_published >= num_wanted:
@@ -125,6 +129,12 @@ class ReplayNode(Node):
         fill_detections(message, _TYPES, source.prompts, source.name, header)
         self._detections.publish(message)
         self._start_detection()
+
+    def _say_who_is_missing(self) -> None:
+        if time.monotonic() - self._started_s > _PATIENCE_S:
+            lonely = [one.topic_name for one in self._needed if not one.get_subscription_count()]
+            named = " and ".join(lonely)
+            self.get_logger().info(f"waiting for a subscriber of {named}", once=True)
 
     def _has_subscribers(self) -> bool:
         return all(publisher.get_subscription_count() > 0 for publisher in self._needed)

@@ -70,6 +70,20 @@ def test_images_boxes_and_depth_come_under_one_header(folder, tmp_path):
     assert info.k.tolist() == [9, 0, 3.5, 0, 9, 2.5, 0, 0, 1]
 
 
+def test_whom_it_waits_for_is_said_once(folder, tmp_path):
+    client = Client()
+    client.node.create_subscription(Image, "image", lambda _: None, RELIABLE)
+    process = NodeProcess(tmp_path, "replay", *arguments(folder), "--rate", "20")
+    try:
+        client.until(lambda: "waiting for a subscriber of /" in process.text())
+        client.spin(0.3)
+    finally:
+        client.close()
+        process.stop()
+    assert process.text().count("waiting for") == 1
+    assert "/detections" in process.text()
+
+
 def test_a_slow_detector_takes_the_newest_image_when_it_is_free(folder, tmp_path):
     client = Client()
     images, boxes = [], []
