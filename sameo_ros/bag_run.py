@@ -25,6 +25,8 @@ from sameo_ros.core.answer import Answer, DetectedBoxes
 from sameo_ros.core.camera import CameraRecord, answer_frame, count_drops, failures_counted
 from sameo_ros.core.depth_cache import DepthCache
 from sameo_ros.core.frame_cache import Frame, FrameCache
+from sameo_ros.core.input_watch import InputWatch
+from sameo_ros.core.pairing_causes import explain_no_pair
 from sameo_ros.core.problem_log import ProblemLog
 from sameo_ros.core.scene_depth import SceneDepth
 from sameo_ros.core.segmenter import Segmenter
@@ -87,6 +89,8 @@ class BagRun:
         self._depths = DepthCache()
         self._damaged: Counter[str] = Counter()
         self._boxes_ns = 0
+        self._watch = InputWatch(0.0)
+        self._has_pair = False
         self._segmenter = Segmenter(predictor)
         self._cache = FrameCache()
         self._types = MaskMessageTypes(
@@ -119,7 +123,11 @@ class BagRun:
             self._outputs[_OBJECTS_TYPE] = self._add_output(topics.objects, _OBJECTS_TYPE)
 
     def run(self) -> None:
-        """Copy the bag and add the masks."""
+        """Copy the bag and add the masks.
+
+        Raises:
+            ValueError: If no message on a topic can be read, or no boxes find their image.
+        """
         handlers: dict[str, Callable[[Any, int], None]] = {
             self._topics.image: self._add_image,
             self._topics.detections: self._add_boxes,
@@ -140,6 +148,9 @@ class BagRun:
         self._answer(self._reader.end_time + 60 * NANOSECONDS)
         self._check_read(self._topics.image, "images_received")
         self._check_read(self._topics.detections, "detections_received")
+        if self._watch.boxes.number and not self._has_pair:
+            topics = self._topics.image, self._topics.detections
+            raise ValueError(explain_no_pair(self._watch, *topics))
 
     def _read(self, data: Any, connection: Any) -> Any:
         try:
@@ -160,6 +171,7 @@ class BagRun:
     def _add_image(self, message: Any, time_ns: int) -> None:
         self.record.statistics.count("images_received")
         stamp_ns = stamp_to_ns(message.header.stamp)
+        self._watch.note_image(stamp_ns, time_ns / NANOSECONDS, 0.0)
         self._cache.add_image(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
 
     def _add_depth(self, message: Any, _: int) -> None:
@@ -174,6 +186,7 @@ class BagRun:
     def _add_boxes(self, message: Any, time_ns: int) -> None:
         self.record.statistics.count("detections_received")
         stamp_ns = stamp_to_ns(find_stamp(message))
+        self._watch.note_boxes(stamp_ns, time_ns / NANOSECONDS)
         self._cache.add_boxes(stamp_ns, message, time_ns / NANOSECONDS, self._parameters)
 
     def _answer(self, time_ns: int) -> None:
@@ -182,6 +195,7 @@ class BagRun:
         count_drops(self.record, self._cache.take_drops(), settings)
         if ready is None:
             return
+        self._has_pair = True
         self._boxes_ns = time_ns
         frame, boxes = ready
         with failures_counted(self.record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sameo_ros.core.input_watch import Arrival, InputWatch
 from sameo_ros.core.settings import SameoParameters
@@ -100,8 +100,7 @@ def _explain_loss(counted: str, either: str, image_topic: str, transport: str) -
 def _explain_own_stamps(
     watch: InputWatch, lonely: Sequence[Arrival], settings: SameoParameters
 ) -> str:
-    offsets_s = [watch.nearest_offset_s(one.stamp_ns) or 0.0 for one in lonely]
-    offset_s = statistics.median(offsets_s)
+    offset_s = _median_offset_s(watch, lonely) or 0.0
     sentence = f"images come, but the stamps of the last {len(lonely)} detection messages are "
     if abs(offset_s) > _OWN_CLOCK_S:
         return (
@@ -119,6 +118,26 @@ def _explain_own_stamps(
         f"{sentence}{distance}, so the detector sets new stamps; let it copy the header of its "
         f"image, or set stamp_tolerance_s (now {settings.stamp_tolerance_s:g})"
     )
+
+
+def explain_no_pair(watch: InputWatch, image_topic: str, detections_topic: str) -> str:
+    """Say how far off the stamps are where no boxes at all found their image."""
+    sentence = f"none of the {watch.boxes.number} messages on {detections_topic} has the stamp of"
+    offset_s = _median_offset_s(watch, watch.recent_boxes)
+    if offset_s is None:
+        return f"{sentence} an image: {image_topic} has none"
+    return (
+        f"{sentence} an image on {image_topic}: the nearest is {format_duration(abs(offset_s))} "
+        f"{'before' if offset_s > 0 else 'after'} theirs; let the detector copy the header of its "
+        "image"
+    )
+
+
+def _median_offset_s(watch: InputWatch, boxes: Iterable[Arrival]) -> float | None:
+    """Return the stamps of boxes minus those of the nearest images, seconds; None without any."""
+    offsets_s = [watch.nearest_offset_s(one.stamp_ns) for one in boxes]
+    known_s = [one for one in offsets_s if one is not None]
+    return statistics.median(known_s) if known_s else None
 
 
 def format_duration(duration_s: float) -> str:

@@ -467,6 +467,28 @@ def test_boxes_that_can_all_not_be_read_are_a_failure(tmp_path, tiny, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+@pytest.mark.parametrize(
+    ("messages", "sentence"),
+    [
+        (
+            [RECORDED[0], ("/boxes", BOXES, 1100, boxes(1003, BOX))],
+            "none of the 1 messages on /boxes has the stamp of an image on /image: the nearest is "
+            "3 ms before theirs; let the detector copy the header of its image",
+        ),
+        (
+            [("/boxes", BOXES, 900, boxes(900, BOX)), RECORDED[0]],
+            "the nearest is 0.1 s after theirs",
+        ),
+    ],
+    ids=["new stamps", "before the first image"],
+)  # fmt: skip
+def test_boxes_that_find_no_image_at_all_are_a_failure(tmp_path, tiny, capsys, messages, sentence):
+    source = write_bag(tmp_path / "in", messages)
+    assert main([str(source), str(tmp_path / "out"), "--model", str(tiny)]) == 1
+    assert sentence in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 def mcap_of_profile(profile):
     record = len(profile).to_bytes(4, "little") + profile + bytes(4)
     return b"\x89MCAP0\r\n\x01" + len(record).to_bytes(8, "little") + record
