@@ -14,8 +14,10 @@ if __name__ == "__main__":  # Ctrl-C during the imports ends without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
+import errno
 import re
 import shutil
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -79,12 +81,26 @@ def process_bag(options: argparse.Namespace) -> tuple[Statistics, float]:
                 run = BagRun(predictor, parameters, reader, writer, topics)
                 run.run()
         partial.rename(options.target)
+    except (OSError, sqlite3.OperationalError) as error:
+        if not _is_of_disk(error):
+            raise
+        raise OSError(
+            f"{options.target} cannot be written ({getattr(error, 'strerror', error)}); free space "
+            "or give another folder"
+        ) from error
     except (ReaderError, WriterError) as error:
         reason = " ".join(str(error).split())
         raise OSError(f"{options.source} cannot be read as a bag: {reason}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return run.record.statistics, time.monotonic() - started_s
+
+
+def _is_of_disk(error: OSError | sqlite3.OperationalError) -> bool:
+    """Whether there is no room for what is written."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return "disk" in str(error)  # database or disk is full; disk I/O error
 
 
 def choose_topics(reader: Reader, options: argparse.Namespace) -> Topics:

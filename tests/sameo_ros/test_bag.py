@@ -597,6 +597,19 @@ def test_flipped_bytes_end_in_a_bag_or_in_one_sentence(tmp_path, tiny, capsys, p
     assert 1 in statuses
 
 
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_full_disk_is_said_with_the_path(tmp_path, tiny, storage):
+    source = write_bag(tmp_path / "in", [RECORDED[0], RECORDED[3]] * 40)
+    command = [sys.executable, "-m", "sameo_ros.bag", str(source), str(tmp_path / "out"),
+               "--model", str(tiny), "--backend", "onnxruntime", "--storage", storage]  # fmt: skip
+    limited = ["bash", "-c", 'ulimit -f 100 && exec "$@"', "bash", *command]  # 100 KiB a file
+    done = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"bag: {tmp_path / 'out'} cannot be written (" in done.stderr
+    assert "); free space or give another folder\n" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [(OSError("the disk is full"), 1, "bag: the disk is full\n"), (KeyboardInterrupt(), 130, "")],
