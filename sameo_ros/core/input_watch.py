@@ -9,6 +9,7 @@ from dataclasses import dataclass
 _MAX_TIMES = _MAX_STAMPS = 1024
 _MAX_GAPS = 50
 _MAX_BOXES = 200
+_NUM_REGULAR = 10
 
 
 class Arrivals:
@@ -131,6 +132,12 @@ class InputWatch:
         """Whether a stamp is before that of the first image, by at most a time."""
         first = self._first
         return first is not None and 0 < (first.stamp_ns - stamp_ns) * 1e-9 < within_s
+
+    def has_regular_images(self) -> bool:
+        """Whether the stamps of the last 10 images are evenly spaced, as where none is missing."""
+        stamps_ns = list(self._by_stamp)[-_NUM_REGULAR:]
+        gaps_ns = [b - a for a, b in itertools.pairwise(stamps_ns)]
+        return len(gaps_ns) >= _NUM_REGULAR // 2 and max(gaps_ns) < 1.5 * min(gaps_ns)
 
     def nearest_offset_s(self, stamp_ns: int) -> float | None:
         """Return a stamp minus the nearest stamp of an image, seconds; None without images."""

@@ -62,8 +62,10 @@ def explain_pairing(
             f"of {len(settled)} detection messages within {waited_s - since_s:.1f} s, "
             f"{len(settled) - len(lonely)} found their image, and {num_images} images came"
         )
-        either = ", or the detector sends several messages for each image" if num_images else ""
-        return {"images_lost": _explain_loss(counted, either, image_topic, transport)}
+        sentence = _explain_loss(counted, image_topic, transport)
+        if num_images and watch.has_regular_images():
+            sentence = f"the detector sends several messages for each image, or {sentence}"
+        return {"images_lost": sentence}
     return {"detector_stamps": _explain_own_stamps(watch, lonely, settings)}
 
 
@@ -89,10 +91,10 @@ def _explain_same_stamps(stamp_ns: int, number: int) -> str:
     )
 
 
-def _explain_loss(counted: str, either: str, image_topic: str, transport: str) -> str:
+def _explain_loss(counted: str, image_topic: str, transport: str) -> str:
     return (
-        f"images are lost in transport to this node{either}: {counted}; {transport}; or ask for "
-        f"them reliably: reliability:=reliable of the launch file, or "
+        f"images are lost in transport to this node: {counted}; {transport}; or ask for them "
+        f"reliably: reliability:=reliable of the launch file, or "
         f"-p qos_overrides.{image_topic}.subscription.reliability:=reliable"
     )
 
