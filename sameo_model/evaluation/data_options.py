@@ -22,7 +22,7 @@ from sameo_model.data.readers.flat_coco import FlatCocoSource, FlatKeys
 from sameo_model.data.source import Source
 from sameo_model.evaluation.front_ends.aisformer_pairs import partner_of
 from sameo_model.evaluation.predictions import RUN_FILE
-from sameo_model.evaluation.result_files import REPORT_FILES, files_beside
+from sameo_model.evaluation.result_files import REPORT_FILES, RESULT_FILE, files_beside
 
 
 def _flat(name: str, keys: FlatKeys, **more: Any) -> Callable[[Path, Path], Source]:
@@ -114,7 +114,10 @@ def _outputs(options: argparse.Namespace) -> list[Output]:
     """Return the files that a command writes."""
     outputs = [("--json", path) for path in (files_beside(options.json) if options.json else [])]
     if report := getattr(options, "report", None):
-        outputs += [("--report", report / name) for name in REPORT_FILES]
+        # `--json` may name the result in the report's folder, which is the same.
+        paths = [report / name for name in REPORT_FILES]
+        same = options.json if options.json == report / RESULT_FILE else None
+        outputs += [("--report", path) for path in paths if path != same]
     if options.predictions:
         outputs.append(("--predictions", options.predictions / RUN_FILE))
     return outputs

@@ -19,11 +19,12 @@ from sameo_model.evaluation.matching import ImageMatches
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.runtime.files import write_json, write_whole
 
+RESULT_FILE = "result.json"
 # What `--report` writes into its folder.
 REPORT_FILES = (
     "index.html",
     "report.md",
-    "result.json",
+    RESULT_FILE,
     "rows.csv",
     "instances.csv",
     "figure.png",

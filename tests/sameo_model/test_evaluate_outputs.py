@@ -66,6 +66,15 @@ def test_an_input_is_not_replaced(folder, capsys):
         assert_refused(folder, capsys, run, "must leave the input ")
 
 
+def test_the_result_may_lie_in_the_reports_folder(folder, capsys):
+    assert detections("--report", "out", "--json", "out/result.json") == 0
+    assert json.loads((folder / "out" / "result.json").read_text())["headline"] == "front_end"
+    assert_refused(
+        *(folder, capsys, lambda: detections("--report", "out", "--json", "out/rows.csv")),
+        "--report must leave what --json writes as it is",
+    )
+
+
 def test_an_image_is_not_replaced(folder, capsys):
     assert masks("--json", "images/000007.png") == 2
     assert "--json must leave the images as they are" in capsys.readouterr().err
