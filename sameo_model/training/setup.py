@@ -272,12 +272,14 @@ def _tell_of_trained_images(images: Sequence[AmodalImage], trained: Sequence[Tra
     """Warn where validation images are trained on, as files or as photographs of COCO."""
     photographs: set[int] = set()
     files: set[Path] = set()
+    names = {image.path.name for image in images}
     find_folder = cache(Path.resolve)
     for source in trained:
         photographs |= source.images.coco_photographs()
         # Without instances records are made quickly.
         bare = source.images.select(np.zeros_like(source.images.keep))
-        files |= {find_folder(image.path.parent) / image.path.name for image in bare}
+        paths = (image.path for image in bare)
+        files |= {find_folder(path.parent) / path.name for path in paths if path.name in names}
     seen = [
         image.path
         for image in images

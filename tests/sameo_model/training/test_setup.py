@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -147,6 +148,17 @@ def test_validation_images_that_are_trained_on_are_told(tmp_path, caplog):
     val = [{"root": str(tmp_path / name)} for name in ("val", "other")]
     build_validation(make_config(tmp_path, val=val), trained)
     assert "val: 3 of its 5 images are trained on too, such as" in caplog.text
+
+
+def test_training_images_of_other_names_are_not_looked_up(tmp_path, monkeypatch):
+    fabricate.cocoa(tmp_path / "cocoa")
+    write_drawn_scenes(tmp_path / "val", 1)
+    trained = open_sources([DataSource(str(tmp_path / "cocoa"), "cocoa")])
+    looked_up = []
+    resolve = Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path: looked_up.append(path) or resolve(path))
+    build_validation(make_config(tmp_path, val=[{"root": str(tmp_path / "val")}]), trained)
+    assert not [path for path in looked_up if path.is_relative_to(tmp_path / "cocoa")]
 
 
 def test_validation_photographs_that_another_set_trains_on_are_told(tmp_path, caplog):
