@@ -196,6 +196,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
         print(f"note: {note}", file=sys.stderr)
     outcome = Outcome()
     is_alone = not options.image.is_dir()
+    has_noted = False
     if options.points is not None:
         matched = add_points(matched, options.points, is_alone=is_alone)
     with (
@@ -206,7 +207,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
             try:
                 image_rgb = read_image(boxed.path, boxed.annotated_hw)
                 chosen = _usable_prompts(boxed, image_rgb, predictor, outcome, is_alone=is_alone)
-                _note_far_box(boxed, image_rgb, source)
+                has_noted = has_noted or _note_far_box(boxed, image_rgb, source)
             except (OSError, ValueError) as error:
                 if is_alone:
                     raise
@@ -277,7 +278,8 @@ def _usable_prompts(
     return [prompt for i, prompt in enumerate(boxed.prompts) if i not in faults]
 
 
-def _note_far_box(boxed: BoxedImage, image_rgb: Uint8Array, source: BoxSource) -> None:
+def _note_far_box(boxed: BoxedImage, image_rgb: Uint8Array, source: BoxSource) -> bool:
+    """Note the first box that reaches far outside its image; return whether there is one."""
     height, width = image_rgb.shape[:2]
     far = reach_far_outside(prompts_to_boxes(boxed.prompts), (height, width))
     if far.any():
@@ -289,6 +291,7 @@ def _note_far_box(boxed: BoxedImage, image_rgb: Uint8Array, source: BoxSource) -
             f"size{cause}?",
             file=sys.stderr,
         )
+    return bool(far.any())
 
 
 def _decode(

@@ -468,6 +468,18 @@ def test_boxes_of_another_image_size_are_noted(model, image, tmp_path, capsys):
     assert captured.endswith("are the boxes of another image size?\n")
 
 
+def test_boxes_of_another_image_size_are_noted_once(model, tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        write_image(tmp_path / "images" / name)
+    boxes = {"a.png": [[9, 9, 50, 50]], "b.png": [[9, 9, 900, 50]], "c.png": [[9, 9, 900, 50]]}
+    content = {name: [{"box": box} for box in some] for name, some in boxes.items()}
+    path = write_json(tmp_path / "boxes.json", content)
+    assert run(model, tmp_path / "images", path, tmp_path / "out") == 0
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "note:" in line]
+    assert "box 0 of image b.png" in note
+
+
 def test_files_of_front_ends_are_boxes(model, tmp_path):
     torch = pytest.importorskip("torch")
     images = tmp_path / "images"
