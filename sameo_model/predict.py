@@ -196,6 +196,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
         print(f"note: {note}", file=sys.stderr)
     outcome = Outcome()
     is_alone = not options.image.is_dir()
+    are_xywh = source.form == "COCO results" and options.box_format != "xyxy"
     has_noted = False
     if options.points is not None:
         matched = add_points(matched, options.points, is_alone=is_alone)
@@ -207,7 +208,7 @@ def predict_files(options: argparse.Namespace) -> Outcome:
             try:
                 image_rgb = read_image(boxed.path, boxed.annotated_hw)
                 chosen = _usable_prompts(boxed, image_rgb, predictor, outcome, is_alone=is_alone)
-                has_noted = has_noted or _note_far_box(boxed, image_rgb, source)
+                has_noted = has_noted or _note_far_box(boxed, image_rgb, are_xywh)
             except (OSError, ValueError) as error:
                 if is_alone:
                     raise
@@ -278,13 +279,13 @@ def _usable_prompts(
     return [prompt for i, prompt in enumerate(boxed.prompts) if i not in faults]
 
 
-def _note_far_box(boxed: BoxedImage, image_rgb: Uint8Array, source: BoxSource) -> bool:
+def _note_far_box(boxed: BoxedImage, image_rgb: Uint8Array, are_xywh: bool) -> bool:
     """Note the first box that reaches far outside its image; return whether there is one."""
     height, width = image_rgb.shape[:2]
     far = reach_far_outside(prompts_to_boxes(boxed.prompts), (height, width))
     if far.any():
         i = int(far.argmax())
-        cause = ", or x1, y1, x2, y2 (--box-format xyxy)" if source.form == "COCO results" else ""
+        cause = ", or x1, y1, x2, y2 (--box-format xyxy)" if are_xywh else ""
         tqdm.write(
             f"note: box {i} of image {boxed.path.name} ({width} x {height} pixels) reaches far "
             f"outside the image: {list(boxed.prompts[i].box_xyxy)}; are the boxes of another image "

@@ -459,6 +459,10 @@ def test_corners_in_place_of_width_and_height_are_noted_and_can_be_given(
     assert run(model, image, boxes, tmp_path / "out", "--box-format", "xyxy") == 0
     assert "note" not in capsys.readouterr().err
     assert results_in(tmp_path / "out")[0]["prompt_box"] == [60, 8, 100, 40]
+    write_json(boxes, [{**record, "bbox": [60, 8, 1000, 400]}])
+    assert run(model, image, boxes, tmp_path / "out", "--box-format", "xyxy") == 0
+    # What was given is not asked for.
+    assert capsys.readouterr().err.endswith("are the boxes of another image size?\n")
 
 
 def test_boxes_of_another_image_size_are_noted(model, image, tmp_path, capsys):
