@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,8 @@ def check_dataset(
             for name, examples in found.items():
                 getattr(report, name).add(len(examples), examples)
             bar.update(num_images)
+    missing = report.missing_images
+    missing.examples = [_with_hint(path) for path in missing.examples]
     return report
 
 
@@ -121,6 +124,11 @@ def _emptiness(num_instances: int, num_skipped: int) -> str | None:
     )
 
 
+def _with_hint(path: str) -> str:
+    hint = hint_of_similar_name(Path(path))
+    return f"{path}: {hint}" if hint else path
+
+
 def _check(
     dataset: IndexedDataset, indices: list[tuple[int, bool]]
 ) -> tuple[dict[str, list[str]], int]:
@@ -129,8 +137,7 @@ def _check(
     for index, is_decoded in indices:
         image = dataset[index]
         if not image.path.is_file():
-            hint = hint_of_similar_name(image.path)
-            found["missing_images"].append(f"{image.path}: {hint}" if hint else str(image.path))
+            found["missing_images"].append(str(image.path))
         elif is_decoded:
             for name, example in _check_image(image):
                 found[name].append(example)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 import cv2
 import pytest
 
 from sameo_model.data.collection import dataset_names, open_dataset
+from sameo_model.data.defects import MAX_EXAMPLES
 from sameo_model.datasets import main
 from tests.sameo_model.data import fabricate as fab
 
@@ -111,6 +113,22 @@ def test_a_missing_image_of_nearly_the_same_name_is_named(tmp_path, capsys, list
     assert hint in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match=hint):
         open_dataset("amodal_coco", tmp_path)[0].load_rgb()
+
+
+def test_folders_are_listed_for_the_missing_images_that_are_named_alone(
+    tmp_path, capsys, monkeypatch
+):
+    fab.amodal_coco(tmp_path)
+    path = tmp_path / "annotations.json"
+    content = json.loads(path.read_text())
+    image = content["images"][0]
+    more = [{**image, "id": 1000 + i, "file_name": f"{i}/a.png"} for i in range(40)]
+    fab.save_json(path, {**content, "images": [image, *more]})
+    listed = []
+    monkeypatch.setattr(os, "listdir", lambda folder: listed.append(folder) or [])
+    assert main(["check", "amodal_coco", str(tmp_path), "--decode", "0"]) == 1
+    assert "broken         40  missing_images" in capsys.readouterr().out
+    assert len(listed) == MAX_EXAMPLES
 
 
 def test_check_can_leave_images_undecoded(tmp_path):
