@@ -7,6 +7,7 @@ Order of arrival, never the stamp, decides what is newest, so that recordings ma
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -19,6 +20,8 @@ from sameo_ros.core.stamps import NANOSECONDS
 MAX_CACHED_MIB = 512
 _MAX_WAITING = 32
 _MAX_FORGOTTEN = 1024
+_NUM_DEPTHS = 10
+_MAX_WITHOUT_DEPTH = 0.25
 _EARLY_NS = 10 * NANOSECONDS
 
 
@@ -99,7 +102,7 @@ class FrameCache:
         self._latest: Frame | None = None
         self._first_ns: int | None = None
         self._found: tuple[int, float] | None = None  # stamp, and when they were published
-        self._depth_ns: int | None = None
+        self._depths_ns: deque[int] = deque(maxlen=_NUM_DEPTHS)
 
     @property
     def latest(self) -> Frame | None:
@@ -155,13 +158,17 @@ class FrameCache:
 
     def add_depth(self, stamp_ns: int | None) -> None:
         """Note the stamp of a depth image that came, or None if boxes need not wait for depth."""
-        self._depth_ns = stamp_ns
+        if stamp_ns is None:
+            self._depths_ns.clear()
+        else:
+            self._depths_ns.append(stamp_ns)
 
     def take_ready(self, now_s: float, settings: SameoParameters) -> tuple[Frame, Boxes] | None:
         """Take the boxes of the newest frame that has any; those of older frames are dropped.
 
         Boxes whose image did not come in time are dropped as well. Where the latest depth has the
-        stamp of an earlier image, boxes wait for that of theirs too, up to `max_wait_s`.
+        stamp of an earlier image, and few images before lack it, boxes wait for that of theirs
+        too, up to `max_wait_s`.
         """
         pairs = []
         for boxes in list(self._waiting):
@@ -248,9 +255,13 @@ class FrameCache:
         return nearest if difference_ns <= settings.stamp_tolerance_s * NANOSECONDS else None
 
     def _may_get_depth(self, frame: Frame) -> bool:
-        """Whether depth of that stamp may still come, as that of an earlier image did."""
-        depth_ns = self._depth_ns
-        return depth_ns is not None and depth_ns in self._frames and depth_ns < frame.stamp_ns
+        """Whether depth of that stamp may still come, as that of most images just before did."""
+        depths_ns = self._depths_ns
+        if not depths_ns or depths_ns[-1] not in self._frames or depths_ns[-1] >= frame.stamp_ns:
+            return False
+        before = [one for one in self._frames if depths_ns[0] < one <= depths_ns[-1]]
+        num_without = sum(one not in depths_ns for one in before)
+        return num_without <= _MAX_WITHOUT_DEPTH * len(before)
 
     def _expire_frames(self, now_s: float, settings: SameoParameters) -> None:
         """Forget old frames, but never one whose boxes wait for the worker."""

@@ -107,6 +107,21 @@ def test_boxes_of_older_images_do_not_wait_when_depth_of_a_newer_one_has_come():
     assert bench.drops == [(SUPERSEDED, 2)]
 
 
+@pytest.mark.parametrize(
+    ("without_depth", "is_waiting"),
+    [((2, 4, 6, 8), False), ((3, 6, 9), False), ((5,), True)],
+    ids=["every second", "two of three", "one was lost"],
+)
+def test_boxes_wait_for_depth_only_where_it_comes_for_most_images(without_depth, is_waiting):
+    bench = Bench()
+    for stamp_ms in range(1, 11):
+        bench.image(stamp_ms)
+        if stamp_ms < 10 and stamp_ms not in without_depth:
+            bench.cache.add_depth(stamp_ms * MS)
+    bench.boxes(10)
+    assert bench.take() == (None if is_waiting else (10, 10))
+
+
 def test_the_detector_waits_until_the_boxes_that_it_found_have_come():
     bench = Bench()
     bench.image(1)
