@@ -19,8 +19,9 @@ from sameo_ros.core.settings import SameoParameters
 from sameo_ros.messages.detections import detections_to_boxes
 from sameo_ros.messages.detector_conventions import AcceptedDetections, accept_detections
 
-_MIN_OTHERS = 10
+_MIN_OTHERS = 50
 _MAX_NAMES = 5
+_MAX_COUNTED = 1000
 
 
 class DetectionReader:
@@ -37,9 +38,10 @@ class DetectionReader:
         self._problems = problems
         self._noted: set[str] = set()
         self._finder = FrameFinder()
-        # Whether a class that is asked for has come, and which classes did.
+        # Whether a class that is asked for has come; before that, what did in how many messages.
         self._asked: set[str] = set()
         self._has_asked = False
+        self._num_others = 0
         self._others: Counter[str] = Counter()
 
     def read(self, message: Any, image_hw: ImageHW, settings: SameoParameters) -> DetectedBoxes:
@@ -66,22 +68,32 @@ class DetectionReader:
         """Return for each detection whether its class is asked for, by name or number."""
         asked = {name for name in classes if name}
         if not asked:
+            self._problems.resolve("classes")
             return np.ones(len(class_ids), dtype=bool)
         pairs = zip(class_ids, accepted.numbers, strict=True)
         is_wanted = np.array([bool(asked & set(pair)) for pair in pairs], dtype=bool)
         if asked != self._asked:
-            self._asked, self._has_asked, self._others = asked, False, Counter()
+            self._asked, self._has_asked = asked, False
+            self._num_others, self._others = 0, Counter()
         self._has_asked |= bool(is_wanted.any())
-        self._others.update(name or "(none)" for name in class_ids)
-        if not self._has_asked and self._others.total() >= _MIN_OTHERS:
-            names = ", ".join(name for name, _ in self._others.most_common(_MAX_NAMES))
-            sentence = (
-                f"no detection of the last {self._others.total()} has a class of the parameter "
-                f"classes, {', '.join(sorted(asked))}; they are: {names}; set it to names that the "
-                "detector sends"
-            )
-            self._problems.report("classes", sentence, time.monotonic())
+        sentence = "" if self._has_asked else self._note_others(class_ids)
+        self._problems.update("classes", sentence, time.monotonic())
         return is_wanted
+
+    def _note_others(self, class_ids: list[str]) -> str:
+        """Count classes that nobody asked for; name them where others never come."""
+        self._num_others += bool(class_ids)
+        for name in class_ids:
+            if name in self._others or len(self._others) < _MAX_COUNTED:
+                self._others[name or "(none)"] += 1
+        if self._num_others < _MIN_OTHERS:
+            return ""
+        names = ", ".join(name for name, _ in self._others.most_common(_MAX_NAMES))
+        return (
+            f"none of the last {self._num_others} detection messages has a class of the parameter "
+            f"classes, {', '.join(sorted(self._asked))}; they are: {names}; set it to names that "
+            "the detector sends"
+        )
 
     def _to_image(self, boxes_xyxy: Any, image_hw: ImageHW, frame_name: str) -> Any:
         frame, warning = parse_box_frame(frame_name), ""

@@ -160,21 +160,43 @@ def test_classes_of_vision_msgs_are_compared_as_they_are_sent():
 def test_classes_that_never_come_are_named_with_those_that_do():
     reading = Reading(classes=["Mug"])
     classless, mug = box_detection(0, 0, 9, 9), yolo_detection(0, 0, 9, 9, name="mug")
-    for _ in range(9):
+    for _ in range(49):
         reading(mug)
     assert reading.warnings == []
-    reading(classless)  # the tenth detection
+    reading(classless)
     (sentence,) = reading.warnings
-    assert "last 10 has a class of the parameter classes, Mug; they are: mug, (none)" in sentence
+    assert "last 50 detection messages has a class of the parameter classes, Mug" in sentence
+    assert "they are: mug, (none)" in sentence
+
+
+def test_classes_in_one_of_ten_messages_come_in_time_and_end_the_warning():
+    reading = Reading(classes=["mug"])
+    mug, can = (yolo_detection(0, 0, 9, 9, name=name) for name in ("mug", "can"))
+    for _ in range(9):
+        reading(can, can, can)
+    assert reading.warnings == []
+    for _ in range(50):
+        reading(can)
+    assert "classes" in reading.problems.current(time.monotonic())
+    reading(mug)
+    assert reading.problems.current(time.monotonic()) == {}
+
+
+def test_classes_that_differ_in_every_message_do_not_pile_up():
+    reading = Reading(classes=["mug"])
+    for number in range(1100):
+        reading(yolo_detection(0, 0, 9, 9, name=f"can {number}"))
+    assert len(reading.reader._others) == 1000
 
 
 def test_classes_that_came_once_may_be_out_of_sight_until_others_are_asked_for():
     reading = Reading(classes=["mug"])
-    for name in ["mug", *["can"] * 20]:
+    for name in ["mug", *["can"] * 60]:
         reading(yolo_detection(0, 0, 9, 9, name=name))
     assert reading.warnings == []
     reading.settings = reading.settings.changed({"classes": ["bowl"]})
-    reading(*[yolo_detection(0, 0, 9, 9, name="can")] * 10)
+    for _ in range(50):
+        reading(yolo_detection(0, 0, 9, 9, name="can"))
     assert "they are: can" in reading.warnings[0]
 
 
