@@ -68,7 +68,7 @@ class InputWatch:
         camera_info: Arrivals of calibrations.
         recent_boxes: The last 200 detection messages, oldest first.
         jumps: Arrivals of images whose stamp is before that of the image before.
-        repeats: Arrivals of boxes whose image other boxes have answered before.
+        repeats: Arrivals of boxes whose image, which came after the last jump, others answered.
         num_same: How many of the latest images in a row have the same stamp.
         has_answered: Whether any masks have been published.
     """
@@ -117,9 +117,13 @@ class InputWatch:
         """Note that boxes came."""
         self.boxes.note(now_s)
         image = self.find_image(stamp_ns)
-        if image is not None and any(
-            one.stamp_ns == stamp_ns and one.received_s >= image.received_s
-            for one in self.recent_boxes
+        if (
+            image is not None
+            and image.received_s >= self.jumps.last_s
+            and any(
+                one.stamp_ns == stamp_ns and one.received_s >= image.received_s
+                for one in self.recent_boxes
+            )
         ):
             self.repeats.note(now_s)
         self.recent_boxes.append(Arrival(stamp_ns, now_s))

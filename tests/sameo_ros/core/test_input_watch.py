@@ -10,9 +10,13 @@ from sameo_ros.core.input_watch import InputWatch
         (["image 1", "boxes 1", "boxes 1", "image 2", "boxes 1"], 2),
         (["image 1", "image 2", "boxes 1", "boxes 2", "image 1", "boxes 1"], 0),
         (["image 0", "boxes 0", "image 0", "boxes 0"], 0),
+        (["image 1", "image 2", "boxes 2", "image 1", "boxes 2"], 0),
         (["boxes 1", "boxes 1"], 0),
     ],
-    ids=["each once", "three times", "a bag in a loop", "a stamp that stands still", "no image"],
+    ids=[
+        *("each once", "three times", "a bag in a loop", "a stamp that stands still"),
+        *("an image lost in the second loop", "no image"),
+    ],
 )
 def test_boxes_repeat_those_that_answered_the_same_image(messages, number):
     watch = InputWatch(0.0)
