@@ -145,8 +145,8 @@ class FrameFinder:
         if self.frame in fitting:
             return
         self.frame, self.warning = None, ""
-        if self._num_leaving >= _MIN_OUTSIDE:
-            min_outside = max(_MIN_OUTSIDE, _MIN_OUTSIDE_SHARE * self._num_boxes)
+        min_outside = max(_MIN_OUTSIDE, _MIN_OUTSIDE_SHARE * self._num_boxes)
+        if self._num_outside >= _MIN_OUTSIDE or self._num_leaving >= min_outside:
             if fitting and self._num_outside >= min_outside and self._num_boxes >= _MIN_BOXES:
                 self.frame = fitting[0]
                 self.warning = (
