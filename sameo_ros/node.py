@@ -195,7 +195,11 @@ class SameoNode(TopicNode):
             topics.follow_detector()
 
     def _warn_of_undeclared(self, *, of_topics: bool) -> None:
-        if sentence := describe_undeclared(self, of_topics=of_topics):
+        settings, unread = self._settings.current, []
+        if settings.detector == "builtin":
+            names = [f"{name}/detections" if name else "detections" for name in settings.cameras]
+            unread = [self.resolve_topic_name(name) for name in names]
+        if sentence := describe_undeclared(self, of_topics=of_topics, unread=unread):
             self.warn(sentence)
 
     def _continue_start(self) -> None:

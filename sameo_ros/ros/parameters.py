@@ -46,16 +46,18 @@ def declare_parameters(node: Any) -> SameoParameters:
     return SameoParameters(**values)
 
 
-def describe_undeclared(node: Any, *, of_topics: bool) -> str:
+def describe_undeclared(node: Any, *, of_topics: bool, unread: Iterable[str] = ()) -> str:
     """Name the parameters that a node was started with and that nobody declared; "" if none.
 
     Args:
         of_topics: Whether to look at `qos_overrides.` alone, or at all others. The former are
             declared when their topics are opened.
+        unread: Full names of topics that the launch file names although the node reads none.
     """
     given, known = node._parameter_overrides, list(node.get_parameters_by_prefix(""))
     # The launch file names both transports of an image, of which one exists.
     used = {_without_transport(name) for name in given if name in known}
+    used |= {f"qos_overrides.{topic}.subscription.reliability" for topic in unread}
     named = []
     for name in sorted(given):
         is_used = name in known or _without_transport(name) in used

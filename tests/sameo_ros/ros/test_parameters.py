@@ -195,6 +195,14 @@ def test_nothing_is_said_of_parameters_that_exist():
 
 
 @pytest.mark.ros
+def test_nothing_is_said_of_the_boxes_that_the_launch_file_names_and_nobody_reads():
+    names = [f"qos_overrides./{topic}.subscription.reliability" for topic in ("boxes", "image")]
+    node = FakeNode(**dict.fromkeys(names, "reliable"))
+    declare_parameters(node)
+    assert describe_undeclared(node, of_topics=True, unread=["/boxes"]).endswith(f": {names[1]}")
+
+
+@pytest.mark.ros
 def test_a_wrong_choice_at_the_start_is_refused():
     with pytest.raises(ValueError, match="image_transport must be one of raw, compressed"):
         declare_parameters(FakeNode(image_transport="theora"))
