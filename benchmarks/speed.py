@@ -1,6 +1,6 @@
 r"""How fast everything is on this machine, as one table in Markdown and JSON.
 
-    python -m benchmarks.speed                            # about five minutes on two idle cores
+    python -m benchmarks.speed                            # four minutes on two idle cores
     python -m benchmarks.speed --output results/mine      # instead of benchmarks/results
     python -m benchmarks.speed --compare before.json      # measure, and say what changed
     python -m benchmarks.speed --quick                    # does it run? its numbers mean nothing
