@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, MaskCrop
+from sameo_model.runtime.types import BoolArray, FloatArray, ImageHW, MaskCrop, Uint8Array
 
 STRIP_PIXELS = 1 << 20
 SPECK_SHARE = 0.02
@@ -35,23 +35,41 @@ def drop_specks_and_holes(logits: FloatArray) -> FloatArray:
     cleaned = logits
     for i, logit_map in enumerate(logits):
         inside = np.greater(logit_map, 0).view(np.uint8)
-        outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        outlines, hierarchy = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
         if len(outlines) <= 1:  # one part without holes, as most masks are
             continue
-        x, y, width, height = cv2.boundingRect(inside)
-        box = slice(y, y + height), slice(x, x + width)
-        _, parts = cv2.connectedComponents(inside[box], connectivity=8)
-        _, gaps = cv2.connectedComponents(1 - inside[box], connectivity=4)
-        part_areas, gap_areas = np.bincount(parts.ravel()), np.bincount(gaps.ravel())
-        limit = SPECK_SHARE * part_areas[1:].max()
-        is_speck, is_hole = part_areas < limit, gap_areas < limit
-        is_speck[0] = is_hole[0] = False  # what the other one labels
-        for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
-            is_hole[edge] = False  # open to the surroundings
-        if is_speck.any() or is_hole.any():
+        _, parts = cv2.connectedComponents(inside, connectivity=8)
+        areas = np.bincount(parts.ravel())
+        limit = SPECK_SHARE * areas[1:].max()
+        is_speck = areas < limit
+        is_speck[0] = False  # outside of all parts
+        is_wrong = is_speck[parts]
+        parents = hierarchy[0, :, 3]
+        for outline in (outlines[k] for k in np.flatnonzero(parents >= 0)):
+            window, is_hole = _find_hole(outline, inside)
+            if np.count_nonzero(is_hole) < limit:
+                is_wrong[window] |= is_hole
+        if is_wrong.any():
             cleaned = logits.copy() if cleaned is logits else cleaned
-            cleaned[i][box][is_speck[parts] | is_hole[gaps]] *= -1
+            cleaned[i][is_wrong] *= -1
     return cleaned
+
+
+def _find_hole(
+    outline: npt.NDArray[np.int32], inside: Uint8Array
+) -> tuple[tuple[slice, slice], BoolArray]:
+    """Return where a hole is and which pixels there belong to it, bool (h, w).
+
+    Args:
+        outline: int32 (P, 1, 2), the pixels of the mask around the hole.
+        inside: uint8 (H, W), 1 in the mask.
+    """
+    # Labels of gaps with 4 neighbours would be simpler, but crash in OpenCV 4.5.
+    x, y, width, height = cv2.boundingRect(outline)
+    window = slice(y, y + height), slice(x, x + width)
+    filled = np.zeros((height, width), np.uint8)
+    cv2.drawContours(filled, [outline], 0, 1, cv2.FILLED, offset=(-x, -y))
+    return window, filled > inside[window]
 
 
 def logits_to_crops(
