@@ -43,8 +43,8 @@ _LAYOUTS = {
     "32FC1": _Layout(1, "f4"),
 }
 COLOUR_ENCODINGS = tuple(name for name in _LAYOUTS if name not in ("16UC1", "32FC1"))
-# OpenCV names a mosaic after its second row and column, ROS after its first.
 _UNKNOWN_MM = 65535  # the largest number of 16 bits: no distance, in many drivers
+# OpenCV names a mosaic after its second row and column, ROS after its first.
 _BAYER_TO_RGB = {
     "bayer_rggb": cv2.COLOR_BayerBG2RGB,
     "bayer_bggr": cv2.COLOR_BayerRG2RGB,

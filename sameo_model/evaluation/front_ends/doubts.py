@@ -64,10 +64,7 @@ def note_boxes_elsewhere(
 
 def _true_boxes(image: AmodalImage, box_kind: PromptKind) -> np.ndarray:
     """Return the boxes of all objects, float64 (N, 4), x1, y1, x2, y2."""
-    boxes = [
-        one.visible_box_xywh if box_kind == "visible" else one.amodal_box_xywh
-        for one in image.instances
-    ]
+    boxes = [one.box_xywh(box_kind) for one in image.instances]
     corners = np.array([box for box in boxes if box is not None], dtype=float).reshape(-1, 4)
     corners[:, 2:] += corners[:, :2]
     return corners
