@@ -31,6 +31,11 @@ class BoxVerdicts:
     is_right: BoolArray  # bool (N,), of the found boxes
     is_ignored: BoolArray  # bool (N,), on crowd regions: neither right nor wrong
 
+    @property
+    def is_false(self) -> BoolArray:
+        """Which found boxes are wrong, bool (N,)."""
+        return ~self.is_right & ~self.is_ignored
+
 
 def judge_boxes(image: AmodalImage, boxes_xyxy: FloatArray, scores: FloatArray) -> BoxVerdicts:
     """Match the found visible boxes of one image to the true ones, best score first.

@@ -19,7 +19,7 @@ from sameo_model.evaluation.report.charts import draw_charts
 from sameo_model.evaluation.report.gallery import GROUPS, choose_cases, figure
 from sameo_model.evaluation.report.page import html_table, render_page
 from sameo_model.evaluation.report.qualitative import DEFAULT_COLUMNS, ChosenObject, draw_figure
-from sameo_model.evaluation.result_files import instances_csv
+from sameo_model.evaluation.result_files import RESULT_FILE, instances_csv
 from sameo_model.evaluation.row_scores import RowScores
 from sameo_model.evaluation.rows import Row
 from sameo_model.evaluation.text_tables import (
@@ -69,7 +69,7 @@ def write_detections_report(
         source = base64.b64encode(data).decode("ascii")
         body = f'<img src="data:image/png;base64,{source}" alt="{", ".join(columns)}">'
         sections.insert(1, ("Chosen objects", body))
-    write_json(folder / "result.json", dict(result), indent=2)
+    write_json(folder / RESULT_FILE, dict(result), indent=2)
     write_whole(folder / "rows.csv", _rows_csv(result))
     write_whole(folder / "instances.csv", instances_csv(images, scores))
     write_whole(folder / "report.md", _markdown(result))

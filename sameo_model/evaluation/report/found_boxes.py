@@ -13,7 +13,9 @@ from sameo_model.data.types import AmodalImage
 from sameo_model.evaluation.box_metrics import BoxVerdicts, judge_boxes
 from sameo_model.evaluation.built_in import box_lines
 from sameo_model.evaluation.detections import Detection, boxes_of, scores_of
+from sameo_model.evaluation.report.gallery import rescale
 from sameo_model.evaluation.report.page import html_figure, html_table, render_page
+from sameo_model.evaluation.result_files import RESULT_FILE
 from sameo_model.runtime.files import write_json, write_whole
 from sameo_model.runtime.types import FloatArray, Uint8Array
 from sameo_model.runtime.wording import counted
@@ -50,7 +52,7 @@ def found_boxes_section(
         verdicts = judge_boxes(image, boxes, scores_of(shown))
         caption = (
             f"image {image.image_id} ({image.path.name}): {verdicts.is_right.sum()} right, "
-            f"{(~verdicts.is_right & ~verdicts.is_ignored).sum()} false, "
+            f"{verdicts.is_false.sum()} false, "
             f"{(~verdicts.is_found).sum()} missed"
         )
         figures.append(html_figure(draw_found_boxes(image.load_rgb(), boxes, verdicts), caption))
@@ -73,7 +75,7 @@ def write_boxes_report(folder: Path, result: Mapping[str, Any], section: tuple[s
     table = html_table(box_lines(result["boxes"]))
     sections = [("Average precision and recall of boxes, percent", table), section]
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "result.json", dict(result), indent=2)
+    write_json(folder / RESULT_FILE, dict(result), indent=2)
     title = f"Boxes of the detector of {settings['model'] or 'sameo_lite'}"
     write_whole(folder / "index.html", render_page(title, subtitle, sections))
 
@@ -98,16 +100,11 @@ def draw_found_boxes(
         uint8 (h, w, 3), RGB.
     """
     scale = SIDE / max(image_rgb.shape[:2])
-    size_wh = [max(round(side * scale), 1) for side in image_rgb.shape[1::-1]]
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(image_rgb), size_wh, interpolation=method)
-    canvas = np.asarray(resized, dtype=np.uint8)
-    missed = verdicts.true_xyxy[~verdicts.is_found]
-    is_false = ~verdicts.is_right & ~verdicts.is_ignored
+    canvas = rescale(image_rgb, scale)
     for boxes, colour in (
         (boxes_xyxy[verdicts.is_ignored], IGNORED),
-        (missed, MISSED),
-        (boxes_xyxy[is_false], FALSE),
+        (verdicts.true_xyxy[~verdicts.is_found], MISSED),
+        (boxes_xyxy[verdicts.is_false], FALSE),
         (boxes_xyxy[verdicts.is_right], RIGHT),
     ):
         for x1, y1, x2, y2 in (boxes * scale).round().astype(int).tolist():

@@ -156,7 +156,7 @@ def draw_panel(
     scale: float,
 ) -> np.ndarray:
     """Draw amodal and visible mask and a box, by default the amodal mask's own."""
-    panel = _resize(pixels, scale)
+    panel = rescale(pixels, scale)
     if pair is None or pair[0] is None:
         return panel
     amodal = _move(pair[0], origin_xy, scale, pixels.shape[:2])
@@ -173,10 +173,11 @@ def _move(
     """Return a mask in the pixels of a panel."""
     window = MaskCrop(*origin_xy, np.zeros(window_hw, dtype=bool))
     inside = window.cut(crop).astype(np.uint8)
-    return MaskCrop.from_mask(_resize(inside * 255, scale) > 127)
+    return MaskCrop.from_mask(rescale(inside * 255, scale) > 127)
 
 
-def _resize(pixels: np.ndarray, scale: float) -> np.ndarray:
+def rescale(pixels: np.ndarray, scale: float) -> np.ndarray:
+    """Return uint8 pixels, (H, W) or (H, W, C), with sides multiplied by a factor."""
     size_wh = max(round(pixels.shape[1] * scale), 1), max(round(pixels.shape[0] * scale), 1)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(pixels), size_wh, interpolation=method)
