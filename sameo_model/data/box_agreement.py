@@ -75,10 +75,8 @@ class BoxAgreement:
 
     def fault(self) -> str | None:
         """Return what is wrong with the set as a whole; None if most records agree."""
-        fewest = max(
-            *(_MIN_RECORDS, _EXCHANGED_SHARE * self.num_parts, _EXCHANGED_OF_ALL * self.num_pairs)
-        )
-        if self.num_exchanged >= fewest:
+        shares = _EXCHANGED_SHARE * self.num_parts, _EXCHANGED_OF_ALL * self.num_pairs
+        if self.num_exchanged >= max(_MIN_RECORDS, *shares):
             return (
                 f"{self.num_exchanged} of {self.num_parts} visible masks that differ from the "
                 f"whole one enclose it: the two masks seem exchanged"

@@ -54,11 +54,12 @@ def score_found_boxes(
     """Return `score_boxes` of the detections for each kind of box."""
     found = {image.image_id: detections.get(image.image_id, ()) for image in images}
     scores = {image_id: scores_of(items) for image_id, items in found.items()}
-    boxes = {
-        "visible": {image_id: boxes_of(items) for image_id, items in found.items()},
-        "amodal": {image_id: amodal_boxes_of(items) for image_id, items in found.items()},
-    }
-    return {kind: score_boxes(images, boxes[kind], scores, kind) for kind in kinds}
+    result: dict[str, dict[str, float]] = {}
+    for kind in kinds:
+        take = boxes_of if kind == "visible" else amodal_boxes_of
+        boxes = {image_id: take(items) for image_id, items in found.items()}
+        result[kind] = score_boxes(images, boxes, scores, kind)
+    return result
 
 
 def box_lines(scores: BoxScores) -> list[list[str]]:

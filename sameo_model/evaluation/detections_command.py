@@ -161,9 +161,11 @@ def run(options: argparse.Namespace) -> int:
         check_amodal(options, truth)
     objects = find_objects(numbers, truth.images) if numbers else []
     if is_built_in:
-        check_thresholds(options, [])
-    found = _find_built_in(options, truth, clock) if is_built_in else _read(options, truth)
-    check_thresholds(options, found.detections)
+        check_thresholds(options, [])  # its scores lie from 0 to 1
+        found = _find_built_in(options, truth, clock)
+    else:
+        found = _read(options, truth)
+        check_thresholds(options, found.detections)
     detections = thin_out(options, found.detections, truth.images)
     notes = [*truth.notes, *found.notes]
     if not is_built_in:
@@ -275,10 +277,10 @@ def _check_boxes_alone(options: argparse.Namespace) -> None:
         "--objects": options.objects,
         "--predictions": options.predictions,
     }
-    for name in (name for name, is_given in given.items() if is_given):
+    if names := [name for name, is_given in given.items() if is_given]:
         raise ValueError(
-            f"{name} needs whole shapes, but {options.annotations} ({options.dataset}) annotates "
-            f"the visible part of each object alone; leave it out, and boxes are scored"
+            f"{names[0]} needs whole shapes, but {options.annotations} ({options.dataset}) "
+            f"annotates the visible part of each object alone; leave it out, and boxes are scored"
         )
 
 
