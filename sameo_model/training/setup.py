@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -276,10 +277,8 @@ def _tell_of_trained_images(images: Sequence[AmodalImage], trained: Sequence[Tra
     find_folder = cache(Path.resolve)
     for source in trained:
         photographs |= source.images.coco_photographs()
-        # Without instances records are made quickly.
-        bare = source.images.select(np.zeros_like(source.images.keep))
-        paths = (image.path for image in bare)
-        files |= {find_folder(path.parent) / path.name for path in paths if path.name in names}
+        named = (one for one in source.images.image_paths() if os.path.basename(one) in names)
+        files |= {find_folder(path.parent) / path.name for path in map(Path, named)}
     seen = [
         image.path
         for image in images
