@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sameo_model.data.index import IndexedDataset
+from sameo_model.runtime.files import nearest_existing
 
 # What a command writes: the option that names it, and the file.
 Output = tuple[str, Path]
@@ -33,9 +34,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path]) -> None:
 def _check_place(option: str, path: Path) -> None:
     if path.is_dir():
         raise ValueError(f"{option} must name a file, but {path} is a folder; add a file name")
-    folder = path.parent
-    while not folder.exists():
-        folder = folder.parent
+    folder = nearest_existing(path.parent)
     if not folder.is_dir():
         raise ValueError(f"{option} must lie in a folder, but {folder} is a file; give another")
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -46,6 +46,11 @@ def write_json(path: Path, content: Any, *, indent: int | None = None) -> None:
     write_whole(path, text + "\n")
 
 
+def nearest_existing(path: Path) -> Path:
+    """Return a path, or the first one above it that exists."""
+    return next(one for one in (path, *path.parents) if one.exists())
+
+
 def check_no_file_in_the_way(folder: Path, name: str) -> None:
     """Refuse a folder for results that cannot be made, as it or one above it is a file.
 
@@ -55,7 +60,7 @@ def check_no_file_in_the_way(folder: Path, name: str) -> None:
     Raises:
         ValueError: If that is so.
     """
-    path = next(one for one in (folder, *folder.parents) if one.exists())
+    path = nearest_existing(folder)
     if not path.is_dir():
         raise ValueError(f"{name} must be a folder, but {path} is a file; name another")
 
