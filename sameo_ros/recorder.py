@@ -24,7 +24,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from sameo_model.runtime.files import write_json, write_whole
-from sameo_model.runtime.types import Uint8Array
+from sameo_model.runtime.types import ImageHW, Uint8Array
 from sameo_ros.arguments import count, positive
 from sameo_ros.core.clock_causes import is_plausible
 from sameo_ros.core.message_join import MessageJoin
@@ -54,6 +54,14 @@ class _ReceivedImage:
 
     message: Any  # the sensor_msgs/Image or CompressedImage
     has_age: bool  # whether its stamp is of the recorder's clock, so that ages are known
+
+    @property
+    def size_hw(self) -> ImageHW:
+        """Height and width, pixels; only a compressed image must be decoded for them."""
+        if isinstance(self.message, CompressedImage):
+            height, width, _ = self.to_rgb().shape
+            return height, width
+        return self.message.height, self.message.width
 
     def to_rgb(self) -> Uint8Array:
         """Return its pixels, uint8 (H, W, 3), RGB."""
@@ -203,16 +211,15 @@ class RecorderNode(Node):
         if found is None:
             return
         image, boxes = found
-        image_rgb = image.to_rgb()
-        if not _belong_together(image_rgb, boxes, message):
-            return
         latency_ms = self._age_ms(stamp_ns) if image.has_age else None
+        if not _belong_together(image, boxes, message):
+            return
         frame = Path(message.header.frame_id).name if self._name_by_frame else ""
         name = _name_in_ids(boxes) or frame or self._name_by_stamp(image, stamp_ns)
         self._latest = image
         if name in self.records:
             return
-        panels = draw_panels(image_rgb, boxes, message)
+        panels = draw_panels(image.to_rgb(), boxes, message)
         _, data = cv2.imencode(".png", cv2.cvtColor(panels, cv2.COLOR_RGB2BGR))
         self._output.mkdir(parents=True, exist_ok=True)
         write_whole(self._output / f"{name}.png", data.tobytes())
@@ -299,11 +306,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _belong_together(image_rgb: Uint8Array, boxes: Any, masks: Any) -> bool:
+def _belong_together(image: _ReceivedImage, boxes: Any, masks: Any) -> bool:
     """Whether masks can be those of an image and boxes: one stamp may be that of several."""
-    size = image_rgb.shape[:2]
     last = max((mask.detection_index for mask in masks.masks), default=-1)
-    return size == (masks.image_height, masks.image_width) and last < len(boxes.detections)
+    return image.size_hw == (masks.image_height, masks.image_width) and last < len(boxes.detections)
 
 
 def _name_in_ids(boxes: Any) -> str:
