@@ -105,3 +105,14 @@ def test_classes_without_names_keep_their_numbers(many, tmp_path):
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["categories"] == [{"id": 3, "name": "3"}, {"id": 9, "name": "9"}]
     assert {one["category_id"] for one in written["annotations"]} == {3, 9}
+
+
+def test_crowd_regions_are_written_but_are_no_instances(tmp_path):
+    crowd = fab.annotation(2, segmentation=fab.rle(fab.BACK), iscrowd=1)
+    one = fab.annotation(1, segmentation=fab.rle(fab.FRONT), visible_mask=fab.rle(fab.FRONT))
+    content = fab.flat([fab.image_entry("42.png")], [one, crowd], {1: "box"})
+    fab.save_json(tmp_path / "set" / "annotations.json", content)
+    target = tmp_path / "converted.json"
+    assert convert_dataset(open_dataset("amodal_coco", tmp_path / "set"), target) == (1, 1)
+    written = json.loads(target.read_text())["annotations"]
+    assert [record["iscrowd"] for record in written] == [0, 1]

@@ -75,6 +75,7 @@ def test_each_box_is_right_false_or_ignored_and_each_object_found_or_missed():
     # The second box is as good, but a better scored one has its object.
     assert verdicts.is_right.tolist() == [False, False, True, False]
     assert verdicts.is_ignored.tolist() == [True, False, False, False]
+    assert verdicts.is_false.tolist() == [False, True, False, True]
     assert verdicts.is_found.tolist() == [True, False]
     assert verdicts.true_xyxy.tolist() == [[10, 10, 30, 30], [50, 10, 70, 30]]
 

@@ -260,3 +260,12 @@ def test_every_rule_is_exercised_here():
     }
     assert tested == {defect.name.lower() for defect in Defect}
     assert {defect.action for defect in Defect} == set(Action)
+
+
+def test_of_two_visible_masks_of_a_sample_the_last_by_name_counts(tmp_path):
+    fab.pix2gestalt(tmp_path)
+    folder = tmp_path / "visible_object_mask"
+    fab.save_mask(folder / "sa_2_visible_object_mask.png", fab.FRONT)
+    second = open_dataset("pix2gestalt", tmp_path)[1].instances[0]
+    overlap = fab.FRONT & fab.BACK
+    np.testing.assert_array_equal(second.visible_mask(), overlap)
